@@ -1,0 +1,56 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+# uv is taken from PATH, else from a private folder where pip installs it once.
+UV = $(shell command -v uv || echo .venv/uv/bin/uv)
+
+.PHONY: help env lock demo demo-orchestrator test test-deep test-faults bench bench-solve bench-scale lint crds
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sort | awk -F':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+env: .venv/.stamp ## create or refresh .venv from requirements.lock
+
+.venv/.stamp: requirements.lock pyproject.toml
+	@test -x .venv/bin/python || { command -v uv >/dev/null && uv venv --quiet --python '>=3.11' .venv || python3 -m venv .venv; }
+	@command -v uv >/dev/null || test -x .venv/uv/bin/uv || python3 -m pip install --quiet --target .venv/uv uv
+	$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(PY) --no-deps --editable .
+	@touch $@
+
+lock: ## resolve the dependencies again into requirements.lock
+	@command -v uv >/dev/null || test -x .venv/uv/bin/uv || python3 -m pip install --quiet --target .venv/uv uv
+	$(UV) pip compile --quiet --universal --generate-hashes --group dev pyproject.toml -o requirements.lock
+
+demo: env ## the main job, live, on a real control plane
+	$(PY) examples/demo.py
+
+demo-orchestrator: env ## five HTTP workers under the orchestrator library, one killed, one slow
+	$(PY) examples/orchestrator/demo.py
+
+test: env ## the tests, those on the real API server included
+	$(PY) -m pytest -m 'not deep and not faults'
+
+test-deep: env ## the long property and model tests
+	$(PY) -m pytest -m deep --timeout=3600
+
+test-faults: env ## minutes of fault injection with a fixed seed
+	$(PY) -m pytest -m faults --timeout=3600
+
+bench: env ## the benchmarks: a table each
+	$(PY) benchmarks/first_placement.py
+
+bench-solve: env ## the solver against OR-tools
+	$(PY) -m benchmarks.solve
+
+bench-scale: env ## the controller at scale against a bare-write floor
+	$(PY) -m benchmarks.scale
+
+lint: env ## ruff, mypy, import-linter
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+crds: env ## write crds/ and the chart's copy from src/berth/api
+	.venv/bin/berth crds --output crds
