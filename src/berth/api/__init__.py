@@ -1,5 +1,13 @@
 """The kinds of `berth.dev`, the wire format of entries, and the CRDs generated from them."""
 
+from berth.api.assignment import (
+    MAX_PROBLEM_MESSAGE,
+    MAX_PROBLEMS,
+    Assignment,
+    AssignmentSpec,
+    AssignmentStatus,
+    Problem,
+)
 from berth.api.entry import (
     Entry,
     Phase,
@@ -11,11 +19,68 @@ from berth.api.entry import (
     parse_entry,
     parse_report,
 )
+from berth.api.item import Item, ItemSpec, ItemStatus
+from berth.api.member import Member, MemberSpec, MemberStatus, Readiness
+from berth.api.model import (
+    API_VERSION,
+    GROUP,
+    PLURALS,
+    VERSION,
+    Condition,
+    ConditionStatus,
+    ObjectMeta,
+    OwnerReference,
+)
+from berth.api.pool import (
+    Balance,
+    Handoff,
+    ItemStatusMode,
+    Moves,
+    Outage,
+    Pool,
+    PoolSpec,
+    PoolStatus,
+    PrimaryBalance,
+    Slots,
+    ZonePolicy,
+)
 
 __all__ = [
+    "API_VERSION",
+    "GROUP",
+    "MAX_PROBLEMS",
+    "MAX_PROBLEM_MESSAGE",
+    "PLURALS",
+    "VERSION",
+    "Assignment",
+    "AssignmentSpec",
+    "AssignmentStatus",
+    "Balance",
+    "Condition",
+    "ConditionStatus",
     "Entry",
+    "Handoff",
+    "Item",
+    "ItemSpec",
+    "ItemStatus",
+    "ItemStatusMode",
+    "Member",
+    "MemberSpec",
+    "MemberStatus",
+    "Moves",
+    "ObjectMeta",
+    "Outage",
+    "OwnerReference",
     "Phase",
+    "Pool",
+    "PoolSpec",
+    "PoolStatus",
+    "PrimaryBalance",
+    "Problem",
+    "Readiness",
     "Report",
+    "Slots",
+    "ZonePolicy",
     "format_entry",
     "format_report",
     "is_name",

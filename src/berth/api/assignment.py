@@ -1,0 +1,117 @@
+"""Assignment: what one Member should hold, and what it says that it holds."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from berth.api.entry import (
+    ENTRY_MAX_LENGTH,
+    ENTRY_PATTERN,
+    REPORT_MAX_LENGTH,
+    REPORT_PATTERN,
+    Entry,
+    Report,
+    parse_entries,
+    parse_report,
+)
+from berth.api.member import MAX_LIMIT
+from berth.api.model import (
+    AGE,
+    ATOMIC,
+    Column,
+    Kind,
+    ObjectName,
+    Observed,
+    PoolName,
+    Resource,
+    Rule,
+    Shape,
+    Term,
+)
+
+MAX_ENTRIES = 2 * MAX_LIMIT
+"""A Member's limit, and as many again that it is still releasing."""
+
+MAX_PROBLEMS = 64
+MAX_PROBLEM_MESSAGE = 1024
+MAX_SESSION = 253
+
+# A plain pattern and not a rule: it is checked on every entry of every write, and a list of
+# thousands is beyond the cost that the API server grants to CEL.
+EntryText = Annotated[str, Field(max_length=ENTRY_MAX_LENGTH, pattern=ENTRY_PATTERN)]
+ReportText = Annotated[str, Field(max_length=REPORT_MAX_LENGTH, pattern=REPORT_PATTERN)]
+
+
+class AssignmentSpec(Shape):
+    """What the Member should hold; written only by the leader."""
+
+    pool: PoolName
+    """The Member's pool."""
+    term: Term
+    """The leader's term when it wrote this."""
+    items: Annotated[
+        list[EntryText],
+        Field(max_length=MAX_ENTRIES, json_schema_extra={**ATOMIC, "default": []}),
+    ] = Field(default_factory=list)
+    """The entries, sorted by name: `NAME#SLOT@GRANT` for a replica, `NAME#0@GRANT:EPOCH` for the primary."""
+
+    def entries(self) -> list[Entry]:
+        """The entries, read; `ValueError` for one that cannot be."""
+        return parse_entries(self.items)
+
+
+class Problem(Observed):
+    """Why a Member could not do what an entry asks."""
+
+    item: ObjectName
+    """The Item's name."""
+    grant: Term
+    """The grant that the problem is about."""
+    message: Annotated[str, Field(max_length=MAX_PROBLEM_MESSAGE)]
+    """What went wrong, in words for a person."""
+
+
+class AssignmentStatus(Observed):
+    """What the Member holds; written only by the Member."""
+
+    session: Annotated[str, Field(max_length=MAX_SESSION)] = ""
+    """The incarnation of the process that says so; the holder of its Lease."""
+    items: Annotated[
+        list[ReportText],
+        Field(max_length=MAX_ENTRIES, json_schema_extra=dict(ATOMIC)),
+    ] = Field(default_factory=list)
+    """The reports: `NAME@GRANT=PHASE`, with Preparing, Ready, Active, Draining or Failed as phase."""
+    problems: Annotated[
+        list[Problem],
+        Field(max_length=MAX_PROBLEMS, json_schema_extra=dict(ATOMIC)),
+    ] = Field(default_factory=list)
+    """Why Items have failed, the first 64."""
+
+    def reports(self) -> list[Report]:
+        """The reports, read; `ValueError` for one that cannot be."""
+        return [parse_report(text) for text in self.items]
+
+
+class Assignment(Resource):
+    """What one Member should hold and what it holds: of the Member's name, and owned by it."""
+
+    about: ClassVar[Kind] = Kind(
+        "Assignment",
+        short_names=("ba",),
+        columns=(
+            Column("Pool", ".spec.pool", description="The Member's pool"),
+            Column("Term", ".spec.term", "integer", "The leader's term when it last wrote"),
+            Column("Session", ".status.session", description="The process that reports", wide=True),
+            AGE,
+        ),
+        rules=(
+            Rule(
+                "self.spec.pool != oldSelf.spec.pool || self.spec.term >= oldSelf.spec.term",
+                "spec.term may not go back: whoever wrote this does not lead the pool any more",
+            ),
+        ),
+    )
+
+    kind: Literal["Assignment"] = "Assignment"
+    spec: AssignmentSpec
+    status: AssignmentStatus | None = None

@@ -1,0 +1,86 @@
+"""Item: a unit of work that must live somewhere."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StrictInt
+
+from berth.api.model import (
+    AGE,
+    ATOMIC,
+    UNCHANGEABLE_POOL,
+    Column,
+    Conditions,
+    Count,
+    Kind,
+    ObjectName,
+    Observed,
+    PoolName,
+    Resource,
+    Rule,
+    Shape,
+)
+
+MAX_REPLICAS = 32
+MAX_DATA_KEYS = 64
+MAX_DATA_VALUE = 4096
+
+DATA_KEYS = Rule(
+    "self.all(key, size(key) >= 1 && size(key) <= 253)",
+    "every key must have 1 to 253 characters",
+)
+
+
+class ItemSpec(Shape):
+    """What is asked for."""
+
+    pool: Annotated[PoolName, UNCHANGEABLE_POOL] = "default"
+    """The Pool whose Members may hold the Item; a DNS label. It cannot be changed later."""
+    replicas: Annotated[StrictInt, Field(ge=0, le=MAX_REPLICAS)] = 1
+    """How many Members hold the Item at once. 0 keeps it unplaced."""
+    data: Annotated[
+        dict[str, Annotated[str, Field(max_length=MAX_DATA_VALUE)]],
+        Field(max_length=MAX_DATA_KEYS),
+        DATA_KEYS,
+    ] = Field(default_factory=dict)
+    """Whatever the worker needs to know: at most 64 keys with values of up to 4096 characters."""
+
+
+class ItemStatus(Observed):
+    """Where the Item is, written by the controller as `Pool.spec.itemStatus` asks."""
+
+    replicas: Count = 0
+    """Members that hold the Item."""
+    ready: Count = 0
+    """Members that hold the Item and are ready."""
+    primary: ObjectName | None = None
+    """The Member with slot 0."""
+    members: Annotated[list[ObjectName], Field(max_length=64, json_schema_extra=dict(ATOMIC))] = Field(
+        default_factory=list
+    )
+    """The Members that hold the Item, in the order of their slots."""
+    observed_generation: Count | None = None
+    """The generation of the Item that this was said of."""
+    conditions: Conditions = Field(default_factory=list)
+    """`Placed`: as many Members hold the Item as it asks for. `Ready`: and all of them are ready."""
+
+
+class Item(Resource):
+    """A unit of work that must live somewhere: a shard, a partition, a tenant, a feed."""
+
+    about: ClassVar[Kind] = Kind(
+        "Item",
+        short_names=("bi",),
+        columns=(
+            Column("Pool", ".spec.pool", description="The Pool whose Members may hold the Item"),
+            Column("Replicas", ".spec.replicas", "integer", "Replicas asked for"),
+            Column("Held", ".status.replicas", "integer", "Members that hold the Item"),
+            Column("Ready", ".status.ready", "integer", "Members that are ready with it"),
+            Column("Primary", ".status.primary", description="The Member with slot 0"),
+            AGE,
+        ),
+        scale={"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+    )
+
+    kind: Literal["Item"] = "Item"
+    spec: ItemSpec = ItemSpec()
+    status: ItemStatus | None = None

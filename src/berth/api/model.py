@@ -1,0 +1,221 @@
+"""What all kinds share: names of the API, field types with their rules, metadata and conditions."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictInt
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from berth.api.entry import MAX_NAME, MAX_TERM, NAME_PATTERN
+
+GROUP = "berth.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+PLURALS = {"Item": "items", "Member": "members", "Assignment": "assignments", "Pool": "pools"}
+
+VALIDATIONS = "x-kubernetes-validations"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A CEL rule that the API server checks on a field (`self`) or on its change (`oldSelf`)."""
+
+    rule: str
+    message: str
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        result = handler(schema)
+        result.setdefault(VALIDATIONS, []).append({"rule": self.rule, "message": self.message})
+        return result
+
+
+@dataclass(frozen=True)
+class Matches:
+    """A pattern that a string must match, with words for a person who wrote another.
+
+    Checked by the API server as a CEL rule: the error of a plain `pattern` would only quote the
+    expression.
+    """
+
+    pattern: str
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return Rule(self.rule("self"), self.message).__get_pydantic_json_schema__(schema, handler)
+
+    def rule(self, subject: str) -> str:
+        """The CEL expression that checks `subject`."""
+        return f"{subject}.matches(r'{self.pattern}')"
+
+    def check(self, value: str) -> str:
+        """`value`, or `ValueError` with the message."""
+        if re.search(self.pattern, value, re.ASCII) is None or value.endswith("\n"):
+            raise ValueError(self.message)
+        return value
+
+
+DNS_LABEL = Matches(
+    "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    "must be a DNS label: lower case letters, digits and '-', beginning and ending with a letter or a digit",
+)
+DNS_SUBDOMAIN = Matches(
+    NAME_PATTERN,
+    "must be a name of a Kubernetes object: lower case letters, digits, '-' and '.', "
+    "each part beginning and ending with a letter or a digit",
+)
+LABEL_VALUE = Matches(
+    "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+    "must be empty or a label value: letters, digits, '-', '_' and '.', "
+    "beginning and ending with a letter or a digit",
+)
+
+PoolName = Annotated[str, Field(max_length=63), DNS_LABEL]
+ObjectName = Annotated[str, Field(max_length=MAX_NAME)]
+Term = Annotated[StrictInt, Field(ge=1, le=MAX_TERM)]
+Count = Annotated[StrictInt, Field(ge=0)]
+Percent = Annotated[StrictInt, Field(ge=0, le=100)]
+
+UNCHANGEABLE_POOL = Rule(
+    "self == oldSelf",
+    "the pool cannot be changed: delete the object and create it in the other pool",
+)
+
+
+class Shape(BaseModel):
+    """Base of everything below: camelCase on the wire, snake_case in Python, immutable.
+
+    Fields that the API does not know are refused, as `kubectl apply` does, so that a misspelt one is found.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+
+class Observed(Shape):
+    """Base of every status: what a newer version added to it is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class OwnerReference(Shape):
+    """The object that another belongs to."""
+
+    model_config = ConfigDict(extra="allow")
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+class ObjectMeta(Shape):
+    """The part of `metadata` that Berth reads; the rest is kept as it came."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = ""
+    namespace: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    generation: int | None = None
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = None
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Observed):
+    """One aspect of the state, as Kubernetes writes conditions."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)]
+    """What the condition is about."""
+    status: ConditionStatus
+    """Whether it holds: True, False or Unknown."""
+    reason: Annotated[
+        str,
+        Field(min_length=1, max_length=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"),
+    ]
+    """Why, in one word for programs."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, in words for a person."""
+    last_transition_time: datetime
+    """When the status last changed."""
+    observed_generation: Count | None = None
+    """The generation of the object that this was said of."""
+
+
+MAPPED_BY_TYPE = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+ATOMIC = {"x-kubernetes-list-type": "atomic"}
+Conditions = Annotated[list[Condition], Field(max_length=32, json_schema_extra=dict(MAPPED_BY_TYPE))]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `kubectl get`."""
+
+    name: str
+    path: str
+    type: Literal["string", "integer", "date", "boolean"] = "string"
+    description: str = ""
+    wide: bool = False
+
+    @classmethod
+    def condition(cls, type_: str, description: str = "") -> "Column":
+        """The column that shows the status of the condition `type_`."""
+        return cls(type_, f'.status.conditions[?(@.type=="{type_}")].status', description=description)
+
+
+AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a CRD says of a kind beside its schema."""
+
+    name: str
+    short_names: tuple[str, ...]
+    columns: tuple[Column, ...]
+    scale: dict[str, str] | None = None
+    rules: tuple[Rule, ...] = field(default=())
+    """Rules over the whole object."""
+
+    @property
+    def plural(self) -> str:
+        """The name in URLs and on the command line."""
+        return PLURALS[self.name]
+
+
+class Resource(Shape):
+    """Base of the four kinds."""
+
+    about: ClassVar[Kind]
+
+    api_version: Literal["berth.dev/v1alpha1"] = "berth.dev/v1alpha1"
+    kind: str
+    metadata: ObjectMeta = ObjectMeta()
