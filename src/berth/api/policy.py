@@ -1,0 +1,76 @@
+"""The admission policy that fences off a replaced leader at the API server itself.
+
+A binding cannot pick its parameter by a field of the object, so it takes every Pool of the object's
+namespace and the expression passes over those that the object does not name. The API server keeps
+Pools in a cache of its own for this; the cost of a write is one short expression per Pool.
+"""
+
+from typing import Any
+
+from berth.api.model import API_VERSION, GROUP, PLURALS, VERSION
+
+FENCING = f"fencing.{GROUP}"
+"""The name of the policy and of its binding."""
+
+# Judged is what changes the spec, and nothing else: a status is the Member's, and ownership or
+# finalizers are the garbage collector's. The generation has already been raised when admission
+# policies run, and comparing it costs the same for one entry as for thousands.
+_CHANGES_SPEC = "oldObject == null || object.metadata.generation != oldObject.metadata.generation"
+
+_OTHER_POOL = "params.metadata.name != object.spec.pool"
+_NO_TERM_YET = "!has(params.status) || !has(params.status.term)"
+_NOT_BELOW = "object.spec.term >= params.status.term"
+
+
+def fencing_policy() -> dict[str, Any]:
+    """The ValidatingAdmissionPolicy: `spec.term` of an Assignment is not below its Pool's `status.term`."""
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": FENCING, "labels": {"app.kubernetes.io/part-of": "berth"}},
+        "spec": {
+            "failurePolicy": "Fail",
+            "paramKind": {"apiVersion": API_VERSION, "kind": "Pool"},
+            "matchConstraints": {
+                "resourceRules": [
+                    {
+                        "apiGroups": [GROUP],
+                        "apiVersions": [VERSION],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": [PLURALS["Assignment"]],
+                        "scope": "Namespaced",
+                    }
+                ]
+            },
+            "matchConditions": [{"name": "changes-spec", "expression": _CHANGES_SPEC}],
+            "validations": [
+                {
+                    "expression": f"{_OTHER_POOL} || {_NO_TERM_YET} || {_NOT_BELOW}",
+                    "messageExpression": (
+                        "'spec.term is ' + string(object.spec.term) + ', but Pool ' + object.spec.pool + "
+                        "' is in term ' + string(params.status.term) + ': whoever wrote this does not lead "
+                        "the pool any more'"
+                    ),
+                    "message": "spec.term is below status.term of the Pool",
+                    "reason": "Forbidden",
+                }
+            ],
+        },
+    }
+
+
+def fencing_binding() -> dict[str, Any]:
+    """The binding that puts the policy into force in every namespace.
+
+    Without a Pool there is no term to be below, so a missing one allows the write.
+    """
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": FENCING, "labels": {"app.kubernetes.io/part-of": "berth"}},
+        "spec": {
+            "policyName": FENCING,
+            "validationActions": ["Deny"],
+            "paramRef": {"selector": {}, "parameterNotFoundAction": "Allow"},
+        },
+    }
