@@ -1,0 +1,52 @@
+"""`python -m berth.testing`: a control plane from the shell, until SIGTERM or SIGINT."""
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from berth.testing.controlplane import ControlPlane
+from berth.testing.errors import ControlPlaneError
+
+
+def main() -> int:
+    """Run a control plane; 0 after a signal, 1 with one line on standard error when it cannot be had."""
+    parser = argparse.ArgumentParser(
+        prog="python -m berth.testing",
+        description="Run etcd and kube-apiserver on loopback ports; print `ready`; stop on SIGTERM or SIGINT "
+        "and leave nothing behind.",
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="write the administrator's kubeconfig here; it is removed at the end",
+    )
+    parser.add_argument("--with-crds", action="store_true", help="apply Berth's kinds and admission policy")
+    parser.add_argument(
+        "--with-gc", action="store_true", help="run the garbage collector and the namespace controller"
+    )
+    parser.add_argument("--port", type=int, metavar="N", help="the API server's port; a free one by default")
+    arguments = parser.parse_args()
+
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: asked.set())
+    plane = ControlPlane(with_gc=arguments.with_gc, port=arguments.port, kubeconfig=arguments.kubeconfig)
+    try:
+        plane.start()
+        if arguments.with_crds:
+            plane.apply_crds()
+        print("ready", flush=True)
+        asked.wait()
+    except ControlPlaneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        plane.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

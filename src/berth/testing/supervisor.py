@@ -1,0 +1,168 @@
+"""A small process that owns the servers of one control plane and outlives nobody.
+
+Run as `python -I -S supervisor.py FOLDER PARENT_PID LOCK_FD [EXTRA_FILE ...]` with the standard library only.
+It reads one JSON command per line and answers each with one JSON line. When its input ends, its
+parent is gone (SIGKILL included) or a SIGTERM arrives, it stops the servers in the reverse order of
+their start (the API server before etcd: the other way round it hangs), removes FOLDER and the extra
+files, and exits. If the supervisor itself is killed, the kernel kills its servers (PR_SET_PDEATHSIG),
+and the next control plane that starts removes FOLDER, whose lock nobody holds any more.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_POLL_SECONDS = 0.25
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    supervisor = os.getpid()
+
+    def in_child() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor:  # it died before the line above
+            os._exit(1)
+
+    return in_child
+
+
+class Servers:
+    """The running servers by name, in the order of their start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._preexec = _die_with_parent()
+
+    def start(self, name: str, argv: list[str], environment: dict[str, str]) -> int:
+        """Start a server with its output appended to FOLDER/logs/NAME.log; its process id."""
+        running = self._processes.get(name)
+        if running is not None and running.poll() is None:
+            raise ValueError(f"{name} already runs")
+        self._processes.pop(name, None)
+        with (self._folder / "logs" / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | environment,
+                cwd=self._folder,
+                preexec_fn=self._preexec,
+            )
+        self._processes[name] = process
+        return process.pid
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to a server that runs."""
+        process = self._processes[name]
+        if process.poll() is None:
+            process.send_signal(number)
+
+    def stop(self, name: str, grace: float) -> int:
+        """SIGTERM, SIGKILL after `grace` seconds; the exit code."""
+        process = self._processes[name]
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM if grace > 0 else signal.SIGKILL)
+            process.send_signal(signal.SIGCONT)  # a paused server must see it
+            try:
+                process.wait(grace or None)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        return process.wait()
+
+    def codes(self) -> dict[str, int | None]:
+        """Exit codes by name, None while a server runs."""
+        return {name: process.poll() for name, process in self._processes.items()}
+
+    def stop_all(self) -> None:
+        """Stop everything, the newest first. What they hold is thrown away, so nobody is asked nicely."""
+        for name in reversed(list(self._processes)):
+            with contextlib.suppress(OSError):
+                self.stop(name, 0)
+
+
+def _answer(servers: Servers, command: dict[str, Any]) -> Any:
+    match command["op"]:
+        case "start":
+            return servers.start(command["name"], command["argv"], command["environment"])
+        case "signal":
+            return servers.signal(command["name"], command["number"])
+        case "stop":
+            return servers.stop(command["name"], command["grace"])
+        case "codes":
+            return servers.codes()
+        case unknown:
+            raise ValueError(f"unknown command {unknown!r}")
+
+
+def _serve(servers: Servers, parent: int) -> None:
+    """Answer commands until the input ends, the parent is gone, or `shutdown` is asked for."""
+    pending = b""
+    while os.getppid() == parent:
+        readable, _, _ = select.select([0], [], [], _POLL_SECONDS)
+        if not readable:
+            servers.codes()  # reaps
+            continue
+        chunk = os.read(0, 65536)
+        if not chunk:
+            return
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            command = json.loads(line)
+            if command["op"] == "shutdown":
+                return
+            try:
+                reply = {"result": _answer(servers, command)}
+            except (OSError, ValueError, KeyError) as error:
+                reply = {"error": f"{type(error).__name__}: {error}"}
+            os.write(1, json.dumps(reply).encode() + b"\n")
+
+
+def _remove(folder: Path, extra: list[str]) -> None:
+    for path in extra:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+
+
+def main() -> None:
+    """Serve the parent, then leave nothing."""
+    folder, parent, _lock, *extra = sys.argv[1:]  # the lock is held by being open
+
+    def on_signal(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, on_signal)
+    servers = Servers(Path(folder))
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            _serve(servers, int(parent))
+    finally:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        servers.stop_all()
+        _remove(Path(folder), extra)
+
+
+if __name__ == "__main__":
+    main()
