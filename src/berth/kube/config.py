@@ -1,0 +1,257 @@
+"""Where the API server is and how to prove who we are.
+
+The official `kubernetes` package reads kubeconfig files, runs exec plug-ins and knows the in-cluster paths.
+This module asks it again when a token nears its end, when a token file may have been rotated, or when the API
+server answers 401.
+"""
+
+# The `kubernetes` package has no types.
+# mypy: disable-error-code="no-untyped-call"
+
+import asyncio
+import contextlib
+import os
+import ssl
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kubernetes.client import Configuration
+from kubernetes.config import ConfigException
+from kubernetes.config.incluster_config import InClusterConfigLoader
+from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
+
+from berth.kube.errors import ConfigError
+
+__all__ = ["Access", "Config", "load_config"]
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TOKEN_FILE_PERIOD = 60.0  # a rotated token file stays valid far longer than this beside its successor
+FORCED_PERIOD = 5.0  # a server that refuses everything must not make us run the exec plug-in in a loop
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """All that one request needs: where to send it and with which credentials."""
+
+    base_url: str
+    headers: Mapping[str, str]
+    ssl: ssl.SSLContext | bool
+    server_hostname: str | None
+    proxy: str | None
+    namespace: str
+    refresh_after: float | None
+    """Seconds from loading until it should be loaded again; None for credentials that do not expire."""
+
+
+class Config:
+    """Access to one API server, kept fresh. Safe to share between threads and event loops."""
+
+    def __init__(self, load: Callable[[], Access], source: str) -> None:
+        """`load` reads everything anew and may block (files, exec plug-ins); `source` is said in errors."""
+        self.source = source
+        self._load = load
+        self._lock = threading.Lock()
+        self._access = load()
+        self._loaded_at = time.monotonic()
+
+    @property
+    def base_url(self) -> str:
+        """The API server's address, without a trailing slash."""
+        return self._access.base_url
+
+    @property
+    def namespace(self) -> str:
+        """The default namespace: the context's, or the pod's own; else `default`."""
+        return self._access.namespace
+
+    @property
+    def ssl(self) -> ssl.SSLContext | bool:
+        """The TLS settings for the server: its CA and the client's certificate."""
+        return self._access.ssl
+
+    def __repr__(self) -> str:
+        return f"Config({self.source}: {self.base_url})"
+
+    async def access(self) -> Access:
+        """What to send the next request with; loads it again first where that is due."""
+        access = self._access
+        if access.refresh_after is None or time.monotonic() - self._loaded_at < access.refresh_after:
+            return access
+        return await asyncio.to_thread(self._reload, access, 1.0)
+
+    async def refresh(self, refused: Access) -> Access:
+        """What to send instead of `refused`, which the server answered with 401."""
+        return await asyncio.to_thread(self._reload, refused, FORCED_PERIOD)
+
+    def _reload(self, stale: Access, period: float) -> Access:
+        with self._lock:
+            if self._access is not stale or time.monotonic() - self._loaded_at < min(
+                period, stale.refresh_after or period
+            ):
+                return self._access
+            self._loaded_at = time.monotonic()
+            try:
+                self._access = self._load()
+            except (ConfigError, OSError):
+                if stale.refresh_after is None:
+                    raise
+                # A token file amid its rotation, a plug-in that failed once: what we have may still be good
+                # (a 401 says if not), so keep it and look again soon.
+                self._loaded_at -= max(0.0, stale.refresh_after - FORCED_PERIOD)
+            return self._access
+
+
+def load_config(kubeconfig: Path | None = None, context: str | None = None) -> Config:
+    """Find the API server and the credentials.
+
+    In this order: `kubeconfig`, the files of `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
+    Raises ConfigError, in one line that names the file and the cause.
+    """
+    if kubeconfig is not None:
+        if not Path(kubeconfig).is_file():
+            raise ConfigError(f"kubeconfig {kubeconfig}: no such file")
+        return from_kubeconfig(str(kubeconfig), context)
+    if paths := os.environ.get("KUBECONFIG"):
+        return from_kubeconfig(paths, context)
+    if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").is_file():
+        return from_service_account(SERVICE_ACCOUNT, os.environ)
+    default = Path("~/.kube/config").expanduser()
+    if default.is_file():
+        return from_kubeconfig(str(default), context)
+    raise ConfigError(
+        "no cluster is configured: give --kubeconfig FILE, set KUBECONFIG, "
+        "or run in a pod with a service account"
+    )
+
+
+def from_kubeconfig(paths: str, context: str | None = None) -> Config:
+    """Access by kubeconfig files, joined by `:` as in `$KUBECONFIG`."""
+    return Config(lambda: _read_kubeconfig(paths, context), f"kubeconfig {paths}")
+
+
+def from_service_account(folder: Path, environ: Mapping[str, str]) -> Config:
+    """Access by the service account that is mounted at `folder`."""
+    return Config(lambda: _read_service_account(folder, environ), f"service account {folder}")
+
+
+def _read_service_account(folder: Path, environ: Mapping[str, str]) -> Access:
+    settings = Configuration()
+    loader = InClusterConfigLoader(
+        token_filename=str(folder / "token"),
+        cert_filename=str(folder / "ca.crt"),
+        try_refresh_token=False,
+        environ=environ,
+    )
+    try:
+        loader.load_and_set(settings)
+    except ConfigException as error:
+        raise ConfigError(f"service account {folder}: {error}") from None
+    try:
+        namespace = (folder / "namespace").read_text().strip() or "default"
+    except OSError:
+        namespace = "default"
+    return _access(settings, namespace, {}, TOKEN_FILE_PERIOD)
+
+
+def _read_kubeconfig(paths: str, context: str | None) -> Access:
+    # The package writes inline certificates and keys to files; they live only as long as this function.
+    with tempfile.TemporaryDirectory(prefix="berth-kube-") as scratch:
+        settings = Configuration()
+        try:
+            merged = KubeConfigMerger(paths).config
+            if merged is None:
+                raise ConfigError(f"kubeconfig {paths}: no such file")
+            loader = KubeConfigLoader(
+                merged, active_context=context, config_base_path=None, temp_file_path=scratch
+            )
+            chosen = loader.current_context["context"]
+            user: dict[str, Any] = _user(merged.value, chosen.get("user"))
+            loader.load_and_set(settings)
+        except ConfigError:
+            raise
+        except ConfigException as error:
+            raise ConfigError(f"kubeconfig {paths}: {error}") from None
+        except Exception as error:  # yaml errors, wrong types: the loader lets them through as they come
+            raise ConfigError(f"kubeconfig {paths}: {type(error).__name__}: {error}") from error
+        if "exec" in user and not settings.api_key and not settings.cert_file:
+            command = user["exec"].get("command", "?")
+            raise ConfigError(
+                f"kubeconfig {paths}: the exec plug-in {command!r} gave no credentials (its error is logged)"
+            )
+        headers: dict[str, str] = {}
+        if "as" in user:
+            headers["Impersonate-User"] = str(user["as"])
+        refresh_after = _lifetime(getattr(loader, "expiry", None))
+        if "tokenFile" in user and "token" not in user:
+            refresh_after = TOKEN_FILE_PERIOD
+        return _access(settings, chosen.get("namespace") or "default", headers, refresh_after)
+
+
+def _user(config: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    for entry in config.get("users") or []:
+        value = getattr(entry, "value", entry)
+        if value.get("name") == name:
+            return value.get("user") or {}
+    return {}
+
+
+def _lifetime(expiry: Any) -> float | None:
+    """Seconds until four fifths of what is left of a credential's life have gone."""
+    if not isinstance(expiry, datetime):
+        return None
+    if expiry.tzinfo is None:
+        expiry = expiry.replace(tzinfo=UTC)
+    left: float = (expiry - datetime.now(UTC)).total_seconds()
+    return max(1.0, 0.8 * left)
+
+
+def _access(settings: Any, namespace: str, headers: dict[str, str], refresh_after: float | None) -> Access:
+    for auth in settings.auth_settings().values():
+        if auth["in"] == "header" and auth["value"]:
+            headers[auth["key"].title()] = " ".join(str(auth["value"]).split())
+    base_url = str(settings.host).rstrip("/")
+    return Access(
+        base_url=base_url,
+        headers=headers,
+        ssl=_ssl_context(settings) if base_url.startswith("https") else True,
+        server_hostname=settings.tls_server_name or None,
+        proxy=_proxy(settings, base_url),
+        namespace=namespace,
+        refresh_after=refresh_after,
+    )
+
+
+def _ssl_context(settings: Any) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_ca_cert or None)
+        if settings.cert_file:
+            context.load_cert_chain(settings.cert_file, settings.key_file or None)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(f"the CA or the client certificate cannot be used: {error}") from None
+    # Python 3.13 checks strictly by default; the CAs that kubeadm and many clouds made lack a key identifier.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not settings.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _proxy(settings: Any, base_url: str) -> str | None:
+    proxy: str | None = settings.proxy
+    if not proxy:
+        return None
+    if getattr(settings, "_proxy_from_env", True):
+        host = urlsplit(base_url).netloc
+        no_proxy = settings.no_proxy
+        with contextlib.suppress(Exception):
+            if no_proxy and urllib.request.proxy_bypass_environment(host, {"no": no_proxy}):  # type: ignore[attr-defined]
+                return None
+    return proxy

@@ -1,0 +1,48 @@
+"""The part of every object that Berth needs, as small structs that msgspec decodes."""
+
+from typing import Protocol
+
+import msgspec
+
+__all__ = ["HasMeta", "Key", "Meta", "OwnerReference"]
+
+Key = tuple[str, str]
+"""Namespace and name; the namespace of a cluster-wide object is ""."""
+
+
+class OwnerReference(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """One entry of `metadata.ownerReferences`."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool | None = None
+
+
+class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """`metadata`, in snake case. Use it as the `metadata` field of the struct given to an Informer."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return (self.namespace, self.name)
+
+
+class HasMeta(Protocol):
+    """What an Informer asks of its struct: a `metadata` field of type `Meta`."""
+
+    @property
+    def metadata(self) -> Meta:
+        """The object's metadata."""
+        ...
