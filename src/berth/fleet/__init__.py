@@ -1,1 +1,22 @@
+"""What is known of Items, Members, entries and reports: indexes, arrays, dirty sets, liveness."""
 
+from berth.fleet.leases import Leases
+from berth.fleet.liveness import LeaseSeen, LeaseWatch, Liveness, safety_margin
+from berth.fleet.member import MemberState
+from berth.fleet.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
+from berth.fleet.pool import Dirty, PoolFleet
+
+__all__ = [
+    "AssignmentSeen",
+    "Dirty",
+    "ItemSeen",
+    "LeaseSeen",
+    "LeaseWatch",
+    "Leases",
+    "Liveness",
+    "MemberSeen",
+    "MemberState",
+    "Policy",
+    "PoolFleet",
+    "safety_margin",
+]

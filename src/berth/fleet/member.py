@@ -1,0 +1,115 @@
+"""One Member as the fleet knows it: its object, its Assignment, what that lists and what it reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from berth.api import Entry, Phase, Report, parse_entry, parse_report
+from berth.fleet.liveness import Liveness
+from berth.fleet.model import AssignmentSeen, MemberSeen
+
+_PREPARED = (Phase.READY, Phase.ACTIVE)
+
+
+@dataclass(slots=True)
+class MemberState:
+    """What is known of one Member name. `seen` or `assignment` may be missing, not both."""
+
+    name: str
+    row: int
+    seen: MemberSeen | None = None
+    assignment: AssignmentSeen | None = None
+    entries: dict[str, Entry] = field(default_factory=dict)
+    """Entries of the Assignment by Item name; none while the Assignment is an earlier Member's."""
+    malformed: tuple[str, ...] = ()
+    """What is wrong with `spec.items`, in words; such entries are written away."""
+    reports: dict[str, Report] = field(default_factory=dict)
+    liveness: Liveness = Liveness.MISSING
+    session_holds: bool = True
+    """Whether the reports are of the session that holds the Lease (true where there is none)."""
+    dead_since: float | None = None
+    """Monotonic seconds; None while live."""
+    kept: bool = False
+    """Not live, but its Items wait for it (outage delay or brake)."""
+
+    @property
+    def live(self) -> bool:
+        """Whether its process can be relied on now."""
+        return self.seen is not None and self.liveness is Liveness.LIVE
+
+    @property
+    def owned(self) -> bool:
+        """Whether the Assignment exists and belongs to this very Member object."""
+        return (
+            self.seen is not None and self.assignment is not None and self.assignment.owner == self.seen.uid
+        )
+
+    @property
+    def limit(self) -> int:
+        """Most Items that it may hold, 0 when the Member object is gone."""
+        return self.seen.limit if self.seen else 0
+
+    def ready(self, name: str) -> bool:
+        """Whether the entry of this Item here is ready (section "Assignment" of the API reference)."""
+        entry = self.entries.get(name)
+        if entry is None or not self.live or self.seen is None:
+            return False
+        if not self.seen.reported:
+            return True
+        report = self.reports.get(name)
+        return (
+            report is not None
+            and report.grant == entry.grant
+            and report.phase in _PREPARED
+            and self.session_holds
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """`spec.items` of an Assignment, read."""
+
+    entries: dict[str, Entry]
+    malformed: tuple[str, ...]
+
+
+def read_entries(old: AssignmentSeen | None, known: dict[str, Entry], items: tuple[str, ...]) -> Parsed:
+    """Read `items`; strings that stood in `old` are not parsed again.
+
+    An Item listed twice counts once, as the entry of the higher epoch, then of the lower slot.
+    """
+    reuse = set(old.items) if old else set()
+    entries: dict[str, Entry] = {}
+    malformed: list[str] = []
+    for text in items:
+        name = text.partition("#")[0]
+        entry = known.get(name) if text in reuse else None
+        if entry is None:
+            try:
+                entry = parse_entry(text)
+            except ValueError as error:
+                malformed.append(str(error))
+                continue
+        other = entries.get(name)
+        if other is not None:
+            malformed.append(f"Item {name} is listed more than once")
+            entry = max(entry, other, key=lambda e: (e.epoch, -e.slot))
+        entries[name] = entry
+    return Parsed(entries, tuple(malformed))
+
+
+def read_reports(reports: tuple[str, ...]) -> dict[str, Report]:
+    """Read `status.items`; what cannot be read, or is said of one Item twice, counts for nothing."""
+    read: dict[str, Report] = {}
+    twice: set[str] = set()
+    for text in reports:
+        try:
+            report = parse_report(text)
+        except ValueError:
+            continue
+        if report.name in read:
+            twice.add(report.name)
+        read[report.name] = report
+    for name in twice:
+        del read[name]
+    return read
