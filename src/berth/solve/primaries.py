@@ -1,0 +1,158 @@
+"""Which of an Item's Members is slot 0, and the order of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from berth.solve.flow import Network, solve_levels
+from berth.solve.problem import Int32, Int64, Primaries, Problem
+from berth.solve.shares import SCALE, held_live
+
+EXACT_CHOICES = 20_000
+"""Up to so many (Item, Member) choices the flow engine decides; above, rounds of improvement."""
+ROUNDS = 60
+
+
+def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64 | None = None) -> Int32:
+    """Order the Members of the given Items by slot; slot 0 first.
+
+    A primary stays where its Member stays (with `Primaries.ACTIVE` it may move for balance).
+    Where one must be chosen, a Member that holds the Item already goes before one that would
+    still have to prepare it, and one that does not drain before either; among those the choice
+    balances primaries in proportion to limits. The others that stay keep their order, new ones
+    come last. `counts`, shape (m,), says how many primaries each Member has among other Items.
+    """
+    members = np.sort(members, axis=1)[:, ::-1]
+    slots = slots_held(problem, rows, members)
+    width = problem.held.shape[1]
+    new = slots == width
+    current = np.where(np.isin(problem.held_primary[rows], -1), -2, problem.held_primary[rows])
+    is_current = (members == current[:, None]) & ~new
+    sticky = is_current.any(axis=1)
+    choice = np.where(sticky, is_current.argmax(axis=1), -1)
+    if problem.primaries == Primaries.ACTIVE:
+        open_rows = np.flatnonzero(members[:, 0] >= 0)
+    else:
+        open_rows = np.flatnonzero((members[:, 0] >= 0) & ~sticky)
+    if len(open_rows):
+        if counts is None:
+            counts = np.zeros(len(problem.limit), dtype=np.int64)
+        settled = np.setdiff1d(np.flatnonzero(sticky), open_rows, assume_unique=True)
+        counts = counts + np.bincount(members[settled, choice[settled]], minlength=len(counts))
+        open_rows = open_rows[np.argsort(problem.item_key[rows[open_rows]], kind="stable")]
+        some = members[open_rows]
+        tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[open_rows])
+        allowed = tier == tier.min(axis=1, keepdims=True)
+        choice[open_rows] = choose(problem, some, allowed, is_current[open_rows], counts)
+    order = np.where(members < 0, width + 2, slots).astype(np.int64)
+    # New entries in the order of their Members' keys: rows must not matter.
+    by_key = np.argsort(np.argsort(problem.member_key, kind="stable"), kind="stable")
+    order = order * (len(by_key) + 1)
+    if len(by_key):
+        order += np.where(members >= 0, by_key[members], 0)
+    chosen = np.flatnonzero(choice >= 0)
+    order[chosen, choice[chosen]] = -1
+    return np.take_along_axis(members, np.argsort(order, axis=1, kind="stable"), axis=1)
+
+
+def slots_held(problem: Problem, rows: Int64, members: Int32) -> Int32:
+    """Shape of `members`: the place of each in the Item's `held`, or its width for a new entry."""
+    width = problem.held.shape[1]
+    slots = np.full(members.shape, width, dtype=np.int32)
+    live = held_live(problem, rows)
+    for column in range(width):
+        here = problem.held[rows, column][:, None]
+        slots[(members == here) & live[:, column : column + 1]] = column
+    return slots
+
+
+def choose(
+    problem: Problem, members: Int32, allowed: np.ndarray, current: np.ndarray, counts: Int64
+) -> Int64:
+    """The column of each row's primary: the most even primaries for the limits, then fewest changes."""
+    single = allowed.sum(axis=1) == 1
+    column = np.where(single, allowed.argmax(axis=1), -1).astype(np.int64)
+    counts = counts + np.bincount(members[single, column[single]], minlength=len(counts))
+    rest = np.flatnonzero(~single)
+    if len(rest):
+        pick = _exact if int(allowed[rest].sum()) <= EXACT_CHOICES else _improve
+        column[rest] = pick(problem, members[rest], allowed[rest], current[rest], counts)
+    return column
+
+
+def _exact(
+    problem: Problem, members: Int32, allowed: np.ndarray, current: np.ndarray, counts: Int64
+) -> Int64:
+    item, column = np.nonzero(allowed)
+    by_key = np.argsort(problem.member_key, kind="stable")
+    place = np.argsort(by_key, kind="stable")
+    member = place[members[item, column]]
+    order = np.lexsort((member, item))
+    item, column, member = item[order], column[order], member[order]
+    used, node = np.unique(member, return_inverse=True)
+    choices = np.bincount(node)
+    owner = np.repeat(np.arange(len(used)), choices)
+    step = np.arange(len(owner)) - np.repeat(np.cumsum(choices) - choices, choices) + 1
+    row = by_key[used]
+    fill = counts[row][owner] + step
+    rising = SCALE * fill // np.maximum(problem.limit[row][owner], 1).astype(np.int64)
+    items = len(members)
+    zeros = np.zeros(items + len(item), dtype=np.int64)
+    moved = (~current[item, column]).astype(np.int64)
+    first = 2 + items
+    network = Network(
+        nodes=2 + items + len(used),
+        tail=np.concatenate([np.zeros(items, dtype=np.int64), 2 + item, first + owner]),
+        head=np.concatenate([2 + np.arange(items), first + node, np.ones(len(owner), dtype=np.int64)]),
+        capacity=np.ones(items + len(item) + len(owner), dtype=np.int64),
+        costs=[
+            np.concatenate([zeros, rising]),
+            np.concatenate([np.zeros(items, dtype=np.int64), moved, np.zeros(len(owner), dtype=np.int64)]),
+        ],
+        spans=[2 * int(rising.max(initial=0)), 2 * len(used)],
+        source=0,
+        sink=1,
+        amount=items,
+    )
+    taken = solve_levels(network)[items : items + len(item)] > 0
+    out = np.zeros(items, dtype=np.int64)
+    out[item[taken]] = column[taken]
+    return out
+
+
+def _improve(
+    problem: Problem, members: Int32, allowed: np.ndarray, current: np.ndarray, counts: Int64
+) -> Int64:
+    """Start with an even spread of columns, then shift primaries from full to empty Members."""
+    items = np.arange(len(members))
+    turn = items % allowed.sum(axis=1)
+    column = (np.cumsum(allowed, axis=1) > turn[:, None]).argmax(axis=1)
+    column = np.where(current.any(axis=1), current.argmax(axis=1), column)
+    limit = np.maximum(problem.limit, 1).astype(np.float64)
+    safe = np.where(allowed, members, 0)
+    target = limit / limit[np.unique(members[allowed])].sum() * (counts.sum() + len(items))
+    for _ in range(ROUNDS):
+        have = counts + np.bincount(members[items, column], minlength=len(counts))
+        price = np.where(allowed, ((have + 1) / limit)[safe], np.inf)
+        price[items, column] = np.inf
+        best = price.argmin(axis=1)
+        gain = (have / limit)[members[items, column]] - price[items, best]
+        movers = np.flatnonzero(gain > 1e-12)
+        if not len(movers):
+            break
+        give = np.maximum(have - target, 1.0)[members[movers, column[movers]]]
+        take = np.maximum(target - have, 1.0)[members[movers, best[movers]]]
+        movers = movers[_rank(members[movers, column[movers]], gain[movers]) < give]
+        take = np.maximum(target - have, 1.0)[members[movers, best[movers]]]
+        movers = movers[_rank(members[movers, best[movers]], gain[movers]) < take]
+        column[movers] = best[movers]
+    return column
+
+
+def _rank(owner: Int32, gain: np.ndarray) -> Int64:
+    """The place of each among those of the same owner, largest gain first."""
+    order = np.lexsort((-gain, owner))
+    start = np.flatnonzero(np.r_[True, owner[order][1:] != owner[order][:-1]])
+    rank = np.empty(len(owner), dtype=np.int64)
+    rank[order] = np.arange(len(owner)) - np.repeat(start, np.diff(np.r_[start, len(owner)]))
+    return rank

@@ -1,0 +1,79 @@
+"""What follows from the Problem alone, before anything is placed: who can hold, fair shares, bands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from berth.solve.problem import Bool, Int32, Int64, Problem, Zones
+
+SCALE = 4096
+"""Units of the balance level: `floor(SCALE·k/limit)` for the k-th unit outside of the band."""
+
+
+def placeable(problem: Problem) -> Bool:
+    """Shape (m,): Members that may hold something: live, with a limit above 0."""
+    return problem.live & (problem.limit > 0)
+
+
+def wanted(problem: Problem) -> Int32:
+    """Shape (n,): replicas that an Item wants: those asked for, at most one on each placeable Member."""
+    return np.minimum(problem.replicas, np.int32(placeable(problem).sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """Fair share and band of each Member, in Items; all of shape (m,). Members not live have 0."""
+
+    share: np.ndarray
+    """Fair share as a fraction (float64), for people; the band is computed in integers."""
+    low: Int64
+    high: Int64
+
+
+def bands(problem: Problem, total: int | None = None) -> Bands:
+    """Fair share F = limit × min(wanted, L) / L and band [floor(F) − s, ceil(F) + s], s = floor(F × tolerance).
+
+    L is the sum of the limits of live Members that do not drain. A draining Member's band is
+    [0, limit]. `total` is the sum of `wanted` where it is known already.
+    """
+    limit = problem.limit.astype(np.int64)
+    sharing = problem.live & ~problem.draining
+    room = int(limit[sharing].sum())
+    if total is None:
+        total = int(wanted(problem).sum(dtype=np.int64))
+    part = np.where(sharing, limit, 0) * min(total, room)
+    per = max(room, 1)
+    slack = part * problem.tolerance // (100 * per)
+    low = part // per - slack
+    high = np.minimum(-(-part // per) + slack, limit)
+    draining = problem.live & problem.draining
+    high = np.where(draining, limit, np.where(sharing, high, 0))
+    return Bands(share=part / per, low=low, high=high)
+
+
+def age_ranks(problem: Problem) -> Int64:
+    """Shape (m,): 1 for the youngest live Member that drains, counting up to the oldest; others 0."""
+    ranks = np.zeros(len(problem.limit), dtype=np.int64)
+    rows = np.flatnonzero(problem.live & problem.draining)
+    # Equal ages should not be; the key then keeps the answer independent of the rows.
+    order = np.lexsort((problem.member_key[rows], -problem.age[rows]))
+    ranks[rows[order]] = np.arange(1, len(rows) + 1)
+    return ranks
+
+
+def second_zone(problem: Problem) -> bool:
+    """Whether zones count and at least two of them have a placeable Member."""
+    if problem.zones == Zones.IGNORE:
+        return False
+    zones = problem.zone[placeable(problem)]
+    return bool(len(zones)) and bool((zones != zones[0]).any())
+
+
+def held_live(problem: Problem, rows: Int32 | Int64 | None = None) -> Bool:
+    """Shape (n, w) (or of the given rows): which of the `held` entries are on live Members."""
+    held = problem.held if rows is None else problem.held[rows]
+    if not len(problem.live):
+        return np.zeros(held.shape, dtype=np.bool_)
+    return (held >= 0) & problem.live[held]
