@@ -1,0 +1,101 @@
+"""A worker that writes down what happens to it, and a leader's hand to aim a Delivery with."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+
+from berth.api import Entry, parse_entry
+from berth.member.delivery import Delivery
+from berth.member.held import Held
+from berth.member.worker import Worker
+
+
+class Recorder(Worker):
+    """Notes each callback; can be told to wait, or to fail, in any of them."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.running: dict[str, int] = defaultdict(int)
+        self.most_at_once = 0
+        self.gates: dict[str, asyncio.Event] = {}
+        self.failures: dict[str, list[BaseException]] = {}
+        self.seen: dict[str, Held] = {}
+
+    def hold(self, call: str) -> asyncio.Event:
+        """Make `call` ("prepare a") wait for the event."""
+        gate = self.gates[call] = asyncio.Event()
+        return gate
+
+    def fail(self, call: str, *errors: BaseException) -> None:
+        """Make the next calls of `call` raise these."""
+        self.failures[call] = list(errors)
+
+    async def _note(self, what: str, item: Held) -> None:
+        call = f"{what} {item.name}"
+        detail = f"@{item.epoch}" if what == "activate" else ""
+        self.seen[item.name] = item
+        assert self.running[item.name] == 0, f"two callbacks of {item.name} at once"
+        self.running[item.name] += 1
+        self.most_at_once = max(self.most_at_once, sum(self.running.values()))
+        try:
+            self.log.append(f"{call}{detail}")
+            if call in self.gates:
+                await self.gates[call].wait()
+            else:
+                await asyncio.sleep(0)
+            if self.failures.get(call):
+                raise self.failures[call].pop(0)
+        except asyncio.CancelledError:
+            self.log.append(f"cancelled {call}")
+            raise
+        finally:
+            self.running[item.name] -= 1
+
+    async def prepare(self, item: Held) -> None:
+        await self._note("prepare", item)
+
+    async def activate(self, item: Held) -> None:
+        await self._note("activate", item)
+
+    async def deactivate(self, item: Held) -> None:
+        await self._note("deactivate", item)
+
+    async def drop(self, item: Held) -> None:
+        await self._note("drop", item)
+
+
+class Hand:
+    """Aims a Delivery, and confirms what it reports as an API server would."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.generation = 0
+
+    def want(self, *entries: str) -> None:
+        self.generation += 1
+        self.delivery.aim([parse_entry(text) for text in entries], self.generation)
+
+    @property
+    def entries(self) -> list[Entry]:
+        return list(self.delivery._targets.values())
+
+    def confirm(self) -> None:
+        self.delivery.written(self.delivery.snapshot())
+
+    def reports(self) -> list[str]:
+        return list(self.delivery.snapshot().reports)
+
+    async def until_reported(self, *reports: str) -> None:
+        """Confirm what is reported until it is this."""
+        await until(lambda: (self.confirm(), self.reports() == list(reports))[1], lambda: str(self.reports()))
+
+
+async def until(
+    condition: Callable[[], object], explain: Callable[[], str] = lambda: "", seconds: float = 10.0
+) -> None:
+    """Wait until a condition holds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not condition():
+        assert loop.time() < end, f"waited {seconds} s in vain: {explain()}"
+        await asyncio.sleep(0.005)
