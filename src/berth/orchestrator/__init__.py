@@ -1,1 +1,16 @@
+"""Keep tasks running on workers that you reach in your own way: terms, a Communicator, no Kubernetes."""
 
+from berth.orchestrator.http import HttpCommunicator
+from berth.orchestrator.memory import InMemoryCommunicator
+from berth.orchestrator.model import Communicator, Task, TermStats, WorkerState
+from berth.orchestrator.orchestrator import Orchestrator
+
+__all__ = [
+    "Communicator",
+    "HttpCommunicator",
+    "InMemoryCommunicator",
+    "Orchestrator",
+    "Task",
+    "TermStats",
+    "WorkerState",
+]

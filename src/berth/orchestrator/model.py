@@ -1,0 +1,95 @@
+"""What the library speaks of: communicators, tasks, what workers run, and what a term did."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+W = TypeVar("W", bound=Hashable)
+T = TypeVar("T", bound=Hashable)
+W_contra = TypeVar("W_contra", bound=Hashable, contravariant=True)
+
+
+class Communicator(Protocol[W_contra, T]):
+    """How the orchestrator reaches the workers; every method may be called for many workers at once.
+
+    Calls to one worker are made one at a time. Each call is cancelled after the orchestrator's
+    `timeout`; any exception means that the call failed. A call must let its cancellation through:
+    one that does not is given up, and its worker is left out of the terms until it has ended.
+    """
+
+    async def list(self, worker: W_contra) -> Iterable[T]:
+        """Return the tasks that the worker runs now. An error leaves the worker out of this term."""
+        ...
+
+    async def add(self, worker: W_contra, task: T) -> None:
+        """Start the task on the worker. An error is logged; a later term places the task again.
+
+        A call that was cancelled may have started the task all the same, so starting one that
+        already runs should succeed.
+        """
+        ...
+
+    async def remove(self, worker: W_contra, task: T) -> None:
+        """Stop the task on the worker; returning means that it has stopped there.
+
+        An error is logged, and the task is then not started elsewhere in its place in this term.
+        Stopping a task that the worker does not run should succeed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[T]):
+    """A task that should run, and how many workers should run it."""
+
+    definition: T
+    """Any hashable value: what the communicator's `add` and `remove` receive."""
+    instances: int = 1
+    """How many workers run it, each at most once: 0 to 32. With fewer workers, all of them do."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState(Generic[W, T]):
+    """What one worker said that it runs, at the start of the last term."""
+
+    worker: W
+    tasks: list[T]
+    """As the communicator listed them, without duplicates."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermStats:
+    """What one term found and did."""
+
+    worker_count: int
+    """Workers that answered `list` without an error."""
+    term: int = 0
+    """1 for the orchestrator's first term, then one more each."""
+    left_out: int = 0
+    """Workers that did not answer: they got nothing, and what they hold is not counted."""
+    resting: int = 0
+    """Workers that answered but got nothing, since they had started nothing of what they got lately."""
+    added: int = 0
+    """Calls of `add` that succeeded."""
+    removed: int = 0
+    """Calls of `remove` that succeeded."""
+    moved: int = 0
+    """Instances removed from one worker and added to another; counted in the two above as well."""
+    failed: int = 0
+    """Calls of `add` and `remove` that raised or ran out of time."""
+    skipped: int = 0
+    """Calls planned and not made: the worker had blocked, was full, or a removal had failed."""
+    missing: int = 0
+    """Wanted instances that no answering worker runs at the end, as far as the calls tell."""
+    postponed: int = 0
+    """Moves that are wanted but wait for a later term (`moves_per_worker`)."""
+    settled: bool = False
+    """True when every worker answered and there was nothing to change."""
+    optimal: bool = True
+    """True when the solver proved that the plan needs the fewest moves."""
+    list_seconds: float = 0.0
+    plan_seconds: float = 0.0
+    seconds: float = 0.0
+    """Duration of the whole term."""

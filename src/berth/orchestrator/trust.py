@@ -1,0 +1,72 @@
+"""Memory of calls that failed, so that a worker that answers but cannot start tasks does not keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic
+
+from berth.orchestrator.model import T, W
+
+STRIKES = 2
+"""Terms in a row in which a worker started nothing that it was given, before it rests."""
+LONGEST_REST = 32
+"""Terms; the first rest is 2, each further one twice as long."""
+
+
+class Trust(Generic[W, T]):
+    """Counts failures; one success is enough to be trusted again.
+
+    A task that fails on a second worker as well is itself to blame: it costs no worker its trust.
+    """
+
+    def __init__(self) -> None:
+        self.failures: dict[T, int] = {}
+        """Failed calls for a task since one last succeeded."""
+        self._failed_on: dict[T, set[W]] = {}
+        self._strikes: dict[W, int] = {}
+        self._rest: dict[W, int] = {}
+        self._started: set[W] = set()
+        self._refused: set[W] = set()
+
+    def succeeded(self, worker: W, task: T, *, started: bool) -> None:
+        """Note a call that worked; `started` for an add."""
+        if self.failures:
+            self.failures.pop(task, None)
+        if started:
+            self._started.add(worker)
+            if self._failed_on:
+                self._failed_on.pop(task, None)
+
+    def failed(self, worker: W, task: T, *, started: bool) -> None:
+        """Note a call that failed; `started` for an add."""
+        self.failures[task] = self.failures.get(task, 0) + 1
+        if started:
+            where = self._failed_on.setdefault(task, set())
+            where.add(worker)
+            if len(where) == 1:
+                self._refused.add(worker)
+
+    def resting(self) -> set[W]:
+        """Return the workers that should get nothing in this term."""
+        return set(self._rest)
+
+    def end_term(self, workers: Iterable[W], tasks: Iterable[T]) -> None:
+        """Close a term: count strikes and rests, forget workers and tasks that are gone."""
+        self._rest = {worker: left - 1 for worker, left in self._rest.items() if left > 1}
+        for worker in self._started:
+            self._strikes.pop(worker, None)
+            self._rest.pop(worker, None)
+        for worker in self._refused - self._started:
+            strikes = self._strikes[worker] = self._strikes.get(worker, 0) + 1
+            if strikes >= STRIKES:
+                self._rest[worker] = min(2 ** (strikes - STRIKES + 1), LONGEST_REST)
+        self._started.clear()
+        self._refused.clear()
+        if self._strikes:
+            known = set(workers)
+            self._strikes = {w: n for w, n in self._strikes.items() if w in known}
+            self._rest = {w: n for w, n in self._rest.items() if w in known}
+        if self.failures or self._failed_on:
+            wanted = set(tasks)
+            self.failures = {t: n for t, n in self.failures.items() if t in wanted}
+            self._failed_on = {t: where for t, where in self._failed_on.items() if t in wanted}
