@@ -3,11 +3,20 @@
 import argparse
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from berth.testing.controlplane import ControlPlane
 from berth.testing.errors import ControlPlaneError
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _Stopped(BaseException):
+    """A signal asked for the end."""
+
+
+def _stop(_number: int, _frame: object) -> None:
+    raise _Stopped
 
 
 def main() -> int:
@@ -30,22 +39,25 @@ def main() -> int:
     parser.add_argument("--port", type=int, metavar="N", help="the API server's port; a free one by default")
     arguments = parser.parse_args()
 
-    asked = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: asked.set())
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
     plane = ControlPlane(with_gc=arguments.with_gc, port=arguments.port, kubeconfig=arguments.kubeconfig)
     try:
         plane.start()
         if arguments.with_crds:
             plane.apply_crds()
         print("ready", flush=True)
-        asked.wait()
+        while True:
+            signal.pause()
+    except _Stopped:
+        return 0
     except ControlPlaneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         plane.stop()
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from berth.testing.errors import ControlPlaneError
 
-SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager")
+ETCD, API_SERVER, MANAGER = SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager")
 
 
 def modules_dir() -> Path:

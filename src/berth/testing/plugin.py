@@ -1,4 +1,4 @@
-"""pytest fixtures: `control_plane`, one for the whole run with Berth's kinds applied, and `namespace`, one a test.
+"""pytest fixtures: `control_plane`, one a run with Berth's kinds applied, and `namespace`, one a test.
 
 Use them with `pytest_plugins = ["berth.testing.plugin"]` in the top conftest.py.
 """
@@ -30,7 +30,7 @@ def control_plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of a fresh namespace of this test; it is deleted afterwards, with everything of Berth in it."""
+    """The name of a fresh namespace; deleted after the test, with everything of Berth in it."""
     readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
     name = f"{readable or 'test'}-{uuid.uuid4().hex[:8]}"
     control_plane.create_namespace(name)

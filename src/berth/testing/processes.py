@@ -69,6 +69,11 @@ class Processes:
         codes: dict[str, int | None] = self._ask(op="codes")
         return codes
 
+    def pids(self) -> dict[str, int]:
+        """Process ids of the servers that run."""
+        pids: dict[str, int] = self._ask(op="pids")
+        return pids
+
     def log(self, name: str) -> Path:
         """The file with a server's output."""
         return self.folder / "logs" / f"{name}.log"

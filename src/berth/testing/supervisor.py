@@ -62,7 +62,8 @@ class Servers:
                 stderr=subprocess.STDOUT,
                 env=os.environ | environment,
                 cwd=self._folder,
-                preexec_fn=self._preexec,
+                start_new_session=True,  # its process group is what it starts itself, too
+                preexec_fn=self._preexec,  # noqa: PLW1509 - this process has one thread
             )
         self._processes[name] = process
         return process.pid
@@ -71,29 +72,38 @@ class Servers:
         """Send a signal to a server that runs."""
         process = self._processes[name]
         if process.poll() is None:
-            process.send_signal(number)
+            _signal_group(process, number)
 
     def stop(self, name: str, grace: float) -> int:
         """SIGTERM, SIGKILL after `grace` seconds; the exit code."""
         process = self._processes[name]
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM if grace > 0 else signal.SIGKILL)
-            process.send_signal(signal.SIGCONT)  # a paused server must see it
+            _signal_group(process, signal.SIGTERM if grace > 0 else signal.SIGKILL)
+            _signal_group(process, signal.SIGCONT)  # a paused server must see it
             try:
                 process.wait(grace or None)
             except subprocess.TimeoutExpired:
-                process.kill()
+                _signal_group(process, signal.SIGKILL)
         return process.wait()
 
     def codes(self) -> dict[str, int | None]:
         """Exit codes by name, None while a server runs."""
         return {name: process.poll() for name, process in self._processes.items()}
 
+    def pids(self) -> dict[str, int]:
+        """Process ids of the servers that run."""
+        return {name: process.pid for name, process in self._processes.items() if process.poll() is None}
+
     def stop_all(self) -> None:
         """Stop everything, the newest first. What they hold is thrown away, so nobody is asked nicely."""
         for name in reversed(list(self._processes)):
             with contextlib.suppress(OSError):
                 self.stop(name, 0)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _answer(servers: Servers, command: dict[str, Any]) -> Any:
@@ -106,6 +116,8 @@ def _answer(servers: Servers, command: dict[str, Any]) -> Any:
             return servers.stop(command["name"], command["grace"])
         case "codes":
             return servers.codes()
+        case "pids":
+            return servers.pids()
         case unknown:
             raise ValueError(f"unknown command {unknown!r}")
 

