@@ -3,6 +3,7 @@
 from berth.kube.backoff import Backoff
 from berth.kube.client import Client, Deadline
 from berth.kube.config import Access, Config, load_config
+from berth.kube.election import Election
 from berth.kube.errors import (
     ApiError,
     ConfigError,
@@ -19,8 +20,11 @@ from berth.kube.errors import (
     Unauthorized,
 )
 from berth.kube.informer import EventKind, Informer
+from berth.kube.keeper import LeaseHeld, LeaseKeeper
+from berth.kube.lease import LeaseSpec, LeaseState, Observation, judge, observe
 from berth.kube.meta import HasMeta, Key, Meta, OwnerReference
 from berth.kube.resource import CONFIG_MAPS, LEASES, Resource
+from berth.kube.timing import Timing, Validity, lease_clock
 
 __all__ = [
     "CONFIG_MAPS",
@@ -35,6 +39,7 @@ __all__ = [
     "ConnectionLost",
     "Deadline",
     "DeadlinePassed",
+    "Election",
     "EventKind",
     "Forbidden",
     "Gone",
@@ -42,13 +47,23 @@ __all__ = [
     "Informer",
     "Invalid",
     "Key",
+    "LeaseHeld",
+    "LeaseKeeper",
+    "LeaseSpec",
+    "LeaseState",
     "Meta",
     "NotFound",
+    "Observation",
     "OwnerReference",
     "RequestTimeout",
     "Resource",
     "ServerError",
+    "Timing",
     "TooManyRequests",
     "Unauthorized",
+    "Validity",
+    "judge",
+    "lease_clock",
     "load_config",
+    "observe",
 ]
