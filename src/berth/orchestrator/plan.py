@@ -11,7 +11,7 @@ again: each move done is one move fewer for the solver, so terms converge with t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
@@ -24,6 +24,7 @@ from berth.solve import Primaries, Problem, Solution, Zones, solve
 
 Int64 = npt.NDArray[np.int64]
 NO_MOVE = -1
+NO_LIMIT = 2**62
 
 
 class Step(NamedTuple, Generic[T]):
@@ -82,7 +83,7 @@ def plan_term(
     rows, cols = rows[~on_resting], renumber[cols[~on_resting]]
     names = [w for w, active in zip(names, is_active.tolist(), strict=True) if active]
     workers = [expected.workers[w] for w in names]
-    limits = np.fromiter((MAX_LIMIT if s.limit is None else s.limit for s in workers), np.int64, len(workers))
+    limits = weights([s.limit for s in workers], replicas)
     zoned = len({s.zone for s in workers}) > 1
 
     if not zoned and is_settled(replicas, limits, rows, cols):
@@ -92,8 +93,26 @@ def plan_term(
     problem = _problem(keys, replicas, limits, workers, rows, cols, zoned)
     solution = solve(problem)
     plan.optimal = solution.optimal
-    _choose(plan, tasks, names, problem, solution, rows, cols, moves_per_worker, fails)
+    hard_limits = np.array([NO_LIMIT if s.limit is None else s.limit for s in workers], np.int64)
+    _choose(plan, tasks, names, problem, solution, rows, cols, hard_limits, moves_per_worker, fails)
     return plan
+
+
+def weights(limits: Sequence[int | None], replicas: Int64) -> Int64:
+    """Return the limit that each worker has in the solver: where it has none, one that does not bind.
+
+    Among workers with limits, one without counts like the greatest of them, or more if the given
+    limits cannot hold everything: a weight so high that it binds nowhere would leave the workers
+    with limits empty.
+    """
+    given = [limit for limit in limits if limit is not None]
+    unlimited = len(limits) - len(given)
+    if not unlimited:
+        return np.array(given, np.int64)
+    wanted = int(np.minimum(replicas, unlimited + np.count_nonzero(given)).sum())
+    floor = max(given) if any(given) else MAX_LIMIT
+    weight = max(floor, -(-(wanted - sum(given)) // unlimited))
+    return np.array([weight if limit is None else limit for limit in limits], np.int64)
 
 
 def is_settled(replicas: Int64, limits: Int64, rows: Int64, cols: Int64) -> bool:
@@ -180,6 +199,7 @@ def _choose(
     solution: Solution,
     rows: Int64,
     cols: Int64,
+    hard_limits: Int64,
     moves_per_worker: int | None,
     fails: npt.NDArray[np.uint64],
 ) -> None:
@@ -219,7 +239,7 @@ def _choose(
         moves += [_Move(row, source, end) for source, end in zip(sources, ends, strict=True)]
 
     chosen = _within_budget(moves, moves_per_worker, loads, fails)
-    chosen, fills = _within_limits(chosen, fills, loads, problem.limit)
+    chosen, fills = _within_limits(chosen, fills, loads, hard_limits)
     plan.postponed += len(moves) - len(chosen)
     for row, col in surplus:
         plan.removals.setdefault(names[col], []).append(Step(tasks[row], surplus=True))
@@ -260,9 +280,9 @@ def _within_budget(
 
 
 def _within_limits(
-    moves: list[_Move], fills: list[tuple[int, int]], loads: Int64, limit: npt.NDArray[np.int32]
+    moves: list[_Move], fills: list[tuple[int, int]], loads: Int64, limits: Int64
 ) -> tuple[list[_Move], list[tuple[int, int]]]:
-    """Drop moves, then fills, that would put a worker over its limit while others' moves wait.
+    """Drop moves, then fills, that would put a worker over its limit while moves off it wait.
 
     `loads` counts the fills already. Dropping a move leaves its source fuller, so this repeats
     until it holds; two full workers that swap keep both moves.
@@ -272,19 +292,21 @@ def _within_limits(
         after[move.source] -= 1
         if move.target is not None:
             after[move.target] += 1
-    dropped = True
-    while dropped:
-        dropped = False
-        for move in moves[::-1]:
-            if move.target is not None and after[move.target] > limit[move.target]:
-                moves = [other for other in moves if other is not move]
+    while True:
+        kept: list[_Move] = []
+        for move in moves:
+            if move.target is not None and after[move.target] > limits[move.target]:
                 after[move.target] -= 1
                 after[move.source] += 1
-                dropped = True
-    kept: list[tuple[int, int]] = []
-    for row, col in fills[::-1]:
-        if after[col] > limit[col]:
+            else:
+                kept.append(move)
+        if len(kept) == len(moves):
+            break
+        moves = kept
+    fitting: list[tuple[int, int]] = []
+    for row, col in fills:
+        if after[col] > limits[col]:
             after[col] -= 1
         else:
-            kept.append((row, col))
-    return moves, kept[::-1]
+            fitting.append((row, col))
+    return moves, fitting

@@ -94,7 +94,7 @@ class Term(Generic[W, T]):
 
         async def ask(lane: Lane[W]) -> None:
             try:
-                tasks = await self.caller.call(lane, partial(self._list_one, lane.worker))
+                tasks = await self.caller.call(lane, self._list_one, lane.worker)
             except CallError as failure:
                 if not lane.given_up:
                     self.logger.warning(
@@ -188,7 +188,7 @@ class Term(Generic[W, T]):
         worker = lane.worker
         name, method = ("add", self.communicator.add) if add else ("remove", self.communicator.remove)
         try:
-            await self.caller.call(lane, partial(method, worker, task))
+            await self.caller.call(lane, method, worker, task)
         except CallError as failure:
             if lane.given_up:
                 return None
