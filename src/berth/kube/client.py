@@ -2,38 +2,41 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
-import aiohttp
 import msgspec
-from typing_extensions import TypeVar
 
 from berth.kube.backoff import backoff_delay
-from berth.kube.config import Access, Config
+from berth.kube.config import Config
 from berth.kube.errors import (
     ApiError,
-    ConfigError,
     ConnectionLost,
     DeadlinePassed,
-    RequestTimeout,
     ServerError,
     TooManyRequests,
     Unauthorized,
-    error_from_response,
 )
 from berth.kube.pages import Page
-from berth.kube.resource import resource_of
-from berth.kube.transport import Params, keepalive_socket, request_url
+from berth.kube.transport import RequestHook, Transport
+from berth.kube.wire import Params
 
 __all__ = ["Client", "Deadline", "Params", "RequestHook"]
 
-T = TypeVar("T", default=Any)
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
 Deadline = float | Callable[[], float]
 """A time on `time.monotonic`'s clock, or a function that gives it anew before each attempt."""
-RequestHook = Callable[[str, str, int, float], None]
 
 
 class Options(TypedDict, total=False):
@@ -49,7 +52,6 @@ PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
-_NEVER_ROUND = 1e9  # aiohttp rounds timeouts above this up to whole seconds, past a Lease's deadline
 
 
 class Client:
@@ -75,7 +77,7 @@ class Client:
         on_request: RequestHook | None = None,
         user_agent: str = "berth",
     ) -> None:
-        """`connections` bounds the requests under way; watches have connections of their own.
+        """`connections` bounds the requests under way; others wait for their turn. Watches do not count.
 
         `on_request(verb, resource, code, seconds)` is called after each attempt; code 0 is no answer.
         """
@@ -83,39 +85,16 @@ class Client:
         self.timeout = timeout
         self.retry_for = retry_for
         self.attempts = attempts
-        self.on_request = on_request
-        self._connections = connections
-        self._user_agent = user_agent
-        self._requests: aiohttp.ClientSession | None = None
-        self._streams: aiohttp.ClientSession | None = None
+        self._slots = asyncio.Semaphore(connections)
+        self._transport = Transport(config, timeout, user_agent, on_request)
         self._rng = random.Random()
 
     async def __aenter__(self) -> Self:
-        self._requests = self._session(self._connections)
-        self._streams = self._session(0)
+        self._transport.open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for session in (self._requests, self._streams):
-            if session is not None:
-                await session.close()
-        self._requests = self._streams = None
-
-    def _session(self, limit: int) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=limit, keepalive_timeout=60.0, ttl_dns_cache=10, socket_factory=keepalive_socket
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            # Compression costs the API server and us more time than it saves inside a cluster.
-            headers={
-                "User-Agent": self._user_agent,
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-            },
-            cookie_jar=aiohttp.DummyCookieJar(),
-            raise_for_status=False,
-        )
+        await self._transport.close()
 
     async def get(
         self,
@@ -231,16 +210,18 @@ class Client:
         refreshed = False
         failures = 0
         while True:
-            attempt = self._time_left(path, timeout or self.timeout, deadline)
-            access = await self._access(path, attempt)
+            access = await self._transport.access(path, _time_left(path, timeout or self.timeout, deadline))
             try:
-                return await self._attempt(method, path, params, data, content_type, attempt, access)
+                async with self._slot(path, deadline):
+                    attempt = _time_left(path, timeout or self.timeout, deadline)
+                    return await self._transport.send(
+                        method, path, params, data, content_type, attempt, access
+                    )
             except Unauthorized as error:
                 if refreshed:
                     raise
                 refreshed = True
-                if await self._refresh(access, error) is access:
-                    raise
+                await self._transport.refresh(access, error)
             except (TooManyRequests, ServerError, ConnectionLost) as error:
                 failures += 1
                 delay = self._delay(error, failures, idempotent)
@@ -250,6 +231,15 @@ class Client:
                 if resume >= give_up or (deadline is not None and resume >= _at(deadline)):
                     raise
                 await asyncio.sleep(delay)
+
+    @property
+    def on_request(self) -> RequestHook | None:
+        """Called after each attempt with verb, resource, code (0: no answer) and seconds."""
+        return self._transport.on_request
+
+    @on_request.setter
+    def on_request(self, hook: RequestHook | None) -> None:
+        self._transport.on_request = hook
 
     def _delay(self, error: ApiError, failures: int, idempotent: bool) -> float | None:
         """Seconds until the request may be sent again; None where that could do harm."""
@@ -263,149 +253,45 @@ class Client:
             return backoff_delay(failures, 0.05, 5.0, self._rng.random())
         return None
 
-    async def _access(self, path: str, timeout: float) -> Access:
-        try:
-            async with asyncio.timeout(timeout):
-                return await self.config.access()
-        except TimeoutError:
-            raise RequestTimeout(
-                f"{path}: the credentials took longer than {timeout:.1f} s", maybe_done=False
-            ) from None
-
-    async def _refresh(self, access: Access, error: Unauthorized) -> Access:
-        try:
-            async with asyncio.timeout(self.timeout):
-                return await self.config.refresh(access)
-        except (ConfigError, OSError, TimeoutError) as cause:
-            raise Unauthorized(
-                401, error.reason, f"{error.message}; no fresh credentials: {cause}"
-            ) from cause
-
-    @staticmethod
-    def _time_left(path: str, timeout: float, deadline: Deadline | None) -> float:
-        if deadline is None:
-            return timeout
-        left = _at(deadline) - time.monotonic()
-        if left <= 0.0:
-            raise DeadlinePassed(f"{path}: no time left before the deadline")
-        return min(timeout, left)
-
-    async def _attempt(
-        self,
-        method: str,
-        path: str,
-        params: Params | None,
-        data: bytes | None,
-        content_type: str,
-        timeout: float,
-        access: Access,
-    ) -> bytes:
-        if self._requests is None:
-            raise RuntimeError("Client is used outside of its `async with`")
-        query = dict(params) if params else {}
-        if method != "GET":
-            # Bounds the write on the server too: it must not happen long after we gave up on it.
-            query["timeout"] = f"{max(1, round(timeout * 1000))}ms"
-        headers = dict(access.headers)
-        if data is not None:
-            headers["Content-Type"] = content_type
-        started = time.monotonic()
-        code = 0
-        try:
-            async with self._requests.request(
-                method,
-                request_url(access.base_url, path, query),
-                data=data,
-                headers=headers,
-                ssl=access.ssl,
-                server_hostname=access.server_hostname,
-                proxy=access.proxy,
-                timeout=aiohttp.ClientTimeout(total=timeout, ceil_threshold=_NEVER_ROUND),
-                allow_redirects=False,
-            ) as response:
-                body = await response.read()
-                code = response.status
-                if code >= 300:
-                    retry_after = response.headers.get("Retry-After")
-                    raise error_from_response(code, response.reason or "", body, retry_after)
-                return body
-        except (aiohttp.ClientError, OSError) as error:
-            raise _lost(error, method, path, timeout) from error
-        finally:
-            if self.on_request is not None:
-                self.on_request(method, resource_of(path), code, time.monotonic() - started)
-
     @contextlib.asynccontextmanager
-    async def stream(
+    async def _slot(self, path: str, deadline: Deadline | None) -> AsyncIterator[None]:
+        """Wait for one of the bounded number of connections; that time is not the request's."""
+        if not self._slots.locked() or deadline is None:
+            await self._slots.acquire()
+        else:
+            try:
+                async with asyncio.timeout(_time_left(path, math.inf, deadline)):
+                    await self._slots.acquire()
+            except TimeoutError:
+                raise DeadlinePassed(f"{path}: no free connection before the deadline") from None
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def stream(
         self,
         path: str,
         params: Params | None = None,
         *,
         connect: float | None = None,
         inactivity: float = 90.0,
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open a watch: an iterator of chunks as they arrive, cut anywhere.
+    ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a watch: a context manager whose value iterates over chunks as they arrive, cut anywhere.
 
         `connect` bounds the time until the answer begins, `inactivity` the silence between chunks. Raises
         ApiError; the iterator raises ConnectionLost when the stream breaks and ends when the server ends it.
         """
-        if self._streams is None:
-            raise RuntimeError("Client is used outside of its `async with`")
-        connect = connect or self.timeout
-        refreshed = False
-        while True:
-            access = await self._access(path, connect)
-            started = time.monotonic()
-            code = 0
-            try:
-                async with asyncio.timeout(connect):
-                    response = await self._streams.get(
-                        request_url(access.base_url, path, dict(params or {})),
-                        headers=access.headers,
-                        ssl=access.ssl,
-                        server_hostname=access.server_hostname,
-                        proxy=access.proxy,
-                        timeout=aiohttp.ClientTimeout(
-                            total=None, sock_read=inactivity, ceil_threshold=_NEVER_ROUND
-                        ),
-                        allow_redirects=False,
-                    )
-                    code = response.status
-                    body = await response.read() if code >= 300 else b""
-            except (aiohttp.ClientError, OSError) as error:
-                raise _lost(error, "WATCH", path, connect) from error
-            finally:
-                if self.on_request is not None:
-                    self.on_request("WATCH", resource_of(path), code, time.monotonic() - started)
-            if code < 300:
-                break
-            refusal = error_from_response(
-                code, response.reason or "", body, response.headers.get("Retry-After")
-            )
-            if not isinstance(refusal, Unauthorized) or refreshed:
-                raise refusal
-            refreshed = True
-            if await self._refresh(access, refusal) is access:
-                raise refusal
-        try:
-            yield _chunks(response, path, inactivity)
-        finally:
-            response.close()
+        return self._transport.stream(path, params, connect or self.timeout, inactivity)
 
 
-async def _chunks(response: aiohttp.ClientResponse, path: str, inactivity: float) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in response.content.iter_any():
-            yield chunk
-    except (aiohttp.ClientError, OSError) as error:
-        raise _lost(error, "WATCH", path, inactivity) from error
-
-
-def _lost(error: Exception, method: str, path: str, timeout: float) -> ConnectionLost:
-    maybe_done = not isinstance(error, aiohttp.ClientConnectorError)
-    if isinstance(error, TimeoutError):
-        return RequestTimeout(f"{method} {path}: no answer within {timeout:.1f} s", maybe_done=maybe_done)
-    return ConnectionLost(f"{method} {path}: {type(error).__name__}: {error}", maybe_done=maybe_done)
+def _time_left(path: str, timeout: float, deadline: Deadline | None) -> float:
+    if deadline is None:
+        return timeout
+    left = _at(deadline) - time.monotonic()
+    if left <= 0.0:
+        raise DeadlinePassed(f"{path}: no time left before the deadline")
+    return min(timeout, left)
 
 
 def _at(deadline: Deadline) -> float:

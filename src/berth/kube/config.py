@@ -43,10 +43,12 @@ class Access:
 
     base_url: str
     headers: Mapping[str, str]
-    ssl: ssl.SSLContext | bool
+    ssl: ssl.SSLContext
     server_hostname: str | None
     proxy: str | None
     namespace: str
+    tls: tuple[object, ...]
+    """What `ssl` was made of: while it stays the same the context does, and with it the open connections."""
     refresh_after: float | None
     """Seconds from loading until it should be loaded again; None for credentials that do not expire."""
 
@@ -54,12 +56,15 @@ class Access:
 class Config:
     """Access to one API server, kept fresh. Safe to share between threads and event loops."""
 
-    def __init__(self, load: Callable[[], Access], source: str) -> None:
-        """`load` reads everything anew and may block (files, exec plug-ins); `source` is said in errors."""
+    def __init__(self, load: Callable[[Access | None], Access], source: str) -> None:
+        """`source` is said in errors.
+
+        `load(previous)` reads everything anew and may block (files, exec plug-ins).
+        """
         self.source = source
         self._load = load
         self._lock = threading.Lock()
-        self._access = load()
+        self._access = load(None)
         self._loaded_at = time.monotonic()
 
     @property
@@ -73,7 +78,7 @@ class Config:
         return self._access.namespace
 
     @property
-    def ssl(self) -> ssl.SSLContext | bool:
+    def ssl(self) -> ssl.SSLContext:
         """The TLS settings for the server: its CA and the client's certificate."""
         return self._access.ssl
 
@@ -99,7 +104,7 @@ class Config:
                 return self._access
             self._loaded_at = time.monotonic()
             try:
-                self._access = self._load()
+                self._access = self._load(stale)
             except (ConfigError, OSError):
                 if stale.refresh_after is None:
                     raise
@@ -134,15 +139,17 @@ def load_config(kubeconfig: Path | None = None, context: str | None = None) -> C
 
 def from_kubeconfig(paths: str, context: str | None = None) -> Config:
     """Access by kubeconfig files, joined by `:` as in `$KUBECONFIG`."""
-    return Config(lambda: _read_kubeconfig(paths, context), f"kubeconfig {paths}")
+    return Config(lambda previous: _read_kubeconfig(paths, context, previous), f"kubeconfig {paths}")
 
 
 def from_service_account(folder: Path, environ: Mapping[str, str]) -> Config:
     """Access by the service account that is mounted at `folder`."""
-    return Config(lambda: _read_service_account(folder, environ), f"service account {folder}")
+    return Config(
+        lambda previous: _read_service_account(folder, environ, previous), f"service account {folder}"
+    )
 
 
-def _read_service_account(folder: Path, environ: Mapping[str, str]) -> Access:
+def _read_service_account(folder: Path, environ: Mapping[str, str], previous: Access | None) -> Access:
     settings = Configuration()
     loader = InClusterConfigLoader(
         token_filename=str(folder / "token"),
@@ -158,10 +165,10 @@ def _read_service_account(folder: Path, environ: Mapping[str, str]) -> Access:
         namespace = (folder / "namespace").read_text().strip() or "default"
     except OSError:
         namespace = "default"
-    return _access(settings, namespace, {}, TOKEN_FILE_PERIOD)
+    return _access(settings, namespace, {}, TOKEN_FILE_PERIOD, previous)
 
 
-def _read_kubeconfig(paths: str, context: str | None) -> Access:
+def _read_kubeconfig(paths: str, context: str | None, previous: Access | None) -> Access:
     # The package writes inline certificates and keys to files; they live only as long as this function.
     with tempfile.TemporaryDirectory(prefix="berth-kube-") as scratch:
         settings = Configuration()
@@ -192,7 +199,7 @@ def _read_kubeconfig(paths: str, context: str | None) -> Access:
         refresh_after = _lifetime(getattr(loader, "expiry", None))
         if "tokenFile" in user and "token" not in user:
             refresh_after = TOKEN_FILE_PERIOD
-        return _access(settings, chosen.get("namespace") or "default", headers, refresh_after)
+        return _access(settings, chosen.get("namespace") or "default", headers, refresh_after, previous)
 
 
 def _user(config: Mapping[str, Any], name: str | None) -> dict[str, Any]:
@@ -213,18 +220,31 @@ def _lifetime(expiry: Any) -> float | None:
     return max(1.0, 0.8 * left)
 
 
-def _access(settings: Any, namespace: str, headers: dict[str, str], refresh_after: float | None) -> Access:
+def _access(
+    settings: Any,
+    namespace: str,
+    headers: dict[str, str],
+    refresh_after: float | None,
+    previous: Access | None,
+) -> Access:
     for auth in settings.auth_settings().values():
         if auth["in"] == "header" and auth["value"]:
             headers[auth["key"].title()] = " ".join(str(auth["value"]).split())
     base_url = str(settings.host).rstrip("/")
+    files = (settings.ssl_ca_cert, settings.cert_file, settings.key_file)
+    try:
+        tls = (settings.verify_ssl, *(Path(file).read_bytes() if file else None for file in files))
+    except OSError as error:
+        raise ConfigError(f"the CA or the client certificate cannot be read: {error}") from None
+    context = previous.ssl if previous is not None and previous.tls == tls else _ssl_context(settings)
     return Access(
         base_url=base_url,
         headers=headers,
-        ssl=_ssl_context(settings) if base_url.startswith("https") else True,
+        ssl=context,
         server_hostname=settings.tls_server_name or None,
         proxy=_proxy(settings, base_url),
         namespace=namespace,
+        tls=tls,
         refresh_after=refresh_after,
     )
 

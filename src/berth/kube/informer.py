@@ -163,7 +163,7 @@ class Informer(Generic[T]):
         """List and watch until cancelled."""
         while True:
             self._progress = False
-            error: ApiError
+            error: Exception
             try:
                 if self._must_list:
                     await self._list()
@@ -193,10 +193,17 @@ class Informer(Generic[T]):
                 self.restarts += 1
                 self._must_list = True
                 error = ServerError(0, "NotKubernetes", f"neither a list nor a watch event: {failure}")
+            except Exception as failure:
+                # A mistake of ours; an informer that ends in silence would do more harm than one that says
+                # so.
+                logger.exception("%s: unexpected", self._path)
+                self.restarts += 1
+                self._must_list = True
+                error = failure
             self.failures += 1
             if self._progress:
                 self._backoff.reset()
-            delay = max(self._backoff.next(), error.retry_after or 0.0)
+            delay = max(self._backoff.next(), getattr(error, "retry_after", None) or 0.0)
             log = logger.info if self._backoff.failures < 3 else logger.warning
             log("%s: %s; again in %.1f s", self._path, error, delay)
             await asyncio.sleep(delay)

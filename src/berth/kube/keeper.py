@@ -122,6 +122,11 @@ class LeaseKeeper:
         observation = self._renewer.observation if self._renewer is not None else None
         return observation.transitions if observation is not None else 0
 
+    @property
+    def valid_until(self) -> float:
+        """The same as `deadline()`."""
+        return self.deadline()
+
     def deadline(self) -> float:
         """Until when the Lease is surely ours, on `time.monotonic`'s clock; in the past when it is not held.
 
@@ -139,13 +144,16 @@ class LeaseKeeper:
         errors that waiting does not cure (Forbidden, a missing namespace) are raised too. With `timeout`
         raise TimeoutError.
         """
-        if self.held:
-            return
-        async with asyncio.timeout(timeout):
-            await self._call(self._acquire(contend))
-        self.lost_reason = ""
-        self._lost = asyncio.Event()
-        self._guard = asyncio.create_task(self._watch_clock(self._lost))
+        if not self.held:
+            self._set_lost("it was not renewed in time", self._lost)
+            async with asyncio.timeout(timeout):
+                await self._call(self._acquire(contend))
+        if self._lost.is_set():
+            self.lost_reason = ""
+            self._lost = asyncio.Event()
+            if self._guard is not None:
+                self._guard.cancel()
+            self._guard = asyncio.create_task(self._watch_clock(self._lost))
 
     async def release(self, *, delete: bool = False) -> None:
         """Stop renewing and let go of the Lease (or delete it), so that another may take it at once.
@@ -183,7 +191,14 @@ class LeaseKeeper:
     # -- the thread's side
 
     def _run_thread(self, ready: "asyncio.Future[None]") -> None:
-        asyncio.run(self._serve(ready))
+        try:
+            asyncio.run(self._serve(ready))
+        except Exception as error:
+            logger.exception("%s: its thread ended", self.lease)
+            self._validity.end()
+            if self._home is not None:
+                with contextlib.suppress(RuntimeError):
+                    self._home.call_soon_threadsafe(_fail, ready, error)
 
     async def _serve(self, ready: "asyncio.Future[None]") -> None:
         assert self._home is not None
@@ -322,3 +337,8 @@ class LeaseKeeper:
 def _resolve(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _fail(future: "asyncio.Future[None]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,46 +1,185 @@
-"""Sockets and URLs as the API server likes them."""
+"""One HTTP request, or one watch, at a time: credentials, timeouts, and errors of one family."""
 
+import asyncio
 import contextlib
-import socket
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import quote
 
-from yarl import URL
+import aiohttp
 
-__all__ = ["Params", "keepalive_socket", "request_url"]
+from berth.kube.config import Access, Config
+from berth.kube.errors import ConfigError, ConnectionLost, RequestTimeout, Unauthorized, error_from_response
+from berth.kube.resource import resource_of
+from berth.kube.wire import Params, keepalive_socket, request_url
 
-Params = Mapping[str, str | int | bool]
-"""Query parameters, not yet quoted."""
+__all__ = ["RequestHook", "Transport"]
 
+RequestHook = Callable[[str, str, int, float], None]
 
-def request_url(base_url: str, path: str, query: Mapping[str, str | int | bool]) -> URL:
-    """The URL of a request; `path` is taken as it stands, the query's values are quoted."""
-    if not query:
-        return URL(base_url + path, encoded=True)
-    # yarl would leave `+` and `,` of selectors and continue tokens to chance.
-    pairs = "&".join(f"{key}={quote(_text(value), safe='')}" for key, value in query.items())
-    return URL(f"{base_url}{path}{'&' if '?' in path else '?'}{pairs}", encoded=True)
+_NEVER_ROUND = 1e9  # aiohttp rounds timeouts above this up to whole seconds, past a Lease's deadline
 
 
-def _text(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+class Transport:
+    """A pool of connections to one API server. Of retries it knows only the one after a 401."""
+
+    def __init__(
+        self, config: Config, timeout: float, user_agent: str, on_request: RequestHook | None
+    ) -> None:
+        self.on_request = on_request
+        self._config = config
+        self._timeout = timeout
+        self._user_agent = user_agent
+        self._session: aiohttp.ClientSession | None = None
+
+    def open(self) -> None:
+        """Make the pool; call it on the event loop that uses it."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=60.0, ttl_dns_cache=10, socket_factory=keepalive_socket
+            ),
+            # Compression costs the API server and us more time than it saves inside a cluster.
+            headers={
+                "User-Agent": self._user_agent,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def access(self, path: str, timeout: float) -> Access:
+        """The credentials for the next request."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._config.access()
+        except TimeoutError:
+            message = f"{path}: the credentials took longer than {timeout:.1f} s"
+            raise RequestTimeout(message, maybe_done=False) from None
+
+    async def refresh(self, refused: Access, error: Unauthorized) -> None:
+        """Load other credentials than those that got a 401; raises Unauthorized where there are none."""
+        cause: Exception | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                if await self._config.refresh(refused) != refused:
+                    return
+        except (ConfigError, OSError) as failure:
+            cause = failure
+        text = f"{error.message}; no fresh credentials: {cause}" if cause else error.message
+        raise Unauthorized(401, error.reason, text) from cause
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        data: bytes | None,
+        content_type: str,
+        timeout: float,
+        access: Access,
+    ) -> bytes:
+        """Send one request and return the answer's body; ends within `timeout` seconds. Raises ApiError."""
+        query = dict(params) if params else {}
+        if method != "GET":
+            # Bounds the write on the server too: it must not happen long after we gave up on it.
+            query["timeout"] = f"{max(1, round(timeout * 1000))}ms"
+        headers = dict(access.headers)
+        if data is not None:
+            headers["Content-Type"] = content_type
+        started = time.monotonic()
+        code = 0
+        limit = aiohttp.ClientTimeout(total=timeout, ceil_threshold=_NEVER_ROUND)
+        try:
+            async with await self._open(
+                method, path, query, access, timeout=limit, data=data, headers=headers
+            ) as answer:
+                body = await answer.read()
+                code = answer.status
+                if code >= 300:
+                    raise error_from_response(
+                        code, answer.reason or "", body, answer.headers.get("Retry-After")
+                    )
+                return body
+        except (aiohttp.ClientError, OSError) as error:
+            raise _lost(error, method, path, timeout) from error
+        finally:
+            self._count(method, path, code, started)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, params: Params | None, connect: float, inactivity: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a watch, see Client.stream."""
+        answer = await self._open_stream(path, params, connect, inactivity)
+        try:
+            yield _chunks(answer, path, inactivity)
+        finally:
+            answer.close()
+
+    async def _open_stream(
+        self, path: str, params: Params | None, connect: float, inactivity: float
+    ) -> aiohttp.ClientResponse:
+        limit = aiohttp.ClientTimeout(total=None, sock_read=inactivity, ceil_threshold=_NEVER_ROUND)
+        refreshed = False
+        while True:
+            access = await self.access(path, connect)
+            started = time.monotonic()
+            code = 0
+            try:
+                async with asyncio.timeout(connect):
+                    answer = await self._open(
+                        "GET", path, dict(params or {}), access, timeout=limit, headers=access.headers
+                    )
+                    code = answer.status
+                    if code < 300:
+                        return answer
+                    body = await answer.read()
+            except (aiohttp.ClientError, OSError) as error:
+                raise _lost(error, "WATCH", path, connect) from error
+            finally:
+                self._count("WATCH", path, code, started)
+            refusal = error_from_response(code, answer.reason or "", body, answer.headers.get("Retry-After"))
+            if not isinstance(refusal, Unauthorized) or refreshed:
+                raise refusal
+            refreshed = True
+            await self.refresh(access, refusal)
+
+    async def _open(
+        self, method: str, path: str, query: Params, access: Access, **options: Any
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError("Client is used outside of its `async with`")
+        return await self._session.request(
+            method,
+            request_url(access.base_url, path, query),
+            ssl=access.ssl,
+            server_hostname=access.server_hostname,
+            proxy=access.proxy,
+            allow_redirects=False,
+            **options,
+        )
+
+    def _count(self, verb: str, path: str, code: int, started: float) -> None:
+        if self.on_request is not None:
+            self.on_request(verb, resource_of(path), code, time.monotonic() - started)
 
 
-def keepalive_socket(address: Any) -> socket.socket:
-    """A socket that notices within half a minute that its peer is gone, even when nothing is to be sent."""
-    family, kind, protocol, _, _ = address
-    sock = socket.socket(family, kind, protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", 15),
-        ("TCP_KEEPINTVL", 5),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 30_000),
-        ("TCP_NODELAY", 1),
-    ):
-        option = getattr(socket, name, None)
-        if option is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
-    return sock
+async def _chunks(answer: aiohttp.ClientResponse, path: str, inactivity: float) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, OSError) as error:
+        raise _lost(error, "WATCH", path, inactivity) from error
+
+
+def _lost(error: Exception, method: str, path: str, timeout: float) -> ConnectionLost:
+    maybe_done = not isinstance(error, aiohttp.ClientConnectorError)
+    if isinstance(error, TimeoutError):
+        return RequestTimeout(f"{method} {path}: no answer within {timeout:.1f} s", maybe_done=maybe_done)
+    return ConnectionLost(f"{method} {path}: {type(error).__name__}: {error}", maybe_done=maybe_done)
