@@ -4,14 +4,22 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StrictInt,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from berth.api.entry import MAX_NAME, MAX_TERM, NAME_PATTERN
+from berth.api.entry import MAX_NAME, MAX_TERM, NAME_PATTERN, is_name
 
 GROUP = "berth.dev"
 VERSION = "v1alpha1"
@@ -59,9 +67,14 @@ class Matches:
         """The CEL expression that checks `subject`."""
         return f"{subject}.matches(r'{self.pattern}')"
 
+    def accepts(self, value: str) -> bool:
+        """Whether `value` matches."""
+        # "$" of Python, unlike that of CEL, also matches before a last line break.
+        return not value.endswith("\n") and re.search(self.pattern, value, re.ASCII) is not None
+
     def check(self, value: str) -> str:
         """`value`, or `ValueError` with the message."""
-        if re.search(self.pattern, value, re.ASCII) is None or value.endswith("\n"):
+        if not self.accepts(value):
             raise ValueError(self.message)
         return value
 
@@ -219,3 +232,13 @@ class Resource(Shape):
     api_version: Literal["berth.dev/v1alpha1"] = "berth.dev/v1alpha1"
     kind: str
     metadata: ObjectMeta = ObjectMeta()
+
+    @model_validator(mode="after")
+    def _has_a_usable_name(self) -> Self:
+        # An object that was not named yet (generateName, a test) has the name "".
+        name = self.metadata.name
+        if name and not is_name(name):
+            raise ValueError(
+                f"metadata.name {name[:300]!r} {DNS_SUBDOMAIN.message}, {MAX_NAME} characters at most"
+            )
+        return self

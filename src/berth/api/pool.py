@@ -143,6 +143,11 @@ class PoolStatus(Observed):
     `Paused`: the brake holds removals and moves."""
 
 
+_NAME_MESSAGE = (
+    f"metadata.name {DNS_LABEL.message}, 63 characters at most (Items and Members name it in spec.pool)"
+)
+
+
 class Pool(Resource):
     """Policy for the Items and Members that name it. The operator creates one that is missing."""
 
@@ -165,8 +170,7 @@ class Pool(Resource):
         rules=(
             Rule(
                 f"size(self.metadata.name) <= 63 && {DNS_LABEL.rule('self.metadata.name')}",
-                f"metadata.name {DNS_LABEL.message}, 63 characters at most (Items and Members name it "
-                "in spec.pool)",
+                _NAME_MESSAGE,
             ),
             Rule(
                 "!has(oldSelf.status) || !has(oldSelf.status.term) || (has(self.status) && "
@@ -182,7 +186,7 @@ class Pool(Resource):
 
     @model_validator(mode="after")
     def _name_is_a_label(self) -> Self:
-        if len(self.metadata.name) > 63:
-            raise ValueError("metadata.name has more than 63 characters")
-        DNS_LABEL.check(self.metadata.name)
+        name = self.metadata.name
+        if name and (len(name) > 63 or not DNS_LABEL.accepts(name)):
+            raise ValueError(_NAME_MESSAGE)
         return self
