@@ -55,7 +55,7 @@ class LeaseKeeper:
         """`identity` must differ between processes, also between a process and its successor.
 
         `watchdog`: seconds that the caller's event loop may be blocked before the Lease is given up for lost.
-        `labels` and `owners` go on a Lease that has to be created.
+        `labels` and `owners` go on the Lease as it is taken; owners replace those of an earlier holder.
         """
         self.lease = LeaseName(namespace, name, identity, labels, owners)
         self.timing = timing or Timing.of()
@@ -69,6 +69,7 @@ class LeaseKeeper:
         self._lost.set()
         self._home: asyncio.AbstractEventLoop | None = None
         self._guard: asyncio.Task[None] | None = None
+        self._abandoned = False
         # Below: touched by the keeper's own thread only, once it runs.
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,7 +92,8 @@ class LeaseKeeper:
 
     async def __aexit__(self, *exc: object) -> None:
         try:
-            await self.release()
+            if not self._abandoned:
+                await self.release()
         finally:
             if self._loop is not None and self._stop is not None:
                 with contextlib.suppress(RuntimeError):
@@ -167,6 +169,19 @@ class LeaseKeeper:
         if self._thread is not None and self._thread.is_alive():
             await self._call(self._release(delete))
         self._set_lost("it was released", self._lost)
+
+    async def abandon(self) -> None:
+        """Stop renewing, and leave the Lease to expire by itself.
+
+        For a holder whose work goes on although it was asked to end: nobody may take over before that time.
+        """
+        if self._guard is not None:
+            self._guard.cancel()
+            self._guard = None
+        self._abandoned = True
+        if self._thread is not None and self._thread.is_alive():
+            await self._call(self._stop_renewing())
+        self._set_lost("it was abandoned", self._lost)
 
     async def _call(self, work: Coroutine[Any, Any, R]) -> R:
         if self._loop is None or self._thread is None:

@@ -133,16 +133,17 @@ def claimed(
             "metadata": {"name": name, "namespace": namespace},
             "spec": {"leaseTransitions": 0},
         }
-        if labels:
-            body["metadata"]["labels"] = dict(labels)
-        if owners:
-            body["metadata"]["ownerReferences"] = msgspec.to_builtins(list(owners))
     else:
         body = deepcopy(dict(lease))
         spec = lease_spec(body)
         body["spec"] = body.get("spec") or {}
         transitions = spec.lease_transitions or 0
         body["spec"]["leaseTransitions"] = transitions + (spec.holder_identity != identity)
+    if labels:
+        body["metadata"]["labels"] = (body["metadata"].get("labels") or {}) | dict(labels)
+    if owners:
+        # Not those of an earlier holder: the Lease would be deleted together with that one's pod.
+        body["metadata"]["ownerReferences"] = msgspec.to_builtins(list(owners))
     body["spec"] |= {
         "holderIdentity": identity,
         "leaseDurationSeconds": max(1, math.ceil(duration)),
