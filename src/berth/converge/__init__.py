@@ -1,1 +1,27 @@
+"""How the target is reached: step rules, budgets, the brake, explanations. Pure."""
 
+from berth.converge.outage import Health, Outage, outage
+from berth.converge.round import MemberEdit, Progress, Round, plan_round, view_of
+from berth.converge.rules import Edit, Rules, Step, step
+from berth.converge.view import Holding, View
+from berth.converge.words import Wait, Why, describe
+
+__all__ = [
+    "Edit",
+    "Health",
+    "Holding",
+    "MemberEdit",
+    "Outage",
+    "Progress",
+    "Round",
+    "Rules",
+    "Step",
+    "View",
+    "Wait",
+    "Why",
+    "describe",
+    "outage",
+    "plan_round",
+    "step",
+    "view_of",
+]

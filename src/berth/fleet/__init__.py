@@ -1,5 +1,6 @@
 """What is known of Items, Members, entries and reports: indexes, arrays, dirty sets, liveness."""
 
+from berth.api import Handoff, ZonePolicy
 from berth.fleet.leases import Leases
 from berth.fleet.liveness import LeaseSeen, LeaseWatch, Liveness, safety_margin
 from berth.fleet.member import MemberState
@@ -9,6 +10,7 @@ from berth.fleet.pool import Dirty, PoolFleet
 __all__ = [
     "AssignmentSeen",
     "Dirty",
+    "Handoff",
     "ItemSeen",
     "LeaseSeen",
     "LeaseWatch",
@@ -18,5 +20,6 @@ __all__ = [
     "MemberState",
     "Policy",
     "PoolFleet",
+    "ZonePolicy",
     "safety_margin",
 ]

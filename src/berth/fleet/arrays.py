@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from berth.solve import Int32, Problem, keys
+from berth.solve import Problem, keys
+from berth.solve.problem import Int32
 
 
 class Rows:
@@ -39,7 +40,7 @@ class Rows:
         self._free.append(row)
 
 
-def _grown(array: np.ndarray, rows: int, fill: int) -> np.ndarray:  # type: ignore[type-arg]
+def _grown(array: np.ndarray, rows: int, fill: int) -> np.ndarray:
     shape = (rows, *array.shape[1:])
     bigger = np.full(shape, fill, dtype=array.dtype)
     bigger[: len(array)] = array

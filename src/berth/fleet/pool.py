@@ -168,6 +168,12 @@ class PoolFleet:
             if last.lease == lease and (item := self.items.of.get(name)) is not None:
                 self.dirty.converge.add(item)
 
+    def uses_lease(self, lease: str) -> bool:
+        """Whether any Member names that Lease, or an Item's last primary did."""
+        return bool(self._by_lease.get(lease)) or any(
+            last.lease == lease for last in self.last_primary.values()
+        )
+
     # ---- liveness --------------------------------------------------------------------------
 
     def refresh(self, row: int, now: float) -> None:

@@ -1,0 +1,58 @@
+"""`berth controller`: the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def controller_command(
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="How to reach the cluster. Default: as kubectl does, or the pod's."),
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
+    namespace: Annotated[
+        list[str] | None, typer.Option(help="Look after this namespace only; repeatable. Default: all.")
+    ] = None,
+    lease_duration: Annotated[
+        float,
+        typer.Option(min=1.0, help="Seconds until another replica takes over from a dead leader."),
+    ] = 15.0,
+    lease_namespace: Annotated[
+        str | None,
+        typer.Option(help="Namespace of the leader's Lease. Default: the pod's, else `default`."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics at this port.")
+    ] = None,
+    liveness_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Answer probes at /healthz of this port.")
+    ] = None,
+    log_format: Annotated[str, typer.Option(help="`text` (key=value) or `json`.")] = "text",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the operator: stand for election, and as leader keep Items placed."""
+    from berth.cli.errors import usage_errors
+    from berth.cli.logs import configure_logging
+    from berth.controller import Options, serve
+    from berth.kube import load_config
+
+    with usage_errors():
+        configure_logging(log_format, log_level)
+        config = load_config(kubeconfig, context)
+    lease_namespace = lease_namespace or os.environ.get("BERTH_LEASE_NAMESPACE")
+    options = Options(
+        namespaces=tuple(namespace or ()),
+        lease_namespace=lease_namespace or (namespace[0] if namespace else config.namespace),
+        lease_duration=lease_duration,
+        metrics_port=metrics_port,
+    )
+    liveness = f"http://0.0.0.0:{liveness_port}/healthz" if liveness_port else None
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    asyncio.run(serve(config, options, liveness))

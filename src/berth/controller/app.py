@@ -1,0 +1,110 @@
+"""The process: kopf runs it, watches the Pools and answers the probes; the rest is `Controller`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import kopf
+import msgspec
+
+from berth.controller.leader import Controller, Options
+from berth.controller.objects import GROUP, POOLS, PoolObject
+from berth.kube import Config
+
+logger = logging.getLogger(__name__)
+
+
+class _Patience:
+    """Delays between kopf's attempts to reach the API server, without an end: it will be back."""
+
+    def __iter__(self) -> Iterator[float]:
+        delay = 0.5
+        while True:
+            yield delay
+            delay = min(10.0, delay * 1.5)
+
+
+def run(config: Config, options: Options, liveness: str | None = None) -> None:
+    """Run a controller until SIGTERM or SIGINT; blocks. `liveness` is a URL to answer probes at."""
+    asyncio.run(serve(config, options, liveness))
+
+
+async def serve(config: Config, options: Options, liveness: str | None = None) -> None:
+    """Run a controller in the running event loop."""
+    stop = asyncio.Event()
+    registry = kopf.OperatorRegistry()
+    controllers: list[Controller] = []
+    failures: list[BaseException] = []
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.posting.enabled = False
+        settings.scanning.disabled = True
+        settings.networking.error_backoffs = _Patience()
+        settings.networking.connect_timeout = 5
+        settings.watching.inactivity_timeout = 90
+        settings.watching.server_timeout = 300
+        controller = await Controller(config, options).__aenter__()
+        controllers.append(controller)
+        assert controller.failed is not None
+        controller.failed.add_done_callback(failed)
+
+    def failed(future: asyncio.Future[None]) -> None:
+        if not future.cancelled() and (error := future.exception()) is not None:
+            logger.critical("the controller failed and stops: %s", error, exc_info=error)
+            failures.append(error)
+            stop.set()
+
+    @kopf.on.cleanup(registry=registry)
+    async def end(**_: Any) -> None:
+        for controller in controllers:
+            await controller.__aexit__()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return await connection(config)
+
+    @kopf.on.probe(id="leading", registry=registry)
+    def leading(**_: Any) -> bool:
+        return any(controller.leading for controller in controllers)
+
+    @kopf.on.event(GROUP, POOLS.version, POOLS.plural, registry=registry)
+    async def pool(event: kopf.RawEvent, **_: Any) -> None:
+        seen = msgspec.convert(dict(event["object"]), PoolObject, strict=False)
+        for controller in controllers:
+            controller.put_pool(seen, deleted=event["type"] == "DELETED")
+
+    await kopf.operator(
+        registry=registry,
+        standalone=True,
+        clusterwide=not options.namespaces,
+        namespaces=options.namespaces,
+        liveness_endpoint=liveness,
+        stop_flag=stop,
+    )
+    if failures:
+        raise SystemExit(1)
+
+
+async def connection(config: Config) -> kopf.AiohttpSession:
+    """The same access that our own client uses, as kopf takes it; loaded again when it ends."""
+    access = await config.access()
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=access.ssl),
+        headers=dict(access.headers),
+        proxy=access.proxy,
+    )
+    expiration = None
+    if access.refresh_after is not None:
+        expiration = datetime.now(UTC) + timedelta(seconds=access.refresh_after)
+    return kopf.AiohttpSession(
+        server=access.base_url,
+        aiohttp_session=session,
+        default_namespace=access.namespace,
+        expiration=expiration,
+    )

@@ -1,0 +1,38 @@
+"""Gathers a burst of events into one round: quiet for 20 ms, or 500 ms at most."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+QUIET = 0.020
+LONGEST = 0.500
+
+
+class Batch:
+    """A wake-up call that waits for the burst to end. For one event loop."""
+
+    def __init__(self, quiet: float = QUIET, longest: float = LONGEST) -> None:
+        self._quiet = quiet
+        self._longest = longest
+        self._event = asyncio.Event()
+        self._last = 0.0
+
+    def wake(self) -> None:
+        """Something happened."""
+        self._last = time.monotonic()
+        self._event.set()
+
+    async def wait(self, until: float | None) -> None:
+        """Return after the next burst of events, or at `until` (monotonic seconds)."""
+        timeout = None if until is None else max(0.0, until - time.monotonic())
+        try:
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
+        except TimeoutError:
+            return
+        started = time.monotonic()
+        # A later event moves the end of the burst, it does not signal it.
+        while (left := min(self._last + self._quiet, started + self._longest) - time.monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left)
+        self._event.clear()

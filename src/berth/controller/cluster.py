@@ -1,0 +1,228 @@
+"""From informers to fleets: every object goes to the Pool that it names, leading or not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+from berth.controller.objects import (
+    ASSIGNMENTS,
+    ITEMS,
+    MEMBERS,
+    AssignmentObject,
+    ItemObject,
+    LeaseObject,
+    MemberObject,
+    PoolObject,
+)
+from berth.controller.pool_loop import PoolState
+from berth.fleet import Leases, PoolFleet
+from berth.kube import LEASES, Client, EventKind, Informer, Key
+
+logger = logging.getLogger(__name__)
+
+Unusable = Callable[[str, Key, Exception], None]
+
+
+class Cluster:
+    """Keeps the fleets of all watched namespaces up to date; an async context manager.
+
+    `states` grows by a Pool as soon as any object names it, and `on_pool` is told.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespaces: Sequence[str] = (),
+        *,
+        on_pool: Callable[[PoolState], None],
+        on_unusable: Unusable,
+    ) -> None:
+        """`namespaces` empty is all of them."""
+        self.states: dict[tuple[str, str], PoolState] = {}
+        self._leases: dict[str, Leases] = {}
+        self._on_pool = on_pool
+        self._on_unusable = on_unusable
+        self._stack = AsyncExitStack()
+        self._timer = asyncio.Event()
+        self.items: dict[str | None, Informer[ItemObject]] = {}
+        self.members: dict[str | None, Informer[MemberObject]] = {}
+        self.assignments: dict[str | None, Informer[AssignmentObject]] = {}
+        self.leases: dict[str | None, Informer[LeaseObject]] = {}
+        for namespace in namespaces or (None,):
+            self.items[namespace] = self._informer(client, ITEMS, ItemObject, namespace, self._on_item)
+            self.members[namespace] = self._informer(
+                client, MEMBERS, MemberObject, namespace, self._on_member
+            )
+            self.assignments[namespace] = self._informer(
+                client, ASSIGNMENTS, AssignmentObject, namespace, self._on_assignment
+            )
+            self.leases[namespace] = self._informer(client, LEASES, LeaseObject, namespace, self._on_lease)
+
+    def _informer(
+        self, client: Client, resource: Any, type_: Any, namespace: str | None, handler: Any
+    ) -> Informer[Any]:
+        # Kubelets renew a Lease each; in a large cluster those would be most of what is sent.
+        selector = "metadata.namespace!=kube-node-lease" if resource is LEASES and namespace is None else None
+        kind = type_.__name__.removesuffix("Object")
+        return Informer(
+            client,
+            resource,
+            type_,
+            namespace,
+            field_selector=selector,
+            on_event=handler,
+            on_error=lambda key, error: self._unusable(kind, key, error),
+        )
+
+    @property
+    def informers(self) -> list[Informer[Any]]:
+        """All informers."""
+        return [
+            informer
+            for group in (self.items, self.members, self.assignments, self.leases)
+            for informer in group.values()
+        ]
+
+    async def __aenter__(self) -> Self:
+        for informer in self.informers:
+            await self._stack.enter_async_context(informer)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def synced(self) -> None:
+        """Wait until everything has been listed once: before that nothing may be judged."""
+        for informer in self.informers:
+            await informer.synced()
+
+    def informer_of(self, group: dict[str | None, Informer[Any]], namespace: str) -> Informer[Any]:
+        """The informer that covers `namespace`."""
+        return group.get(namespace) or group[None]
+
+    async def watch_time(self) -> None:
+        """Notice Leases that run out, until cancelled."""
+        while True:
+            moments = [at for leases in self._leases.values() if (at := leases.next_change()) is not None]
+            self._timer.clear()
+            timeout = max(0.0, min(moments) - time.monotonic()) if moments else None
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._timer.wait()
+                # A renewal only moves moments later: look again when the earliest one comes.
+                continue
+            except TimeoutError:
+                pass
+            now = time.monotonic()
+            for namespace, leases in self._leases.items():
+                for name in leases.advance(now):
+                    self._lease_changed(namespace, name, now)
+
+    # ---- events ----------------------------------------------------------------------------
+
+    def state(self, namespace: str, pool: str) -> PoolState:
+        """The Pool's state, made on first mention."""
+        key = (namespace, pool)
+        state = self.states.get(key)
+        if state is None:
+            leases = self._leases.setdefault(namespace, Leases())
+            state = self.states[key] = PoolState(namespace, pool, PoolFleet(leases))
+            self._on_pool(state)
+        return state
+
+    def put_pool(self, pool: PoolObject, deleted: bool) -> None:
+        """A Pool appeared, changed or is gone."""
+        meta = pool.metadata
+        if deleted:
+            if (meta.namespace, meta.name) in self.states:
+                self.states[meta.namespace, meta.name].batch.wake()
+            return
+        state = self.state(meta.namespace, meta.name)
+        state.fleet.set_policy(pool.policy())
+        state.item_status = pool.spec.item_status
+        state.pool = pool
+        if state.fleet.dirty.problem:
+            state.batch.wake()
+
+    def _on_item(self, _: EventKind, old: ItemObject | None, new: ItemObject | None) -> None:
+        seen = new or old
+        assert seen is not None
+        state = self.state(seen.metadata.namespace, seen.spec.pool)
+        if new is None:
+            state.fleet.delete_item(seen.metadata.name)
+        elif old is None or old.metadata.generation != new.metadata.generation:
+            state.fleet.put_item(new.seen())
+        else:
+            return
+        state.batch.wake()
+
+    def _on_member(self, _: EventKind, old: MemberObject | None, new: MemberObject | None) -> None:
+        seen = new or old
+        assert seen is not None
+        state = self.state(seen.metadata.namespace, seen.spec.pool)
+        now = time.monotonic()
+        if new is None:
+            state.fleet.delete_member(seen.metadata.name, now)
+        elif old is None or old.metadata.generation != new.metadata.generation:
+            state.fleet.put_member(new.seen(), now)
+        else:
+            return
+        state.batch.wake()
+
+    def _on_assignment(
+        self, _: EventKind, old: AssignmentObject | None, new: AssignmentObject | None
+    ) -> None:
+        seen = new or old
+        assert seen is not None
+        state = self.state(seen.metadata.namespace, seen.spec.pool)
+        now = time.monotonic()
+        if old is not None and new is not None and old.spec.pool != new.spec.pool:
+            self.state(old.metadata.namespace, old.spec.pool).fleet.delete_assignment(old.metadata.name, now)
+        if new is None:
+            state.fleet.delete_assignment(seen.metadata.name, now)
+        else:
+            state.fleet.put_assignment(new.seen(), now)
+        state.batch.wake()
+
+    def _on_lease(self, _: EventKind, old: LeaseObject | None, new: LeaseObject | None) -> None:
+        seen = new or old
+        assert seen is not None
+        namespace, name = seen.metadata.key
+        leases = self._leases.get(namespace)
+        if leases is None:
+            leases = self._leases[namespace] = Leases()
+        now = time.monotonic()
+        before = leases.next_change()
+        if new is None:
+            leases.delete(name, now)
+        elif leases.put(new.seen(), now):
+            self._lease_changed(namespace, name, now)
+        if before is None or leases.next_change() != before:
+            self._timer.set()
+
+    def _lease_changed(self, namespace: str, name: str, now: float) -> None:
+        for (where, _), state in self.states.items():
+            if where == namespace and state.fleet.uses_lease(name):
+                state.fleet.lease_changed(name, now)
+                state.batch.wake()
+
+    def _unusable(self, kind: str, key: Key, error: Exception) -> None:
+        logger.warning("kind=%s namespace=%s name=%s cannot be used: %s", kind, *key, error)
+        for (namespace, _), state in self.states.items():
+            if namespace == key[0]:
+                state.status_due.set()
+        self._on_unusable(kind, key, error)
+
+    def unusable(self, namespace: str) -> dict[str, str]:
+        """Objects of the namespace that cannot be read, and why."""
+        return {
+            f"{informer.resource.plural}/{name}": str(error)
+            for informer in self.informers
+            for (where, name), error in informer.bad.items()
+            if where == namespace
+        }

@@ -1,0 +1,173 @@
+"""From standing for election to leading every Pool, and back: one controller process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Self
+
+from prometheus_client import start_http_server
+
+from berth.controller.cluster import Cluster
+from berth.controller.metrics import Metrics
+from berth.controller.objects import PoolObject
+from berth.controller.pool_loop import PoolLoop, PoolState, Replaced
+from berth.controller.recorder import Recorder
+from berth.controller.status_writer import StatusWriter
+from berth.kube import Client, Config, Election, Key
+
+logger = logging.getLogger(__name__)
+
+LEASE_NAME = "berth-controller"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a controller is run."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to look after; empty is all."""
+    lease_namespace: str = "default"
+    """Where the Lease of the election is."""
+    lease_duration: float = 15.0
+    """Seconds."""
+    metrics_port: int | None = None
+
+
+def identity() -> str:
+    """A name of this very process: host, process id and a random part, since both of those come again."""
+    return f"{socket.gethostname()[:180]}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+
+
+class Controller:
+    """One controller process: follows the cluster always, acts while it leads. An async context manager."""
+
+    def __init__(self, config: Config, options: Options) -> None:
+        self._config = config
+        self._options = options
+        self._stack = AsyncExitStack()
+        self._leaders: asyncio.TaskGroup | None = None
+        self._follow: list[asyncio.Task[None]] = []
+        self._leading: list[asyncio.Task[None]] = []
+        self.identity = identity()
+        self.metrics = Metrics()
+        self.failed: asyncio.Future[None] | None = None
+        """Done with an exception when something broke that a restart may mend."""
+
+    async def __aenter__(self) -> Self:
+        options = self._options
+        if options.metrics_port is not None:
+            server, thread = start_http_server(options.metrics_port, registry=self.metrics.registry)
+            self._stack.callback(thread.join)
+            self._stack.callback(server.server_close)
+            self._stack.callback(server.shutdown)
+        self._client = await self._stack.enter_async_context(
+            Client(self._config, on_request=self.metrics.on_request, user_agent="berth-controller")
+        )
+        self.recorder = Recorder(self._client, self.identity)
+        self.cluster = await self._stack.enter_async_context(
+            Cluster(self._client, options.namespaces, on_pool=self._on_pool, on_unusable=self._on_unusable)
+        )
+        self._election = await self._stack.enter_async_context(
+            Election(
+                self._config,
+                options.lease_namespace,
+                LEASE_NAME,
+                self.identity,
+                lease_duration=options.lease_duration,
+            )
+        )
+        self.failed = asyncio.get_running_loop().create_future()
+        for coroutine in (self.cluster.watch_time(), self._stand()):
+            task = asyncio.create_task(coroutine)
+            task.add_done_callback(self._on_done)
+            self._follow.append(task)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for task in self._follow:
+            task.cancel()
+        await asyncio.gather(*self._follow, return_exceptions=True)
+        # Leaves in reverse: the Lease is released first, while the client still works.
+        await self._stack.aclose()
+
+    def put_pool(self, pool: PoolObject, deleted: bool) -> None:
+        """Take note of a Pool."""
+        self.cluster.put_pool(pool, deleted)
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process leads now."""
+        return self._election.leading
+
+    async def _stand(self) -> None:
+        await self.cluster.synced()
+        logger.info("caches are filled; standing for election as %s", self.identity)
+        while True:
+            await self._election.acquired()
+            lost = self._election.lost
+            logger.info("leading")
+            self.metrics.leading.set(1)
+            try:
+                await self._lead(lost)
+            except* Replaced as group:
+                logger.warning("stopped leading: %s", group.exceptions[0])
+                await self._election.release()
+            finally:
+                self.metrics.leading.set(0)
+            logger.info("not leading any more: %s", self._election.lost_reason or "replaced")
+
+    async def _lead(self, lost: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._leaders = group
+            try:
+                self._leading = [group.create_task(self.recorder.run())]
+                self._leading.append(group.create_task(self._watch_restarts()))
+                for state in self.cluster.states.values():
+                    self._lead_pool(state)
+                await lost.wait()
+            finally:
+                self._leaders = None
+            for task in self._leading:
+                task.cancel()
+
+    def _lead_pool(self, state: PoolState) -> None:
+        assert self._leaders is not None
+        deadline = self._election.deadline
+        loop = PoolLoop(
+            state,
+            self._client,
+            self.cluster.informer_of(self.cluster.assignments, state.namespace),
+            self.identity,
+            deadline,
+            self.recorder,
+            self.metrics,
+        )
+        statuses = StatusWriter(state, self.cluster, self._client, deadline, self.recorder, self.metrics)
+        self._leading += [self._leaders.create_task(loop.run()), self._leaders.create_task(statuses.run())]
+
+    async def _watch_restarts(self) -> None:
+        while True:
+            for informer in self.cluster.informers:
+                self.metrics.watch_restarts.labels(informer.resource.plural).set(informer.restarts)
+            await asyncio.sleep(15.0)
+
+    def _on_pool(self, state: PoolState) -> None:
+        if self._leaders is not None:
+            self._lead_pool(state)
+
+    def _on_unusable(self, kind: str, key: Key, error: Exception) -> None:
+        namespace, name = key
+        if namespace and self._leaders is not None:
+            self.recorder.say(kind, namespace, name, "", "Unusable", f"cannot be used: {error}")
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self.failed is None or self.failed.done():
+            return
+        error = task.exception()
+        self.failed.set_exception(error or RuntimeError("a task of the controller ended by itself"))

@@ -1,0 +1,281 @@
+"""The loop of one Pool: wait for a burst of events, solve, converge, write, and again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+
+from berth.controller.batch import Batch
+from berth.controller.metrics import Metrics
+from berth.controller.objects import AssignmentObject, PoolObject
+from berth.controller.recorder import Recorder
+from berth.controller.term import PoolTerm, Replaced
+from berth.controller.writer import RoundWriter, Written
+from berth.converge import Health, Outage, Progress, outage, plan_round
+from berth.fleet import PoolFleet
+from berth.fleet.arrays import as_rows
+from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Informer, NotFound
+from berth.solve import Reason, Solution, Touched, reasons, solve
+
+logger = logging.getLogger(__name__)
+
+PARALLEL_OBJECT_WORK = 16
+"""Assignments created or deleted at once."""
+
+
+@dataclass(slots=True)
+class PoolState:
+    """A Pool as this controller knows it, leading or not."""
+
+    namespace: str
+    name: str
+    fleet: PoolFleet
+    batch: Batch = field(default_factory=Batch)
+    solution: Solution | None = None
+    short: dict[int, Reason] = field(default_factory=dict)
+    """Why an Item row has fewer replicas in the plan than it asks for."""
+    progress: Progress = field(default_factory=Progress)
+    outage: Outage = field(default_factory=lambda: Outage(frozenset(), False, 0, 0, None))
+    term: int = 0
+    rounds: int = 0
+    item_status: str = "Full"
+    pool: PoolObject | None = None
+    """The Pool object as last seen."""
+    status_due: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class PoolLoop:
+    """Leads one Pool for as long as this process leads."""
+
+    def __init__(
+        self,
+        state: PoolState,
+        client: Client,
+        assignments: Informer[AssignmentObject],
+        leader: str,
+        deadline: Deadline,
+        recorder: Recorder,
+        metrics: Metrics,
+    ) -> None:
+        self._state = state
+        self._client = client
+        self._assignments = assignments
+        self._deadline = deadline
+        self._recorder = recorder
+        self._metrics = metrics
+        self._term = PoolTerm(client, state.namespace, state.name, leader, deadline)
+        self._writer = RoundWriter(client, state.namespace, state.name)
+        self._backoff = Backoff()
+        self._retry_at: float | None = None
+        self._version = 0
+
+    async def run(self) -> None:
+        """Lead until cancelled. Raises Replaced when another leader has the Pool."""
+        state = self._state
+        # What an earlier lead left behind may be out of date: begin with everything.
+        state.solution, state.progress = None, Progress()
+        state.fleet.dirty.converge.update(range(len(state.fleet.items)))
+        await self._take_over()
+        state.batch.wake()
+        while True:
+            await state.batch.wait(self._next_moment())
+            await self._assignments.wait_for(self._version)
+            try:
+                await self._round()
+            except NotFound:
+                await self._take_over()
+                state.batch.wake()
+            except ApiError as error:
+                self._fail(error)
+
+    def _next_moment(self) -> float | None:
+        moments = (self._state.outage.until, self._retry_at)
+        return min((at for at in moments if at is not None), default=None)
+
+    def _fail(self, error: ApiError) -> None:
+        self._metrics.failed_rounds.labels(self._state.namespace, self._state.name).inc()
+        delay = max(self._backoff.next(), error.retry_after or 0.0)
+        self._retry_at = time.monotonic() + delay
+        logger.warning("pool=%s round failed, again in %.1f s: %s", self._state, delay, error)
+
+    async def _take_over(self) -> None:
+        fleet = self._state.fleet
+        while True:
+            above = max(
+                (
+                    max([m.assignment.term, *(max(e.grant, e.epoch) for e in m.entries.values())])
+                    for m in fleet.members.values()
+                    if m.assignment is not None
+                ),
+                default=0,
+            )
+            try:
+                pool = await self._term.take_over(above)
+                break
+            except ApiError as error:
+                delay = max(self._backoff.next(), error.retry_after or 0.0)
+                logger.warning("pool=%s cannot take over, again in %.1f s: %s", self._state, delay, error)
+                await asyncio.sleep(delay)
+        self._backoff.reset()
+        self._state.term = self._term.value
+        fleet.set_policy(pool.policy())
+        self._state.item_status = pool.spec.item_status
+        logger.info("pool=%s leading in term %d", self._state, self._term.value)
+
+    # ---- one round -------------------------------------------------------------------------
+
+    async def _round(self) -> None:
+        started = time.monotonic()
+        self._retry_at = None
+        state, fleet = self._state, self._state.fleet
+        self._judge_outage(started)
+        self._solve()
+        assert state.solution is not None
+        items = self._items_to_look_at()
+        plan = plan_round(
+            fleet,
+            state.solution,
+            items,
+            state.progress,
+            term=self._term.value + 1,
+            now=time.monotonic(),
+            braking=state.outage.braking,
+        )
+        fleet.dirty.item_status.update(items)
+        objects = fleet.dirty.assignments
+        fleet.dirty.assignments = set()
+        written = Written()
+        try:
+            if plan.writes:
+                if plan.raises_term:
+                    state.term = await self._term.raise_by_one()
+                written = await self._writer.write(plan, fleet.members, self._term.value, self._deadline)
+            await self._mend_objects(objects - plan.writes.keys(), written)
+        except BaseException:
+            fleet.dirty.converge.update(items)
+            fleet.dirty.assignments |= objects
+            raise
+        self._version = max(self._version, written.version)
+        self._tell(written)
+        state.rounds += 1
+        metrics = self._metrics
+        metrics.rounds.labels(state.namespace, state.name).inc()
+        metrics.round_seconds.labels(state.namespace, state.name).observe(time.monotonic() - started)
+        state.status_due.set()
+        await self._after(written)
+
+    def _judge_outage(self, now: float) -> None:
+        state, fleet = self._state, self._state.fleet
+        policy = fleet.policy
+        before = state.outage
+        state.outage = outage(
+            (
+                Health(m.row, m.dead_since, len(m.entries))
+                for m in fleet.members.values()
+                if m.seen is not None
+            ),
+            now,
+            delay=policy.outage_delay,
+            brake_percent=policy.brake_percent,
+            brake_min_members=policy.brake_min_members,
+        )
+        for row in before.kept ^ state.outage.kept:
+            if row in fleet.members:
+                fleet.keep(row, row in state.outage.kept)
+        if before.braking != state.outage.braking:
+            fleet.dirty.converge.update(state.progress.waits)
+            self._recorder.brake(state, state.outage)
+
+    def _solve(self) -> None:
+        state, fleet = self._state, self._state.fleet
+        dirty = fleet.dirty
+        if state.solution is not None and not dirty.problem:
+            return
+        dirty.problem = False
+        problem = fleet.problem()
+        touched = Touched(as_rows(dirty.solve_items), as_rows(dirty.solve_members))
+        dirty.solve_items, dirty.solve_members = set(), set()
+        previous = state.solution
+        state.solution = solve(problem, previous, touched)
+        labels = (state.namespace, state.name)
+        self._metrics.solve_seconds.labels(*labels, state.solution.engine).observe(state.solution.seconds)
+        short = reasons(problem, state.solution)
+        dirty.item_status.update(short.keys() ^ state.short.keys())
+        state.short = short
+        changed = state.solution.changed
+        rows = range(len(problem.replicas)) if changed is None else changed.tolist()
+        dirty.converge.update(rows)
+
+    def _items_to_look_at(self) -> list[int]:
+        state, fleet = self._state, self._state.fleet
+        items = {row for row in fleet.dirty.converge if row < len(fleet.items)}
+        fleet.dirty.converge = set()
+        progress = state.progress
+        for row, waiting in progress.for_room.items():
+            member = fleet.members.get(row)
+            if waiting and member is not None and len(member.entries) < member.limit:
+                items |= waiting
+        if fleet.policy.max_in_flight is not None and progress.for_budget:
+            left = max(0, fleet.policy.max_in_flight - progress.moving)
+            items.update(sorted(progress.for_budget)[:left])
+        for row in [r for r in items if fleet.items.names[r] is None]:
+            progress.forget(row)
+            items.discard(row)
+        return sorted(items)
+
+    async def _mend_objects(self, rows: set[int], written: Written) -> None:
+        """Create, replace, delete or rewrite Assignments that need it whatever the Items do."""
+        gate = asyncio.Semaphore(PARALLEL_OBJECT_WORK)
+
+        async def mend(row: int) -> None:
+            member = self._state.fleet.members.get(row)
+            if member is None:
+                return
+            async with gate:
+                try:
+                    if member.assignment is not None and not member.owned:
+                        await self._writer.remove(member, self._deadline)
+                    elif member.seen is not None and (member.assignment is None or member.malformed):
+                        self._recorder.malformed(self._state, member)
+                        version = await self._writer.put(
+                            member, member.entries, self._term.value, self._deadline
+                        )
+                        written.version = max(written.version, version)
+                except ApiError as error:
+                    if not isinstance(error, NotFound):
+                        written.failed.append(error)
+                        self._state.fleet.dirty.assignments.add(row)
+
+        async with asyncio.TaskGroup() as group:
+            for row in sorted(rows):
+                group.create_task(mend(row))
+
+    def _tell(self, written: Written) -> None:
+        for item, member, entry in written.changes:
+            logger.info(
+                "pool=%s item=%s member=%s %s",
+                self._state,
+                item,
+                member,
+                f"slot={entry.slot} grant={entry.grant} epoch={entry.epoch}" if entry else "removed",
+            )
+
+    async def _after(self, written: Written) -> None:
+        fleet = self._state.fleet
+        fleet.dirty.converge.update(fleet.items.of[name] for name in written.again if name in fleet.items.of)
+        if not written.failed:
+            self._backoff.reset()
+            if written.again:
+                self._state.batch.wake()
+            return
+        if any(isinstance(error, Forbidden) for error in written.failed):
+            await self._term.check()
+        self._fail(written.failed[0])
+
+
+__all__ = ["PoolLoop", "PoolState", "Replaced"]

@@ -1,0 +1,246 @@
+"""Writes statuses lazily: at a bounded rate, only what changed, never in the way of placement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import msgspec
+
+from berth.controller.cluster import Cluster
+from berth.controller.metrics import Metrics
+from berth.controller.objects import ITEMS, MEMBERS, POOLS, Condition
+from berth.controller.pool_loop import PoolState
+from berth.controller.recorder import Recorder
+from berth.controller.statuses import Status, item_status, member_status, pool_status
+from berth.kube import ApiError, Backoff, Client, Deadline, Meta, NotFound, Resource
+
+logger = logging.getLogger(__name__)
+
+RATE = 200.0
+"""Status writes per second, for one Pool."""
+PARALLEL = 4
+PAUSE = 0.25
+"""Seconds between two passes, in which changes gather."""
+
+
+class StatusWriter:
+    """Writes the statuses of one Pool while this process leads it."""
+
+    def __init__(
+        self,
+        state: PoolState,
+        cluster: Cluster,
+        client: Client,
+        deadline: Deadline,
+        recorder: Recorder,
+        metrics: Metrics,
+    ) -> None:
+        self._state = state
+        self._cluster = cluster
+        self._client = client
+        self._deadline = deadline
+        self._recorder = recorder
+        self._metrics = metrics
+        self._backoff = Backoff()
+        self._ready: dict[str, int] = {}
+        self._next_slot = 0.0
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        state = self._state
+        dirty = state.fleet.dirty
+        dirty.member_status.update(state.fleet.members)
+        dirty.item_status.update(state.fleet.item_seen)
+        while True:
+            await state.status_due.wait()
+            state.status_due.clear()
+            await asyncio.sleep(PAUSE)
+            try:
+                await self._members()
+                await self._pool()
+                await self._items()
+                self._backoff.reset()
+            except ApiError as error:
+                delay = max(self._backoff.next(), error.retry_after or 0.0)
+                logger.info("pool=%s a status was not written, again in %.1f s: %s", state, delay, error)
+                await asyncio.sleep(delay)
+                state.status_due.set()
+
+    async def _members(self) -> None:
+        state = self._state
+        rows, state.fleet.dirty.member_status = sorted(state.fleet.dirty.member_status), set()
+        store = self._cluster.informer_of(self._cluster.members, state.namespace).store
+        work: list[tuple[Resource, str, Status, int]] = []
+        for row in rows:
+            member = state.fleet.members.get(row)
+            seen = store.get((state.namespace, member.name)) if member else None
+            if member is None or member.seen is None or seen is None:
+                if member is not None:
+                    self._ready.pop(member.name, None)
+                continue
+            old = seen.status
+            status = member_status(member, old.conditions if old else ())
+            self._ready[member.name] = status["ready"]
+            was_live = _holds(old.conditions, "Live") if old else None
+            if was_live and not member.live:
+                message = status["conditions"][0]["message"]
+                reason = status["conditions"][0]["reason"]
+                self._recorder.say("Member", state.namespace, member.name, member.seen.uid, reason, message)
+            if not same_status(status, old):
+                work.append((MEMBERS, member.name, status, row))
+        await self._write(work, state.fleet.dirty.member_status)
+
+    async def _items(self) -> None:
+        state = self._state
+        if state.item_status == "None":
+            state.fleet.dirty.item_status.clear()
+            return
+        rows, state.fleet.dirty.item_status = sorted(state.fleet.dirty.item_status), set()
+        store = self._cluster.informer_of(self._cluster.items, state.namespace).store
+        for start in range(0, len(rows), 64):
+            work: list[tuple[Resource, str, Status, int]] = []
+            for row in rows[start : start + 64]:
+                item = state.fleet.item_seen.get(row)
+                seen = store.get((state.namespace, item.name)) if item else None
+                if item is None or seen is None:
+                    continue
+                old = seen.status
+                status = item_status(state, row, old.conditions if old else ())
+                if state.item_status == "Problems" and old is None and _all_true(status):
+                    continue
+                if not same_status(status, old):
+                    work.append((ITEMS, item.name, status, row))
+            try:
+                await self._write(work, state.fleet.dirty.item_status)
+            except ApiError:
+                state.fleet.dirty.item_status.update(rows[start:])
+                raise
+
+    async def _write(self, work: list[tuple[Resource, str, Status, int]], again: set[int]) -> None:
+        gate = asyncio.Semaphore(PARALLEL)
+        failed: list[ApiError] = []
+
+        async def write(resource: Resource, name: str, status: Status, row: int) -> None:
+            async with gate:
+                await self._take_turn()
+                try:
+                    await self._client.patch(
+                        resource.path(self._state.namespace, name, "status"),
+                        {"status": status},
+                        kind="merge",
+                        deadline=self._deadline,
+                    )
+                except NotFound:
+                    pass
+                except ApiError as error:
+                    again.add(row)
+                    failed.append(error)
+
+        async with asyncio.TaskGroup() as group:
+            for resource, name, status, row in work:
+                group.create_task(write(resource, name, status, row))
+        if failed:
+            raise failed[0]
+
+    async def _take_turn(self) -> None:
+        now = time.monotonic()
+        self._next_slot = max(now, self._next_slot + 1.0 / RATE)
+        if self._next_slot > now:
+            await asyncio.sleep(self._next_slot - now)
+
+    async def _pool(self) -> None:
+        state = self._state
+        members = {m.name for m in state.fleet.members.values() if m.seen is not None}
+        self._ready = {name: count for name, count in self._ready.items() if name in members}
+        path = POOLS.path(state.namespace, state.name)
+        # One Pool, at most a few times a second: read afresh rather than watched.
+        try:
+            pool = await self._client.get(path, type=RawPool, deadline=self._deadline)
+        except NotFound:
+            state.batch.wake()
+            return
+        old = pool.status
+        status = pool_status(
+            state,
+            sum(self._ready.values()),
+            self._cluster.unusable(state.namespace),
+            old.conditions if old else (),
+        )
+        status["observedGeneration"] = pool.metadata.generation
+        self._export(status)
+        if not same_status(status, old):
+            await self._client.patch(
+                path + "/status", {"status": status}, kind="merge", deadline=self._deadline
+            )
+
+    def _export(self, status: Status) -> None:
+        state, metrics = self._state, self._metrics
+        labels = (state.namespace, state.name)
+        members = [m for m in state.fleet.members.values() if m.seen is not None]
+        metrics.items.labels(*labels).set(status["items"])
+        metrics.members.labels(*labels).set(len(members))
+        metrics.live_members.labels(*labels).set(sum(m.live for m in members))
+        metrics.limits.labels(*labels).set(sum(m.limit for m in members if m.live))
+        for name, value in status["slots"].items():
+            metrics.slots.labels(*labels, name).set(value)
+        for gauge, values in (
+            (metrics.unplaced, [r.value for r in state.short.values()]),
+            (metrics.waiting, [w.why.value for w in state.progress.waits.values()]),
+        ):
+            known = {sample.labels["reason"] for family in gauge.collect() for sample in family.samples}
+            for reason in known | set(values):
+                gauge.labels(*labels, reason).set(values.count(reason))
+        metrics.moves_in_flight.labels(*labels).set(state.progress.moving)
+        metrics.paused.labels(*labels).set(state.outage.braking)
+        metrics.term.labels(*labels).set(state.term)
+
+
+class RawSlots(msgspec.Struct):
+    """`status.slots` of a Pool."""
+
+    wanted: int = 0
+    held: int = 0
+    ready: int = 0
+
+
+class RawPoolStatus(msgspec.Struct, rename="camel"):
+    """The part of a Pool's status that this module writes."""
+
+    items: int = 0
+    members: int = 0
+    slots: RawSlots = msgspec.field(default_factory=RawSlots)
+    observed_generation: int | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class RawPool(msgspec.Struct):
+    """A Pool with the status that this module writes."""
+
+    metadata: Meta
+    status: RawPoolStatus | None = None
+
+
+def same_status(new: Status, old: Any) -> bool:
+    """Whether a status that was read says what `new` would say."""
+    if old is None:
+        return False
+    there = msgspec.to_builtins(msgspec.structs.asdict(old))
+    here = {_snake(key): value for key, value in new.items()}
+    conditions = [tuple(c.values()) for c in here.pop("conditions")]
+    old_conditions = [(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in old.conditions]
+    return conditions == old_conditions and all(there.get(key) == value for key, value in here.items())
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() else c for c in name)
+
+
+def _holds(conditions: tuple[Condition, ...], type_: str) -> bool:
+    return any(c.type == type_ and c.status == "True" for c in conditions)
+
+
+def _all_true(status: Status) -> bool:
+    return all(c["status"] == "True" for c in status["conditions"])

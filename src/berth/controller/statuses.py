@@ -1,0 +1,178 @@
+"""The statuses of Items, Members and the Pool, computed from what is known. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from berth.controller.objects import Condition, timestamp
+from berth.controller.pool_loop import PoolState
+from berth.converge import Wait, Why, describe
+from berth.fleet import Liveness, MemberState
+from berth.solve import Reason
+from berth.solve.reasons import MESSAGES
+
+Status = dict[str, Any]
+
+
+def condition(
+    type_: str, holds: bool, reason: str, message: str, old: tuple[Condition, ...] = ()
+) -> dict[str, str]:
+    """A condition; keeps the transition time of `old` while the status stays the same."""
+    status = "True" if holds else "False"
+    since = next((c.last_transition_time for c in old if c.type == type_ and c.status == status), "")
+    return {
+        "type": type_,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": since or timestamp(),
+    }
+
+
+def wait_words(state: PoolState, wait: Wait) -> str:
+    """What an Item waits for, with the names of the Members."""
+    members = state.fleet.members
+    names = [members[row].name if row in members else "a Member that is gone" for row in wait.members]
+    budget = state.fleet.policy.max_in_flight
+    return describe(wait, names, state.progress.moving, budget)
+
+
+def item_problem(state: PoolState, row: int) -> tuple[str, str] | None:
+    """Reason and message of an Item that is not where it should be, else None."""
+    short = state.short.get(row)
+    if short is not None:
+        return short.value, MESSAGES[short]
+    wait = state.progress.waits.get(row)
+    if wait is not None:
+        return wait.why.value, wait_words(state, wait)
+    return None
+
+
+def item_status(state: PoolState, row: int, old: tuple[Condition, ...]) -> Status:
+    """`status` of an Item row that exists."""
+    seen = state.fleet.item_seen[row]
+    holders = [m for m in state.fleet.holders(row) if m.live or m.kept]
+    ready = sum(m.ready(seen.name) for m in holders)
+    primary = next((m.name for m in holders if m.entries[seen.name].primary), None)
+    held, wanted = len(holders), seen.replicas
+    problem = item_problem(state, row)
+    if held >= wanted and state.short.get(row) is None:
+        placed = condition("Placed", True, "Placed", f"{held} of {wanted} replicas are placed", old)
+    else:
+        reason, words = problem or (Why.STEP.value, "placement is under way")
+        placed = condition("Placed", False, reason, f"{held} of {wanted} replicas are placed: {words}", old)
+    unready = [m.name for m in holders if not m.ready(seen.name)]
+    if ready >= wanted:
+        is_ready = condition("Ready", True, "Ready", f"{ready} of {wanted} replicas are ready", old)
+    elif unready:
+        words = wait_words(state, Wait(Why.NOT_READY, tuple(m.row for m in holders if m.name in unready)))
+        is_ready = condition(
+            "Ready", False, Why.NOT_READY.value, f"{ready} of {wanted} replicas are ready: {words}", old
+        )
+    else:
+        is_ready = condition("Ready", False, placed["reason"], f"{ready} of {wanted} replicas are ready", old)
+    status: Status = {
+        "replicas": held,
+        "ready": ready,
+        "primary": primary,
+        "members": [m.name for m in holders],
+        "observedGeneration": seen.generation,
+        "conditions": [placed, is_ready],
+    }
+    return status
+
+
+_LIVENESS_WORDS = {
+    Liveness.LIVE: "its Lease is renewed",
+    Liveness.MISSING: "Lease {lease} does not exist",
+    Liveness.FREED: "Lease {lease} was given up by its holder",
+    Liveness.EXPIRED: "Lease {lease} was not renewed in time",
+    Liveness.SURE: "Lease {lease} was not renewed in time",
+}
+
+
+def member_status(member: MemberState, old: tuple[Condition, ...]) -> Status:
+    """`status` of a Member that exists."""
+    seen = member.seen
+    assert seen is not None
+    entries = member.entries
+    primaries = sum(e.slot == 0 for e in entries.values())
+    ready = sum(map(member.ready, entries)) if member.live else 0
+    if seen.lease is None:
+        live = condition("Live", True, "NoLease", "it names no Lease and counts as live", old)
+    else:
+        reason = Liveness.EXPIRED if member.liveness is Liveness.SURE else member.liveness
+        words = _LIVENESS_WORDS[member.liveness].format(lease=seen.lease)
+        live = condition("Live", member.live, "LeaseRenewed" if member.live else reason.value, words, old)
+    leaving = seen.limit == 0 or seen.draining
+    left = len(entries.keys() | member.reports.keys()) if seen.reported else len(entries)
+    if not leaving:
+        drained = condition("Drained", False, "NotDraining", "its limit is above 0", old)
+    elif left:
+        drained = condition("Drained", False, "Draining", f"{left} Items are still here", old)
+    else:
+        drained = condition("Drained", True, "Empty", "it holds nothing", old)
+    return {
+        "items": len(entries),
+        "primaries": primaries,
+        "ready": ready,
+        "observedGeneration": seen.generation,
+        "conditions": [live, drained],
+    }
+
+
+def pool_status(state: PoolState, ready: int, unusable: dict[str, str], old: tuple[Condition, ...]) -> Status:
+    """`status` of the Pool, without its term."""
+    fleet = state.fleet
+    wanted = int(fleet.arrays.replicas[: fleet.arrays.items].sum())
+    members = [m for m in fleet.members.values() if m.seen is not None]
+    held = sum(len(m.entries) for m in members if m.live or m.kept)
+    waits = state.progress.waits
+    outage = state.outage
+    paused = condition(
+        "Paused",
+        outage.braking,
+        "Brake" if outage.braking else "NotPaused",
+        f"{outage.dead} of {outage.counted} Members died together: removals and moves wait"
+        if outage.braking
+        else "",
+        old,
+    )
+    if not waits:
+        converged = condition("Converged", True, "Converged", "everything is where the plan wants it", old)
+    else:
+        row, wait = min(waits.items(), key=lambda pair: (pair[1].why is Why.STEP, pair[0]))
+        name = fleet.items.names[row] or "an Item"
+        words = f"{len(waits)} Items are on their way; {name}: {wait_words(state, wait)}"
+        if all(w.why is Why.LIMIT for w in waits.values()):
+            words += "; the rules allow no step: full Members would have to swap. Raise a limit by one"
+        converged = condition("Converged", False, wait.why.value, words, old)
+    return {
+        "items": len(fleet.item_seen),
+        "members": len(members),
+        "slots": {"wanted": wanted, "held": held, "ready": ready},
+        "conditions": [converged, _degraded(state, members, unusable, old), paused],
+    }
+
+
+def _degraded(
+    state: PoolState, members: list[MemberState], unusable: dict[str, str], old: tuple[Condition, ...]
+) -> dict[str, str]:
+    if unusable:
+        name, why = min(unusable.items())
+        return condition("Degraded", True, "UnusableObject", f"{name} cannot be used: {why}", old)
+    malformed = sorted(m.name for m in members if m.malformed)
+    if malformed:
+        text = f"Assignment {malformed[0]} has entries that cannot be used"
+        return condition("Degraded", True, "UnusableObject", text, old)
+    if state.short:
+        row = min(state.short)
+        reason: Reason = state.short[row]
+        name = state.fleet.items.names[row] or "an Item"
+        text = f"{len(state.short)} Items are short of replicas; {name}: {MESSAGES[reason]}"
+        return condition("Degraded", True, reason.value, text, old)
+    dead = sorted(m.name for m in members if not m.live)
+    if dead:
+        text = f"{len(dead)} of {len(members)} Members are not live: {', '.join(dead[:3])}"
+        return condition("Degraded", True, "MembersNotLive", text, old)
+    return condition("Degraded", False, "Healthy", "", old)

@@ -1,0 +1,213 @@
+"""Writes a round: at most one write per Assignment, a new primary only after the old one's is accepted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from berth.api import API_VERSION, Entry, format_entry
+from berth.controller.objects import ASSIGNMENTS, AssignmentObject
+from berth.converge import MemberEdit, Round
+from berth.fleet import MemberState
+from berth.kube import ApiError, Client, Deadline
+
+
+@dataclass(slots=True)
+class Written:
+    """What came of a round's writes."""
+
+    accepted: int = 0
+    failed: list[ApiError] = field(default_factory=list)
+    again: set[str] = field(default_factory=set)
+    """Items whose edits were not made, to be looked at again."""
+    version: int = 0
+    """Highest resourceVersion that the API server answered with."""
+    changes: list[tuple[str, str, Entry | None]] = field(default_factory=list)
+    """(Item, Member, entry) of each accepted edit."""
+
+
+def desired_items(entries: dict[str, Entry]) -> list[str]:
+    """`spec.items`: the entries as strings, sorted by name."""
+    return [format_entry(entries[name]) for name in sorted(entries)]
+
+
+def assignment_patch(member: MemberState, spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The JSON patch that replaces `spec` of exactly the Assignment and generation that were seen.
+
+    Status reports do not change the generation, so they never conflict with it.
+    """
+    assert member.assignment is not None
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": member.assignment.uid},
+        {"op": "test", "path": "/metadata/generation", "value": member.assignment.generation},
+        {"op": "replace", "path": "/spec", "value": spec},
+    ]
+
+
+def assignment_object(namespace: str, member: MemberState, spec: dict[str, Any]) -> dict[str, Any]:
+    """A new Assignment, owned by its Member."""
+    assert member.seen is not None
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Assignment",
+        "metadata": {
+            "name": member.name,
+            "namespace": namespace,
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "Member",
+                    "name": member.name,
+                    "uid": member.seen.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": spec,
+    }
+
+
+class _Order:
+    """Which Member may be written next: first those that nobody has to be written before."""
+
+    def __init__(self, writes: dict[int, list[MemberEdit]]) -> None:
+        self._needs: dict[int, set[int]] = {}
+        self._dependents: dict[int, list[int]] = {}
+        self._ready: deque[int] = deque()
+        self.written: set[int] = set()
+        """Rows whose write has ended, well or not."""
+        for row, edits in writes.items():
+            needs = {other for edit in edits for other in edit.after if other != row}
+            # Nothing is written there in this round, so nothing is taken away there either.
+            self.written |= needs - writes.keys()
+            needs &= writes.keys()
+            self._needs[row] = needs
+            for other in needs:
+                self._dependents.setdefault(other, []).append(row)
+            if not needs:
+                self._ready.append(row)
+
+    def take(self, *, stuck: bool) -> int | None:
+        """The next row, or None; `stuck`: nothing is under way, break a circle where it is thinnest."""
+        if self._ready:
+            row = self._ready.popleft()
+        elif stuck and self._needs:
+            row = min(self._needs, key=lambda r: len(self._needs[r]))
+        else:
+            return None
+        self._needs.pop(row, None)
+        return row
+
+    def finish(self, row: int) -> None:
+        """Note that the write of `row` has ended."""
+        self.written.add(row)
+        for other in self._dependents.pop(row, ()):
+            needs = self._needs.get(other)
+            if needs is not None:
+                needs.discard(row)
+                if not needs:
+                    self._ready.append(other)
+
+
+class RoundWriter:
+    """Writes the Assignments of one Pool."""
+
+    def __init__(self, client: Client, namespace: str, pool: str, parallel: int = 32) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._pool = pool
+        self._parallel = parallel
+
+    async def write(
+        self, round_: Round, members: dict[int, MemberState], term: int, deadline: Deadline
+    ) -> Written:
+        """Write all edits of the round; `term` goes into each `spec.term`.
+
+        An edit that gives out slot 0 waits until the Members that give it up have been written; if one
+        of those writes fails it is left out. Where two Members wait for each other, the promotions of
+        one of them are left to the next round.
+        """
+        result = Written()
+        order = _Order(round_.writes)
+        lost: set[int] = set()
+        running: dict[asyncio.Task[ApiError | int], int] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                while len(running) < self._parallel and (row := order.take(stuck=not running)) is not None:
+                    kept = []
+                    for edit in round_.writes[row]:
+                        if lost.isdisjoint(edit.after) and order.written.issuperset(edit.after):
+                            kept.append(edit)
+                        else:
+                            result.again.add(edit.item)
+                    if not kept:
+                        order.finish(row)
+                        continue
+                    write = self._write_one(members[row], kept, term, deadline, result)
+                    running[group.create_task(write)] = row
+                if not running:
+                    return result
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    row = running.pop(task)
+                    outcome = task.result()
+                    if isinstance(outcome, ApiError):
+                        lost.add(row)
+                        result.failed.append(outcome)
+                        result.again.update(e.item for e in round_.writes[row])
+                    else:
+                        result.accepted += 1
+                        result.version = max(result.version, outcome)
+                    order.finish(row)
+
+    async def _write_one(
+        self,
+        member: MemberState,
+        edits: list[MemberEdit],
+        term: int,
+        deadline: Deadline,
+        result: Written,
+    ) -> ApiError | int:
+        entries = dict(member.entries)
+        for edit in edits:
+            if edit.entry is None:
+                entries.pop(edit.item, None)
+            else:
+                entries[edit.item] = edit.entry
+        try:
+            version = await self.put(member, entries, term, deadline)
+        except ApiError as error:
+            return error
+        result.changes += [(e.item, member.name, e.entry) for e in edits]
+        return version
+
+    async def put(self, member: MemberState, entries: dict[str, Entry], term: int, deadline: Deadline) -> int:
+        """Create or replace a Member's Assignment; its new resourceVersion. Raises ApiError."""
+        spec = {"pool": self._pool, "term": term, "items": desired_items(entries)}
+        if member.assignment is None:
+            answer = await self._client.create(
+                ASSIGNMENTS.path(self._namespace),
+                assignment_object(self._namespace, member, spec),
+                type=AssignmentObject,
+                deadline=deadline,
+            )
+        else:
+            answer = await self._client.patch(
+                ASSIGNMENTS.path(self._namespace, member.name),
+                assignment_patch(member, spec),
+                type=AssignmentObject,
+                deadline=deadline,
+            )
+        return int(answer.metadata.resource_version)
+
+    async def remove(self, member: MemberState, deadline: Deadline) -> None:
+        """Delete an Assignment that belongs to no Member, or to an earlier one of that name."""
+        assert member.assignment is not None
+        await self._client.delete(
+            ASSIGNMENTS.path(self._namespace, member.name),
+            body={"preconditions": {"uid": member.assignment.uid}},
+            deadline=deadline,
+        )

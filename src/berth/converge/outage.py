@@ -1,0 +1,63 @@
+"""Which dead Members are waited for: the outage delay and the brake.
+
+The brake is the node lifecycle controller's zone rule: when most of the fleet seems to die at
+once, it is likelier that the observer is wrong or that a repair would make things worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+TOGETHER = 300.0
+"""Seconds within which deaths count as happening together."""
+
+
+class Health(NamedTuple):
+    """One Member as the brake sees it."""
+
+    row: int
+    dead_since: float | None
+    """Monotonic seconds, None while it is live."""
+    holds: int
+    """Entries that it has."""
+
+
+class Outage(NamedTuple):
+    """Who is waited for, and until when this stands."""
+
+    kept: frozenset[int]
+    braking: bool
+    dead: int
+    """Members that died together and count for the brake."""
+    counted: int
+    """Members that the brake's share is taken of."""
+    until: float | None
+    """The next moment at which the answer may change by itself."""
+
+
+def outage(
+    members: Iterable[Health], now: float, *, delay: float, brake_percent: int, brake_min_members: int
+) -> Outage:
+    """Decide at `now` (monotonic seconds) which dead Members keep their Items.
+
+    A Member counts as dying while it still holds something, or for `TOGETHER` seconds after its
+    death, so that a wave of deaths is seen as one although its first victims are emptied already.
+    """
+    live = 0
+    dying: list[Health] = []
+    for member in members:
+        if member.dead_since is None:
+            live += 1
+        elif member.holds or now - member.dead_since < TOGETHER:
+            dying.append(member)
+    counted = live + len(dying)
+    braking = counted >= brake_min_members and len(dying) * 100 > brake_percent * counted
+    kept = set()
+    moments = []
+    for member in dying:
+        died = member.dead_since or 0.0
+        if member.holds and (braking or now - died < delay):
+            kept.add(member.row)
+        moments += [at for at in (died + delay, died + TOGETHER) if at > now]
+    return Outage(frozenset(kept), braking, len(dying), counted, min(moments, default=None))
