@@ -3,11 +3,13 @@
 import argparse
 import signal
 import sys
+import time
 from pathlib import Path
 
 from berth.testing.controlplane import ControlPlane
 from berth.testing.errors import ControlPlaneError
 
+_CHECK_SECONDS = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -46,9 +48,12 @@ def main() -> int:
         plane.start()
         if arguments.with_crds:
             plane.apply_crds()
+        if arguments.kubeconfig is None:
+            print(f"kubeconfig: {plane.kubeconfig}")
         print("ready", flush=True)
         while True:
-            signal.pause()
+            time.sleep(_CHECK_SECONDS)
+            plane.check()
     except _Stopped:
         return 0
     except ControlPlaneError as error:

@@ -19,10 +19,10 @@ class Administrator:
         pair = credentials.administrator
         self._context.load_cert_chain(pair.certificate, pair.key)
 
-    def status(self, path: str) -> int | None:
-        """The status of a GET, None when there is no answer within 5 seconds."""
+    def status(self, method: str, path: str, body: object = None) -> int | None:
+        """The status of an answer, None when there is none within 5 seconds."""
         try:
-            return self._send("GET", path, None, 5.0)[0]
+            return self._send(method, path, body, 5.0)[0]
         except (OSError, http.client.HTTPException):
             return None
 
@@ -31,7 +31,7 @@ class Administrator:
     ) -> dict[str, Any]:
         """The decoded answer, empty for a 404 where that is fine; `ControlPlaneError` for any other error."""
         try:
-            status, text = self._send(method, path, None if body is None else json.dumps(body), 30.0)
+            status, text = self._send(method, path, body, 30.0)
         except (OSError, http.client.HTTPException) as error:
             raise ControlPlaneError(f"{method} {path}: {error}") from error
         if status == 404 and missing_ok:
@@ -45,11 +45,11 @@ class Administrator:
         """Create an object that has nothing but a name."""
         self.request("POST", path, {"apiVersion": version, "kind": kind, "metadata": {"name": name}})
 
-    def _send(self, method: str, path: str, body: str | None, timeout: float) -> tuple[int, bytes]:
+    def _send(self, method: str, path: str, body: object, timeout: float) -> tuple[int, bytes]:
         connection = http.client.HTTPSConnection(HOST, self._port, timeout=timeout, context=self._context)
         with contextlib.closing(connection):
-            connection.request(
-                method, path, body, {"Content-Type": "application/json", "Accept": "application/json"}
-            )
+            payload = None if body is None else json.dumps(body)
+            headers = {"Content-Type": "application/json", "Accept": "application/json"}
+            connection.request(method, path, payload, headers)
             response = connection.getresponse()
             return response.status, response.read()

@@ -83,8 +83,8 @@ def _build_missing(root: Path, progress: Progress, environment: Mapping[str, str
         f"building {', '.join(missing)} into {target}: once, about 5 minutes on 2 cores"
         " (an interrupted build goes on where it stopped)"
     )
-    go = golang.find(golang.required(modules), root, environment, progress)
-    variables = _variables(scratch)
+    variables = _variables(scratch, environment)
+    go = golang.find(golang.required(modules), root, {**environment, **variables}, progress)
     with contextlib.closing(Processes()) as processes:
         for number, name in enumerate(missing, 1):
             folder, package = _PACKAGES[name]
@@ -101,9 +101,12 @@ def _build_missing(root: Path, progress: Progress, environment: Mapping[str, str
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _variables(scratch: Path) -> dict[str, str]:
-    """Go's settings: everything it writes is below `scratch`, nothing of the user's Go set-up leaks in."""
+def _variables(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Go's settings: all it writes is below `scratch`, and of the user's own only GOENV (a proxy) counts."""
+    home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return {
+        "GOENV": environment.get("GOENV") or str(home / "go" / "env"),
+        "XDG_CONFIG_HOME": str(scratch / "config"),  # Go keeps its telemetry there
         "GOPATH": str(scratch / "gopath"),
         "GOMODCACHE": str(scratch / "modules"),
         "GOCACHE": str(scratch / "compiled"),
@@ -174,5 +177,5 @@ def _no_space(root: Path) -> str:
     free = shutil.disk_usage(root).free
     return (
         f"the disk is too full to build the control plane: {free / 1e9:.1f} GB free in {root}, "
-        f"the build needs {_NEEDED_BYTES / 1e9:.1f}; free some, or let XDG_CACHE_HOME name another disk's folder"
+        f"the build needs {_NEEDED_BYTES / 1e9:.1f}; free some, or let XDG_CACHE_HOME name another disk"
     )

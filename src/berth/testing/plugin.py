@@ -1,6 +1,7 @@
 """pytest fixtures: `control_plane`, one a run with Berth's kinds applied, and `namespace`, one a test.
 
-Use them with `pytest_plugins = ["berth.testing.plugin"]` in the top conftest.py.
+Use them with `pytest_plugins = ["berth.testing.plugin"]` in the top conftest.py. Where the servers have to
+be built first, that happens after collection, with its progress shown and no test's timeout running.
 """
 
 import re
@@ -9,20 +10,47 @@ from collections.abc import Iterator
 
 import pytest
 
+from berth.testing import build
+from berth.testing.binaries import API_SERVER, ETCD, find
 from berth.testing.controlplane import ControlPlane
 from berth.testing.errors import ControlPlaneError
 
+_BUILD_ERROR = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker of tests that start control planes of their own."""
+    config.addinivalue_line("markers", "cluster: runs on the real API server that berth.testing starts")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the servers now if a selected test needs them and they are nowhere."""
+    if session.config.option.collectonly or not any(_needs_servers(item) for item in session.items):
+        return
+    if all(find(name) for name in (ETCD, API_SERVER)):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    try:
+        with capture.global_and_fixture_disabled():
+            build.ensure([ETCD, API_SERVER])
+    except ControlPlaneError as error:
+        session.config.stash[_BUILD_ERROR] = str(error)
+
 
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[ControlPlane]:
+def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A running control plane with Berth's kinds applied, shared by every test of the run."""
+    if error := request.config.stash.get(_BUILD_ERROR, None):
+        pytest.fail(f"no control plane: {error}", pytrace=False)
     plane = ControlPlane()
     try:
         plane.start()
-    except ControlPlaneError as error:
-        pytest.fail(f"no control plane: {error}", pytrace=False)
-    try:
         plane.apply_crds()
+    except ControlPlaneError as failure:
+        plane.stop()
+        pytest.fail(f"no control plane: {failure}", pytrace=False)
+    try:
         yield plane
     finally:
         plane.stop()
@@ -36,3 +64,9 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
     control_plane.create_namespace(name)
     yield name
     control_plane.delete_namespace(name)
+
+
+def _needs_servers(item: pytest.Item) -> bool:
+    return (
+        "control_plane" in getattr(item, "fixturenames", ()) or item.get_closest_marker("cluster") is not None
+    )

@@ -121,6 +121,7 @@ def kube_controller_manager(binary: Path, kubeconfig: Path) -> list[str]:
         f"--kubeconfig={kubeconfig}",
         "--controllers=garbage-collector-controller,namespace-controller",
         "--leader-elect=false",
+        "--use-service-account-credentials",  # each controller with its own rights, as in a cluster
         "--secure-port=0",
         "--profiling=false",
     ]

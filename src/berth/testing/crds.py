@@ -1,0 +1,46 @@
+"""Berth's kinds and admission policy: where they are, and when they are in force."""
+
+import time
+import uuid
+from pathlib import Path
+
+from berth.testing.administrator import Administrator
+from berth.testing.errors import ControlPlaneError
+
+BERTH = "/apis/berth.dev/v1alpha1"
+_SECONDS = 60.0
+
+
+def folder() -> Path:
+    """The folder to `kubectl apply`: in the wheel, or in the source tree."""
+    packaged = Path(__file__).with_name("crds")
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "crds"
+
+
+def wait_until_fenced(api: Administrator) -> None:
+    """Return when the API server refuses an Assignment of an old term.
+
+    A policy is in force about a second after it was applied, without a condition that would say so: so
+    a write that it must refuse is tried, dry, against a Pool that lives as long as this call.
+    """
+    name = f"probe-{uuid.uuid4().hex[:8]}"
+    pools = f"{BERTH}/namespaces/default/pools"
+    pool = {"apiVersion": "berth.dev/v1alpha1", "kind": "Pool", "metadata": {"name": name}, "spec": {}}
+    assignment = {
+        "apiVersion": "berth.dev/v1alpha1",
+        "kind": "Assignment",
+        "metadata": {"name": name},
+        "spec": {"pool": name, "term": 1, "items": []},
+    }
+    created = api.request("POST", pools, pool)
+    try:
+        api.request("PUT", f"{pools}/{name}/status", created | {"status": {"term": 2}})
+        deadline = time.monotonic() + _SECONDS
+        while api.status("POST", f"{BERTH}/namespaces/default/assignments?dryRun=All", assignment) != 403:
+            if time.monotonic() > deadline:
+                raise ControlPlaneError(
+                    f"the admission policy of Berth was not in force after {_SECONDS:.0f} s"
+                )
+            time.sleep(0.1)
+    finally:
+        api.request("DELETE", f"{pools}/{name}")
