@@ -134,13 +134,19 @@ def test_a_name_that_an_entry_could_not_hold_is_refused(
     assert "RFC 1123" in answer or "no more than 253" in answer
 
 
+def test_a_name_can_be_generated(control_plane: ControlPlane, namespace: str) -> None:
+    text = manifest("Item", {}, metadata={"generateName": "orders-"})
+    name = control_plane.kubectl("-n", namespace, "create", "-f", "-", "-o", "name", input=text)
+    assert name.startswith("item.berth.dev/orders-")
+
+
 @pytest.mark.parametrize("name", ["a.b", "a" * 64])
 def test_a_pool_that_nothing_could_name_is_refused(
     control_plane: ControlPlane, namespace: str, name: str
 ) -> None:
     text = manifest("Pool", name=name)
     answer = refusal(control_plane, "-n", namespace, "apply", "-f", "-", input=text)
-    assert f"metadata.name {LABEL}, 63 characters at most" in answer
+    assert f"metadata.name: Invalid value: {LABEL}, 63 characters at most" in answer
 
 
 @pytest.mark.parametrize(("kind", "spec"), [("Item", {}), ("Member", {"limit": 1})])
@@ -275,7 +281,7 @@ def test_an_assignments_term_goes_back_only_with_another_pool(
     apply(control_plane, namespace, manifest("Assignment", {"pool": "default", "term": 7}))
     text = manifest("Assignment", {"pool": "default", "term": 6})
     answer = refusal(control_plane, "-n", namespace, "apply", "-f", "-", input=text)
-    assert "spec.term may not go back" in answer
+    assert "spec.term: Invalid value: may not go back" in answer
     got = apply(control_plane, namespace, manifest("Assignment", {"pool": "other", "term": 2}))
     assert got["spec"]["term"] == 2
 
@@ -287,7 +293,7 @@ def test_a_pools_term_only_grows(control_plane: ControlPlane, namespace: str) ->
         patch(control_plane, namespace, "pool/x", {"status": {"term": term}}, "--subresource=status")
     for lower in ('{"status":{"term":8}}', '{"status":{"term":null}}', '{"status":null}'):
         answer = refusal(control_plane, *args, "--type=merge", "-p", lower)
-        assert "status.term may only grow" in answer
+        assert "status.term: Invalid value: may only grow" in answer
     got = control_plane.kubectl("-n", namespace, "get", "pool", "x", "-o", "jsonpath={.status.term}")
     assert got == "9"
 

@@ -107,7 +107,8 @@ class Assignment(Resource):
         rules=(
             Rule(
                 "self.spec.pool != oldSelf.spec.pool || self.spec.term >= oldSelf.spec.term",
-                "spec.term may not go back: whoever wrote this does not lead the pool any more",
+                "may not go back: whoever wrote this does not lead the pool any more",
+                field=".spec.term",
             ),
         ),
     )

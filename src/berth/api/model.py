@@ -35,13 +35,20 @@ class Rule:
 
     rule: str
     message: str
+    field: str | None = None
+    """The field below that the error names, like `.spec.term`; by default the one that has the rule."""
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         result = handler(schema)
-        result.setdefault(VALIDATIONS, []).append({"rule": self.rule, "message": self.message})
+        result.setdefault(VALIDATIONS, []).append(self.manifest())
         return result
+
+    def manifest(self) -> dict[str, str]:
+        """The rule as a CRD holds it."""
+        path = {"fieldPath": self.field} if self.field else {}
+        return {"rule": self.rule, **path, "message": self.message}
 
 
 @dataclass(frozen=True)

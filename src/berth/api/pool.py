@@ -143,9 +143,7 @@ class PoolStatus(Observed):
     `Paused`: the brake holds removals and moves."""
 
 
-_NAME_MESSAGE = (
-    f"metadata.name {DNS_LABEL.message}, 63 characters at most (Items and Members name it in spec.pool)"
-)
+_NAME_MESSAGE = f"{DNS_LABEL.message}, 63 characters at most (Items and Members name it in spec.pool)"
 
 
 class Pool(Resource):
@@ -171,11 +169,13 @@ class Pool(Resource):
             Rule(
                 f"size(self.metadata.name) <= 63 && {DNS_LABEL.rule('self.metadata.name')}",
                 _NAME_MESSAGE,
+                field=".metadata.name",
             ),
             Rule(
                 "!has(oldSelf.status) || !has(oldSelf.status.term) || (has(self.status) && "
                 "has(self.status.term) && self.status.term >= oldSelf.status.term)",
-                "status.term may only grow: leaders are told apart by it",
+                "may only grow: leaders are told apart by it",
+                field=".status.term",
             ),
         ),
     )
@@ -188,5 +188,5 @@ class Pool(Resource):
     def _name_is_a_label(self) -> Self:
         name = self.metadata.name
         if name and (len(name) > 63 or not DNS_LABEL.accepts(name)):
-            raise ValueError(_NAME_MESSAGE)
+            raise ValueError(f"metadata.name {_NAME_MESSAGE}")
         return self

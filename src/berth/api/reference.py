@@ -91,7 +91,7 @@ def _kind(crd: Json) -> str:
         lines += _fields(node, part)
     if rules := schema.get(VALIDATIONS):
         lines += ["", "Rules over the whole object:", ""]
-        lines += [f"- {rule['message']}" for rule in rules]
+        lines += [f"- `{rule['fieldPath'].removeprefix('.')}` {rule['message']}" for rule in rules]
     return "\n".join(lines) + "\n"
 
 

@@ -26,7 +26,8 @@ _KEPT = (
 _ROOT: Json = {
     "apiVersion": {"type": "string", "description": "The version of the API that the object is written in."},
     "kind": {"type": "string", "description": "The kind of the object."},
-    "metadata": {"type": "object"},
+    # Of metadata a CRD may only mention the name; without it no rule could point at it.
+    "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
 }
 
 
@@ -49,7 +50,7 @@ def structural_schema(model: type[Resource]) -> Json:
     if "spec" in source.get("required", ()):
         result["required"] = ["spec"]
     if model.about.rules:
-        result[VALIDATIONS] = [{"rule": r.rule, "message": r.message} for r in model.about.rules]
+        result[VALIDATIONS] = [rule.manifest() for rule in model.about.rules]
     return result
 
 
