@@ -25,6 +25,9 @@ __all__ = ["EventKind", "Informer"]
 T = TypeVar("T", bound=HasMeta)
 logger = logging.getLogger(__name__)
 
+STEADY = 1.0
+"""Seconds after which a watch that brought nothing counts as one that worked."""
+
 
 class EventKind(StrEnum):
     """What happened to an object."""
@@ -99,7 +102,8 @@ class Informer(Generic[T]):
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._synced = asyncio.Event()
         self._must_list = True
-        self._progress = False
+        self._progress = False  # whether this watch brought something
+        self._opened: float | None = None  # since when this watch is open
         self._task: asyncio.Task[None] | None = None
 
     # -- what callers look at
@@ -155,58 +159,51 @@ class Informer(Generic[T]):
     async def __aexit__(self, *exc: object) -> None:
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
             self._task = None
 
     async def run(self) -> None:
         """List and watch until cancelled."""
         while True:
-            self._progress = False
-            error: Exception
+            self._progress, self._opened = False, None
+            error: Exception | None = None
             try:
                 if self._must_list:
                     await self._list()
-                started = time.monotonic()
                 await self._watch()
-                self.restarts += 1
-                if self._progress or time.monotonic() - started > 1.0:
-                    self._backoff.reset()
-                    continue
-                error = ServerError(0, "EmptyWatch", "the watch ended at once, without an event")
-            except Gone as gone:
-                self.restarts += 1
-                self._must_list = True
-                logger.info("%s: listing again: %s", self._path, gone.message)
-                if self._progress or self._backoff.failures == 0:
-                    self._backoff.failures = (
-                        1  # the first is no failure, a server that says it again and again is
-                    )
-                    continue
-                error = gone
-            except ApiError as failure:
-                self.restarts += 1
-                # 504: the server's own resourceVersion is behind ours, it was restored from a backup.
-                self._must_list = self._must_list or failure.status == 504
-                error = failure
-            except msgspec.DecodeError as failure:
-                self.restarts += 1
-                self._must_list = True
-                error = ServerError(0, "NotKubernetes", f"neither a list nor a watch event: {failure}")
             except Exception as failure:
-                # A mistake of ours; an informer that ends in silence would do more harm than one that says
-                # so.
-                logger.exception("%s: unexpected", self._path)
-                self.restarts += 1
-                self._must_list = True
+                # Whatever it is: an informer that ends in silence would do more harm than one that says so.
                 error = failure
-            self.failures += 1
-            if self._progress:
+            self.restarts += 1
+            if self._progress or (self._opened and time.monotonic() - self._opened > STEADY):
                 self._backoff.reset()
-            delay = max(self._backoff.next(), getattr(error, "retry_after", None) or 0.0)
-            log = logger.info if self._backoff.failures < 3 else logger.warning
-            log("%s: %s; again in %.1f s", self._path, error, delay)
-            await asyncio.sleep(delay)
+            elif error is None:
+                error = ServerError(0, "EmptyWatch", "the watch ended at once, without an event")
+            if error is not None:
+                await self._recover(error)
+
+    async def _recover(self, error: Exception) -> None:
+        """Decide whether to resume or to list again, and wait as long as the failures in a row ask for."""
+        # 504: the server's own resourceVersion is behind ours, it was restored from a backup.
+        resumable = isinstance(error, ApiError) and error.status not in (410, 504)
+        self._must_list = self._must_list or not resumable
+        if isinstance(error, Gone) and self._backoff.failures == 0:
+            self._backoff.failures = 1  # the first is no failure; a server that says it again and again is
+            logger.info("%s: listing again: %s", self._path, error.message)
+            return
+        self.failures += 1
+        delay = max(self._backoff.next(), getattr(error, "retry_after", None) or 0.0)
+        level = logging.INFO if self._backoff.failures < 3 else logging.WARNING
+        surprise = not isinstance(error, ApiError | msgspec.DecodeError)
+        logger.log(
+            logging.ERROR if surprise else level,
+            "%s: %s; again in %.1f s",
+            self._path,
+            error,
+            delay,
+            exc_info=error if surprise else None,
+        )
+        await asyncio.sleep(delay)
 
     async def _list(self) -> None:
         """Make the store what the server has, page by page; whoever is missing at the end is gone."""
@@ -240,7 +237,6 @@ class Informer(Generic[T]):
         for key in [key for key in self._bad if key not in seen]:
             del self._bad[key]
         self._must_list = False
-        self._progress = True
         self._advance(meta.resource_version, backwards=True)
         if first:
             self._synced.set()
@@ -262,6 +258,7 @@ class Informer(Generic[T]):
                 asyncio.timeout(seconds + self._inactivity),
                 self._client.stream(self._path, query, inactivity=self._inactivity) as chunks,
             ):
+                self._opened = time.monotonic()
                 async for chunk in chunks:
                     for line in splitter.feed(chunk):
                         self._handle(line)
@@ -269,7 +266,11 @@ class Informer(Generic[T]):
             raise RequestTimeout(f"WATCH {self._path}: the server did not end it after {seconds} s") from None
 
     def _handle(self, line: bytes) -> None:
-        kind, what = self._decoder.event(line)
+        try:
+            kind, what = self._decoder.event(line)
+        except ApiError:
+            self._must_list = True  # the server gave up on this watch from within, as client-go sees it
+            raise
         self._progress = True
         if isinstance(what, str):
             self._advance(what)

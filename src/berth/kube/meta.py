@@ -10,7 +10,7 @@ Key = tuple[str, str]
 """Namespace and name; the namespace of a cluster-wide object is ""."""
 
 
-class OwnerReference(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class OwnerReference(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """One entry of `metadata.ownerReferences`."""
 
     api_version: str

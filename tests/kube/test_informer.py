@@ -1,0 +1,352 @@
+"""What only a scripted server does to an informer; the real one: test_informer_cluster.py."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from berth.kube import CONFIG_MAPS, Backoff, Client, EventKind, Informer
+
+
+async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - any condition, not only what has an event
+            await asyncio.sleep(0.005)
+
+
+class Log:
+    """Records what an informer tells."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.errors: list[tuple[tuple[str, str], str]] = []
+
+    def on_event(self, kind: EventKind, old: Any, new: Any) -> None:
+        assert (old is None) == (kind is EventKind.ADDED)
+        assert (new is None) == (kind is EventKind.DELETED)
+        self.events.append((kind.value, (new or old).metadata.name))
+
+    def on_error(self, key: tuple[str, str], error: Exception) -> None:
+        self.errors.append((key, str(error)))
+
+
+def informer(client: Client, api: Any, log: Log, **options: Any) -> Informer[Any]:
+    options = {"backoff": Backoff(0.02, 0.1), "on_event": log.on_event, "on_error": log.on_error} | options
+    return Informer(client, CONFIG_MAPS, api.Thing, "ns", **options)
+
+
+def names(inf: Informer[Any]) -> set[str]:
+    return {name for _, name in inf.store}
+
+
+async def test_lists_in_pages_then_watches_from_there(api: Any) -> None:
+    log = Log()
+    api.script(
+        "list",
+        api.page([api.thing("a", 1), api.thing("b", 2)], more="m"),
+        api.page([api.thing("c", 3)], rv=17),
+    )
+    async with Client(api.config()) as client, informer(client, api, log, label_selector="x=y") as inf:
+        await inf.synced()
+        assert names(inf) == {"a", "b", "c"}
+        assert inf.resource_version == 17
+        await until(lambda: api.count("watch") == 1)
+        query = api.last("watch").query
+        assert (query["resourceVersion"], query["allowWatchBookmarks"]) == ("17", "true")
+        assert query["labelSelector"] == api.last("list").query["labelSelector"] == "x=y"
+        assert 300 <= int(query["timeoutSeconds"]) <= 450
+        api.events.put_nowait(
+            api.event("MODIFIED", api.thing("a", 18, v="2"))
+            + api.event("ADDED", api.thing("d", 19))
+            + api.event("DELETED", api.thing("b", 20))
+        )
+        await inf.wait_for(20)
+        assert names(inf) == {"a", "c", "d"}
+        assert inf.store["ns", "a"].data == {"v": "2"}
+    assert log.events == [
+        *(("ADDED", name) for name in "abc"),
+        ("MODIFIED", "a"),
+        ("ADDED", "d"),
+        ("DELETED", "b"),
+    ]
+    assert log.errors == []
+
+
+async def test_bookmarks_move_the_version_and_wake_those_who_wait(api: Any) -> None:
+    log = Log()
+    bookmark = {"kind": "ConfigMap", "metadata": {"resourceVersion": "99"}}
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        assert not inf.has_seen("99")
+        waiting = asyncio.create_task(inf.wait_for("99"))
+        gave_up = asyncio.create_task(inf.wait_for("1000"))
+        api.events.put_nowait(api.event("BOOKMARK", bookmark))
+        await asyncio.wait_for(waiting, 10)
+        assert inf.has_seen(99)
+        assert inf.resource_version == 99
+        gave_up.cancel()
+        api.events.put_nowait(api.END)
+        await until(lambda: api.count("watch") == 2)
+    assert api.last("watch").query["resourceVersion"] == "99"
+    assert log.events == []
+
+
+async def test_a_cut_stream_is_resumed_where_it_ended_without_a_list(api: Any) -> None:
+    log = Log()
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        api.events.put_nowait(api.event("ADDED", api.thing("a", 11)))
+        await inf.wait_for(11)
+        # Half a line, then the connection breaks: the event comes again after the resume, once.
+        line = api.event("ADDED", api.thing("b", 12))
+        api.events.put_nowait(line[:40])
+        api.events.put_nowait(api.CUT)
+        await until(lambda: api.count("watch") == 2)
+        assert api.last("watch").query["resourceVersion"] == "11"
+        api.events.put_nowait(line)
+        await inf.wait_for(12)
+        assert (inf.restarts, inf.failures, inf.relists) == (1, 1, 0)
+    assert api.count("list") == 1
+    assert log.events == [("ADDED", "a"), ("ADDED", "b")]
+
+
+async def test_a_watch_that_ends_in_time_goes_on_at_once(api: Any) -> None:
+    log = Log()
+    async with Client(api.config()) as client, informer(client, api, log, backoff=Backoff(60, 60)) as inf:
+        await inf.synced()
+        for version in range(11, 16):
+            api.events.put_nowait(api.event("ADDED", api.thing(f"a{version}", version)))
+            api.events.put_nowait(api.END)
+            await asyncio.wait_for(inf.wait_for(version), 10)
+        await until(lambda: inf.restarts == 5)
+        assert inf.failures == 0
+
+
+@pytest.mark.parametrize("how", ["http", "event"])
+async def test_after_a_410_the_list_replaces_the_store_and_tells_what_is_gone(api: Any, how: str) -> None:
+    log = Log()
+    api.put(api.thing("gone", 1), api.thing("kept", 2), api.thing("changed", 3), api.thing("reborn", 4, "u1"))
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        log.events.clear()
+        del api.objects["gone"]
+        api.put(api.thing("changed", 30, v="2"), api.thing("reborn", 31, "u2"), api.thing("new", 32))
+        if how == "http":
+            api.script("watch", api.status(410, "Expired"))
+            api.events.put_nowait(api.END)
+        else:
+            gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+            api.events.put_nowait(api.event("ERROR", gone))
+        await until(lambda: inf.relists == 1)
+        assert names(inf) == {"kept", "changed", "reborn", "new"}
+        assert inf.resource_version == 32
+    assert sorted(log.events) == [
+        ("ADDED", "new"),
+        ("ADDED", "reborn"),
+        ("DELETED", "gone"),
+        ("DELETED", "reborn"),
+        ("MODIFIED", "changed"),
+    ]
+    assert log.events.index(("DELETED", "reborn")) < log.events.index(("ADDED", "reborn"))
+
+
+async def test_an_expired_continue_token_starts_the_list_over_in_one_piece(api: Any) -> None:
+    log = Log()
+    api.put(api.thing("b", 2), api.thing("c", 3))
+    api.script("list", api.page([api.thing("a", 1)], more="m"), api.status(410, "Expired"))
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        assert names(inf) == {"b", "c"}
+        assert "limit" not in api.last("list").query
+        assert "continue" not in api.last("list").query
+    assert ("DELETED", "a") in log.events
+
+
+async def test_a_server_that_says_410_again_and_again_is_not_asked_in_a_tight_loop(api: Any) -> None:
+    log = Log()
+    api.script("watch", *[api.status(410, "Expired") for _ in range(50)])
+    async with Client(api.config()) as client, informer(client, api, log, backoff=Backoff(5, 5)) as inf:
+        await inf.synced()
+        await until(lambda: inf.failures == 1)
+        await asyncio.sleep(0.2)
+        assert api.count("list") <= 3
+
+
+async def test_a_silent_connection_is_given_up(api: Any) -> None:
+    log = Log()
+    async with Client(api.config()) as client, informer(client, api, log, inactivity=0.3) as inf:
+        await inf.synced()
+        await until(lambda: api.count("watch") >= 3)
+        assert inf.failures >= 2
+        assert api.count("list") == 1
+
+
+async def test_a_watch_that_outlives_what_was_asked_is_given_up(api: Any) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"\n")
+            await asyncio.sleep(0.02)
+
+    log = Log()
+    api.script("watch", endless)
+    options = {"watch_seconds": 1, "inactivity": 0.5}
+    async with Client(api.config()) as client, informer(client, api, log, **options) as inf:
+        await inf.synced()
+        started = time.monotonic()
+        await until(lambda: api.count("watch") == 2)
+        assert 1.0 < time.monotonic() - started < 8.0
+
+
+async def test_bad_objects_are_reported_and_stop_nothing_else(api: Any) -> None:
+    log = Log()
+    bad = api.thing("bad", 5, v=1)  # `data` holds a number
+    nameless = {"metadata": {"labels": 3}}
+    api.put(api.thing("a", 1), bad)
+    api.objects["?"] = nameless
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        assert names(inf) == {"a"}
+        assert set(inf.bad) == {("ns", "bad"), ("", "")}
+        assert {key for key, _ in log.errors} == {("ns", "bad"), ("", "")}
+        assert "data" in str(inf.bad["ns", "bad"])
+        api.events.put_nowait(
+            api.event("MODIFIED", api.thing("a", 21, v=1))  # turns bad: the last good version stays
+            + api.event("MODIFIED", api.thing("bad", 22, v="1"))  # turns good
+            + api.event("ADDED", api.thing("worse", 23, v=[]))
+            + api.event("DELETED", api.thing("worse", 24, v=[]))
+        )
+        await inf.wait_for(24)
+        assert names(inf) == {"a", "bad"}
+        assert inf.store["ns", "a"].metadata.resource_version == "1"
+        assert set(inf.bad) == {("ns", "a"), ("", "")}
+        assert inf.failures == 0
+    assert log.events == [("ADDED", "a"), ("ADDED", "bad")]
+
+
+async def test_a_list_forgets_bad_objects_that_are_gone(api: Any) -> None:
+    log = Log()
+    api.put(api.thing("bad", 5, v=1))
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        api.objects.clear()
+        api.script("watch", api.status(410, "Expired"))
+        api.events.put_nowait(api.END)
+        await until(lambda: inf.relists == 1)
+        assert dict(inf.bad) == {}
+
+
+async def test_a_handler_that_raises_is_reported_and_the_watch_goes_on(
+    api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = Log()
+
+    def raising(kind: EventKind, old: Any, new: Any) -> None:
+        log.on_event(kind, old, new)
+        if new is not None and new.metadata.name == "trouble":
+            raise ValueError("of the handler")
+
+    async with Client(api.config()) as client, informer(client, api, log, on_event=raising) as inf:
+        await inf.synced()
+        api.events.put_nowait(
+            api.event("ADDED", api.thing("trouble", 11)) + api.event("ADDED", api.thing("b", 12))
+        )
+        await inf.wait_for(12)
+        assert names(inf) == {"trouble", "b"}
+        assert inf.restarts == 0
+    assert log.errors == [(("ns", "trouble"), "of the handler")]
+    assert "ns/trouble" in caplog.text
+
+
+async def test_an_error_handler_that_raises_stops_nothing_either(
+    api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raising(key: object, error: Exception) -> None:
+        raise ValueError("of the error handler")
+
+    api.put(api.thing("bad", 5, v=1), api.thing("a", 6))
+    async with Client(api.config()) as client, informer(client, api, Log(), on_error=raising) as inf:
+        await inf.synced()
+        assert names(inf) == {"a"}
+    assert "of the error handler" in caplog.text
+
+
+async def test_lines_of_megabytes_in_many_chunks_are_decoded(api: Any) -> None:
+    log = Log()
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        line = api.event("ADDED", api.thing("big", 11, v="x" * 3_000_000))
+        for start in range(0, len(line), 100_000):
+            api.events.put_nowait(line[start : start + 100_000])
+        await asyncio.wait_for(inf.wait_for(11), 20)
+        assert len(inf.store["ns", "big"].data["v"]) == 3_000_000
+
+
+async def test_an_answer_that_is_not_from_kubernetes_is_retried_by_a_list(api: Any) -> None:
+    log = Log()
+    api.script("list", web.Response(text="<html>login</html>"))
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await asyncio.wait_for(inf.synced(), 10)
+        api.events.put_nowait(b"<html>proxy</html>\n")
+        await until(lambda: inf.relists == 1)
+        assert inf.failures == 2
+
+
+async def test_failures_wait_longer_each_time_and_a_success_resets_that(
+    api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "berth.kube.informer")
+    log = Log()
+    api.script("watch", *[api.status(500, "InternalError") for _ in range(4)])
+    backoff = Backoff(0.01, 60.0)
+    async with Client(api.config()) as client, informer(client, api, log, backoff=backoff) as inf:
+        await inf.synced()
+        await until(lambda: inf.failures == 4)
+        assert backoff.failures == 4
+        levels = [record.levelname for record in caplog.records]
+        assert levels == ["INFO", "INFO", "WARNING", "WARNING"]
+        await until(lambda: api.count("watch") == 5)
+        api.events.put_nowait(api.event("ADDED", api.thing("a", 11)))
+        api.events.put_nowait(api.CUT)
+        await until(lambda: inf.failures == 5)
+        assert backoff.failures == 1
+    assert api.count("list") == 1
+
+
+async def test_retry_after_of_a_watch_is_honoured(api: Any) -> None:
+    log = Log()
+    api.script("watch", api.status(429, "TooManyRequests", {"Retry-After": "1"}))
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        started = time.monotonic()
+        await until(lambda: api.count("watch") == 2)
+        assert time.monotonic() - started > 0.8
+
+
+async def test_a_server_restored_from_a_backup_is_listed_and_its_older_state_taken(api: Any) -> None:
+    log = Log()
+    api.put(api.thing("a", 50), api.thing("b", 40))
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        api.objects = {"a": api.thing("a", 20)}
+        api.rv = 25
+        api.script("watch", api.status(504, "Timeout"))
+        api.events.put_nowait(api.END)
+        await until(lambda: inf.relists == 1)
+        assert inf.resource_version == 25
+        assert log.events[-2:] == [("MODIFIED", "a"), ("DELETED", "b")]
+
+
+async def test_leaving_the_block_ends_the_watch(api: Any) -> None:
+    async with Client(api.config()) as client:
+        async with informer(client, api, Log()):
+            await until(lambda: api.count("watch") == 1)
+        before = len(api.seen)
+        await asyncio.sleep(0.1)
+        assert len(api.seen) == before
+        assert [task for task in asyncio.all_tasks() if "informer" in task.get_name()] == []
