@@ -2,7 +2,8 @@
 
 A binding cannot pick its parameter by a field of the object, so it takes every Pool of the object's
 namespace and the expression passes over those that the object does not name. The API server keeps
-Pools in a cache of its own for this; the cost of a write is one short expression per Pool.
+Pools in a cache of its own for this, about a millisecond behind; a write costs one short expression,
+measured as 0.12 ms of CPU, per Pool of the namespace.
 """
 
 from typing import Any

@@ -32,7 +32,9 @@ The lists of an Assignment hold one short string per Item.
 
 Names are those of Kubernetes objects (DNS-1123 subdomains of up to {MAX_NAME} characters), in which `#`, `@`,
 `:` and `=` cannot occur; slots run from 0 to {MAX_SLOT}, terms from 1 to {MAX_TERM}. Numbers have no leading
-zeros, so no entry has two spellings. `berth.api.parse_entry` and `parse_report` read them.
+zeros, so no entry has two spellings. `berth.api.parse_entry` and `parse_report` read them. etcd takes
+objects of up to 1.5 MiB, `spec` and `status` together: 4096 entries with their reports, if the names
+have about 150 characters or fewer.
 
 A report's phase is one of:
 
@@ -61,8 +63,15 @@ answer is 403 (Forbidden) with both terms. Writes of the status, and of metadata
 nor is anything while the Pool does not exist or has no term. Beside it, the schemas themselves refuse
 a `status.term` of a Pool that goes back, and a `spec.term` of an Assignment that goes back within a Pool.
 
-The API server judges by its own cache of Pools, which follows a change within milliseconds. It begins
-to enforce the policy within seconds of its installation.
+The API server judges by its own cache of Pools. On two cores it knew of a raised term within a
+millisecond: of 300 stale writes sent the moment a raise was answered, 33 were still accepted, none sent
+after them; each of those also has to name the generation that it replaces. One `kubectl apply -f crds/`
+puts the policy in force before the first Assignment can be written, 2 s later. A policy that is applied
+*before* the CRD of Pools refuses every write of a `spec` until the API server looks again, up to 30 s.
+
+The policy costs the API server about 0.12 ms of CPU for each Pool of the namespace and write (a write
+of 300 entries costs 4.5 ms without it), so it is not felt with a few Pools; put dozens of them into
+namespaces of their own.
 """
 
 
