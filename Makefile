@@ -52,5 +52,5 @@ lint: env ## ruff, mypy, import-linter
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-crds: env ## write crds/ and the chart's copy from src/berth/api
-	.venv/bin/berth crds --output crds
+crds: env ## write crds/ and docs/reference/api.md from src/berth/api
+	.venv/bin/berth crds --output crds --docs docs/reference/api.md
