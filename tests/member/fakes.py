@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 
-from berth.api import Entry, parse_entry
+from berth.api import parse_entry
 from berth.member.delivery import Delivery
 from berth.member.held import Held
 from berth.member.worker import Worker
@@ -69,15 +69,9 @@ class Hand:
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
-        self.generation = 0
 
     def want(self, *entries: str) -> None:
-        self.generation += 1
-        self.delivery.aim([parse_entry(text) for text in entries], self.generation)
-
-    @property
-    def entries(self) -> list[Entry]:
-        return list(self.delivery._targets.values())
+        self.delivery.aim(parse_entry(text) for text in entries)
 
     def confirm(self) -> None:
         self.delivery.written(self.delivery.snapshot())

@@ -5,7 +5,7 @@ import pytest
 from fakes import Hand, Recorder, until
 
 from berth.member.delivery import Delivery
-from berth.member.tenure import Tenure, now
+from berth.member.tenure import Tenure
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def worker() -> Recorder:
 @pytest.fixture
 async def delivery(worker: Recorder) -> AsyncIterator[Delivery]:
     async with Delivery(worker, pause=lambda failures: 0.01 * failures) as delivery:
-        delivery.begin(Tenure(now() + 1000))
+        delivery.begin(Tenure(lambda: 1000.0))
         yield delivery
 
 
@@ -195,7 +195,7 @@ async def test_an_activate_that_fails_is_undone_at_once_and_only_then_reported_f
     worker: Recorder,
 ) -> None:
     async with Delivery(worker, pause=lambda _: 0.5) as delivery:
-        delivery.begin(Tenure(now() + 1000))
+        delivery.begin(Tenure(lambda: 1000.0))
         hand = Hand(delivery)
         worker.fail("activate a", RuntimeError("port in use"))
         gate = worker.hold("deactivate a")
@@ -230,7 +230,7 @@ async def test_one_slow_item_does_not_hold_up_the_others(worker: Recorder, hand:
 
 async def test_no_more_prepare_at_a_time_than_asked_for_and_releases_do_not_queue(worker: Recorder) -> None:
     async with Delivery(worker, concurrency=3) as delivery:
-        delivery.begin(Tenure(now() + 1000))
+        delivery.begin(Tenure(lambda: 1000.0))
         hand = Hand(delivery)
         hand.want("x#1@1")
         await hand.until_reported("x@1=Ready")
@@ -274,7 +274,7 @@ async def test_after_a_loss_the_same_entries_are_prepared_anew_once_the_old_work
     await until(lambda: (hand.confirm(), "activate a@4" in worker.log)[1])
     gate = worker.hold("deactivate a")
     delivery.lose()
-    delivery.begin(Tenure(now() + 1000))
+    delivery.begin(Tenure(lambda: 1000.0))
     hand.want("a#0@3:4")
     await until(lambda: worker.log[-1] == "deactivate a")
     assert hand.reports() == ["a@3=Preparing"]
@@ -332,7 +332,7 @@ async def test_the_data_of_an_item_is_read_before_prepare_and_an_error_there_is_
         return answer
 
     async with Delivery(worker, read_data=read, pause=lambda _: 0.01) as delivery:
-        delivery.begin(Tenure(now() + 1000))
+        delivery.begin(Tenure(lambda: 1000.0))
         hand = Hand(delivery)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
@@ -341,7 +341,7 @@ async def test_the_data_of_an_item_is_read_before_prepare_and_an_error_there_is_
 
 async def test_aborting_runs_nothing_more(worker: Recorder) -> None:
     async with Delivery(worker) as delivery:
-        delivery.begin(Tenure(now() + 1000))
+        delivery.begin(Tenure(lambda: 1000.0))
         hand = Hand(delivery)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")

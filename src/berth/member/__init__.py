@@ -1,1 +1,22 @@
+"""What runs in a user's pods: a Session that holds Items under a Lease and has a worker do their work."""
 
+from berth.member.announce import NameTaken
+from berth.member.delivery import Delivery
+from berth.member.held import Held
+from berth.member.serve import serve
+from berth.member.session import Outcome, Session
+from berth.member.settings import Options, Settings, SettingsError
+from berth.member.worker import Worker
+
+__all__ = [
+    "Delivery",
+    "Held",
+    "NameTaken",
+    "Options",
+    "Outcome",
+    "Session",
+    "Settings",
+    "SettingsError",
+    "Worker",
+    "serve",
+]

@@ -11,7 +11,7 @@ from berth.api import Entry, Phase, Report, format_report
 from berth.member.held import Held
 from berth.member.report import MAX_MESSAGE, MAX_PROBLEMS, Intent, Snapshot, Trouble, describe
 from berth.member.steps import Position, Stage, Step, next_step, phase, superseded
-from berth.member.tenure import Tenure
+from berth.member.tenure import Tenure, never
 from berth.member.worker import Worker
 
 log = logging.getLogger("berth.member")
@@ -97,9 +97,8 @@ class Delivery:
         self._waiting: dict[str, None] = {}  # names, first come first served
         self._pause = pause
         self._on_change = on_change
-        self._tenure = Tenure(0.0)
+        self._tenure = never()
         self._targets: dict[str, Entry] = {}
-        self._generation = 0
         self._runs: dict[str, _Run] = {}
         self._group = asyncio.TaskGroup()
         self._idle = asyncio.Event()
@@ -121,12 +120,10 @@ class Delivery:
     def begin(self, tenure: Tenure) -> None:
         """Begin a session: what is prepared from now on is held under `tenure`."""
         self._tenure = tenure
-        self._generation = 0
 
-    def aim(self, entries: Iterable[Entry], generation: int) -> None:
-        """Make `entries`, the spec of that generation of the Assignment, the target."""
+    def aim(self, entries: Iterable[Entry]) -> None:
+        """Make `entries`, the spec of the Assignment, the target."""
         before, self._targets = self._targets, {entry.name: entry for entry in entries}
-        self._generation = generation
         for name in before.keys() | self._targets.keys():
             old, new = before.get(name), self._targets.get(name)
             if old != new:
@@ -158,7 +155,7 @@ class Delivery:
             run.cancel_current()
 
     def written(self, snapshot: Snapshot) -> None:
-        """`snapshot` was written while its generation stood: what it announced may begin."""
+        """`snapshot` was accepted while the spec last aimed at stood: what it announced may begin."""
         for name, grant, epoch in snapshot.intents:
             run = self._runs.get(name)
             target = self._targets.get(name)
@@ -185,9 +182,11 @@ class Delivery:
             reports.append(format_report(Report(name, grant, said)))
             if run.message and len(troubles) < MAX_PROBLEMS:
                 troubles.append(Trouble(name, grant, run.message))
-            if target is not None and not failed and next_step(run.at, target) is Step.ACTIVATE:
+            if target is None or failed or next_step(run.at, target) is not Step.ACTIVATE:
+                continue
+            if run.confirmed != (target.grant, target.epoch):
                 intents.add((name, target.grant, target.epoch))
-        return Snapshot(self._generation, tuple(reports), tuple(troubles), frozenset(intents))
+        return Snapshot(tuple(reports), tuple(troubles), frozenset(intents))
 
     @property
     def held(self) -> dict[str, Held]:

@@ -18,7 +18,7 @@ class Held:
     """
 
     __slots__ = (
-        "_on_crash", "_over", "_primary_tasks", "_tasks", "_tenure",
+        "_calls", "_on_crash", "_over", "_primary_tasks", "_tasks", "_tenure",
         "data", "epoch", "grant", "lost", "name", "primary", "slot",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class Held:
         self._tenure = tenure
         self.lost = False
         self._over = asyncio.Event()
+        self._calls: list[Callable[[], object]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._primary_tasks: set[asyncio.Task[Any]] = set()
         self._on_crash = on_crash
@@ -83,6 +84,13 @@ class Held:
     async def wait_over(self) -> None:
         """Return when the Item is no longer owned here: taken away, or dropped."""
         await self._over.wait()
+
+    def on_over(self, call: Callable[[], object]) -> None:
+        """Have `call` called once, in the event loop's thread, when the Item is no longer owned here."""
+        if self._over.is_set():
+            call()
+        else:
+            self._calls.append(call)
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
         """Run `work` beside the callbacks for as long as the Item is held.
@@ -119,10 +127,13 @@ class Held:
     def take_away(self) -> None:
         """Make it not owned and cancel what was spawned, without waiting."""
         self.lost = True
-        self._over.set()
         for task in (*self._primary_tasks, *self._tasks):
             task.cancel()
+        self.close()
 
     def close(self) -> None:
-        """Make it not owned: it was dropped."""
+        """Make it not owned: it was dropped, or taken away."""
         self._over.set()
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()

@@ -25,13 +25,11 @@ class Trouble:
 class Snapshot:
     """What there is to say at one moment."""
 
-    generation: int
-    """The generation of the Assignment that was last aimed at."""
     reports: tuple[str, ...]
     """As written to `status.items`, sorted."""
     troubles: tuple[Trouble, ...]
     intents: frozenset[Intent]
-    """Activations that may begin once this has been written while that generation stood."""
+    """Activations that may begin once this has been written while the spec aimed at stood."""
 
 
 def describe(error: BaseException) -> str:

@@ -1,0 +1,166 @@
+"""Watches this Member's one Assignment."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from berth.api import Entry, parse_entry
+from berth.kube import ApiError, Backoff, Client, Gone, NotFound
+from berth.kube.errors import error_from_status
+from berth.kube.lines import LineSplitter
+from berth.member.objects import ASSIGNMENTS, Assignment
+
+log = logging.getLogger("berth.member")
+
+_SILENCE = 75.0  # seconds; the API server sends a bookmark every minute
+
+
+class _Event(msgspec.Struct, frozen=True):
+    type: str
+    object: msgspec.Raw
+
+
+_event_decoder = msgspec.json.Decoder(_Event)
+_assignment_decoder = msgspec.json.Decoder(Assignment)
+
+
+class Inbox:
+    """The newest Assignment that was seen, and the stream that it comes by.
+
+    It is watched by `metadata.name`, which the API server serves from an index; it need not exist yet.
+    What is seen by the way (in the answer to a write) is taken in too, and never goes back.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        aim: Callable[[list[Entry]], None],
+        *,
+        resync: float = 30.0,
+    ) -> None:
+        """`aim` is called with the entries whenever they may have changed; none when the Assignment is gone.
+        Every `resync` seconds the Assignment is read afresh, in case a dead connection swallows events.
+        """
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._aim = aim
+        self._resync = resync
+        self._entries: tuple[str, ...] = ()
+        self._version = 0
+        self.current: Assignment | None = None
+        self.changed = asyncio.Event()
+        """Set whenever `current` changes; cleared by who waits for it."""
+        self.vanished = asyncio.Event()
+        """Set when the Assignment was deleted; cleared by who waits for it."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is wanted here."""
+        return self.current is None or not self.current.spec.items
+
+    def see(self, new: Assignment) -> None:
+        """Take in an Assignment, unless a newer one was seen."""
+        if _version(new) <= self._version:
+            return
+        old, self.current, self._version = self.current, new, _version(new)
+        if new.spec.items != self._entries or old is None:
+            self._entries = new.spec.items
+            self._aim(_read(new.spec.items))
+        self.changed.set()
+
+    def gone(self, version: int) -> None:
+        """Take in that there is none, at that resourceVersion."""
+        if self.current is not None and version > self._version:
+            self.current, self._version = None, version
+            self._entries = ()
+            self._aim([])
+            self.changed.set()
+            self.vanished.set()
+
+    async def refresh(self) -> None:
+        """Read it now. Raises ApiError."""
+        path = ASSIGNMENTS.path(self._namespace, self._name)
+        before = self.current
+        try:
+            self.see(await self._client.get(path, decoder=_assignment_decoder))
+        except NotFound:
+            # The answer has no resourceVersion; what came by the watch meanwhile is newer.
+            if before is not None and self.current is before:
+                self.gone(self._version + 1)
+
+    async def watch(self) -> None:
+        """Watch for ever; raises nothing that waiting may cure."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_for_ever())
+            group.create_task(self._refresh_for_ever())
+
+    async def _refresh_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._resync)
+            try:
+                await self.refresh()
+            except ApiError as error:
+                log.debug("assignment %s: cannot be read: %s", self._name, error)
+
+    async def _watch_for_ever(self) -> None:
+        backoff = Backoff(base=0.1, limit=5.0)
+        while True:
+            try:
+                await self._watch_once(backoff)
+            except Gone:
+                continue
+            except ApiError as error:
+                log.log(
+                    logging.WARNING if backoff.failures > 2 else logging.INFO,
+                    "assignment %s: the watch broke: %s", self._name, error,
+                )  # fmt: skip
+            await asyncio.sleep(backoff.next())
+
+    async def _watch_once(self, backoff: Backoff) -> None:
+        # Without a resourceVersion a watch begins with what is there, so nothing is to be listed before,
+        # and nothing to be resumed: it is one object.
+        query: dict[str, str | int | bool] = {
+            "watch": True,
+            "fieldSelector": f"metadata.name={self._name}",
+            "allowWatchBookmarks": True,
+        }
+        before, seen = self.current, False
+        splitter = LineSplitter()
+        path = ASSIGNMENTS.path(self._namespace)
+        async with self._client.stream(path, query, inactivity=_SILENCE) as chunks:
+            if before is not None:
+                # Was it deleted while nobody watched? Then nothing will come to say so.
+                await self.refresh()
+            async for chunk in chunks:
+                for line in splitter.feed(chunk):
+                    event = _event_decoder.decode(line)
+                    if event.type == "ERROR":
+                        raise error_from_status(bytes(event.object))
+                    if event.type in ("ADDED", "MODIFIED"):
+                        self.see(_assignment_decoder.decode(event.object))
+                    elif event.type == "DELETED":
+                        self.gone(_version(_assignment_decoder.decode(event.object)))
+                    if not seen:
+                        seen = True
+                        backoff.reset()
+
+
+def _version(assignment: Assignment) -> int:
+    """resourceVersions of one kind are comparable numbers (KEP-5504)."""
+    return int(assignment.metadata.resource_version or 0)
+
+
+def _read(texts: tuple[str, ...]) -> list[Entry]:
+    """The entries that can be read; one that cannot stops nothing else."""
+    entries: list[Entry] = []
+    for text in texts:
+        try:
+            entries.append(parse_entry(text))
+        except ValueError as error:
+            log.error("%s: left out", error)
+    return entries

@@ -1,0 +1,65 @@
+"""The objects on the API server that a Member touches, as far as it reads them."""
+
+import msgspec
+
+from berth.api import GROUP, PLURALS, VERSION
+from berth.kube import Meta, Resource
+
+MEMBERS = Resource(GROUP, VERSION, PLURALS["Member"])
+ASSIGNMENTS = Resource(GROUP, VERSION, PLURALS["Assignment"])
+ITEMS = Resource(GROUP, VERSION, PLURALS["Item"])
+
+MEMBER_LABEL = "berth.dev/member"
+"""On the Lease of a Member: the Member's name. The admission policy for workers goes by it."""
+
+
+class AssignmentSpec(msgspec.Struct, frozen=True):
+    """What the leader wants here."""
+
+    items: tuple[str, ...] = ()
+
+
+class AssignmentStatus(msgspec.Struct, frozen=True):
+    """What was said last; only whose word it was is read."""
+
+    session: str = ""
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """This Member's Assignment."""
+
+    metadata: Meta
+    spec: AssignmentSpec = AssignmentSpec()
+    status: AssignmentStatus | None = None
+
+    @property
+    def session(self) -> str:
+        """The session that reported last; empty where none has."""
+        return "" if self.status is None else self.status.session
+
+
+class MemberSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """What is read of a Member's spec."""
+
+    pool: str = "default"
+    limit: int = 0
+    lease_name: str | None = None
+
+
+class MemberObject(msgspec.Struct, frozen=True):
+    """This Member as it stands on the API server."""
+
+    metadata: Meta
+    spec: MemberSpec = MemberSpec()
+
+
+class ItemSpec(msgspec.Struct, frozen=True):
+    """What is read of an Item."""
+
+    data: dict[str, str] = {}
+
+
+class ItemObject(msgspec.Struct, frozen=True):
+    """An Item."""
+
+    spec: ItemSpec = ItemSpec()

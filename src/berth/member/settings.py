@@ -1,0 +1,132 @@
+"""What a session runs with: from arguments, else from the environment, else defaults."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from berth.api import is_name
+
+MAX_LIMIT = 4096
+
+
+class SettingsError(ValueError):
+    """What the session is to run with is missing or makes no sense; the message says what to set."""
+
+
+class Options(TypedDict, total=False):
+    """The arguments of `serve` and `Session`; each may be left out, see `Settings` for what they mean."""
+
+    pool: str | None
+    name: str | None
+    namespace: str | None
+    limit: int | None
+    zone: str | None
+    kubeconfig: str | Path | None
+    readiness: Literal["Assumed", "Reported"]
+    lease_seconds: float | None
+    drain_seconds: float | None
+    block_seconds: float | None
+    concurrency: int
+    wait: bool
+    read_data: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a session runs with. Where an argument is None, the environment variable counts."""
+
+    pool: str
+    """The Pool whose Items it holds. `BERTH_POOL`, else `default`."""
+    name: str
+    """The Member's name. `BERTH_NAME`, `BERTH_POD_NAME`, else the host's name (in a pod, the pod's)."""
+    namespace: str | None
+    """`BERTH_NAMESPACE`, `BERTH_POD_NAMESPACE`, else that of the kubeconfig or the service account."""
+    limit: int
+    """Most Items it may hold, 0-4096. `BERTH_LIMIT`; there is no default."""
+    zone: str
+    """`BERTH_ZONE`, else empty, a zone like any other."""
+    kubeconfig: Path | None = None
+    """`BERTH_KUBECONFIG`, else as kubectl finds it, or the pod's service account."""
+    readiness: Literal["Assumed", "Reported"] = "Reported"
+    """When the controller counts an Item as ready here: once `prepare` has returned, or at once."""
+    lease_seconds: float = 15.0
+    """The Lease's duration. `BERTH_LEASE_SECONDS`."""
+    drain_seconds: float = 25.0
+    """How long a drain may take before the session ends all the same. `BERTH_DRAIN_SECONDS`.
+    Keep it below the pod's terminationGracePeriodSeconds."""
+    block_seconds: float = 10.0
+    """How long the event loop may be blocked before the Lease is given up on purpose.
+    `BERTH_BLOCK_SECONDS`, else two thirds of the Lease's duration."""
+    concurrency: int = 64
+    """How many `prepare` and `activate` run at a time; `deactivate` and `drop` never wait."""
+    wait: bool = False
+    """Whether to wait where another live session has the name, instead of raising `NameTaken`."""
+    read_data: bool = True
+    """Whether to read each Item for `Held.data` before `prepare`."""
+    pod: tuple[str, str] | None = None
+    """Name and uid of the pod that runs this, where known (`BERTH_POD_NAME`, `BERTH_POD_UID`):
+    Member and Lease are then owned by it, and go when it goes."""
+
+    @classmethod
+    def of(cls, options: Options, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Fill in what `options` leave out. Raises `SettingsError`."""
+        env = os.environ if environ is None else environ
+        pod_name, pod_uid = env.get("BERTH_POD_NAME", ""), env.get("BERTH_POD_UID", "")
+        name = options.get("name") or env.get("BERTH_NAME") or pod_name or socket.gethostname().lower()
+        if not is_name(name):
+            raise SettingsError(
+                f"{name!r} cannot be the name of a Member: give name=, or set BERTH_NAME or BERTH_POD_NAME, "
+                "to lower case letters, digits, '-' and '.'"
+            )
+        limit = options.get("limit")
+        if limit is None:
+            limit = int(_number(env, "BERTH_LIMIT", -1))
+        if not 0 <= limit <= MAX_LIMIT:
+            raise SettingsError(
+                f"give limit= or set BERTH_LIMIT: the most Items that this Member may hold, 0 to {MAX_LIMIT}"
+            )
+        lease = _given(options.get("lease_seconds"), env, "BERTH_LEASE_SECONDS", 15.0)
+        if lease < 1.0:
+            raise SettingsError(
+                f"a Lease of {lease:g} s is too short: the API server counts in whole seconds"
+            )
+        kubeconfig = options.get("kubeconfig") or env.get("BERTH_KUBECONFIG")
+        return cls(
+            pool=options.get("pool") or env.get("BERTH_POOL") or "default",
+            name=name,
+            namespace=options.get("namespace")
+            or env.get("BERTH_NAMESPACE")
+            or env.get("BERTH_POD_NAMESPACE"),
+            limit=limit,
+            zone=_text(options.get("zone"), env, "BERTH_ZONE"),
+            kubeconfig=Path(kubeconfig) if kubeconfig else None,
+            readiness=options.get("readiness", "Reported"),
+            lease_seconds=lease,
+            drain_seconds=_given(options.get("drain_seconds"), env, "BERTH_DRAIN_SECONDS", 25.0),
+            block_seconds=_given(options.get("block_seconds"), env, "BERTH_BLOCK_SECONDS", lease * 2 / 3),
+            concurrency=options.get("concurrency", 64),
+            wait=options.get("wait", False),
+            read_data=options.get("read_data", True),
+            pod=(pod_name, pod_uid) if pod_name and pod_uid else None,
+        )
+
+
+def _text(value: str | None, env: Mapping[str, str], variable: str) -> str:
+    return env.get(variable, "") if value is None else value
+
+
+def _given(value: float | None, env: Mapping[str, str], variable: str, default: float) -> float:
+    return _number(env, variable, default) if value is None else value
+
+
+def _number(env: Mapping[str, str], variable: str, default: float) -> float:
+    text = env.get(variable, "").strip()
+    if not text:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(f"{variable} is {text!r}, not a number") from None

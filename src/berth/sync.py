@@ -1,0 +1,5 @@
+"""`berth.sync`: workers written with threads instead of asyncio."""
+
+from berth.member.threads import Held, Session, Worker, serve
+
+__all__ = ["Held", "Session", "Worker", "serve"]
