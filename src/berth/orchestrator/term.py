@@ -97,17 +97,13 @@ class Term(Generic[W, T]):
                 tasks = await self.caller.call(lane, self._list_one, lane.worker)
             except CallError as failure:
                 if not lane.given_up:
-                    self.logger.warning(
-                        "list of worker %r failed, left out of this term: %s", lane.worker, failure
-                    )
+                    self.logger.warning("worker %r left out: its list failed: %s", lane.worker, failure)
             else:
                 if not lane.given_up:
                     answers[lane.worker] = tasks
 
         def given_up(worker: W) -> None:
-            self.logger.error(
-                "list of worker %r ignores its cancellation; left out until it has ended", worker
-            )
+            self.logger.error("worker %r left out: its list ignores its cancellation", worker)
 
         for worker in self.expected.workers:
             if worker in stuck:
