@@ -154,7 +154,7 @@ class PoolLoop:
             if plan.writes:
                 if plan.raises_term:
                     state.term = await self._term.raise_by_one()
-                written = await self._writer.write(plan, fleet.members, self._term.value, self._deadline)
+                written = await self._writer.write(plan, self._term.value, self._deadline)
             await self._mend_objects(objects - plan.writes.keys(), written)
         except BaseException:
             fleet.dirty.converge.update(items)

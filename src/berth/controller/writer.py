@@ -121,9 +121,7 @@ class RoundWriter:
         self._pool = pool
         self._parallel = parallel
 
-    async def write(
-        self, round_: Round, members: dict[int, MemberState], term: int, deadline: Deadline
-    ) -> Written:
+    async def write(self, round_: Round, term: int, deadline: Deadline) -> Written:
         """Write all edits of the round; `term` goes into each `spec.term`.
 
         An edit that gives out slot 0 waits until the Members that give it up have been written; if one
@@ -146,7 +144,7 @@ class RoundWriter:
                     if not kept:
                         order.finish(row)
                         continue
-                    write = self._write_one(members[row], kept, term, deadline, result)
+                    write = self._write_one(round_.members[row], kept, term, deadline, result)
                     running[group.create_task(write)] = row
                 if not running:
                     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from berth.api import Entry
@@ -72,6 +72,12 @@ class Round:
     term: int
     """Term of the round's grants and promotions."""
     writes: dict[int, list[MemberEdit]] = field(default_factory=dict)
+    members: dict[int, MemberState] = field(default_factory=dict)
+    """Each Member of `writes` as it was when this was planned.
+
+    The writer goes by these: while it waits for the API server the fleet moves on, and a row may
+    even be given to another Member.
+    """
     raises_term: bool = False
     """Whether anything is granted or promoted, so that the term must be raised first."""
     looked_at: int = 0
@@ -182,6 +188,8 @@ def plan_round(
         for edit in done.edits:
             member = fleet.members[edit.member]
             loads.take(edit, member)
+            if edit.member not in result.members:
+                result.members[edit.member] = replace(member)
             result.writes.setdefault(edit.member, []).append(MemberEdit(view.name, edit.entry, edit.after))
             if edit.entry is not None and term in (edit.entry.grant, edit.entry.epoch):
                 result.raises_term = True
