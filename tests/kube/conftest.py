@@ -1,17 +1,20 @@
-"""A scripted API server, for what the real one cannot be made to do."""
+"""A scripted API server, for what the real one cannot be made to do, and a proxy that breaks connections."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from aiohttp import web
 
-from berth.kube import Access, Config, Meta
+from berth.kube import Access, Config, Meta, load_config
+from berth.testing import ControlPlane
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CUT = object()
@@ -76,7 +79,7 @@ class FakeApi:
             server_hostname=None,
             proxy=None,
             namespace="ns",
-            tls=(),
+            tls="",
             refresh_after=refresh_after,
         )
 
@@ -150,3 +153,70 @@ async def api() -> AsyncIterator[FakeApi]:
     fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield fake
     await runner.cleanup()
+
+
+@dataclass
+class Proxy:
+    """A TCP proxy before the real API server, so that a test can cut and refuse connections."""
+
+    target: tuple[str, int]
+    port: int = 0
+    refusing: bool = False
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def cut(self, refuse: bool = False) -> None:
+        """Break every connection; with `refuse`, new ones too until `allow`."""
+        self.refusing = refuse
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def allow(self) -> None:
+        self.refusing = False
+
+    def config(self, config: Config) -> Config:
+        """The same access, through the proxy."""
+
+        def load(previous: Access | None) -> Access:
+            return replace(config._access, base_url=f"https://127.0.0.1:{self.port}")
+
+        return Config(load, "proxy")
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            writer.transport.abort()
+            return
+        up_reader, up_writer = await asyncio.open_connection(*self.target)
+        pair = {writer, up_writer}
+        self._writers |= pair
+        try:
+            await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
+        finally:
+            self._writers -= pair
+            for one in pair:
+                one.transport.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.transport.abort()
+
+
+@pytest.fixture
+def config(control_plane: ControlPlane) -> Config:
+    """The administrator's access to the real API server."""
+    return load_config(control_plane.kubeconfig)
+
+
+@pytest.fixture
+async def proxy(config: Config) -> AsyncIterator[Proxy]:
+    address = urlsplit(config.base_url)
+    proxy = Proxy((address.hostname or "", address.port or 443))
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    yield proxy
+    server.close()
+    proxy.cut()
+    await asyncio.sleep(0)

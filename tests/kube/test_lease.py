@@ -98,15 +98,7 @@ def test_a_new_lease_carries_name_labels_owner_and_no_transition() -> None:
         "name": "l",
         "namespace": "ns",
         "labels": {"a": "b"},
-        "ownerReferences": [
-            {
-                "apiVersion": "berth.dev/v1alpha1",
-                "kind": "Member",
-                "name": "m",
-                "uid": "u1",
-                "controller": None,
-            }
-        ],
+        "ownerReferences": [{"apiVersion": "berth.dev/v1alpha1", "kind": "Member", "name": "m", "uid": "u1"}],
     }
     assert body["spec"] == {
         "holderIdentity": "me",

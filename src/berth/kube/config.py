@@ -10,6 +10,7 @@ server answers 401.
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import ssl
 import tempfile
@@ -17,7 +18,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,13 @@ class Access:
     """All that one request needs: where to send it and with which credentials."""
 
     base_url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # a traceback must not show a token
     ssl: ssl.SSLContext
     server_hostname: str | None
     proxy: str | None
     namespace: str
-    tls: tuple[object, ...]
-    """What `ssl` was made of: while it stays the same the context does, and with it the open connections."""
+    tls: str
+    """A digest of what `ssl` was made of: while it is the same, so are the context and the connections."""
     refresh_after: float | None
     """Seconds from loading until it should be loaded again; None for credentials that do not expire."""
 
@@ -231,11 +232,7 @@ def _access(
         if auth["in"] == "header" and auth["value"]:
             headers[auth["key"].title()] = " ".join(str(auth["value"]).split())
     base_url = str(settings.host).rstrip("/")
-    files = (settings.ssl_ca_cert, settings.cert_file, settings.key_file)
-    try:
-        tls = (settings.verify_ssl, *(Path(file).read_bytes() if file else None for file in files))
-    except OSError as error:
-        raise ConfigError(f"the CA or the client certificate cannot be read: {error}") from None
+    tls = _digest(settings)
     context = previous.ssl if previous is not None and previous.tls == tls else _ssl_context(settings)
     return Access(
         base_url=base_url,
@@ -247,6 +244,17 @@ def _access(
         tls=tls,
         refresh_after=refresh_after,
     )
+
+
+def _digest(settings: Any) -> str:
+    digest = hashlib.sha256(str(settings.verify_ssl).encode())
+    try:
+        for file in (settings.ssl_ca_cert, settings.cert_file, settings.key_file):
+            content = Path(file).read_bytes() if file else b""
+            digest.update(len(content).to_bytes(8, "big") + content)
+    except OSError as error:
+        raise ConfigError(f"the CA or the client certificate cannot be read: {error}") from None
+    return digest.hexdigest()
 
 
 def _ssl_context(settings: Any) -> ssl.SSLContext:
