@@ -9,42 +9,6 @@ from berth.testing import ControlPlane, ControlPlaneError
 pytestmark = pytest.mark.cluster
 
 
-def test_a_restarted_api_server_has_its_address_and_its_data(
-    control_plane: ControlPlane, namespace: str
-) -> None:
-    control_plane.kubectl("-n", namespace, "create", "configmap", "kept", "--from-literal=a=1")
-    url, before = control_plane.url, control_plane.pids
-    control_plane.restart_api_server()
-    after = control_plane.pids
-    assert control_plane.url == url
-    assert after["kube-apiserver"] != before["kube-apiserver"]
-    assert after["etcd"] == before["etcd"]
-    assert "configmap/kept" in control_plane.kubectl("-n", namespace, "get", "configmap", "-o", "name")
-
-
-def test_killed_servers_come_back_with_their_data(control_plane: ControlPlane, namespace: str) -> None:
-    control_plane.kubectl("-n", namespace, "create", "configmap", "kept", "--from-literal=a=1")
-    control_plane.kill("kube-apiserver")
-    control_plane.kill("etcd")
-    assert control_plane.pids == {}
-    with pytest.raises(ControlPlaneError, match="ended with code -9"):
-        control_plane.check()
-    control_plane.start_etcd()
-    control_plane.start_api_server()
-    control_plane.check()
-    assert "configmap/kept" in control_plane.kubectl("-n", namespace, "get", "configmap", "-o", "name")
-
-
-def test_a_paused_api_server_does_not_answer_until_it_is_resumed(control_plane: ControlPlane) -> None:
-    control_plane.pause()
-    try:
-        with pytest.raises(subprocess.CalledProcessError):
-            control_plane.kubectl("get", "namespaces", "--request-timeout=1s")
-    finally:
-        control_plane.resume()
-    assert "default" in control_plane.kubectl("get", "namespaces", "-o", "name")
-
-
 def test_a_service_account_may_do_what_rbac_grants_and_nothing_else(
     control_plane: ControlPlane, namespace: str
 ) -> None:

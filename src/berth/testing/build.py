@@ -38,7 +38,7 @@ def ensure(
         progress = progress if progress is not None else Progress()
         root = binaries.cache_root(environment)
         try:
-            with _only_one(root, progress):
+            with only_one(root, progress):
                 _build_missing(root, progress, environment)
         except OSError as error:
             raise ControlPlaneError(f"the control plane cannot be built in {root}: {error}") from error
@@ -49,7 +49,7 @@ def ensure(
 
 
 @contextlib.contextmanager
-def _only_one(root: Path, progress: Progress) -> Iterator[None]:
+def only_one(root: Path, progress: Progress) -> Iterator[None]:
     """Hold the build's lock; the kernel frees it when its holder dies."""
     root.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(root / "build.lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -61,7 +61,7 @@ def _only_one(root: Path, progress: Progress) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if not waiting:
-                    progress.step("another process builds the control plane: waiting for it")
+                    progress.step("another process builds: waiting for it")
                     waiting = True
                 progress.update("still waiting for the other process")
                 time.sleep(_POLL_SECONDS)
@@ -75,7 +75,7 @@ def _build_missing(root: Path, progress: Progress, environment: Mapping[str, str
     if not missing:
         return
     modules, target, scratch = binaries.modules_dir(), binaries.cache_dir(environment), root / "build"
-    _check_space(root, resumed=scratch.is_dir())
+    check_space(root, resumed=scratch.is_dir())
     target.mkdir(exist_ok=True)
     shutil.rmtree(scratch / "tmp", ignore_errors=True)
     (scratch / "tmp").mkdir(parents=True)
@@ -83,7 +83,7 @@ def _build_missing(root: Path, progress: Progress, environment: Mapping[str, str
         f"building {', '.join(missing)} into {target}: once, about 5 minutes on 2 cores"
         " (an interrupted build goes on where it stopped)"
     )
-    variables = _variables(scratch, environment)
+    variables = go_environment(scratch, environment)
     go = golang.find(golang.required(modules), root, {**environment, **variables}, progress)
     with contextlib.closing(Processes()) as processes:
         for number, name in enumerate(missing, 1):
@@ -91,17 +91,17 @@ def _build_missing(root: Path, progress: Progress, environment: Mapping[str, str
             label = f"{name} ({number} of {len(missing)})"
             progress.step(f"{label}: fetching modules")
             common = [str(go), "-C", str(modules / folder)]
-            listing = _run(processes, [*common, "list", "-deps", package], variables, progress, label, 0)
+            listing = run_go(processes, [*common, "list", "-deps", package], variables, progress, label, 0)
             total = sum(1 for line in listing if line and " " not in line)
             binary = scratch / "tmp" / name
             argv = [*common, "build", "-v", f"-ldflags={_linker_flags(name, modules)}", "-o", str(binary)]
-            _run(processes, [*argv, package], variables, progress, label, total)
+            run_go(processes, [*argv, package], variables, progress, label, total)
             binary.replace(target / name)  # whole or not at all
     progress.step("the control plane is built; removing what only the build needed")
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _variables(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
+def go_environment(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Go's settings: all it writes is below `scratch`, and of the user's own only GOENV (a proxy) counts."""
     home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return {
@@ -128,7 +128,7 @@ def _linker_flags(name: str, modules: Path) -> str:
     return f"-s -w -X {prefix}.gitVersion={version} -X {prefix}.gitMajor={major} -X {prefix}.gitMinor={minor}"
 
 
-def _run(
+def run_go(
     processes: Processes,
     argv: Sequence[str],
     variables: Mapping[str, str],
@@ -168,7 +168,7 @@ def _failure(label: str, text: str, variables: Mapping[str, str]) -> ControlPlan
     return error
 
 
-def _check_space(root: Path, *, resumed: bool) -> None:
+def check_space(root: Path, *, resumed: bool) -> None:
     if not resumed and shutil.disk_usage(root).free < _NEEDED_BYTES:
         raise ControlPlaneError(_no_space(root))
 

@@ -67,6 +67,7 @@ class ControlPlane:
         self._progress = progress
         self._binaries: Mapping[str, Path] = {}
         self._state: _Running | None = None
+        self._fenced = False
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -94,7 +95,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Stop everything, the API server before etcd, and remove every file. May be called again."""
-        state, self._state = self._state, None
+        state, self._state, self._fenced = self._state, None, False
         if state is not None:
             state.processes.close()
 
@@ -167,6 +168,7 @@ class ControlPlane:
         self.kubectl("apply", "-f", str(path if path is not None else crds.folder()))
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         if path is None:
+            self._fenced = True
             crds.wait_until_fenced(self._running.api)
 
     def create_namespace(self, name: str) -> None:
@@ -236,23 +238,31 @@ class ControlPlane:
 
     # -- faults -----------------------------------------------------------------------------------
 
-    def restart_api_server(self) -> None:
-        """Stop the API server with SIGTERM and start it on the same port; returns when it is ready."""
+    def restart_api_server(self, *, wait_for_policy: bool = True) -> None:
+        """Stop the API server with SIGTERM and start it again, see `start_api_server`."""
         self.stop_api_server()
-        self.start_api_server()
+        self.start_api_server(wait_for_policy=wait_for_policy)
 
     def stop_api_server(self) -> None:
         """Stop the API server with SIGTERM, with SIGKILL after 10 s; `start_api_server` brings it back."""
         self._running.processes.stop(API_SERVER, 10.0)
 
-    def start_api_server(self) -> None:
-        """Start an API server that was stopped or killed, on the same port; returns when it is ready."""
+    def start_api_server(self, *, wait_for_policy: bool = True) -> None:
+        """Start an API server that was stopped or killed, on the same port; returns when it is ready.
+
+        In one of two starts it refuses every write that a policy with a custom parameter guards, so every
+        Assignment, for its first 30 seconds: it read its list of kinds before the custom ones were
+        in it (kubernetes/kubernetes#124237). `wait_for_policy` waits for the end of that, where
+        `apply_crds` was called before; without it a test sees what a cluster would see.
+        """
         argv = servers.kube_apiserver(
             self._binaries[API_SERVER], self._running.ports, self._running.credentials, self._api_server_args
         )
         self._running.processes.start(API_SERVER, argv)
         self._wait("/readyz")
         self._wait("/api/v1/namespaces/default")
+        if self._fenced and wait_for_policy:
+            crds.wait_until_fenced(self._running.api)
 
     def start_etcd(self) -> None:
         """Start an etcd that was killed, with the data it had."""

@@ -18,25 +18,19 @@ def folder() -> Path:
 
 
 def wait_until_fenced(api: Administrator) -> None:
-    """Return when the API server refuses an Assignment of an old term.
+    """Return when the API server refuses an Assignment for its old term, and accepts the current one.
 
-    A policy is in force about a second after it was applied, without a condition that would say so: so
-    a write that it must refuse is tried, dry, against a Pool that lives as long as this call.
+    A policy is in force some seconds after it was applied, without a condition that would say so: so
+    writes are tried, dry, against a Pool that lives as long as this call.
     """
     name = f"probe-{uuid.uuid4().hex[:8]}"
     pools = f"{BERTH}/namespaces/default/pools"
     pool = {"apiVersion": "berth.dev/v1alpha1", "kind": "Pool", "metadata": {"name": name}, "spec": {}}
-    assignment = {
-        "apiVersion": "berth.dev/v1alpha1",
-        "kind": "Assignment",
-        "metadata": {"name": name},
-        "spec": {"pool": name, "term": 1, "items": []},
-    }
     created = api.request("POST", pools, pool)
     try:
         api.request("PUT", f"{pools}/{name}/status", created | {"status": {"term": 2}})
         deadline = time.monotonic() + _SECONDS
-        while api.status("POST", f"{BERTH}/namespaces/default/assignments?dryRun=All", assignment) != 403:
+        while (_dry(api, name, 1), _dry(api, name, 2)) != (403, 201):
             if time.monotonic() > deadline:
                 raise ControlPlaneError(
                     f"the admission policy of Berth was not in force after {_SECONDS:.0f} s"
@@ -44,3 +38,13 @@ def wait_until_fenced(api: Administrator) -> None:
             time.sleep(0.1)
     finally:
         api.request("DELETE", f"{pools}/{name}")
+
+
+def _dry(api: Administrator, name: str, term: int) -> int | None:
+    assignment = {
+        "apiVersion": "berth.dev/v1alpha1",
+        "kind": "Assignment",
+        "metadata": {"name": name},
+        "spec": {"pool": name, "term": term, "items": []},
+    }
+    return api.status("POST", f"{BERTH}/namespaces/default/assignments?dryRun=All", assignment)
