@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 import typer
 
-from berth.kube import ApiError, ConfigError
-
 
 class UsageError(Exception):
     """Input that cannot be used; the message says what and what to do."""
@@ -20,6 +18,27 @@ def usage_errors() -> Iterator[None]:
     """Turn errors that a user can mend into one line and exit code 2."""
     try:
         yield
-    except (UsageError, ConfigError, ApiError, OSError) as error:
-        print("berth: " + " ".join(str(error).split()), file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if not isinstance(error, _mendable()):
+            raise
+        complain(str(error))
         raise typer.Exit(2) from None
+
+
+def complain(message: str) -> None:
+    """Say what is wrong, in one line on standard error."""
+    note(f"berth: {message}")
+
+
+def note(message: str) -> None:
+    """One line on standard error."""
+    print(" ".join(message.split()), file=sys.stderr)
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    # An error of the API server can only come where its client is loaded, which takes a second:
+    # commands that need no cluster do without.
+    kube = sys.modules.get("berth.kube.errors")
+    return (UsageError, OSError, *((kube.ConfigError, kube.ApiError) if kube else ()))

@@ -1,11 +1,17 @@
-"""All commands of `berth`."""
+"""All commands of `berth`. What a command needs is loaded when it runs, so that each starts fast."""
 
 from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
 
 import typer
 
 from berth.cli.controller import controller_command
 from berth.cli.crds import crds_command
+from berth.cli.errors import complain
+from berth.cli.plan import plan_command
 
 app = typer.Typer(
     name="berth",
@@ -13,11 +19,44 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("controller")(controller_command)
-app.command("crds")(crds_command)
+app.command("plan", rich_help_panel="Look")(plan_command)
+app.command("controller", rich_help_panel="Run")(controller_command)
+app.command("crds", rich_help_panel="Install")(crds_command)
 
 
 def main() -> None:
-    """The entry point."""
-    app()
+    """The entry point. Exit codes: 0, 1 not done in time, 2 input that cannot be used, 130 interrupted."""
+    program = "kubectl berth" if Path(sys.argv[0]).name == "kubectl-berth" else "berth"
+    try:
+        code = app(prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more may be flushed into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        code = _usage(program, error)
+        if code is None:
+            raise
+    sys.exit(code)
+
+
+def _usage(program: str, error: Exception) -> int | None:
+    """Say what is wrong with the options; None where the error is of another kind.
+
+    The class is typer's own copy of click's, in a module without a public name: known by its shape.
+    """
+    describe, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
+    if describe is None or not isinstance(code, int):
+        return None
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else program
+    if message := describe():
+        complain(f"{message.rstrip('.')}; see {path} --help")
+    elif context is not None:
+        print(context.get_help(), file=sys.stderr)
+    return code
