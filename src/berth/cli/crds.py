@@ -5,9 +5,6 @@ from typing import Annotated
 
 import typer
 
-from berth.api.manifests import differences, manifests
-from berth.api.reference import api_reference
-
 
 def crds_command(
     output: Annotated[
@@ -22,6 +19,8 @@ def crds_command(
     ] = None,
 ) -> None:
     """Print the CustomResourceDefinitions and the fencing policy, ready for `kubectl apply -f -`."""
+    from berth.api.manifests import manifests
+
     if output is not None and check is not None:
         raise typer.BadParameter("--output writes and --check compares: give one of them")
     if check is not None:
@@ -33,6 +32,9 @@ def crds_command(
 
 
 def _compare(directory: Path, docs: Path | None) -> None:
+    from berth.api.manifests import differences
+    from berth.api.reference import api_reference
+
     found = differences(directory)
     if docs is not None and (not docs.is_file() or docs.read_text(encoding="utf-8") != api_reference()):
         found.append(f"{docs} differs from what is generated")
@@ -43,6 +45,9 @@ def _compare(directory: Path, docs: Path | None) -> None:
 
 
 def _write(directory: Path | None, docs: Path | None) -> None:
+    from berth.api.manifests import manifests
+    from berth.api.reference import api_reference
+
     files = {docs: api_reference()} if docs is not None else {}
     if directory is not None:
         files |= {directory / name: text for name, text in manifests().items()}
