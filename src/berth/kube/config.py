@@ -228,6 +228,8 @@ def _access(
     refresh_after: float | None,
     previous: Access | None,
 ) -> Access:
+    # The package would run a plug-in again at once whose token lives for less than 5 minutes.
+    settings.refresh_api_key_hook = None
     for auth in settings.auth_settings().values():
         if auth["in"] == "header" and auth["value"]:
             headers[auth["key"].title()] = " ".join(str(auth["value"]).split())
