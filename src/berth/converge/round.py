@@ -10,7 +10,7 @@ from berth.api import Entry
 from berth.converge.rules import Edit, Rules, Step, step
 from berth.converge.view import Holding, View
 from berth.converge.words import Wait, Why
-from berth.fleet import Handoff, MemberState, PoolFleet
+from berth.fleet import Handoff, MemberState, PoolFleet, stopped
 from berth.solve import Solution
 
 
@@ -93,7 +93,16 @@ def view_of(fleet: PoolFleet, row: int, solution: Solution, now: float) -> View:
         entry = member.entries[name]
         kept = member.kept and not member.live and member.seen is not None
         holdings.append(
-            Holding(member.row, entry.slot, entry.grant, entry.epoch, member.ready(name), member.live, kept)
+            Holding(
+                member.row,
+                entry.slot,
+                entry.grant,
+                entry.epoch,
+                member.ready(name),
+                member.live,
+                kept,
+                stopped(member),
+            )
         )
     target: tuple[int, ...] = ()
     primary = -1

@@ -58,8 +58,11 @@ class Rules(NamedTuple):
 
 def step(view: View, rules: Rules) -> Step:
     """The next allowed step for the Item: several edits where they may happen in one round."""
-    dead = [h for h in view.holdings if not h.live and not h.kept]
     here = [h for h in view.holdings if h.live or h.kept]
+    # Under `Exclusive` the entry of a primary that may still run is what keeps the next leader, too,
+    # from promoting another.
+    lingering = tuple(h.member for h in view.holdings if rules.exclusive and _lingers(h))
+    dead = [h for h in view.holdings if not h.live and not h.kept and h.member not in lingering]
     drops = [Edit(h.member, None) for h in dead]
 
     added, moves, add_wait = additions(view, here, rules)
@@ -68,7 +71,8 @@ def step(view: View, rules: Rules) -> Step:
     stay = [h for h in here if h.member not in gone] + added
 
     vacated = tuple(h.member for h in (*dead, *removed) if h.slot == 0)
-    stay, promoted, after, promote_wait = primary(view, stay, vacated, rules)
+    busy = (*lingering, *(h.member for h in (*dead, *removed) if h.slot == 0 and not h.stopped))
+    stay, promoted, after, promote_wait = primary(view, stay, vacated, busy, rules)
     before = {h.member: h for h in view.holdings}
     stay = _pack_new(stay, before)
     quiet = not (drops or added or removed or promoted)
@@ -81,6 +85,8 @@ def step(view: View, rules: Rules) -> Step:
             entry = Entry(view.name, h.slot, h.grant, h.epoch)
             edits.append(Edit(h.member, entry, after if h.slot == 0 else ()))
     wait = add_wait or remove_wait or promote_wait
+    if wait is None and lingering:
+        wait = Wait(Why.RELEASE, lingering)
     if wait is None and any(h.kept for h in here):
         wait = Wait(Why.OUTAGE, tuple(h.member for h in here if h.kept))
     done = not edits and wait is None and {h.member for h in here} == set(view.target)
@@ -100,6 +106,7 @@ def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdi
     added: list[Holding] = []
     moves = 0
     wait: Wait | None = None
+    waited_for = tuple(h.member for h in here if h.kept and h.member not in view.target)
     full: list[int] = []
     for member in view.target:
         if member in holders:
@@ -107,6 +114,9 @@ def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdi
         if len(here) + len(added) >= len(view.target):
             if rules.paused:
                 wait = wait or Wait(Why.PAUSED)
+                continue
+            if waited_for:
+                wait = wait or Wait(Why.OUTAGE, waited_for)
                 continue
             if rules.moves_left is not None and moves >= rules.moves_left:
                 wait = wait or Wait(Why.BUDGET)
@@ -150,16 +160,17 @@ def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdin
 
 
 def primary(
-    view: View, stay: list[Holding], vacated: tuple[int, ...], rules: Rules
+    view: View, stay: list[Holding], vacated: tuple[int, ...], busy: tuple[int, ...], rules: Rules
 ) -> tuple[list[Holding], bool, tuple[int, ...], Wait | None]:
     """See to slot 0: one holder at most, a new one where none is left.
 
+    `vacated` give up slot 0 in this step, `busy` are those who had it and may still work.
     Returns the entries, whether one was promoted, whose writes must come first, and what is waited for.
     """
     claims = sorted((h for h in stay if h.slot == 0), key=lambda h: -h.epoch)
     for claim in claims[1:]:
         stay = _with(stay, claim._replace(slot=_free_slot(stay), epoch=0))
-        vacated = (*vacated, claim.member)
+        vacated, busy = (*vacated, claim.member), (*busy, claim.member)
     if claims:
         holder = claims[0]
         better = next((h for h in stay if h.member == view.primary and h.ready), None)
@@ -172,7 +183,7 @@ def primary(
         ):
             return stay, False, (), None
         stay = _with(stay, holder._replace(slot=_free_slot(stay), epoch=0))
-        vacated = (*vacated, holder.member)
+        vacated, busy = (*vacated, holder.member), (*busy, holder.member)
     candidates = [h for h in stay if h.live]
     if not candidates or not view.replicas:
         return stay, False, (), None
@@ -189,7 +200,7 @@ def primary(
 
     chosen = min(candidates, key=rank)
     if rules.exclusive:
-        others = tuple(m for m in (*vacated, *view.unreleased) if m != chosen.member)
+        others = tuple(dict.fromkeys(m for m in (*busy, *view.unreleased) if m != chosen.member))
         if others:
             return stay, False, (), Wait(Why.RELEASE, others)
     stay = _with(stay, chosen._replace(slot=0, epoch=rules.term))
@@ -204,6 +215,10 @@ def close_gap(stay: list[Holding]) -> list[Holding]:
     twice = [h for i, h in enumerate(stay) if h.slot and h.slot in {o.slot for o in stay[:i]}]
     last = twice[0] if twice else max(stay, key=lambda h: h.slot)
     return _with(stay, last._replace(slot=_free_slot(stay)))
+
+
+def _lingers(h: Holding) -> bool:
+    return h.slot == 0 and not (h.live or h.kept or h.stopped)
 
 
 def _with(stay: list[Holding], changed: Holding) -> list[Holding]:

@@ -18,6 +18,8 @@ class Holding(NamedTuple):
     live: bool
     kept: bool
     """Not live, but waited for."""
+    stopped: bool = False
+    """Not live, and whatever ran there has surely stopped."""
 
 
 class View(NamedTuple):

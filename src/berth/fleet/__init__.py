@@ -6,6 +6,7 @@ from berth.fleet.liveness import LeaseSeen, LeaseWatch, Liveness, safety_margin
 from berth.fleet.member import MemberState
 from berth.fleet.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
 from berth.fleet.pool import Dirty, PoolFleet
+from berth.fleet.release import stopped
 
 __all__ = [
     "AssignmentSeen",
@@ -22,4 +23,5 @@ __all__ = [
     "PoolFleet",
     "ZonePolicy",
     "safety_margin",
+    "stopped",
 ]

@@ -13,6 +13,12 @@ from berth.fleet.liveness import Liveness
 from berth.fleet.member import MemberState
 
 _GONE = (Liveness.SURE, Liveness.FREED)
+"""What ran there has stopped."""
+
+
+def stopped(member: MemberState) -> bool:
+    """Whether a Member that is not live has surely stopped working, not only let its Lease run out."""
+    return not member.live and member.liveness is not Liveness.EXPIRED
 
 
 class LastPrimary(NamedTuple):
