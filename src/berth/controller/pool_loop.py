@@ -184,7 +184,8 @@ class PoolLoop:
             brake_percent=policy.brake_percent,
             brake_min_members=policy.brake_min_members,
         )
-        for row in before.kept ^ state.outage.kept:
+        # All of them: one that came back and died again in between has to be told anew.
+        for row in before.kept | state.outage.kept:
             if row in fleet.members:
                 fleet.keep(row, row in state.outage.kept)
         if before.braking != state.outage.braking:

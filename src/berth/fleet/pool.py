@@ -126,11 +126,12 @@ class PoolFleet:
     def put_assignment(self, seen: AssignmentSeen, now: float) -> None:
         """An Assignment appeared or changed."""
         member = self._member(seen.name)
-        old, member.assignment = member.assignment, seen
-        if old is not None and old.uid != seen.uid:
+        if member.assignment is not None and member.assignment.uid != seen.uid:
+            # While `member.assignment` is still the old one: who was primary there is remembered by it.
             self._set_entries(member, {})
             self._set_reports(member, {})
-            old = None
+            member.assignment = None
+        old, member.assignment = member.assignment, seen
         if old is None or old.session != seen.session:
             self._check_session(member)
             self._recheck_items(member)
@@ -181,7 +182,7 @@ class PoolFleet:
         member = self.members.get(row)
         if member is None:
             return
-        before = member.live
+        before, was = member.live, member.liveness
         member.liveness = self._liveness(member, now)
         if member.live:
             member.dead_since, member.kept = None, False
@@ -189,7 +190,8 @@ class PoolFleet:
             lease = member.seen.lease
             member.dead_since = now - (self.leases.expired_for(lease, now) if lease else 0.0)
         self._set_problem_member(member)
-        if before != member.live:
+        if before != member.live or was is not member.liveness:
+            # From expired to long expired, too: `Exclusive` waits for that.
             self._recheck_items(member)
             self.dirty.member_status.add(row)
 
@@ -374,8 +376,8 @@ class PoolFleet:
             if name is not None:
                 self.items.forget(name)
                 self.last_primary.pop(name, None)
-            for rows in (self.dirty.converge, self.dirty.item_status):
-                rows.discard(row)
+            # It stays in `dirty.converge`: whoever notes what Items wait for must forget this one.
+            self.dirty.item_status.discard(row)
 
     def _forget_member_if_unused(self, row: int) -> None:
         member = self.members[row]
