@@ -169,6 +169,7 @@ def _failure(label: str, text: str, variables: Mapping[str, str]) -> ControlPlan
 
 
 def check_space(root: Path, *, resumed: bool) -> None:
+    """Raise ControlPlaneError where the disk is too full to begin a build."""
     if not resumed and shutil.disk_usage(root).free < _NEEDED_BYTES:
         raise ControlPlaneError(_no_space(root))
 

@@ -92,7 +92,11 @@ def _major(helm: Path) -> str | None:
     """`v4` of a Helm that says so, None of one that says nothing."""
     try:
         done = subprocess.run(
-            [str(helm), "version", "--short"], stdin=subprocess.DEVNULL, capture_output=True, text=True
+            [str(helm), "version", "--short"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError:
         return None
