@@ -18,9 +18,11 @@ env: .venv/.stamp ## create or refresh .venv from requirements.lock
 	$(UV) pip install --quiet --python $(PY) --no-deps --editable .
 	@touch $@
 
-lock: ## resolve the dependencies again into requirements.lock
+lock: ## resolve the dependencies again into requirements*.lock
 	@command -v uv >/dev/null || test -x .venv/uv/bin/uv || python3 -m pip install --quiet --target .venv/uv uv
 	$(UV) pip compile --quiet --universal --generate-hashes --group dev pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes -c requirements.lock pyproject.toml -o requirements-runtime.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --group image -o requirements-build.lock
 
 demo: env ## the main job, live, on a real control plane
 	$(PY) examples/demo.py
