@@ -80,6 +80,15 @@ async def test_a_list_follows_its_pages(api: Any) -> None:
     assert api.last("list").query == {"labelSelector": "x=y", "limit": "2", "continue": "to+ken/="}
 
 
+async def test_a_list_whose_continue_token_expired_is_taken_in_one_piece(api: Any) -> None:
+    api.script("list", api.page([api.thing("a", 1)], more="m"), api.status(410, "Expired"))
+    api.put(api.thing("b", 2), api.thing("c", 3))
+    async with Client(api.config()) as client:
+        things = await client.list(COLLECTION, type=api.Thing)
+    assert [t.metadata.name for t in things] == ["b", "c"]
+    assert api.last("list").query == {}
+
+
 async def test_errors_of_the_server_are_raised_as_their_class(api: Any) -> None:
     api.script("get", api.status(404, "NotFound"))
     api.script("POST", api.status(409, "AlreadyExists"))

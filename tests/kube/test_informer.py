@@ -76,6 +76,48 @@ async def test_lists_in_pages_then_watches_from_there(api: Any) -> None:
     assert log.errors == []
 
 
+async def test_it_says_when_the_server_was_last_heard(api: Any) -> None:
+    log = Log()
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        assert inf.heard_at < 0
+        await until(lambda: api.count("watch") == 1)
+        first = inf.heard_at
+        assert first <= time.monotonic()
+        api.events.put_nowait(api.event("ADDED", api.thing("a", 11)))
+        await inf.wait_for(11)
+        assert first < inf.heard_at <= time.monotonic()
+
+
+class Pages:
+    """Stands for a Client; gives pages that were made before, so that only the informer's work is timed."""
+
+    def __init__(self, api: Any, count: int, size: int) -> None:
+        names = [f"orders-{i:06d}" for i in range(count)]
+        self.pages = [
+            api.page(
+                [api.thing(n, i + 1, v="x") for i, n in enumerate(names[at : at + size])], f"{at + size}"
+            )
+            for at in range(0, count, size)
+        ]
+        self.bodies = [page.body for page in self.pages]
+        self.bodies[-1] = api.page([], "").body
+
+    async def get(self, path: str, query: dict[str, Any], **options: Any) -> bytes:
+        body: bytes = self.bodies[int(query.get("continue", 0)) // int(query["limit"])]
+        return body
+
+
+async def test_fifty_thousand_objects_are_listed_in_little_time(api: Any) -> None:
+    log = Log()
+    pages: Any = Pages(api, 50_500, 500)  # the last page is empty
+    inf = informer(pages, api, log)
+    started = time.process_time()
+    await inf._list()
+    # Measured 0.3 s on 2 cores; a decoder that goes through dicts takes 2 s and more.
+    assert time.process_time() - started < 1.5
+    assert len(inf.store) == len(log.events) == 50_000
+
+
 async def test_bookmarks_move_the_version_and_wake_those_who_wait(api: Any) -> None:
     log = Log()
     bookmark = {"kind": "ConfigMap", "metadata": {"resourceVersion": "99"}}

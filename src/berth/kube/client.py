@@ -16,6 +16,7 @@ from berth.kube.errors import (
     ApiError,
     ConnectionLost,
     DeadlinePassed,
+    Gone,
     ServerError,
     TooManyRequests,
     Unauthorized,
@@ -126,7 +127,13 @@ class Client:
         items: list[T] = []
         query: dict[str, str | int | bool] = {**(params or {}), "limit": limit}
         while True:
-            page = await self.get(path, query, decoder=decoder, timeout=timeout, deadline=deadline)
+            try:
+                page = await self.get(path, query, decoder=decoder, timeout=timeout, deadline=deadline)
+            except Gone:
+                if "continue" not in query:
+                    raise
+                items, query = [], dict(params or {})  # it took too long: in one piece, as client-go does
+                continue
             items.extend(page.items or ())
             if not page.metadata.continue_:
                 return items

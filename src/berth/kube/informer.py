@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -44,7 +45,8 @@ class Informer(Generic[T]):
 
     - `on_event(kind, old, new)` is called in order, without waiting between, for each change of the store:
       ADDED has no `old`, DELETED no `new`. An object that was replaced by another of its name is DELETED,
-      then ADDED. When it raises, the exception is logged, given to `on_error`, and the informer goes on.
+      then ADDED. When it raises, the exception is logged, given to `on_error`, and the informer goes on. The
+      first list comes as ADDED too, before `synced` returns.
     - `on_error(key, error)` tells of an object that does not fit `type`, too. The store keeps the last
       version that did; `bad` has the error until a good version comes or the object goes.
     - A lost connection is resumed where it ended. Where the server no longer knows that point (410), all is
@@ -96,12 +98,14 @@ class Informer(Generic[T]):
         self._inactivity = inactivity
         self._backoff = backoff or Backoff()
         self._store: dict[Key, T] = {}
+        self._view = MappingProxyType(self._store)
         self._bad: dict[Key, Exception] = {}
         self._version = ""
         self._seen = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._synced = asyncio.Event()
         self._must_list = True
+        self._heard_at = -math.inf
         self._progress = False  # whether this watch brought something
         self._opened: float | None = None  # since when this watch is open
         self._task: asyncio.Task[None] | None = None
@@ -111,7 +115,7 @@ class Informer(Generic[T]):
     @property
     def store(self) -> Mapping[Key, T]:
         """The objects by (namespace, name); a live view."""
-        return MappingProxyType(self._store)
+        return self._view
 
     @property
     def bad(self) -> Mapping[Key, Exception]:
@@ -127,6 +131,14 @@ class Informer(Generic[T]):
     def is_synced(self) -> bool:
         """Whether the first list is complete."""
         return self._synced.is_set()
+
+    @property
+    def heard_at(self) -> float:
+        """When the server was last heard (`time.monotonic`); while it is silent, so may be its objects.
+
+        Whoever judges by what did NOT change (a Lease that is not renewed) should look at this first.
+        """
+        return self._heard_at
 
     async def synced(self) -> None:
         """Wait for the first list to be complete."""
@@ -221,6 +233,7 @@ class Informer(Generic[T]):
                 query = dict(self._selectors)
                 seen.clear()
                 continue
+            self._heard_at = time.monotonic()
             objects, bad, meta = self._decoder.page(body)
             for item in objects:
                 seen.add(item.metadata.key)
@@ -258,8 +271,9 @@ class Informer(Generic[T]):
                 asyncio.timeout(seconds + self._inactivity),
                 self._client.stream(self._path, query, inactivity=self._inactivity) as chunks,
             ):
-                self._opened = time.monotonic()
+                self._opened = self._heard_at = time.monotonic()
                 async for chunk in chunks:
+                    self._heard_at = time.monotonic()
                     for line in splitter.feed(chunk):
                         self._handle(line)
         except TimeoutError:
