@@ -25,6 +25,9 @@ from berth.kube import LEASES, Client, EventKind, Informer, Key
 
 logger = logging.getLogger(__name__)
 
+HELD_UP = 0.5
+"""Seconds by which a timer may be late before what it would say is doubted."""
+
 Unusable = Callable[[str, Key, Exception], None]
 
 
@@ -110,7 +113,9 @@ class Cluster:
         while True:
             moments = [at for leases in self._leases.values() if (at := leases.next_change()) is not None]
             self._timer.clear()
-            timeout = max(0.0, min(moments) - time.monotonic()) if moments else None
+            due = min(moments, default=None)
+            timeout = None if due is None else max(0.0, due - time.monotonic())
+            asked = time.monotonic()
             try:
                 async with asyncio.timeout(timeout):
                     await self._timer.wait()
@@ -119,9 +124,27 @@ class Cluster:
             except TimeoutError:
                 pass
             now = time.monotonic()
+            late = now - asked - (timeout or 0.0)
+            if late > HELD_UP:
+                # Suspended, or busy: the renewals of that time are still unread.
+                logger.warning("held up for %.1f s: Leases are given that much longer", late)
+                for leases in self._leases.values():
+                    leases.delay(now, late)
             for namespace, leases in self._leases.items():
                 for name in leases.advance(now):
                     self._lease_changed(namespace, name, now)
+
+    def restart_leases(self) -> None:
+        """Begin to count afresh how long each Lease has not been renewed, at the begin of a lead."""
+        now = time.monotonic()
+        dead: dict[str, set[str]] = {}
+        for informer in self.members.values():
+            for member in informer.store.values():
+                if member.said_dead and member.spec.lease_name:
+                    dead.setdefault(member.metadata.namespace, set()).add(member.spec.lease_name)
+        for namespace, leases in self._leases.items():
+            for name in leases.restart(now, dead.get(namespace, set())):
+                self._lease_changed(namespace, name, now)
 
     # ---- events ----------------------------------------------------------------------------
 
@@ -139,8 +162,10 @@ class Cluster:
         """A Pool appeared, changed or is gone."""
         meta = pool.metadata
         if deleted:
-            if (meta.namespace, meta.name) in self.states:
-                self.states[meta.namespace, meta.name].batch.wake()
+            gone = self.states.get((meta.namespace, meta.name))
+            if gone is not None:
+                gone.gone = meta.uid
+                gone.batch.wake()
             return
         state = self.state(meta.namespace, meta.name)
         state.fleet.set_policy(pool.policy())

@@ -11,9 +11,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from prometheus_client import start_http_server
-
 from berth.controller.cluster import Cluster
+from berth.controller.endpoint import endpoint
 from berth.controller.metrics import Metrics
 from berth.controller.objects import PoolObject
 from berth.controller.pool_loop import PoolLoop, PoolState, Replaced
@@ -56,16 +55,16 @@ class Controller:
         self._leading: list[asyncio.Task[None]] = []
         self.identity = identity()
         self.metrics = Metrics()
+        self._ready = False
         self.failed: asyncio.Future[None] | None = None
         """Done with an exception when something broke that a restart may mend."""
 
     async def __aenter__(self) -> Self:
         options = self._options
         if options.metrics_port is not None:
-            server, thread = start_http_server(options.metrics_port, registry=self.metrics.registry)
-            self._stack.callback(thread.join)
-            self._stack.callback(server.server_close)
-            self._stack.callback(server.shutdown)
+            self._stack.enter_context(
+                endpoint(options.metrics_port, self.metrics.registry, lambda: self._ready)
+            )
         self._client = await self._stack.enter_async_context(
             Client(self._config, on_request=self.metrics.on_request, user_agent="berth-controller")
         )
@@ -80,10 +79,11 @@ class Controller:
                 LEASE_NAME,
                 self.identity,
                 lease_duration=options.lease_duration,
+                on_request=self.metrics.on_request,
             )
         )
         self.failed = asyncio.get_running_loop().create_future()
-        for coroutine in (self.cluster.watch_time(), self._stand()):
+        for coroutine in (self.cluster.watch_time(), self._stand(), self._count_restarts()):
             task = asyncio.create_task(coroutine)
             task.add_done_callback(self._on_done)
             self._follow.append(task)
@@ -107,12 +107,14 @@ class Controller:
 
     async def _stand(self) -> None:
         await self.cluster.synced()
+        self._ready = True
         logger.info("caches are filled; standing for election as %s", self.identity)
         while True:
             await self._election.acquired()
             lost = self._election.lost
             logger.info("leading")
             self.metrics.leading.set(1)
+            self.metrics.leads.inc()
             try:
                 await self._lead(lost)
             except* Replaced as group:
@@ -120,14 +122,15 @@ class Controller:
                 await self._election.release()
             finally:
                 self.metrics.leading.set(0)
+                self.metrics.forget_pools()
             logger.info("not leading any more: %s", self._election.lost_reason or "replaced")
 
     async def _lead(self, lost: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             self._leaders = group
             try:
+                self.cluster.restart_leases()
                 self._leading = [group.create_task(self.recorder.run())]
-                self._leading.append(group.create_task(self._watch_restarts()))
                 for state in self.cluster.states.values():
                     self._lead_pool(state)
                 await lost.wait()
@@ -151,10 +154,13 @@ class Controller:
         statuses = StatusWriter(state, self.cluster, self._client, deadline, self.recorder, self.metrics)
         self._leading += [self._leaders.create_task(loop.run()), self._leaders.create_task(statuses.run())]
 
-    async def _watch_restarts(self) -> None:
+    async def _count_restarts(self) -> None:
+        seen: dict[int, int] = {}
         while True:
-            for informer in self.cluster.informers:
-                self.metrics.watch_restarts.labels(informer.resource.plural).set(informer.restarts)
+            for i, informer in enumerate(self.cluster.informers):
+                counter = self.metrics.watch_restarts.labels(informer.resource.plural)
+                counter.inc(informer.restarts - seen.get(i, 0))
+                seen[i] = informer.restarts
             await asyncio.sleep(15.0)
 
     def _on_pool(self, state: PoolState) -> None:

@@ -91,6 +91,12 @@ class MemberObject(_Struct, frozen=True):
     spec: MemberSpec
     status: MemberStatus | None = None
 
+    @property
+    def said_dead(self) -> bool:
+        """Whether its status says that it is not live."""
+        conditions = self.status.conditions if self.status else ()
+        return any(c.type == "Live" and c.status == "False" for c in conditions)
+
     def seen(self) -> MemberSeen:
         """What placement depends on."""
         meta, spec = self.metadata, self.spec

@@ -32,7 +32,8 @@ class PoolTerm:
         """
         while True:
             pool = await self._get_or_create()
-            term = max(above, pool.status.term if pool.status else 0) + 1
+            # Our own term too: a Pool that was deleted has forgotten what it was raised to.
+            term = max(above, self.value, pool.status.term if pool.status else 0) + 1
             body = {
                 "metadata": {"resourceVersion": pool.metadata.resource_version, "uid": pool.metadata.uid},
                 "status": {"term": term, "leader": self._leader},
@@ -61,8 +62,13 @@ class PoolTerm:
         return self.value
 
     async def check(self) -> None:
-        """Raise Replaced if the Pool's term is not the one that this leader has set."""
+        """Raise Replaced if the Pool's term is not the one that this leader has set.
+
+        Raises NotFound where it is another Pool of that name.
+        """
         pool = await self._client.get(self._path, type=PoolObject, deadline=self._deadline)
+        if self.pool is not None and pool.metadata.uid != self.pool.metadata.uid:
+            raise NotFound(404, "NotFound", f"Pool {self._name} was deleted and created again")
         there = pool.status.term if pool.status else 0
         if there == self.value + 1 and pool.status and pool.status.leader == self._leader:
             # Our own raise was accepted, only its answer was lost: the name in `leader` is still ours.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from berth.fleet.liveness import LeaseSeen, LeaseWatch, Liveness
 
@@ -30,12 +32,31 @@ class Leases:
             self._watches[name] = self._watches[name].vanish()
             self._enqueue(name, now)
 
-    def restart(self, now: float) -> None:
-        """Begin every count afresh at `now`, for a leader that has just taken over."""
+    def restart(self, now: float, dead: AbstractSet[str] = frozenset()) -> list[str]:
+        """Begin every count afresh at `now`, for a leader that has just taken over.
+
+        It may have been suspended, or cut off, while they were renewed. `dead` names those that the
+        leader before it had given up: unless a renewal was seen since, they count as expired.
+        Returns the names of those whose state changed.
+        """
+        changed = []
         for name, watch in self._watches.items():
-            self._watches[name] = LeaseWatch(watch.lease, now, watch.deleted)
+            live = watch.renewed and watch.liveness(now) is Liveness.LIVE
+            silent = name in dead and not live
+            self._watches[name] = replace(watch, at=now, silent=silent)
             self._enqueue(name, now)
-            self._settle(name, now)
+            if self._settle(name, now):
+                changed.append(name)
+        return changed
+
+    def delay(self, now: float, seconds: float) -> None:
+        """Let those that counted as live until now count so for `seconds` more.
+
+        For an observer that was held up that long and could not see them renewed.
+        """
+        for name, watch in self._watches.items():
+            if self._last.get(name) is Liveness.LIVE:
+                self._watches[name] = replace(watch, at=min(now, watch.at + seconds))
 
     def liveness(self, name: str, now: float) -> Liveness:
         """The state of a Lease at `now`; MISSING when it was never seen."""

@@ -6,7 +6,7 @@ what counts is the observer's own monotonic clock at the moment the value was se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -56,16 +56,22 @@ class LeaseWatch:
     lease: LeaseSeen
     at: float
     deleted: bool = False
+    silent: bool = False
+    """Believed dead before this observer began to count; counts as expired until it is renewed."""
+    renewed: bool = False
+    """Whether this observer has seen it change."""
 
     def observe(self, lease: LeaseSeen, now: float) -> LeaseWatch:
         """The watch after `lease` was seen at `now`; only a renewal starts the count again."""
         old = self.lease
         same = (old.holder, old.renewed, old.transitions) == (lease.holder, lease.renewed, lease.transitions)
-        return LeaseWatch(lease, self.at if same and not self.deleted else now)
+        if same and not self.deleted:
+            return LeaseWatch(lease, self.at, silent=self.silent, renewed=self.renewed)
+        return LeaseWatch(lease, now, renewed=True)
 
     def vanish(self) -> LeaseWatch:
         """The watch after the Lease object was deleted: its holder may still run until it would expire."""
-        return LeaseWatch(self.lease, self.at, deleted=True)
+        return replace(self, deleted=True)
 
     @property
     def expires(self) -> float:
@@ -82,7 +88,7 @@ class LeaseWatch:
         if not self.lease.holder:
             return Liveness.FREED
         if now < self.expires:
-            return Liveness.LIVE
+            return Liveness.EXPIRED if self.silent else Liveness.LIVE
         return Liveness.EXPIRED if now < self.sure else Liveness.SURE
 
     def next_change(self, now: float) -> float | None:

@@ -45,6 +45,11 @@ class MemberState:
         )
 
     @property
+    def orphaned(self) -> bool:
+        """Whether the Assignment exists and belongs to no Member, or to an earlier one of this name."""
+        return self.assignment is not None and not self.owned
+
+    @property
     def limit(self) -> int:
         """Most Items that it may hold, 0 when the Member object is gone."""
         return self.seen.limit if self.seen else 0
