@@ -304,3 +304,19 @@ async def test_ten_thousand_tasks_on_two_workers_are_even_too():
     orchestrator.update_tasks(Task(n) for n in range(10_001))
     assert (await orchestrator.next_term()).missing == 0
     assert loads(communicator, ["a", "b"]) == [5000, 5001]
+
+
+async def test_ten_thousand_tasks_on_two_hundred_workers_move_no_more_than_they_must():
+    communicator = InMemoryCommunicator()
+    orchestrator = Orchestrator(communicator, moves_per_worker=None)
+    orchestrator.update_workers(range(200))
+    orchestrator.update_tasks(Task(n) for n in range(10_000))
+    stats = await orchestrator.next_term()
+    assert (stats.added, stats.missing, stats.optimal) == (10_000, 0, True)
+    for worker in range(200, 225):
+        orchestrator.add_worker(worker)
+    stats = await orchestrator.next_term()
+    # 10,000 / 225 = 44.4: 100 workers keep 45, 100 keep 44; the new ones get 44 each.
+    assert (stats.moved, stats.removed, stats.missing, stats.optimal) == (25 * 44, 25 * 44, 0, True)
+    assert Counter(loads(communicator, range(225))) == Counter({45: 100, 44: 125})
+    assert (await orchestrator.next_term()).settled

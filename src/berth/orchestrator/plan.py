@@ -88,8 +88,11 @@ def plan_term(
 
     if not zoned and is_settled(replicas, limits, rows, cols):
         return plan
-    fails = np.fromiter(((failures or {}).get(t, 0) for t in tasks), np.uint64, len(tasks))
-    keys = np.fromiter((s.key for s in specs), np.uint64, len(specs)) ^ _scatter(fails)
+    keys = np.fromiter((s.key for s in specs), np.uint64, len(specs))
+    fails = np.zeros(len(tasks), np.uint64)
+    if failures:
+        fails = np.fromiter((failures.get(t, 0) for t in tasks), np.uint64, len(tasks))
+        keys ^= _scatter(fails)
     problem = _problem(keys, replicas, limits, workers, rows, cols, zoned)
     solution = solve(problem)
     plan.optimal = solution.optimal
@@ -243,8 +246,10 @@ def _choose(
     plan.postponed += len(moves) - len(chosen)
     for row, col in surplus:
         plan.removals.setdefault(names[col], []).append(Step(tasks[row], surplus=True))
+    adds: list[list[Step[T]]] = [[] for _ in names]
     for row, col in fills:
-        plan.adds.setdefault(names[col], []).append(Step(tasks[row]))
+        adds[col].append(Step(tasks[row]))
+    plan.adds = {name: steps for name, steps in zip(names, adds, strict=True) if steps}
     for move in chosen:
         number = NO_MOVE
         if move.target is not None:
@@ -303,6 +308,8 @@ def _within_limits(
         if len(kept) == len(moves):
             break
         moves = kept
+    if not np.any(after > limits):
+        return moves, fills
     fitting: list[tuple[int, int]] = []
     for row, col in fills:
         if after[col] > limits[col]:
