@@ -17,11 +17,30 @@ class Batch:
         self._longest = longest
         self._event = asyncio.Event()
         self._last = 0.0
+        self._since: float | None = None
 
     def wake(self) -> None:
         """Something happened."""
         self._last = time.monotonic()
+        if self._since is None:
+            self._since = self._last
         self._event.set()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the first event that no round has served; 0 without one."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def take(self) -> float | None:
+        """When the first event came that is to be served now (monotonic seconds); later ones count anew."""
+        since, self._since = self._since, None
+        return since
+
+    def put_back(self, since: float | None) -> None:
+        """What came at `since` was not served after all."""
+        if since is not None:
+            self._since = since if self._since is None else min(since, self._since)
 
     async def wait(self, until: float | None) -> None:
         """Return after the next burst of events, or at `until` (monotonic seconds)."""

@@ -5,69 +5,156 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _POOL = ("namespace", "pool")
+_QUICK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SOLVE = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SLOW = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 
 
 class Metrics:
-    """All metrics of one controller process, in a registry of their own."""
+    """All metrics of one controller process, in a registry of their own.
+
+    What describes a Pool is exported by the leader only: a replica that does not lead has no such
+    series, so that sums over replicas are right.
+    """
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.leading = Gauge("berth_leading", "1 while this process leads.", registry=registry)
+        self.leading = Gauge("berth_leading", "1 while this process leads, else 0.", registry=registry)
+        self.leads = Counter("berth_leads", "How often this process began to lead.", registry=registry)
+
+        # What there is.
         self.items = Gauge("berth_items", "Items of the Pool.", _POOL, registry=registry)
         self.members = Gauge("berth_members", "Members of the Pool.", _POOL, registry=registry)
         self.live_members = Gauge("berth_members_live", "Members that are live.", _POOL, registry=registry)
         self.limits = Gauge("berth_limit", "Sum of the limits of live Members.", _POOL, registry=registry)
         self.slots = Gauge(
             "berth_slots",
-            "Replicas of all Items by state: wanted, held, ready.",
+            "Replicas of all Items, by state: wanted, held, ready.",
             (*_POOL, "state"),
             registry=registry,
         )
+        self.term = Gauge("berth_term", "Term of the Pool.", _POOL, registry=registry)
+
+        # What is not as it should be.
         self.unplaced = Gauge(
             "berth_items_short",
-            "Items with fewer replicas in the plan than asked for, by reason.",
+            "Items that have fewer replicas in the plan than they ask for, by reason.",
             (*_POOL, "reason"),
             registry=registry,
         )
         self.waiting = Gauge(
             "berth_items_waiting",
-            "Items that are not yet where they should be, by what they wait for.",
+            "Items that are not yet where the plan wants them, by what they wait for.",
             (*_POOL, "reason"),
             registry=registry,
         )
-        self.moves_in_flight = Gauge("berth_moves_in_flight", "Moves under way.", _POOL, registry=registry)
-        self.paused = Gauge("berth_paused", "1 while the outage brake is on.", _POOL, registry=registry)
-        self.term = Gauge("berth_term", "Term of the Pool.", _POOL, registry=registry)
+        self.oldest_wait = Gauge(
+            "berth_oldest_wait_timestamp_seconds",
+            "Unix time since which the Item that waits longest has been under way, by what it waits for now; "
+            "no series where none waits.",
+            (*_POOL, "reason"),
+            registry=registry,
+        )
+        self.paused = Gauge(
+            "berth_paused",
+            "1 while the outage brake is on: too many Members died together.",
+            _POOL,
+            registry=registry,
+        )
+        self.moves_in_flight = Gauge(
+            "berth_moves_in_flight",
+            "Entries above what the plan gives their Items: moves under way.",
+            _POOL,
+            registry=registry,
+        )
+
+        # What the controller does.
         self.rounds = Counter("berth_rounds", "Rounds made.", _POOL, registry=registry)
         self.failed_rounds = Counter(
             "berth_rounds_failed", "Rounds in which a write failed.", _POOL, registry=registry
         )
         self.round_seconds = Histogram(
-            "berth_round_seconds", "Time of a round, its writes included.", _POOL, registry=registry
+            "berth_round_seconds",
+            "Time of a round, its writes included.",
+            _POOL,
+            buckets=_QUICK,
+            registry=registry,
         )
         self.solve_seconds = Histogram(
-            "berth_solve_seconds", "Time to solve, by engine.", (*_POOL, "engine"), registry=registry
+            "berth_solve_seconds",
+            "Time to solve the placement problem, by the engine that gave the answer.",
+            (*_POOL, "engine"),
+            buckets=_SOLVE,
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            "berth_queue_seconds",
+            "Time from the first event of a burst to the start of the round that serves it.",
+            _POOL,
+            buckets=_QUICK,
+            registry=registry,
+        )
+        self.queue_age = Gauge(
+            "berth_queue_age_seconds",
+            "Age of the oldest event that no round has served; 0 without one. It grows while rounds fail.",
+            _POOL,
+            registry=registry,
         )
         self.changes = Counter(
             "berth_changes",
-            "Entries changed, by lane: recovery, move, remove, promote, slot.",
+            "Entries changed, by lane: recovery (added where a replica was missing), move (added beside one "
+            "that is to leave), remove, promote, demote, slot (only its number changed).",
             (*_POOL, "lane"),
             registry=registry,
         )
+        self.handoff_seconds = Histogram(
+            "berth_handoff_seconds",
+            "Time an Item was under way, from the round that first wanted a change to the one that found it "
+            "made, the workers' preparing and releasing included. By lane: recovery (a replica was missing) "
+            "or move.",
+            (*_POOL, "lane"),
+            buckets=_SLOW,
+            registry=registry,
+        )
+
+        # How it talks to the API server.
         self.requests = Counter(
             "berth_requests",
-            "Requests to the API server; code 0 is no answer.",
+            "Requests to the API server by verb, resource and HTTP code; code 0 is no answer. "
+            "Lists, watches and the leader's Lease are in it; the watch of the Pools is not.",
             ("verb", "resource", "code"),
             registry=registry,
         )
         self.request_seconds = Histogram(
-            "berth_request_seconds", "Time of requests.", ("verb", "resource"), registry=registry
+            "berth_request_seconds",
+            "Time of requests, each attempt by itself.",
+            ("verb", "resource"),
+            buckets=_QUICK,
+            registry=registry,
         )
-        self.watch_restarts = Gauge(
+        self.watch_restarts = Counter(
             "berth_watch_restarts", "How often a watch was started again.", ("resource",), registry=registry
         )
 
     def on_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
-        """Count a request; the hook of `Client`."""
+        """Count a request; the hook of `Client`. May be called from any thread."""
         self.requests.labels(verb, resource, str(code)).inc()
         self.request_seconds.labels(verb, resource).observe(seconds)
+
+    def forget_pools(self) -> None:
+        """Drop what describes Pools: it is the next leader's to say."""
+        for gauge in (
+            self.items,
+            self.members,
+            self.live_members,
+            self.limits,
+            self.slots,
+            self.term,
+            self.unplaced,
+            self.waiting,
+            self.oldest_wait,
+            self.paused,
+            self.moves_in_flight,
+            self.queue_age,
+        ):
+            gauge.clear()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from berth.controller.batch import Batch
+from berth.controller.handoffs import Handoffs
 from berth.controller.metrics import Metrics
 from berth.controller.objects import AssignmentObject, PoolObject
 from berth.controller.recorder import Recorder
@@ -37,6 +39,7 @@ class PoolState:
     short: dict[int, Reason] = field(default_factory=dict)
     """Why an Item row has fewer replicas in the plan than it asks for."""
     progress: Progress = field(default_factory=Progress)
+    handoffs: Handoffs = field(default_factory=Handoffs)
     outage: Outage = field(default_factory=lambda: Outage(frozenset(), False, 0, 0, None))
     term: int = 0
     rounds: int = 0
@@ -73,12 +76,15 @@ class PoolLoop:
         self._backoff = Backoff()
         self._retry_at: float | None = None
         self._version = 0
+        self._since: float | None = None
 
     async def run(self) -> None:
         """Lead until cancelled. Raises Replaced when another leader has the Pool."""
         state = self._state
         # What an earlier lead left behind may be out of date: begin with everything.
         state.solution, state.progress = None, Progress()
+        state.handoffs.clear()
+        self._metrics.queue_age.labels(state.namespace, state.name).set_function(lambda: state.batch.age)
         state.fleet.dirty.converge.update(range(len(state.fleet.items)))
         await self._take_over()
         state.batch.wake()
@@ -99,6 +105,7 @@ class PoolLoop:
 
     def _fail(self, error: ApiError) -> None:
         self._metrics.failed_rounds.labels(self._state.namespace, self._state.name).inc()
+        self._state.batch.put_back(self._since)
         delay = max(self._backoff.next(), error.retry_after or 0.0)
         self._retry_at = time.monotonic() + delay
         logger.warning("pool=%s round failed, again in %.1f s: %s", self._state, delay, error)
@@ -133,6 +140,7 @@ class PoolLoop:
         started = time.monotonic()
         self._retry_at = None
         state, fleet = self._state, self._state.fleet
+        self._since = state.batch.take()
         self._judge_outage(started)
         self._solve()
         assert state.solution is not None
@@ -163,11 +171,27 @@ class PoolLoop:
         self._version = max(self._version, written.version)
         self._tell(written)
         state.rounds += 1
-        metrics = self._metrics
-        metrics.rounds.labels(state.namespace, state.name).inc()
-        metrics.round_seconds.labels(state.namespace, state.name).observe(time.monotonic() - started)
+        self._count(written, items, started)
         state.status_due.set()
         await self._after(written)
+
+    def _count(self, written: Written, items: list[int], started: float) -> None:
+        state, metrics = self._state, self._metrics
+        labels = (state.namespace, state.name)
+        metrics.rounds.labels(*labels).inc()
+        metrics.round_seconds.labels(*labels).observe(time.monotonic() - started)
+        if self._since is not None:
+            metrics.queue_seconds.labels(*labels).observe(max(0.0, started - self._since))
+        for lane, count in Counter(change.lane for change in written.changes).items():
+            metrics.changes.labels(*labels, lane.value).inc(count)
+        for done in state.handoffs.note(items, state.progress.waits, self._lacks_replica):
+            metrics.handoff_seconds.labels(*labels, done.lane.value).observe(done.seconds)
+
+    def _lacks_replica(self, row: int) -> bool:
+        solution = self._state.solution
+        assert solution is not None
+        placed = int((solution.members[row] >= 0).sum()) if row < len(solution.primary) else 0
+        return sum(m.live or m.kept for m in self._state.fleet.holders(row)) < placed
 
     def _judge_outage(self, now: float) -> None:
         state, fleet = self._state, self._state.fleet
@@ -226,6 +250,7 @@ class PoolLoop:
             items.update(sorted(progress.for_budget)[:left])
         for row in [r for r in items if fleet.items.names[r] is None]:
             progress.forget(row)
+            state.handoffs.forget(row)
             items.discard(row)
         return sorted(items)
 
@@ -257,12 +282,13 @@ class PoolLoop:
                 group.create_task(mend(row))
 
     def _tell(self, written: Written) -> None:
-        for item, member, entry in written.changes:
+        for item, member, entry, lane in written.changes:
             logger.info(
-                "pool=%s item=%s member=%s %s",
+                "pool=%s item=%s member=%s lane=%s %s",
                 self._state,
                 item,
                 member,
+                lane.value,
                 f"slot={entry.slot} grant={entry.grant} epoch={entry.epoch}" if entry else "removed",
             )
 

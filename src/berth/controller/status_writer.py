@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import msgspec
+from prometheus_client import Gauge
 
 from berth.controller.cluster import Cluster
 from berth.controller.metrics import Metrics
@@ -190,9 +191,14 @@ class StatusWriter:
             (metrics.unplaced, [r.value for r in state.short.values()]),
             (metrics.waiting, [w.why.value for w in state.progress.waits.values()]),
         ):
-            known = {sample.labels["reason"] for family in gauge.collect() for sample in family.samples}
-            for reason in known | set(values):
+            for reason in _reasons(gauge, labels) | set(values):
                 gauge.labels(*labels, reason).set(values.count(reason))
+        ages = state.handoffs.oldest(state.progress.waits)
+        for reason in _reasons(metrics.oldest_wait, labels) | ages.keys():
+            if reason in ages:
+                metrics.oldest_wait.labels(*labels, reason).set(time.time() - ages[reason])
+            else:
+                metrics.oldest_wait.remove(*labels, reason)
         metrics.moves_in_flight.labels(*labels).set(state.progress.moving)
         metrics.paused.labels(*labels).set(state.outage.braking)
         metrics.term.labels(*labels).set(state.term)
@@ -232,6 +238,12 @@ def same_status(new: Status, old: Any) -> bool:
     conditions = [tuple(c.values()) for c in here.pop("conditions")]
     old_conditions = [(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in old.conditions]
     return conditions == old_conditions and all(there.get(key) == value for key, value in here.items())
+
+
+def _reasons(gauge: Gauge, pool: tuple[str, str]) -> set[str]:
+    """The reasons for which `gauge` has a series of the Pool."""
+    labels = [sample.labels for family in gauge.collect() for sample in family.samples]
+    return {of["reason"] for of in labels if (of["namespace"], of["pool"]) == pool}
 
 
 def _snake(name: str) -> str:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from berth.api import API_VERSION, Entry, format_entry
 from berth.controller.objects import ASSIGNMENTS, AssignmentObject
-from berth.converge import MemberEdit, Round
+from berth.converge import Lane, MemberEdit, Round
 from berth.fleet import MemberState
 from berth.kube import ApiError, Client, Deadline
+
+
+class Change(NamedTuple):
+    """An accepted change of one entry."""
+
+    item: str
+    member: str
+    entry: Entry | None
+    """As it stands now, None where it was taken away."""
+    lane: Lane
 
 
 @dataclass(slots=True)
@@ -24,8 +34,7 @@ class Written:
     """Items whose edits were not made, to be looked at again."""
     version: int = 0
     """Highest resourceVersion that the API server answered with."""
-    changes: list[tuple[str, str, Entry | None]] = field(default_factory=list)
-    """(Item, Member, entry) of each accepted edit."""
+    changes: list[Change] = field(default_factory=list)
 
 
 def desired_items(entries: dict[str, Entry]) -> list[str]:
@@ -179,7 +188,7 @@ class RoundWriter:
             version = await self.put(member, entries, term, deadline)
         except ApiError as error:
             return error
-        result.changes += [(e.item, member.name, e.entry) for e in edits]
+        result.changes += [Change(e.item, member.name, e.entry, e.lane) for e in edits]
         return version
 
     async def put(self, member: MemberState, entries: dict[str, Entry], term: int, deadline: Deadline) -> int:

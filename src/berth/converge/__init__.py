@@ -1,5 +1,6 @@
 """How the target is reached: step rules, budgets, the brake, explanations. Pure."""
 
+from berth.converge.lanes import Lane, lane
 from berth.converge.outage import Health, Outage, outage
 from berth.converge.round import MemberEdit, Progress, Round, plan_round, view_of
 from berth.converge.rules import Edit, Rules, Step, step
@@ -10,6 +11,7 @@ __all__ = [
     "Edit",
     "Health",
     "Holding",
+    "Lane",
     "MemberEdit",
     "Outage",
     "Progress",
@@ -20,6 +22,7 @@ __all__ = [
     "Wait",
     "Why",
     "describe",
+    "lane",
     "outage",
     "plan_round",
     "step",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from berth.api import Entry
+from berth.converge.lanes import Lane, lane
 from berth.converge.rules import Edit, Rules, Step, step
 from berth.converge.view import Holding, View
 from berth.converge.words import Wait, Why
@@ -20,6 +21,7 @@ class MemberEdit(NamedTuple):
     item: str
     entry: Entry | None
     after: tuple[int, ...]
+    lane: Lane
 
 
 @dataclass(slots=True)
@@ -194,12 +196,16 @@ def plan_round(
         moving += done.in_flight
         progress.note(row, done)
         result.looked_at += 1
+        added = [e.member for e in done.edits if e.entry and view.name not in fleet.members[e.member].entries]
+        moved = added[len(added) - done.moves :]
         for edit in done.edits:
             member = fleet.members[edit.member]
             loads.take(edit, member)
             if edit.member not in result.members:
                 result.members[edit.member] = replace(member)
-            result.writes.setdefault(edit.member, []).append(MemberEdit(view.name, edit.entry, edit.after))
+            reason = lane(member.entries.get(view.name), edit.entry, is_move=edit.member in moved)
+            change = MemberEdit(view.name, edit.entry, edit.after, reason)
+            result.writes.setdefault(edit.member, []).append(change)
             if edit.entry is not None and term in (edit.entry.grant, edit.entry.epoch):
                 result.raises_term = True
     return result
