@@ -1,6 +1,6 @@
 """A stand-in for the go command: answers what a build asks and notes each package it builds.
 
-FAKE_GO_LOG is the file for the notes. While the file FAKE_GO_GATE is there, no build ends. FAKE_GO_MODE: `ok`,
+FAKE_GO_LOG is the file for the notes; no build ends while the file FAKE_GO_GATE is there. FAKE_GO_MODE: `ok`,
 `slow` (kube-apiserver takes for ever), `broken` (kube-apiserver does not compile), `full` (no space is
 left), `old` (a version that is too old).
 """

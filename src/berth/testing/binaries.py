@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,9 +15,10 @@ ETCD, API_SERVER, MANAGER = SERVERS = ("etcd", "kube-apiserver", "kube-controlle
 
 
 def modules_dir() -> Path:
-    """The folder with the Go modules that pin the servers: in the wheel, or in the source tree."""
-    packaged = Path(__file__).with_name("controlplane")
-    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "tools" / "controlplane"
+    """The folder with the Go modules that pin the servers: in the source tree, or where the wheel put them."""
+    source = Path(__file__).parents[3] / "tools" / "controlplane"
+    installed = Path(sysconfig.get_path("data")) / "share" / "berth" / "controlplane"
+    return source if source.is_dir() else installed
 
 
 def pinned_version(module: str, modules: Path) -> str:

@@ -165,7 +165,8 @@ class ControlPlane:
 
     def apply_crds(self, path: Path | str | None = None) -> None:
         """Apply Berth's kinds and its admission policy (or what `path` holds) and wait until they work."""
-        self.kubectl("apply", "-f", str(path if path is not None else crds.folder()))
+        source = Path(path) if path is not None else crds.write(self.folder / "crds")
+        self.kubectl("apply", "-f", str(source))
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         if path is None:
             self._fenced = True

@@ -1,9 +1,10 @@
-"""Berth's kinds and admission policy: where they are, and when they are in force."""
+"""Berth's kinds and admission policy: written out, and when they are in force."""
 
 import time
 import uuid
 from pathlib import Path
 
+from berth.api.manifests import manifests
 from berth.testing.administrator import Administrator
 from berth.testing.errors import ControlPlaneError
 
@@ -11,10 +12,12 @@ BERTH = "/apis/berth.dev/v1alpha1"
 _SECONDS = 60.0
 
 
-def folder() -> Path:
-    """The folder to `kubectl apply`: in the wheel, or in the source tree."""
-    packaged = Path(__file__).with_name("crds")
-    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "crds"
+def write(folder: Path) -> Path:
+    """Write the manifests of this version of Berth into `folder`, for `kubectl apply -f`."""
+    folder.mkdir(exist_ok=True)
+    for name, text in manifests().items():
+        (folder / name).write_text(text)
+    return folder
 
 
 def wait_until_fenced(api: Administrator) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from berth.testing.errors import ControlPlaneError
 from berth.testing.progress import Progress
 
+_QUIET_PIP = ("--disable-pip-version-check", "--no-input")
+
 
 def required(modules: Path) -> str:
     """The newest `go` line of the go.mod files under `modules`, like `1.26.0`."""
@@ -72,11 +74,11 @@ def _install(requirement: str, target: Path, why: str, environment: Mapping[str,
 def _installers(environment: Mapping[str, str]) -> Iterator[list[str]]:
     on_path = shutil.which("uv", path=environment.get("PATH", os.defpath))
     if uv := on_path or shutil.which("uv", path=str(Path(sys.prefix) / "uv" / "bin")):
-        yield [uv, "pip", "install", "--python", sys.executable]
-    yield [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+        yield [uv, "pip", "install", "--no-cache", "--python", sys.executable]
+    yield [sys.executable, "-m", "pip", "install", "--no-cache-dir", *_QUIET_PIP]
     base = Path(sys.base_prefix) / "bin" / "python3"
     if sys.base_prefix != sys.prefix and base.exists():
-        yield [str(base), "-m", "pip", "install", "--disable-pip-version-check"]
+        yield [str(base), "-m", "pip", "install", "--no-cache-dir", *_QUIET_PIP]
 
 
 def _version(go: Path, environment: Mapping[str, str]) -> str | None:
