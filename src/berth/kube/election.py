@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Self
 
-from berth.kube.client import Client
+from berth.kube.client import Client, RequestHook
 from berth.kube.config import Config
 from berth.kube.keeper import LeaseKeeper
 from berth.kube.timing import Timing, lease_clock
@@ -40,11 +40,13 @@ class Election:
         retry_period: float | None = None,
         margin: float | None = None,
         watchdog: float | None = 60.0,
+        on_request: RequestHook | None = None,
         clock: Callable[[], float] = lease_clock,
     ) -> None:
         """All periods in seconds, see Timing; the deadline is two thirds of the duration by default.
 
         `watchdog`: a leader whose event loop is blocked for so long gives up the lead (None: never).
+        `on_request`: as the Client takes it, but called from the thread that keeps the Lease.
         """
         self._keeper = LeaseKeeper(
             access.config if isinstance(access, Client) else access,
@@ -58,6 +60,7 @@ class Election:
                 margin,
             ),
             watchdog=watchdog,
+            on_request=on_request,
             clock=clock,
         )
         self.identity = identity

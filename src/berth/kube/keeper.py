@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
-from berth.kube.client import Client
+from berth.kube.client import Client, RequestHook
 from berth.kube.config import Config
 from berth.kube.errors import ApiError, ConnectionLost, Forbidden
 from berth.kube.lease import LeaseState
@@ -50,6 +50,7 @@ class LeaseKeeper:
         watchdog: float | None = None,
         labels: Mapping[str, str] | None = None,
         owners: Sequence[OwnerReference] = (),
+        on_request: RequestHook | None = None,
         clock: Callable[[], float] = lease_clock,
     ) -> None:
         """`identity` must differ between processes, also between a process and its successor.
@@ -62,6 +63,7 @@ class LeaseKeeper:
         self.lost_reason = ""
         """Why the Lease was lost last; "" while it is held."""
         self._config = config
+        self._on_request = on_request
         self._clock = clock
         self._validity = Validity(self.timing)
         self._watchdog = None if watchdog is None else Watchdog(watchdog)
@@ -218,7 +220,13 @@ class LeaseKeeper:
     async def _serve(self, ready: "asyncio.Future[None]") -> None:
         assert self._home is not None
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with Client(self._config, timeout=self.timing.attempt, attempts=1, connections=2) as client:
+        async with Client(
+            self._config,
+            timeout=self.timing.attempt,
+            attempts=1,
+            connections=2,
+            on_request=self._on_request,
+        ) as client:
             self._renewer = Renewer(client, self.lease, self.timing, self._validity, self._clock)
             self._home.call_soon_threadsafe(_resolve, ready)
             await self._stop.wait()
