@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
 
 from berth.solve.groups import deal, identical
+from berth.solve.incremental import begin, solution, write
+from berth.solve.index import Index
 from berth.solve.levels import evaluate
-from berth.solve.network import fleet, solve_groups
-from berth.solve.primaries import arrange
+from berth.solve.network import solve_groups
+from berth.solve.primaries import arrange, slots_held
 from berth.solve.problem import Problem, Proof, Solution
-from berth.solve.shares import held_live, wanted
+from berth.solve.repair import Repaired
+from berth.solve.scatter import scatter
+
+
+def place_all(problem: Problem, index: Index, arcs: int) -> Repaired | None:
+    """Place every Item, least in all ten levels; None where the network has more than `arcs` arcs.
+
+    The proof's bounds are the network's optimum, which the placement meets.
+    """
+    low, high = index.band(problem)
+    fleet = replace(index.fleet, low=low, high=high)
+    rows = np.flatnonzero(index.want_rows(np.arange(index.items)) > 0)
+    groups, inverse = identical(problem, fleet, rows)
+    if len(groups.size) * len(fleet.rows) > arcs:
+        return None
+    outcome = solve_groups(problem, groups, fleet)
+    dealt = deal(problem, fleet, rows, inverse, outcome)
+    if len(fleet.rows):
+        new = (slots_held(problem, rows, dealt) == problem.held.shape[1]) & (dealt >= 0)
+        dealt = scatter(dealt, new, problem.zone, problem.item_key[rows])
+    dealt = arrange(problem, rows, dealt, ranks=index.ranks)
+    members = np.full((index.items, max(dealt.shape[1], 1)), -1, dtype=np.int32)
+    members[rows, : dealt.shape[1]] = dealt
+    # Primaries that no placement can keep (of Items that want nothing, on Members with limit 0).
+    lost = index.live_primaries(np.flatnonzero(problem.live)) - int((groups.primary * groups.count).sum())
+    bounds = (*outcome.levels[:-1], outcome.levels[-1] + lost)
+    reached = evaluate(problem, members, members[:, 0])
+    return Repaired(np.arange(index.items), members, Proof(reached, bounds))
 
 
 def solve_exact(problem: Problem, why: str = "asked for") -> Solution:
-    """Place every Item, least in all ten levels. The proof's bounds are the network's optimum."""
+    """The answer of the exact engine alone, whatever the size."""
     begun = perf_counter()
-    want = wanted(problem)
-    view = fleet(problem, int(want.sum(dtype=np.int64)))
-    rows = np.flatnonzero(want > 0)
-    groups, inverse = identical(problem, view, rows)
-    outcome = solve_groups(problem, groups, view)
-    members = np.full((len(want), max(int(want.max(initial=0)), 1)), -1, dtype=np.int32)
-    dealt = arrange(problem, rows, deal(problem, view, rows, inverse, outcome))
-    members[rows, : dealt.shape[1]] = dealt
-    primary = members[:, 0].copy()
-    # Primaries that no placement can keep (of Items that want nothing, on Members with limit 0).
-    live = held_live(problem)
-    there = live & (problem.held == problem.held_primary[:, None])
-    lost = int(there.any(axis=1).sum()) - int((groups.primary * groups.count).sum())
-    bounds = (*outcome.levels[:-1], outcome.levels[-1] + lost)
-    return Solution(
-        members=members,
-        primary=primary,
-        proof=Proof(reached=evaluate(problem, members, primary), bounds=bounds),
-        engine="exact",
-        why=why,
-        seconds=perf_counter() - begun,
-    )
+    state = begin(problem)
+    repaired = place_all(problem, state.index, 2**62)
+    assert repaired is not None
+    write(state, state.deviating, repaired)
+    return solution(state, len(problem.replicas), repaired.proof, "exact", why, None, begun)

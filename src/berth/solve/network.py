@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from berth.solve.flow import Network, solve_levels
-from berth.solve.problem import Int32, Int64, Problem, Zones
+from berth.solve.problem import Bool, Int32, Int64, Problem, Zones
 from berth.solve.shares import SCALE, age_ranks, bands, placeable, second_zone
 
 FIRST_DEPTH = 8
@@ -67,6 +67,8 @@ class Fleet:
     """1 or 0."""
     rank: Int64
     """Age rank among those that drain (level 9)."""
+    frozen: Int64
+    """Entries that are there whatever the network decides: those of Items that are not in it."""
 
 
 def fleet(problem: Problem, total: int) -> Fleet:
@@ -90,6 +92,7 @@ def fleet(problem: Problem, total: int) -> Fleet:
         zone_size=size,
         draining=problem.draining[rows].astype(np.int64),
         rank=age_ranks(problem)[rows],
+        frozen=np.zeros(len(rows), dtype=np.int64),
     )
 
 
@@ -101,6 +104,8 @@ class Outcome:
     """Shape (e,): with `member` and `count`: how many Items of the group are on the Member."""
     member: Int64
     count: Int64
+    new: Bool
+    """Shape (e,): entries of Items that the Member does not hold now."""
     levels: tuple[int, ...]
     """The ten levels, apart from constants that the caller adds (primaries of Items not in it)."""
 
@@ -111,6 +116,8 @@ class _Arcs:
     head: list[Int64]
     capacity: list[Int64]
     costs: list[dict[int, Int64]]
+    sunk: dict[int, int]
+    """What frozen entries cost, by level."""
 
     def add(self, tail: Int64, head: Int64, capacity: Int64, **costs: Int64) -> slice:
         """Costs are named l1 to l11 and default to 0."""
@@ -146,11 +153,15 @@ def zone_caps(problem: Problem, groups: Groups, fleet: Fleet) -> Int64:
     return caps
 
 
-def solve_groups(problem: Problem, groups: Groups, fleet: Fleet) -> Outcome:
-    """The least flow of the network of `groups` on all ten levels, ties by emptiness (level 11)."""
+def solve_groups(problem: Problem, groups: Groups, fleet: Fleet, targets: Int64 | None = None) -> Outcome:
+    """The least flow of the network of `groups` on all ten levels, ties by emptiness (level 11).
+
+    With `targets` (places of Members) entries move to these only, which makes a smaller network
+    whose answer is allowed, but perhaps not the best.
+    """
     depth = np.full(len(fleet.rows), FIRST_DEPTH, dtype=np.int64)
     while True:
-        outcome, load = _solve(problem, groups, fleet, depth)
+        outcome, load = _solve(problem, groups, fleet, depth, targets)
         # Beyond its depth a Member pays too little per step. A solution that stays within pays
         # the true cost, and no other can pay less than the relaxed one: it is optimal.
         distance = np.maximum(fleet.low - load, 0) + np.maximum(load - fleet.high, 0)
@@ -160,12 +171,14 @@ def solve_groups(problem: Problem, groups: Groups, fleet: Fleet) -> Outcome:
         depth[beyond] = np.maximum(depth[beyond] * 4, distance[beyond])
 
 
-def _solve(problem: Problem, groups: Groups, fleet: Fleet, depth: Int64) -> tuple[Outcome, Int64]:
+def _solve(
+    problem: Problem, groups: Groups, fleet: Fleet, depth: Int64, targets: Int64 | None
+) -> tuple[Outcome, Int64]:
     g, z, m = len(groups.size), fleet.zones, len(fleet.rows)
     source, sink = 0, 1
     group_node, zone_node, member_node = 2, 2 + g, 2 + g + g * z
     amount = int((groups.size * groups.wanted).sum())
-    arcs = _Arcs([], [], [], [])
+    arcs = _Arcs([], [], [], [], {})
     unplaced = arcs.add(np.array([source]), np.array([sink]), np.array([amount]), l1=np.int64(1))
 
     owner, unit = _units(groups.wanted)
@@ -190,7 +203,11 @@ def _solve(problem: Problem, groups: Groups, fleet: Fleet, depth: Int64) -> tupl
     )  # fmt: skip
     open_size = np.repeat(groups.size, m).reshape(g, m)
     np.subtract.at(open_size, (groups.group, groups.member), groups.count)
-    new_group, new_member = np.nonzero((open_size > 0) & (groups.wanted > 0)[:, None])
+    may_take = np.ones(m, dtype=np.bool_)
+    if targets is not None:
+        may_take[:] = False
+        may_take[targets] = True
+    new_group, new_member = np.nonzero((open_size > 0) & (groups.wanted > 0)[:, None] & may_take)
     new = arcs.add(
         zone_node + new_group * z + fleet.zone[new_member], member_node + new_member,
         open_size[new_group, new_member], l8=np.int64(1),
@@ -219,11 +236,13 @@ def _solve(problem: Problem, groups: Groups, fleet: Fleet, depth: Int64) -> tupl
     group = np.concatenate([groups.group, new_group])
     member = np.concatenate([groups.member, new_member])
     count = np.concatenate([flow[held], flow[new]])
-    load = np.zeros(m, dtype=np.int64)
+    load = fleet.frozen.copy()
     np.add.at(load, fleet.zone[:0] if not m else network.tail[loads] - member_node, flow[loads])
     placed = np.zeros(g, dtype=np.int64)
     np.add.at(placed, group, count)
     sums = [int((cost * flow).sum()) for cost in costs]
+    for level, sunk in arcs.sunk.items():
+        sums[level - 1] += sunk
     balance = sums[5] + _descent(fleet, depth)
     held_live = int((groups.size * groups.keep).sum())
     levels = (
@@ -239,7 +258,8 @@ def _solve(problem: Problem, groups: Groups, fleet: Fleet, depth: Int64) -> tupl
         sums[9] + int((groups.primary * groups.count).sum()),
     )
     used = count > 0
-    return Outcome(group[used], member[used], count[used], levels), load
+    new_entry = np.arange(len(group)) >= len(groups.group)
+    return Outcome(group[used], member[used], count[used], new_entry[used], levels), load
 
 
 def _descent(fleet: Fleet, depth: Int64) -> int:
@@ -252,38 +272,39 @@ def _descent(fleet: Fleet, depth: Int64) -> int:
 
 def _member_arcs(arcs: _Arcs, fleet: Fleet, depth: Int64, member_node: int, sink: int) -> slice:
     """Member → sink: cheap up to the band, free within, dear above; all convex."""
-    extras: dict[str, Int64] = {"l4": fleet.draining, "l9": fleet.rank}
 
-    def add(owner: Int64, capacity: Int64, balance: Int64, fill: Int64) -> slice:
+    def add(owner: Int64, start: Int64, capacity: Int64, balance: Int64) -> slice:
+        # The arc is for the loads from `start` on; frozen entries have used up the first.
+        left = np.clip(start + capacity - fleet.frozen[owner], 0, capacity)
+        costs = {4: fleet.draining[owner], 6: balance, 9: fleet.rank[owner]}
+        for level, cost in costs.items():
+            arcs.sunk[level] = arcs.sunk.get(level, 0) + int((cost * (capacity - left)).sum())
         # Level 11: how full the Member would be for its limit, so the emptiest is taken first.
         return arcs.add(
-            member_node + owner, np.full(len(owner), sink), capacity,
-            l6=balance, l11=SCALE * fill // fleet.limit[owner],
-            **{name: values[owner] for name, values in extras.items()},
+            member_node + owner, np.full(len(owner), sink), left,
+            l4=costs[4], l6=balance, l9=costs[9], l11=SCALE * (start + 1) // fleet.limit[owner],
         )  # fmt: skip
+
+    def one(owner: Int64) -> Int64:
+        return np.ones(len(owner), dtype=np.int64)
 
     everyone = np.arange(len(fleet.rows))
     near = np.minimum(fleet.low, depth)
     far = fleet.low - near
-    begin = add(everyone, far, -(SCALE * (depth + 1) // fleet.limit), np.zeros(len(far), dtype=np.int64))
+    begin = add(everyone, np.zeros(len(far), dtype=np.int64), far, -(SCALE * (depth + 1) // fleet.limit))
     owner, step = _units(near)
-    add(owner, np.ones(len(owner)), -(SCALE * step // fleet.limit[owner]), fleet.low[owner] - step + 1)
+    add(owner, fleet.low[owner] - step, one(owner), -(SCALE * step // fleet.limit[owner]))
     # Within the band up to eight pieces are told apart.
     width = fleet.high - fleet.low
     piece = np.maximum(-(-width // 8), 1)
     owner, step = _units(-(-width // piece))
-    capacity = np.minimum(piece[owner], width[owner] - (step - 1) * piece[owner])
-    add(
-        owner,
-        capacity,
-        np.zeros(len(owner), dtype=np.int64),
-        fleet.low[owner] + (step - 1) * piece[owner] + 1,
-    )
+    offset = (step - 1) * piece[owner]
+    add(owner, fleet.low[owner] + offset, np.minimum(piece[owner], width[owner] - offset), 0 * one(owner))
     above = fleet.limit - fleet.high
     near = np.minimum(above, depth)
     owner, step = _units(near)
-    add(owner, np.ones(len(owner)), SCALE * step // fleet.limit[owner], fleet.high[owner] + step)
-    end = add(everyone, above - near, SCALE * (depth + 1) // fleet.limit, fleet.high + near + 1)
+    add(owner, fleet.high[owner] + step - 1, one(owner), SCALE * step // fleet.limit[owner])
+    end = add(everyone, fleet.high + near, above - near, SCALE * (depth + 1) // fleet.limit)
     return slice(begin.start, end.stop)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from berth.solve.flow import Network, solve_levels
-from berth.solve.problem import Int32, Int64, Primaries, Problem
+from berth.solve.problem import Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import SCALE, held_live
 
 EXACT_CHOICES = 20_000
@@ -13,46 +13,61 @@ EXACT_CHOICES = 20_000
 ROUNDS = 60
 
 
-def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64 | None = None) -> Int32:
+def key_ranks(problem: Problem) -> Int64:
+    """Shape (m,): the place of each Member among all by key."""
+    ranks = np.empty(len(problem.member_key), dtype=np.int64)
+    ranks[np.argsort(problem.member_key, kind="stable")] = np.arange(len(ranks))
+    return ranks
+
+
+def arrange(
+    problem: Problem,
+    rows: Int64,
+    members: Int32,
+    counts: Int64 | None = None,
+    ranks: Int64 | None = None,
+) -> Int32:
     """Order the Members of the given Items by slot; slot 0 first.
 
     A primary stays where its Member stays (with `Primaries.ACTIVE` it may move for balance).
     Where one must be chosen, a Member that holds the Item already goes before one that would
     still have to prepare it, and one that does not drain before either; among those the choice
     balances primaries in proportion to limits. The others that stay keep their order, new ones
-    come last. `counts`, shape (m,), says how many primaries each Member has among other Items.
+    come last. `counts`, shape (m,), says how many primaries each Member has among other Items;
+    `ranks` is `key_ranks(problem)` where it is known.
     """
-    members = np.sort(members, axis=1)[:, ::-1]
+    if not len(rows) or not len(problem.limit):
+        return members
+    if ranks is None:
+        ranks = key_ranks(problem)
+    if counts is None:
+        counts = np.zeros(len(problem.limit), dtype=np.int64)
+    # Columns in the order of keys, empty ones last: rows of Members must not matter.
+    rank = np.where(members >= 0, ranks[members], len(ranks))
+    columns = np.argsort(rank, axis=1)
+    members, rank = np.take_along_axis(members, columns, axis=1), np.take_along_axis(rank, columns, axis=1)
     slots = slots_held(problem, rows, members)
     width = problem.held.shape[1]
     new = slots == width
-    current = np.where(np.isin(problem.held_primary[rows], -1), -2, problem.held_primary[rows])
-    is_current = (members == current[:, None]) & ~new
+    primary = problem.held_primary[rows][:, None]
+    is_current = (members == primary) & (primary >= 0) & ~new
     sticky = is_current.any(axis=1)
     choice = np.where(sticky, is_current.argmax(axis=1), -1)
-    if problem.primaries == Primaries.ACTIVE:
-        open_rows = np.flatnonzero(members[:, 0] >= 0)
-    else:
-        open_rows = np.flatnonzero((members[:, 0] >= 0) & ~sticky)
+    placed = members[:, 0] >= 0
+    active = problem.primaries == Primaries.ACTIVE
+    open_rows = np.flatnonzero(placed if active else placed & ~sticky)
     if len(open_rows):
-        if counts is None:
-            counts = np.zeros(len(problem.limit), dtype=np.int64)
-        settled = np.setdiff1d(np.flatnonzero(sticky), open_rows, assume_unique=True)
+        settled = np.flatnonzero(sticky) if not active else open_rows[:0]
         counts = counts + np.bincount(members[settled, choice[settled]], minlength=len(counts))
         open_rows = open_rows[np.argsort(problem.item_key[rows[open_rows]], kind="stable")]
         some = members[open_rows]
         tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[open_rows])
         allowed = tier == tier.min(axis=1, keepdims=True)
-        choice[open_rows] = choose(problem, some, allowed, is_current[open_rows], counts)
-    order = np.where(members < 0, width + 2, slots).astype(np.int64)
-    # New entries in the order of their Members' keys: rows must not matter.
-    by_key = np.argsort(np.argsort(problem.member_key, kind="stable"), kind="stable")
-    order = order * (len(by_key) + 1)
-    if len(by_key):
-        order += np.where(members >= 0, by_key[members], 0)
+        choice[open_rows] = choose(problem, some, allowed, is_current[open_rows], counts, ranks)
+    order = np.where(members < 0, width + 2, slots) * np.int64(len(ranks) + 1) + rank
     chosen = np.flatnonzero(choice >= 0)
     order[chosen, choice[chosen]] = -1
-    return np.take_along_axis(members, np.argsort(order, axis=1, kind="stable"), axis=1)
+    return np.take_along_axis(members, np.argsort(order, axis=1), axis=1)
 
 
 def slots_held(problem: Problem, rows: Int64, members: Int32) -> Int32:
@@ -67,7 +82,7 @@ def slots_held(problem: Problem, rows: Int64, members: Int32) -> Int32:
 
 
 def choose(
-    problem: Problem, members: Int32, allowed: np.ndarray, current: np.ndarray, counts: Int64
+    problem: Problem, members: Int32, allowed: Bool, current: Bool, counts: Int64, ranks: Int64
 ) -> Int64:
     """The column of each row's primary: the most even primaries for the limits, then fewest changes."""
     single = allowed.sum(axis=1) == 1
@@ -75,25 +90,27 @@ def choose(
     counts = counts + np.bincount(members[single, column[single]], minlength=len(counts))
     rest = np.flatnonzero(~single)
     if len(rest):
-        pick = _exact if int(allowed[rest].sum()) <= EXACT_CHOICES else _improve
-        column[rest] = pick(problem, members[rest], allowed[rest], current[rest], counts)
+        some, may, now = members[rest], allowed[rest], current[rest]
+        if int(may.sum()) <= EXACT_CHOICES:
+            column[rest] = _exact(problem, some, may, now, counts, ranks)
+        else:
+            column[rest] = _improve(problem, some, may, now, counts)
     return column
 
 
 def _exact(
-    problem: Problem, members: Int32, allowed: np.ndarray, current: np.ndarray, counts: Int64
+    problem: Problem, members: Int32, allowed: Bool, current: Bool, counts: Int64, ranks: Int64
 ) -> Int64:
     item, column = np.nonzero(allowed)
-    by_key = np.argsort(problem.member_key, kind="stable")
-    place = np.argsort(by_key, kind="stable")
-    member = place[members[item, column]]
+    member = ranks[members[item, column]]
     order = np.lexsort((member, item))
     item, column, member = item[order], column[order], member[order]
     used, node = np.unique(member, return_inverse=True)
     choices = np.bincount(node)
     owner = np.repeat(np.arange(len(used)), choices)
     step = np.arange(len(owner)) - np.repeat(np.cumsum(choices) - choices, choices) + 1
-    row = by_key[used]
+    row = np.empty(len(used), dtype=np.int64)
+    row[node] = members[item, column]
     fill = counts[row][owner] + step
     rising = SCALE * fill // np.maximum(problem.limit[row][owner], 1).astype(np.int64)
     items = len(members)
@@ -120,9 +137,7 @@ def _exact(
     return out
 
 
-def _improve(
-    problem: Problem, members: Int32, allowed: np.ndarray, current: np.ndarray, counts: Int64
-) -> Int64:
+def _improve(problem: Problem, members: Int32, allowed: Bool, current: Bool, counts: Int64) -> Int64:
     """Start with an even spread of columns, then shift primaries from full to empty Members."""
     items = np.arange(len(members))
     turn = items % allowed.sum(axis=1)

@@ -27,7 +27,7 @@ MESSAGES = {
     Reason.NO_MEMBERS: "no Member is live with a limit above 0",
     Reason.TOO_FEW_MEMBERS: "there are fewer live Members with a limit above 0 than replicas asked for",
     Reason.LIMIT_REACHED: "the limits of the live Members are used up",
-    Reason.SINGLE_ZONE: "zones: Require forbids to place all replicas in one zone, and no other zone has room",
+    Reason.SINGLE_ZONE: "zones: Require wants a second zone, and no other zone has room",
 }
 """One sentence for each reason."""
 

@@ -33,9 +33,9 @@ class Bands:
 
 
 def bands(problem: Problem, total: int | None = None) -> Bands:
-    """Fair share F = limit × min(wanted, L) / L and band [floor(F) − s, ceil(F) + s], s = floor(F × tolerance).
+    """Fair share F = limit × min(wanted, L) / L and band [floor(F) − s, ceil(F) + s].
 
-    L is the sum of the limits of live Members that do not drain. A draining Member's band is
+    s is floor(F × tolerance), L the sum of the limits of live Members that do not drain. A draining Member's band is
     [0, limit]. `total` is the sum of `wanted` where it is known already.
     """
     limit = problem.limit.astype(np.int64)

@@ -1,0 +1,236 @@
+"""The second path: bounds on all ten levels from a small network, and an exact solve of a few Items.
+
+Items that are held alike by zone are joined to one group, whoever of a zone's Members holds
+them. That network is a relaxation (see `network`): its optimum bounds every placement, and it
+says which Members should send how many Items of which group. Only those, and the Items that
+cannot stay as they are, then go into an exact network; the rest are frozen where they are. If
+the two meet, the placement is a best one of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from berth.solve.groups import deal, identical
+from berth.solve.index import Index, mix, pairs_of
+from berth.solve.levels import evaluate
+from berth.solve.network import Fleet, Groups, Outcome, solve_groups
+from berth.solve.primaries import arrange
+from berth.solve.problem import Bool, Int32, Int64, Problem, Proof, Zones
+from berth.solve.repair import Open, Repaired
+
+SINGLES = 48
+"""Up to so many Items that cannot stay as they are stay apart in the relaxation."""
+ARCS = 3_000_000
+"""Networks above this size are not tried."""
+MARGINS = (2, 16)
+"""Spare Items for each that must leave a Member, in the first and in the second try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Items that want replicas, seen from the fleet's places."""
+
+    rows: Int64
+    where: Int64
+    """Shape (k, w): place that holds the Item, also one that drains, or -1."""
+    primary: Int64
+    """Shape (k,): place of slot 0, or -1."""
+    whole: Bool
+    """Shape (k,): may stay just as it is held."""
+    keep: Int64
+    """Shape (k,): min(held on live Members, wanted)."""
+
+
+def relax(problem: Problem, index: Index, coarse: bool = False) -> Repaired:
+    """A placement and how far it is proven, by bound and exact part.
+
+    Raises Open where even the relaxation is too large; `coarse` makes it smaller and weaker, so
+    that it never is.
+    """
+    low, high = index.band(problem)
+    fleet = replace(index.fleet, low=low, high=high)
+    seen = _look(problem, index)
+    groups, inverse = _alike(problem, index, fleet, seen, coarse)
+    if not coarse and len(groups.size) * len(fleet.rows) > ARCS:
+        raise Open("too many kinds of Items for the relaxation")
+    bound = solve_groups(problem, groups, fleet)
+    bounds = (*bound.levels[:-1], bound.levels[-1] + _hopeless(problem, index, seen))
+    sends = _sends(groups, bound, len(fleet.rows))
+    gains = np.bincount(bound.member[bound.new], weights=bound.count[bound.new], minlength=len(fleet.rows))
+    best: Repaired | None = None
+    for margin in MARGINS:
+        part = _part(index, fleet, seen, inverse, sends, margin)
+        targets = _targets(gains, margin)
+        if best is not None and int(part.sum()) * len(targets) > ARCS:
+            break
+        repaired = _solve_part(problem, index, fleet, seen, part, targets, bounds)
+        if repaired.proof.optimal:
+            return repaired
+        if best is None or _better(repaired, best):
+            best = repaired
+    assert best is not None
+    return best
+
+
+def _better(one: Repaired, other: Repaired) -> bool:
+    # The first level counts what is placed, all others what it costs.
+    return (-one.proof.reached[0], *one.proof.reached[1:]) < (
+        -other.proof.reached[0],
+        *other.proof.reached[1:],
+    )
+
+
+def _look(problem: Problem, index: Index) -> Snapshot:
+    rows = np.flatnonzero(index.want_rows(np.arange(index.items)) > 0)
+    held = index.held_rows(rows)
+    place = np.full(len(problem.limit) + 1, -1, dtype=np.int64)
+    place[index.fleet.rows] = np.arange(len(index.fleet.rows))
+    where = place[held]
+    want = index.want_rows(rows)
+    live = np.append(problem.live, False)[held]
+    drains = np.append(index.fleet.draining == 1, False)[where]
+    primary = index.primary_rows(rows)
+    whole = ((where >= 0) & ~drains).sum(axis=1) == want
+    whole &= (held >= 0).sum(axis=1) == want
+    whole &= primary == held[:, 0]
+    if problem.zones == Zones.REQUIRE:
+        zones = _zones(index.fleet, where)
+        whole &= pairs_of(zones) < np.maximum(want * (want - 1) // 2, 1)
+    return Snapshot(
+        rows=rows,
+        where=where,
+        primary=np.where((held == primary[:, None]).any(axis=1), place[primary], -1),
+        whole=whole,
+        keep=np.minimum(live.sum(axis=1), want),
+    )
+
+
+def _zones(fleet: Fleet, where: Int64) -> Int64:
+    return np.where(where >= 0, fleet.zone[where], -1)
+
+
+def _alike(
+    problem: Problem, index: Index, fleet: Fleet, seen: Snapshot, coarse: bool
+) -> tuple[Groups, Int64]:
+    """Groups by replicas asked for and zones held; few Items that cannot stay are groups of their own."""
+    zones = np.sort(_zones(fleet, seen.where), axis=1)
+    single = np.zeros(len(seen.rows), dtype=np.int64)
+    odd = np.flatnonzero(~seen.whole)
+    if len(odd) <= SINGLES and not coarse:
+        single[odd[np.argsort(problem.item_key[seen.rows[odd]], kind="stable")]] = 1 + np.arange(len(odd))
+    replicas = index.replicas_rows(seen.rows)
+    inverse = np.zeros(len(seen.rows), dtype=np.int64)
+    for column in (single, seen.whole, seen.keep, replicas, *(() if coarse else zones.T)):
+        # Columns are folded in one by one, so that the codes stay small.
+        low = int(column.min(initial=0))
+        span = int(column.max(initial=0)) - low + 1
+        _, inverse = np.unique(inverse * span + (column - low), return_inverse=True)
+    inverse = inverse.ravel().astype(np.int64)
+    size = np.bincount(inverse).astype(np.int64)
+    first = np.zeros(len(size), dtype=np.int64)
+    first[inverse] = np.arange(len(inverse))
+    item, column = np.nonzero(seen.where >= 0)
+    member = seen.where[item, column]
+    is_primary = (member == seen.primary[item]).astype(np.int64)
+    m = len(fleet.rows)
+    code, count = np.unique((inverse[item] * 2 + is_primary) * m + member, return_counts=True)
+    group, rest = np.divmod(code, 2 * m)
+    return Groups(
+        size=size,
+        replicas=replicas[first].astype(np.int64),
+        wanted=index.want_rows(seen.rows[first]),
+        keep=seen.keep[first],
+        group=group,
+        member=rest % m,
+        count=count.astype(np.int64),
+        primary=rest // m,
+    ), inverse
+
+
+def _hopeless(problem: Problem, index: Index, seen: Snapshot) -> int:
+    """Live primaries that no placement keeps: on Members with limit 0, of Items that want nothing."""
+    live = np.flatnonzero(problem.live)
+    return int(index.live_primaries(live)) - int((seen.primary >= 0).sum())
+
+
+def _sends(groups: Groups, bound: Outcome, m: int) -> Int64:
+    """Shape (g, m): entries of each group that the relaxation takes from each Member."""
+    sends = np.zeros((len(groups.size), m), dtype=np.int64)
+    np.add.at(sends, (groups.group, groups.member), groups.count)
+    kept = ~bound.new
+    np.subtract.at(sends, (bound.group[kept], bound.member[kept]), bound.count[kept])
+    return sends
+
+
+def _part(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64, margin: int) -> Bool:
+    """Which Items go into the exact network: those that cannot stay, and some for each that must go."""
+    part = ~seen.whole
+    if not sends.any():
+        return part
+    rows = np.flatnonzero(seen.whole & (sends > 0).any(axis=1)[inverse])
+    item, _ = np.nonzero(seen.where[rows] >= 0)
+    item = rows[item]
+    member = seen.where[rows][seen.where[rows] >= 0]
+    needed = sends[inverse[item], member]
+    some = needed > 0
+    item, member, needed = item[some], member[some], needed[some]
+    # Not the primaries first, then a scrambled order of keys.
+    cell = inverse[item] * len(fleet.rows) + member
+    order = np.lexsort((mix(index.keys_rows(seen.rows[item]), 17), member == seen.primary[item], cell))
+    cell = cell[order]
+    start = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]]) if len(cell) else cell
+    rank = np.arange(len(cell)) - np.repeat(start, np.diff(np.r_[start, len(cell)]))
+    part[item[order][rank < needed[order] * margin + margin]] = True
+    return part
+
+
+def _targets(gains: Int64, margin: int) -> Int64:
+    """Members that take entries in the relaxation, and some more of the emptiest."""
+    spare = np.lexsort((np.arange(len(gains)), -gains))
+    return np.sort(spare[: int((gains > 0).sum()) + 8 * margin])
+
+
+def _solve_part(
+    problem: Problem,
+    index: Index,
+    fleet: Fleet,
+    seen: Snapshot,
+    part: Bool,
+    targets: Int64,
+    bounds: tuple[int, ...],
+) -> Repaired:
+    stay = seen.where[~part]
+    frozen = np.bincount(stay[stay >= 0], minlength=len(fleet.rows)).astype(np.int64)
+    rows = seen.rows[part]
+    rows = rows[np.argsort(problem.item_key[rows], kind="stable")]
+    members = np.full((len(rows), max(index.widest, 1)), -1, dtype=np.int32)
+    # As a rule one network; of a huge part one slice after the other, which proves less.
+    for piece in np.array_split(np.arange(len(rows)), -(-len(rows) * max(len(targets), 1) // ARCS) or 1):
+        rest = replace(fleet, frozen=frozen)
+        groups, inverse = identical(problem, rest, rows[piece])
+        outcome = solve_groups(problem, groups, rest, targets)
+        dealt = deal(problem, rest, rows[piece], inverse, outcome)
+        members[piece, : dealt.shape[1]] = dealt
+        frozen = frozen + np.bincount(outcome.member, weights=outcome.count, minlength=len(frozen)).astype(
+            np.int64
+        )
+    counts = index.primary_count - index.primaries_of(rows, len(problem.limit))
+    members = arrange(problem, rows, members, counts, index.ranks)
+    # Items that want nothing are written, too: they may be held still.
+    nothing = index.loose[index.want_rows(index.loose) == 0]
+    whole = np.full((len(rows) + len(nothing), members.shape[1]), -1, dtype=np.int32)
+    whole[: len(rows)] = members
+    every = np.concatenate([rows, nothing])
+    return Repaired(every, whole, Proof(_reached(problem, index, seen, every, whole), bounds))
+
+
+def _reached(problem: Problem, index: Index, seen: Snapshot, rows: Int64, members: Int32) -> tuple[int, ...]:
+    plan = np.full((len(problem.replicas), max(members.shape[1], index.widest, 1)), -1, dtype=np.int32)
+    held = index.held_rows(seen.rows)[:, : plan.shape[1]]
+    plan[seen.rows, : held.shape[1]] = held
+    plan[rows] = -1
+    plan[rows, : members.shape[1]] = members
+    return evaluate(problem, plan, plan[:, 0])
