@@ -113,6 +113,8 @@ class Delivery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
         self.abort()
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            kind = error = trace = None  # it goes on by itself, not wrapped into a group
         await self._group.__aexit__(kind, error, trace)  # type: ignore[arg-type]
 
     # What a Session says to it.
@@ -224,12 +226,7 @@ class Delivery:
     def _place(self, run: _Run) -> None:
         """Let the worker see the slot that it has now."""
         target = self._targets.get(run.name)
-        if (
-            run.held is not None
-            and target is not None
-            and target.grant == run.held.grant
-            and not run.held.primary
-        ):
+        if run.held is not None and target is not None and target.grant == run.held.grant:
             run.held.slot = target.slot
 
     def _step(self, run: _Run) -> Step | None:
@@ -286,7 +283,7 @@ class Delivery:
         elif step is Step.ACTIVATE and target is not None:
             run.at = replace(run.at, stage=Stage.ACTIVATING, epoch=target.epoch)
             if run.held is not None:
-                run.held.slot, run.held.primary, run.held.epoch = 0, True, target.epoch
+                run.held.primary, run.held.epoch = True, target.epoch
         elif step is Step.DEACTIVATE:
             run.at = replace(run.at, stage=Stage.DEACTIVATING)
         else:

@@ -25,7 +25,7 @@ class Held:
     name: str
     """The Item's name."""
     slot: int
-    """0 while primary; replicas count from 1."""
+    """Its slot in the Assignment: 0 for the primary, also while it is on its way there; else from 1."""
     primary: bool
     """True from the start of `activate` to the end of `deactivate`."""
     epoch: int

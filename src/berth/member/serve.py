@@ -29,17 +29,21 @@ async def serve(worker: Worker, **options: Unpack[Options]) -> None:
     Raises `SettingsError`, `NameTaken`, and the ApiError or ConfigError that keeps it from beginning.
     """
     session = Session(worker, **options)
-    with _signals(session):
+    with ending_by_signals(session):
         async with session:
             outcome = await session.wait()
-    if outcome is Outcome.OVERDUE:
-        raise SystemExit(1)
-    if outcome is Outcome.STOPPED:
-        raise SystemExit(143)
+    if code := exit_code(outcome):
+        raise SystemExit(code)
+
+
+def exit_code(outcome: Outcome) -> int:
+    """What a process says of how its session ended."""
+    return {Outcome.DRAINED: 0, Outcome.OVERDUE: 1, Outcome.STOPPED: 143}.get(outcome, 1)
 
 
 @contextlib.contextmanager
-def _signals(session: Session) -> Iterator[None]:
+def ending_by_signals(session: Session) -> Iterator[None]:
+    """Have the first SIGTERM or SIGINT drain the session, and the second stop it."""
     loop = asyncio.get_running_loop()
 
     def first() -> None:

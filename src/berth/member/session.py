@@ -130,6 +130,16 @@ class Session:
         """Whether the Lease is surely held at this moment."""
         return self._tenure is not None and self._tenure.valid()
 
+    @property
+    def left(self) -> float:
+        """Seconds for which the Lease is surely held from now; 0 when it is not."""
+        return 0.0 if self._tenure is None else self._tenure.left
+
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether it was asked to drain or to stop."""
+        return self._draining.is_set() or self._stopping.is_set()
+
     async def wait(self) -> Outcome:
         """Wait until the session has ended; raises what ended it, if that was an error."""
         if self._main is None:

@@ -36,7 +36,7 @@ class Held:
 
     @property
     def slot(self) -> int:
-        """0 while primary; replicas count from 1."""
+        """Its slot in the Assignment: 0 for the primary; replicas count from 1."""
         return self._item.slot
 
     @property

@@ -1,0 +1,8 @@
+"""`berth agent`: a Session beside a worker in any language, told by HTTP, by commands or by a file."""
+
+from berth.member.agent.command import CommandWorker
+from berth.member.agent.file import FileWorker
+from berth.member.agent.http import HttpWorker
+from berth.member.agent.run import run_agent
+
+__all__ = ["CommandWorker", "FileWorker", "HttpWorker", "run_agent"]

@@ -1,0 +1,86 @@
+"""Tells a worker by a JSON file that is replaced whole, so that a reader never sees half of it."""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from berth.member.agent.message import Message, demoted, message
+from berth.member.held import Held
+from berth.member.worker import Worker
+
+
+class FileWorker(Worker):
+    """A file, seen as a Worker: `{"items": [...]}`, sorted by name."""
+
+    def __init__(self, path: Path, *, settle: float = 1.0) -> None:
+        """Whoever reads the file gets `settle` seconds to act on an Item that is taken from it, or that is
+        no longer to be worked on as primary, before that counts as done.
+        """
+        self._path = path
+        self._settle = settle
+        self._items: dict[str, Message] = {}
+        self._version = 0
+        self._written = 0
+        self._lock = asyncio.Lock()
+
+    async def prepare(self, item: Held) -> None:
+        """Put it into the file as a replica."""
+        await self._set(item.name, message(item))
+
+    async def activate(self, item: Held) -> None:
+        """Put it into the file as primary."""
+        await self._set(item.name, message(item))
+
+    async def deactivate(self, item: Held) -> None:
+        """Put it into the file as a replica again, and give the reader time."""
+        await self._set(item.name, demoted(item))
+        await asyncio.sleep(self._settle)
+
+    async def drop(self, item: Held) -> None:
+        """Take it out of the file, and give the reader time."""
+        await self._set(item.name, None)
+        await asyncio.sleep(self._settle)
+
+    async def clear(self) -> None:
+        """Write a file without Items. Raises OSError."""
+        self._items.clear()
+        self._version += 1
+        await self._flush(self._version)
+
+    async def _set(self, name: str, what: Message | None) -> None:
+        if what is None:
+            self._items.pop(name, None)
+        else:
+            self._items[name] = what
+        self._version += 1
+        await self._flush(self._version)
+
+    async def _flush(self, version: int) -> None:
+        """Return once a file of that version, or a later one, is in place: many changes, few writes."""
+        async with self._lock:
+            if self._written >= version:
+                return
+            newest = self._version
+            body = {"items": [self._items[name] for name in sorted(self._items)]}
+            await asyncio.to_thread(replace, self._path, msgspec.json.encode(body) + b"\n")
+            self._written = newest
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file with this content in the place of `path`, at once and whole. Raises OSError."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

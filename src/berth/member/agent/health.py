@@ -1,0 +1,29 @@
+"""The agent's probes: `/healthz` while it runs, `/readyz` while it holds its Lease and the worker answers."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+
+
+@contextlib.asynccontextmanager
+async def health(host: str, port: int, ready: Callable[[], str]) -> AsyncIterator[int]:
+    """Serve the probes; gives the port. `ready` says why it is not ready, or nothing."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        why = ready()
+        return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200)
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

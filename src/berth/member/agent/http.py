@@ -1,0 +1,173 @@
+"""Tells a worker by HTTP: PUT and DELETE `/items/NAME`, and a look at GET `/items` now and then."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from berth.member.agent.message import Message, demoted, message
+from berth.member.held import Held
+from berth.member.worker import Worker
+
+log = logging.getLogger("berth.agent")
+
+VALID_HEADER = "Berth-Valid-For"
+"""Carried by every request: seconds, from its sending, for which what was told before surely holds."""
+
+
+class WorkerError(Exception):
+    """The worker answered with an error, or not at all."""
+
+
+class _Listing(msgspec.Struct):
+    items: list[str]
+
+
+class HttpWorker(Worker):
+    """An HTTP server, seen as a Worker. An async context manager."""
+
+    def __init__(
+        self, url: str, *, timeout: float = 60.0, valid_for: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """`url` is the server's base; a request may take `timeout` seconds (a `prepare` is one request).
+
+        `valid_for` gives the seconds for which the Lease is surely held.
+        """
+        self._base = url.rstrip("/")
+        self._timeout = timeout
+        self._valid_for = valid_for
+        self._http: aiohttp.ClientSession | None = None
+        self._held: dict[str, Held] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._touched: set[str] = set()
+        self.reachable = False
+        """Whether the worker answered when it was last asked for its list."""
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=128), timeout=aiohttp.ClientTimeout(total=self._timeout)
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    async def prepare(self, item: Held) -> None:
+        """PUT it as a replica."""
+        async with self._changing(item.name):
+            await self._put(message(item))
+            self._held[item.name] = item
+
+    async def activate(self, item: Held) -> None:
+        """PUT it as primary."""
+        async with self._changing(item.name):
+            await self._put(message(item))
+
+    async def deactivate(self, item: Held) -> None:
+        """PUT it as a replica again."""
+        async with self._changing(item.name):
+            await self._put(demoted(item))
+
+    async def drop(self, item: Held) -> None:
+        """DELETE it."""
+        async with self._changing(item.name):
+            await self._delete(item.name)
+            self._held.pop(item.name, None)
+
+    async def clear(self) -> None:
+        """DELETE all that the worker lists: what an earlier agent has left there. Raises WorkerError."""
+        for name in await self.list():
+            log.info("item %s: left over at the worker, deleted", name)
+            await self._delete(name)
+
+    async def list(self) -> list[str]:
+        """GET the names of the Items that the worker has. Raises WorkerError."""
+        try:
+            body = await self._request("GET", "/items")
+            names = msgspec.json.decode(body, type=_Listing).items
+        except WorkerError:
+            self.reachable = False
+            raise
+        except msgspec.DecodeError as error:
+            self.reachable = False
+            raise WorkerError(f'GET {self._base}/items: not {{"items": [NAME, ...]}}: {error}') from error
+        self.reachable = True
+        return names
+
+    async def compare(self) -> None:
+        """GET its list, and mend what differs from what is held. Raises WorkerError.
+
+        An Item that the worker has lost (it was restarted, say) is told to it again; one that it should
+        not have is deleted there. What changes meanwhile is left for the next time.
+        """
+        self._touched = set(self._locks)
+        listed = set(await self.list())
+        for name in listed - self._held.keys() - self._touched:
+            log.warning("item %s: the worker has it but should not, deleted", name)
+            async with self._changing(name):
+                if name not in self._held:
+                    await self._delete(name)
+        for name in self._held.keys() - listed - self._touched:
+            self._held[name].spawn(_missing())
+
+    async def compare_for_ever(self, interval: float) -> None:
+        """`compare` every `interval` seconds."""
+        while True:
+            await asyncio.sleep(interval)
+            was = self.reachable
+            try:
+                await self.compare()
+            except WorkerError as error:
+                log.log(logging.WARNING if was else logging.DEBUG, "the worker does not answer: %s", error)
+
+    @contextlib.asynccontextmanager
+    async def _changing(self, name: str) -> AsyncIterator[None]:
+        """One change of an Item at a time, and note that it changed."""
+        self._touched.add(name)
+        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
+        self._locks[name] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            _, users = self._locks.pop(name)
+            if users > 1:
+                self._locks[name] = (lock, users - 1)
+
+    async def _put(self, body: Message) -> None:
+        await self._request("PUT", f"/items/{quote(body['name'], safe='')}", dict(body))
+
+    async def _delete(self, name: str) -> None:
+        await self._request("DELETE", f"/items/{quote(name, safe='')}", missing=True)
+
+    async def _request(
+        self, method: str, path: str, body: dict[str, Any] | None = None, missing: bool = False
+    ) -> bytes:
+        if self._http is None:
+            raise RuntimeError("HttpWorker is used outside of its `async with`")
+        headers = {VALID_HEADER: f"{self._valid_for():.3f}"}
+        url = URL(self._base + path, encoded=True)
+        try:
+            async with self._http.request(
+                method, url, json=body, headers=headers, allow_redirects=False
+            ) as answer:
+                content = await answer.read()
+        except TimeoutError as error:
+            raise WorkerError(f"{method} {url}: no answer within {self._timeout:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise WorkerError(f"{method} {url}: {error}") from error
+        if 200 <= answer.status < 300 or (missing and answer.status == 404):
+            return content
+        text = content[:300].decode("utf-8", "replace").strip()
+        raise WorkerError(f"{method} {url}: {answer.status} {answer.reason}: {text or 'no message'}")
+
+
+async def _missing() -> None:
+    raise WorkerError("the worker no longer lists it")
