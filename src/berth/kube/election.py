@@ -26,6 +26,8 @@ class Election:
     The Lease is renewed from a thread of its own. `leading` looks at the clock, so it is False at the first
     look after the process stood still; once lost, the candidate stands again only when `acquired` is awaited
     again. Leaving the block releases the Lease, and the next candidate takes over at once.
+
+    It needs the verbs get, create and update on leases; with watch too the next one need not poll.
     """
 
     def __init__(

@@ -73,7 +73,7 @@ class Informer(Generic[T]):
 
         `watch_seconds` is how long one watch is asked to last (spread by up to half more); a stream that is
         silent for `inactivity` seconds, or lasts that much longer than asked, is taken for dead. The server
-        sends a bookmark a minute, so a live one is seldom that quiet.
+        sends a bookmark every minute or two; a quiet stream that was alive is resumed at no cost.
         """
         self.resource = resource
         self.namespace = namespace
