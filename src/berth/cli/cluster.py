@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from berth.cli.errors import UsageError, note
@@ -48,26 +47,30 @@ def namespace_of(source: Source, config: Config) -> str | None:
     return None if source.all_namespaces else source.namespace or config.namespace
 
 
-@asynccontextmanager
-async def connect(config: Config) -> AsyncIterator[Client]:
-    """A client for a person who waits: it gives up early, and says what to do where kinds are missing."""
+def connect(config: Config) -> Client:
+    """A client for a person who waits: it gives up early."""
+    return Client(config, retry_for=PATIENCE, user_agent="berth-cli")
+
+
+async def probe(client: Client, namespace: str | None) -> None:
+    """One small request that fails as the rest would, with words for a person."""
     try:
-        async with Client(config, retry_for=PATIENCE, user_agent="berth-cli") as client:
-            yield client
-    except NotFound as error:
-        if "could not find the requested resource" in error.message:
-            raise UsageError(NOT_INSTALLED) from None
-        raise
+        await client.get(MEMBERS.path(namespace), {"limit": 1}, type=bytes)
+    except NotFound:
+        raise UsageError(NOT_INSTALLED) from None
 
 
 async def read_pools(client: Client, namespace: str | None, *, tell: Callable[[str], None]) -> Pools:
     """All Pools of `namespace` (None: of all). `tell` gets a line for each object that cannot be used."""
-    async with asyncio.TaskGroup() as group:
-        items = group.create_task(_list(client, ITEMS, ItemObject, namespace, tell))
-        members = group.create_task(_list(client, MEMBERS, MemberObject, namespace, tell))
-        assignments = group.create_task(_list(client, ASSIGNMENTS, AssignmentObject, namespace, tell))
-        pools = group.create_task(_list(client, POOLS, PoolObject, namespace, tell))
-        leases = group.create_task(_leases(client, namespace, tell))
+    try:
+        async with asyncio.TaskGroup() as group:
+            items = group.create_task(_list(client, ITEMS, ItemObject, namespace, tell))
+            members = group.create_task(_list(client, MEMBERS, MemberObject, namespace, tell))
+            assignments = group.create_task(_list(client, ASSIGNMENTS, AssignmentObject, namespace, tell))
+            pools = group.create_task(_list(client, POOLS, PoolObject, namespace, tell))
+            leases = group.create_task(_leases(client, namespace, tell))
+    except ExceptionGroup as failed:
+        raise _first(failed) from None
     return assemble(items.result(), members.result(), assignments.result(), pools.result(), leases.result())
 
 
@@ -144,7 +147,10 @@ async def _list(
     query: dict[str, Any] = {**(params or {}), "limit": 500}
     found: list[T] = []
     while True:
-        body = await client.get(resource.path(namespace), query, type=bytes)
+        try:
+            body = await client.get(resource.path(namespace), query, type=bytes)
+        except NotFound:
+            raise UsageError(NOT_INSTALLED) from None
         objects, bad, meta = decoder.page(body)
         found += objects
         for one in bad:
@@ -156,3 +162,8 @@ async def _list(
 
 def _unusable(resource: Resource, bad: Bad) -> str:
     return f"berth: left out {resource.plural} {bad.meta.namespace}/{bad.meta.name}: {bad.error}"
+
+
+def _first(failed: ExceptionGroup[Exception]) -> Exception:
+    error = failed.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error

@@ -10,8 +10,11 @@ import typer
 
 from berth.cli.controller import controller_command
 from berth.cli.crds import crds_command
+from berth.cli.drain import drain_command, undrain_command
 from berth.cli.errors import complain
+from berth.cli.explain import explain_app
 from berth.cli.plan import plan_command
+from berth.cli.status import status_command
 
 app = typer.Typer(
     name="berth",
@@ -22,6 +25,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("plan", rich_help_panel="Look")(plan_command)
+app.command("status", rich_help_panel="Look")(status_command)
+app.add_typer(explain_app, name="explain", rich_help_panel="Look")
+app.command("drain", rich_help_panel="Act")(drain_command)
+app.command("undrain", rich_help_panel="Act")(undrain_command)
 app.command("controller", rich_help_panel="Run")(controller_command)
 app.command("crds", rich_help_panel="Install")(crds_command)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from berth.api import Entry
@@ -50,13 +51,15 @@ def _why(
         return "; ".join(reasons)
     if gains:
         return "first placement" if not here else "it has too few replicas"
-    return why_promoted(here)
+    return why_promoted(here, plan.wanted.get(item, ()))
 
 
-def why_promoted(here: dict[str, Entry]) -> str:
+def why_promoted(here: dict[str, Entry], wanted: Sequence[str]) -> str:
     """Why slot 0 of an Item goes to another of its holders."""
     holder = slot_zero(here)
-    return "nobody holds slot 0" if holder is None else "balance of primaries"
+    if holder is None:
+        return "nobody holds slot 0"
+    return "balance of primaries" if holder in wanted else f"{holder} is to leave"
 
 
 def why_removed(
