@@ -9,13 +9,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from berth.controller.batch import Batch
+from berth.controller.caught_up import caught_up
 from berth.controller.handoffs import Handoffs
 from berth.controller.metrics import Metrics
 from berth.controller.objects import AssignmentObject, PoolObject
 from berth.controller.recorder import Recorder
+from berth.controller.settle import Unsettled
 from berth.controller.term import PoolTerm, Replaced
 from berth.controller.writer import RoundWriter, Written
-from berth.converge import Health, Outage, Progress, outage, plan_round
+from berth.converge import Health, Outage, Progress, Round, outage, plan_round
 from berth.fleet import PoolFleet
 from berth.fleet.arrays import as_rows
 from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Informer, NotFound
@@ -46,6 +48,8 @@ class PoolState:
     item_status: str = "Full"
     pool: PoolObject | None = None
     """The Pool object as last seen."""
+    gone: str = ""
+    """uid of the Pool object that was last seen to be deleted."""
     status_due: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __str__(self) -> str:
@@ -73,6 +77,7 @@ class PoolLoop:
         self._metrics = metrics
         self._term = PoolTerm(client, state.namespace, state.name, leader, deadline)
         self._writer = RoundWriter(client, state.namespace, state.name)
+        self._unsettled = Unsettled(state.fleet, self._writer, self._term)
         self._backoff = Backoff()
         self._retry_at: float | None = None
         self._version = 0
@@ -80,6 +85,13 @@ class PoolLoop:
 
     async def run(self) -> None:
         """Lead until cancelled. Raises Replaced when another leader has the Pool."""
+        await self.begin()
+        while True:
+            await self._state.batch.wait(self._next_moment())
+            await self.once()
+
+    async def begin(self) -> None:
+        """Take the Pool over. Raises Replaced."""
         state = self._state
         # What an earlier lead left behind may be out of date: begin with everything.
         state.solution, state.progress = None, Progress()
@@ -88,20 +100,27 @@ class PoolLoop:
         state.fleet.dirty.converge.update(range(len(state.fleet.items)))
         await self._take_over()
         state.batch.wake()
-        while True:
-            await state.batch.wait(self._next_moment())
-            await self._assignments.wait_for(self._version)
-            try:
-                await self._round()
-            except NotFound:
+
+    async def once(self) -> None:
+        """Make one round, as soon as the cache shows all that the one before has written. Raises Replaced."""
+        await self._assignments.wait_for(self._version)
+        try:
+            if self._pool_gone():
                 await self._take_over()
-                state.batch.wake()
-            except ApiError as error:
-                self._fail(error)
+            await self._round()
+        except NotFound:
+            await self._take_over()
+            self._state.batch.wake()
+        except ApiError as error:
+            self._fail(error)
 
     def _next_moment(self) -> float | None:
         moments = (self._state.outage.until, self._retry_at)
         return min((at for at in moments if at is not None), default=None)
+
+    def _pool_gone(self) -> bool:
+        pool = self._term.pool
+        return pool is not None and pool.metadata.uid == self._state.gone
 
     def _fail(self, error: ApiError) -> None:
         self._metrics.failed_rounds.labels(self._state.namespace, self._state.name).inc()
@@ -113,26 +132,35 @@ class PoolLoop:
     async def _take_over(self) -> None:
         fleet = self._state.fleet
         while True:
-            above = max(
-                (
-                    max([m.assignment.term, *(max(e.grant, e.epoch) for e in m.entries.values())])
-                    for m in fleet.members.values()
-                    if m.assignment is not None
-                ),
-                default=0,
-            )
             try:
-                pool = await self._term.take_over(above)
-                break
+                pool = await self._term.take_over(self._highest_term())
+                version = int(pool.metadata.resource_version)
+                await caught_up(
+                    self._client, self._assignments, self._state.namespace, version, self._deadline
+                )
+                # A Pool that came back knows nothing; what was written before it went counts all the same.
+                if self._highest_term() <= self._term.value:
+                    break
             except ApiError as error:
                 delay = max(self._backoff.next(), error.retry_after or 0.0)
                 logger.warning("pool=%s cannot take over, again in %.1f s: %s", self._state, delay, error)
                 await asyncio.sleep(delay)
         self._backoff.reset()
+        self._unsettled.forget()
         self._state.term = self._term.value
         fleet.set_policy(pool.policy())
         self._state.item_status = pool.spec.item_status
         logger.info("pool=%s leading in term %d", self._state, self._term.value)
+
+    def _highest_term(self) -> int:
+        return max(
+            (
+                max([m.assignment.term, *(max(e.grant, e.epoch) for e in m.entries.values())])
+                for m in self._state.fleet.members.values()
+                if m.assignment is not None
+            ),
+            default=0,
+        )
 
     # ---- one round -------------------------------------------------------------------------
 
@@ -141,6 +169,7 @@ class PoolLoop:
         self._retry_at = None
         state, fleet = self._state, self._state.fleet
         self._since = state.batch.take()
+        await self._settle()
         self._judge_outage(started)
         self._solve()
         assert state.solution is not None
@@ -159,11 +188,15 @@ class PoolLoop:
         fleet.dirty.assignments = set()
         written = Written()
         try:
+            # Before anything is promoted: what an earlier Member's Assignment lists must be gone by then.
+            orphans = {row for row in objects if row in fleet.members and fleet.members[row].orphaned}
+            await self._mend_objects(orphans, written)
+            self._hold_back(plan, orphans & fleet.dirty.assignments, written)
             if plan.writes:
                 if plan.raises_term:
                     state.term = await self._term.raise_by_one()
-                written = await self._writer.write(plan, self._term.value, self._deadline)
-            await self._mend_objects(objects - plan.writes.keys(), written)
+                written.add(await self._writer.write(plan, self._term.value, self._deadline))
+            await self._mend_objects(objects - plan.writes.keys() - orphans, written)
         except BaseException:
             fleet.dirty.converge.update(items)
             fleet.dirty.assignments |= objects
@@ -174,6 +207,18 @@ class PoolLoop:
         self._count(written, items, started)
         state.status_due.set()
         await self._after(written)
+
+    async def _settle(self) -> None:
+        if not self._unsettled.items():
+            return
+        version, error = await self._unsettled.settle(self._deadline)
+        self._state.term = self._term.value
+        self._version = max(self._version, version)
+        await self._assignments.wait_for(self._version)
+        if error is not None:
+            if isinstance(error, Forbidden):
+                await self._term.check()
+            self._fail(error)
 
     def _count(self, written: Written, items: list[int], started: float) -> None:
         state, metrics = self._state, self._metrics
@@ -252,6 +297,10 @@ class PoolLoop:
             progress.forget(row)
             state.handoffs.forget(row)
             items.discard(row)
+        if blocked := self._unsettled.items():
+            later = {row for row in items if fleet.items.names[row] in blocked}
+            fleet.dirty.converge |= later
+            items -= later
         return sorted(items)
 
     async def _mend_objects(self, rows: set[int], written: Written) -> None:
@@ -281,6 +330,22 @@ class PoolLoop:
             for row in sorted(rows):
                 group.create_task(mend(row))
 
+    def _hold_back(self, plan: Round, orphans: set[int], written: Written) -> None:
+        """Leave out promotions of Items that an Assignment which could not be deleted still lists."""
+        listed: set[str] = set()
+        for row in orphans:
+            member = self._state.fleet.members.get(row)
+            if member is not None and member.assignment is not None:
+                listed.update(text.partition("#")[0] for text in member.assignment.items)
+        if not listed:
+            return
+        for row, edits in list(plan.writes.items()):
+            kept = [e for e in edits if e.item not in listed or e.entry is None or e.entry.slot]
+            written.again.update(e.item for e in edits if e not in kept)
+            plan.writes[row] = kept
+            if not kept:
+                del plan.writes[row]
+
     def _tell(self, written: Written) -> None:
         for item, member, entry, lane in written.changes:
             logger.info(
@@ -294,6 +359,7 @@ class PoolLoop:
 
     async def _after(self, written: Written) -> None:
         fleet = self._state.fleet
+        self._unsettled.note(written)
         fleet.dirty.converge.update(fleet.items.of[name] for name in written.again if name in fleet.items.of)
         if not written.failed:
             self._backoff.reset()

@@ -11,7 +11,7 @@ from berth.api import API_VERSION, Entry, format_entry
 from berth.controller.objects import ASSIGNMENTS, AssignmentObject
 from berth.converge import Lane, MemberEdit, Round
 from berth.fleet import MemberState
-from berth.kube import ApiError, Client, Deadline
+from berth.kube import ApiError, Client, ConnectionLost, Deadline, ServerError
 
 
 class Change(NamedTuple):
@@ -32,9 +32,27 @@ class Written:
     failed: list[ApiError] = field(default_factory=list)
     again: set[str] = field(default_factory=set)
     """Items whose edits were not made, to be looked at again."""
+    unsure: dict[str, set[str]] = field(default_factory=dict)
+    """Members whose write got no answer, so that it may yet be accepted, and the Items of its edits."""
     version: int = 0
     """Highest resourceVersion that the API server answered with."""
     changes: list[Change] = field(default_factory=list)
+
+    def add(self, other: Written) -> None:
+        """Take in what came of other writes of the same round."""
+        self.accepted += other.accepted
+        self.failed += other.failed
+        self.again |= other.again
+        self.unsure.update(other.unsure)
+        self.version = max(self.version, other.version)
+        self.changes += other.changes
+
+
+def may_be_done(error: ApiError) -> bool:
+    """Whether a write that failed with this may have been accepted, or may yet be."""
+    if isinstance(error, ConnectionLost):
+        return error.maybe_done
+    return isinstance(error, ServerError)
 
 
 def desired_items(entries: dict[str, Entry]) -> list[str]:
@@ -164,7 +182,10 @@ class RoundWriter:
                     if isinstance(outcome, ApiError):
                         lost.add(row)
                         result.failed.append(outcome)
-                        result.again.update(e.item for e in round_.writes[row])
+                        items = {e.item for e in round_.writes[row]}
+                        result.again |= items
+                        if may_be_done(outcome):
+                            result.unsure[round_.members[row].name] = items
                     else:
                         result.accepted += 1
                         result.version = max(result.version, outcome)
@@ -209,6 +230,12 @@ class RoundWriter:
                 deadline=deadline,
             )
         return int(answer.metadata.resource_version)
+
+    async def read(self, name: str, deadline: Deadline) -> AssignmentObject:
+        """The Assignment as the API server has it now. Raises ApiError."""
+        return await self._client.get(
+            ASSIGNMENTS.path(self._namespace, name), type=AssignmentObject, deadline=deadline
+        )
 
     async def remove(self, member: MemberState, deadline: Deadline) -> None:
         """Delete an Assignment that belongs to no Member, or to an earlier one of that name."""
