@@ -15,7 +15,7 @@ ETCD, API_SERVER, MANAGER = SERVERS = ("etcd", "kube-apiserver", "kube-controlle
 
 
 def modules_dir() -> Path:
-    """The folder with the Go modules that pin the servers: in the source tree, or where the wheel put them."""
+    """The folder with the Go modules that pin the servers: of the source tree, else of the wheel."""
     source = Path(__file__).parents[3] / "tools" / "controlplane"
     installed = Path(sysconfig.get_path("data")) / "share" / "berth" / "controlplane"
     return source if source.is_dir() else installed
