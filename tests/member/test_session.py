@@ -1,11 +1,18 @@
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 from fakes import Recorder, until
-from leader import MEMBERS, Leader
+from leader import ASSIGNMENTS, MEMBERS, Leader
 
-from berth import Outcome, Session
+import berth
+from berth import NameTaken, Outcome, Session
+from berth.kube import LEASES, Invalid
+from berth.member.outbox import status_patch
+from berth.member.report import Snapshot
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
@@ -77,3 +84,222 @@ async def test_a_drain_sets_the_limit_to_0_and_withdraws_once_nothing_is_held(
         assert await leader.read(MEMBERS, "w") is None
         assert await leader.lease("w") is None
     assert sorted(worker.log[-3:]) == ["deactivate a", "drop a", "drop b"]
+
+
+async def test_a_name_that_a_live_session_holds_is_an_error_that_names_it(
+    worker: Recorder, leader: Leader
+) -> None:
+    async with session_of(worker, leader) as session:
+        with pytest.raises(NameTaken, match=f"held by session '{session.id}', which is alive"):
+            async with session_of(Recorder(), leader):
+                pass
+        assert session.live
+
+
+async def test_with_wait_it_takes_the_name_over_once_it_is_free(worker: Recorder, leader: Leader) -> None:
+    async with session_of(worker, leader):
+        other = session_of(Recorder(), leader, wait=True)
+        entering = asyncio.create_task(other.__aenter__())
+        await asyncio.sleep(1)
+        assert not entering.done()
+    await entering
+    assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == other.id
+    await other.__aexit__(None, None, None)
+
+
+async def test_a_session_that_died_is_taken_over_once_its_lease_has_expired_and_counts_for_nothing(
+    worker: Recorder, leader: Leader
+) -> None:
+    """What it reported is replaced by the new session's word, which has prepared nothing yet."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    await leader.client.create(
+        LEASES.path(leader.namespace),
+        {
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "w"},
+            "spec": {"holderIdentity": "dead", "leaseDurationSeconds": 3, "renewTime": now},
+        },
+    )  # fmt: skip
+    await leader.give("w", "a#0@3:4")
+    status = [{"op": "add", "path": "/status", "value": {"session": "dead", "items": ["a@3=Active"]}}]
+    await leader.client.patch(ASSIGNMENTS.path(leader.namespace, "w", "status"), status)
+    gate = worker.hold("prepare a")
+    begun = asyncio.get_running_loop().time()
+    async with session_of(worker, leader) as session:
+        assert asyncio.get_running_loop().time() - begun > 2.0
+        await leader.until(lambda said: said.get("session") == session.id, "w")
+        assert await leader.reports("w") == ["a@3=Preparing"]
+        gate.set()
+        await leader.until_reported("w", "a@3=Active")
+        await until(lambda: "activate a@4" in worker.log)
+
+
+async def test_a_limit_that_was_changed_meanwhile_outlives_a_loss(worker: Recorder, leader: Leader) -> None:
+    async with session_of(worker, leader) as session:
+        first = session.id
+        await leader.client.patch(MEMBERS.path(leader.namespace, "w"), {"spec": {"limit": 3}}, "merge")
+        await leader.client.delete(LEASES.path(leader.namespace, "w"))
+        await until(lambda: session.id != first and session.live)
+        await until(lambda: session._outbox is not None)
+        assert (await leader.read(MEMBERS, "w") or {})["spec"]["limit"] == 3
+
+
+async def test_a_lost_lease_cancels_everything_and_a_new_session_prepares_anew(
+    worker: Recorder, leader: Leader
+) -> None:
+    async with session_of(worker, leader) as session:
+        await leader.give("w", "a#0@3:4")
+        await leader.until_reported("w", "a@3=Active")
+        await until(lambda: "activate a@4" in worker.log)
+        held, first = worker.seen["a"], session.id
+        await leader.client.delete(LEASES.path(leader.namespace, "w"))
+        await until(lambda: held.lost)
+        assert not held.owned()
+        await until(lambda: worker.log.count("activate a@4") == 2)
+        assert session.id != first
+        assert (await leader.status("w"))["session"] == session.id
+        assert not held.owned()
+        assert worker.seen["a"].owned()
+        assert worker.log == [
+            "prepare a", "activate a@4", "deactivate a", "drop a", "prepare a", "activate a@4",
+        ]  # fmt: skip
+
+
+async def test_an_event_loop_that_is_blocked_for_long_loses_the_lease_on_purpose(
+    worker: Recorder, leader: Leader
+) -> None:
+    async with session_of(worker, leader, block_seconds=0.7) as session:
+        await leader.give("w", "a#0@3:4")
+        await until(lambda: "activate a@4" in worker.log)
+        held, first = worker.seen["a"], session.id
+        time.sleep(0.4)  # noqa: ASYNC251 - that is the point
+        await asyncio.sleep(0.3)
+        assert held.owned()
+        time.sleep(2.2)  # noqa: ASYNC251 - shorter than the Lease, longer than a healthy worker blocks
+        assert not held.owned()
+        await until(lambda: session.id != first and session.live)
+
+
+async def test_an_activation_waits_until_its_report_is_in_while_the_entry_still_stands(
+    worker: Recorder, leader: Leader, control_plane: ControlPlane
+) -> None:
+    """The leader takes the Item away while the Member's report is on its way: it must not be activated."""
+    gate = worker.hold("prepare a")
+    async with session_of(worker, leader) as session:
+        await leader.give("w", "a#0@3:4")
+        await until(lambda: "prepare a" in worker.log)
+        await leader.until_reported("w", "a@3=Preparing")
+        assert session._outbox is not None
+        session._outbox._inbox.see = lambda new: None  # type: ignore[method-assign] - news do not arrive
+        await leader.give("w", "a#1@3")
+        gate.set()
+        await asyncio.sleep(1.0)
+        assert worker.log == ["prepare a"]
+        assert await leader.reports("w") == ["a@3=Preparing"]
+
+
+async def test_a_report_whose_answer_was_lost_changes_nothing_when_it_comes_late(
+    worker: Recorder, leader: Leader
+) -> None:
+    async with session_of(worker, leader) as session:
+        await leader.give("w", "a#1@3")
+        await leader.until_reported("w", "a@3=Ready")
+        assert session._outbox is not None
+        seen = session._outbox._inbox.current
+        assert seen is not None
+        late = status_patch(session.id, Snapshot(("a@3=Preparing",), (), frozenset()), seen)
+        await leader.give("w", "a#0@3:4")
+        await leader.until_reported("w", "a@3=Active")
+        with pytest.raises(Invalid):
+            await leader.client.patch(ASSIGNMENTS.path(leader.namespace, "w", "status"), late)
+
+
+async def test_a_failed_item_is_reported_with_its_message(worker: Recorder, leader: Leader) -> None:
+    worker.fail("prepare a", OSError("disk full"))
+    async with session_of(worker, leader):
+        await leader.give("w", "a#1@3")
+        said = await leader.until(lambda said: bool(said.get("problems")), "w")
+        assert said["problems"] == [{"item": "a", "grant": 3, "message": "prepare: OSError: disk full"}]
+        said = await leader.until(lambda said: said.get("items") == ["a@3=Ready"], "w")
+        assert "problems" not in said
+
+
+async def test_a_member_that_was_deleted_is_announced_again(worker: Recorder, leader: Leader) -> None:
+    async with session_of(worker, leader):
+        await leader.give("w", "a#1@3")
+        await leader.until_reported("w", "a@3=Ready")
+        await leader.client.delete(MEMBERS.path(leader.namespace, "w"))
+        await leader.client.delete(ASSIGNMENTS.path(leader.namespace, "w"))
+        await until(lambda: worker.log == ["prepare a", "drop a"])
+        await leader.until_limit("w", 10)
+        await leader.give("w", "a#1@5")
+        await leader.until_reported("w", "a@5=Ready")
+
+
+async def test_leaving_without_a_drain_cancels_and_releases_the_lease(
+    worker: Recorder, leader: Leader
+) -> None:
+    async with session_of(worker, leader):
+        await leader.give("w", "a#0@3:4")
+        await until(lambda: "activate a@4" in worker.log)
+    assert worker.log == ["prepare a", "activate a@4", "deactivate a", "drop a"]
+    assert not worker.seen["a"].owned()
+    assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == ""
+    assert await leader.read(MEMBERS, "w") is not None
+
+
+async def test_a_drain_that_takes_too_long_drops_what_is_left(worker: Recorder, leader: Leader) -> None:
+    async with session_of(worker, leader) as session:
+        await leader.give("w", "a#1@3")
+        await leader.until_reported("w", "a@3=Ready")
+        assert await session.drain(1.0) is Outcome.OVERDUE
+    assert worker.log == ["prepare a", "drop a"]
+    assert await leader.read(MEMBERS, "w") is None
+
+
+async def test_a_callback_that_cannot_be_stopped_keeps_the_lease_from_being_released(
+    worker: Recorder, leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may still be at work, so nobody may take over before the Lease has expired by itself."""
+    monkeypatch.setattr("berth.member.session.STOP_GRACE", 0.3)
+    async with session_of(worker, leader) as session:
+        gate = worker.hold("deactivate a")
+        await leader.give("w", "a#0@3:4")
+        await until(lambda: "activate a@4" in worker.log)
+        session.stop()
+        assert await session.wait() is Outcome.STOPPED
+        assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == session.id
+        gate.set()
+
+
+async def test_workers_with_threads_are_served_just_so(leader: Leader) -> None:
+    log: list[str] = []
+
+    class Threads(berth.sync.Worker):
+        def prepare(self, item: berth.sync.Held) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            log.append(f"prepare {item.name} {item.owned()}")
+
+        def activate(self, item: berth.sync.Held) -> None:
+            log.append(f"activate {item.name}@{item.epoch}")
+
+        def drop(self, item: berth.sync.Held) -> None:
+            log.append(f"drop {item.name} {item.owned()}")
+
+    def life() -> None:
+        with berth.sync.Session(
+            Threads(), name="w", namespace=leader.namespace, kubeconfig=leader.kubeconfig, limit=3
+        ) as session:
+            assert session.live
+            entered.set()
+            leave.wait(20)
+
+    entered, leave = threading.Event(), threading.Event()
+    running = asyncio.create_task(asyncio.to_thread(life))
+    await until(entered.is_set)
+    await leader.give("w", "a#0@3:4")
+    await until(lambda: "activate a@4" in log)
+    await leader.give("w")
+    await leader.until_reported("w")
+    leave.set()
+    await running
+    assert log == ["prepare a True", "activate a@4", "drop a True"]
