@@ -291,13 +291,14 @@ async def test_a_worker_rests_only_while_the_others_can_hold_everything(fleet):
 
 
 def deaf(release: asyncio.Event, log: list[str]):
-    """A call that swallows every cancellation until it is released."""
+    """A call that swallows every cancellation until it is released (or a test that failed must end)."""
 
     async def call(*arguments):
         log.append("begun")
-        while not release.is_set():
-            with contextlib.suppress(asyncio.CancelledError):
-                await release.wait()
+        latest = time.monotonic() + 25
+        while not release.is_set() and time.monotonic() < latest:
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+                await asyncio.wait_for(release.wait(), 25)
         log.append("ended")
         return ["late"]
 

@@ -147,3 +147,20 @@ async def test_all_workers_in_one_named_zone_are_like_workers_without_zones(flee
     await orchestrator.next_term()
     assert [len(communicator.tasks(w)) for w in "ab"] == [2, 2]
     assert (await orchestrator.next_term()).settled
+
+
+async def test_of_two_removals_one_that_fails_leaves_room_for_one_task_only(fleet):
+    orchestrator, communicator = fleet(0, 2)
+    orchestrator.add_worker("full", limit=2)
+    communicator.assign("full", ["stuck", "unknown"])
+    remove = communicator.remove
+
+    async def refuse(worker, task):
+        if task == "stuck":
+            raise RuntimeError("busy")
+        await remove(worker, task)
+
+    communicator.remove = refuse
+    stats = await orchestrator.next_term()
+    assert (stats.removed, stats.added, stats.failed, stats.skipped, stats.missing) == (1, 1, 1, 1, 1)
+    assert len(communicator.tasks("full")) == 2
