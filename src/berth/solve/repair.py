@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from berth.solve.bounds import Bounds, keepable, primaries_lost, proof
 from berth.solve.index import Index, counts_by_zone, mix
 from berth.solve.primaries import arrange
 from berth.solve.problem import Bool, Int32, Int64, Problem, Proof, UInt64, Zones
 from berth.solve.seats import Seekers, seat_all
 from berth.solve.shapes import open_zones
-from berth.solve.shares import second_zone
 from berth.solve.targets import drain, target_loads
 
 CHUNKS = 40
@@ -67,9 +67,9 @@ def repair(problem: Problem, index: Index) -> Repaired:
     target = target_loads(load, low, high, weight, total)
     take, give = np.maximum(target - load, 0), np.maximum(load - target, 0)
     moves = int(take.sum())
-    least = _least_moves(index, total, held, want, settled, load, low, high, moves)
-    if moves > least:
-        raise Open(f"{moves} moves planned, the bound is {least}")
+    bounds = Bounds(index, total, held, want, settled, load, low, high)
+    if moves > bounds.moves(moves):
+        raise Open(f"{moves} moves planned, the bound is {bounds.moves(moves)}")
 
     seekers = _seekers(index, loose, where, want, base, extra)
     sent, source = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
@@ -113,10 +113,11 @@ def repair(problem: Problem, index: Index) -> Repaired:
     members[at >= 0] = fleet.rows[at[at >= 0]]
     counts = index.primary_count - index.primaries_of(rows, len(problem.limit))
     members = arrange(problem, rows, members, counts, index.ranks)
-    lost, forced = _primaries(problem, index, rows, members, total - moves)
-    if lost > forced:
-        raise Open(f"{lost} primaries lose their Member, the bound is {forced}")
-    return Repaired(rows, members, _proof(problem, index, total, moves, lost))
+    lost = primaries_lost(problem, index, rows, members)
+    least = bounds.primaries(problem, loose, moves, lost)
+    if lost > least:
+        raise Open(f"{lost} primaries lose their Member, the bound is {least}")
+    return Repaired(rows, members, proof(problem, index, total, moves, lost))
 
 
 def _check_regular(problem: Problem, index: Index, total: int) -> None:
@@ -139,12 +140,6 @@ def _count(index: Index, held: Int32, rows: Int64) -> Int64:
     return np.bincount(counted[counted >= 0], minlength=len(index.held_count))[index.fleet.rows]
 
 
-def _keepable(counts: Int64, base: Int64, extra: Int64) -> Int64:
-    """How many of the entries counted by zone (k, z) fit into a best spread."""
-    within = np.minimum(counts, base[:, None]).sum(axis=1)
-    return within + np.minimum((counts > base[:, None]).sum(axis=1), extra)
-
-
 def _drop_surplus(
     problem: Problem,
     index: Index,
@@ -163,7 +158,7 @@ def _drop_surplus(
     """
     base, extra = index.shapes.base[want], index.shapes.extra[want]
     counts = counts_by_zone(index, where)
-    surplus = (where >= 0).sum(axis=1) - _keepable(counts, base, extra)
+    surplus = (where >= 0).sum(axis=1) - keepable(counts, base, extra)
     rows = np.flatnonzero(surplus > 0)
     if not len(rows):
         return
@@ -198,39 +193,6 @@ def _drop_surplus(
             out = there & ~inside
             np.subtract.at(load, member[out], 1)
             where[part[out], pick[out]] = -1
-
-
-def _least_moves(
-    index: Index,
-    total: int,
-    held: Int32,
-    want: Int64,
-    settled: Int64,
-    load: Int64,
-    low: Int64,
-    high: Int64,
-    planned: int,
-) -> int:
-    """The best of the bounds on moves, tried until one meets what is planned."""
-    base, extra = index.shapes.base[want], index.shapes.extra[want]
-
-    def keepable(among: Bool) -> int:
-        # What all Items together can keep on some of the Members.
-        place = index.place.copy()
-        place[index.fleet.rows[~among]] = -1
-        loose = int(_keepable(counts_by_zone(index, place[held]), base, extra).sum())
-        return loose + int(settled[among].sum())
-
-    best = 0
-    for above in (load > high, load >= high):
-        best = max(best, total - int(high[above].sum()) - keepable(~above))
-        if best >= planned:
-            return best
-    for below in (load < low, load <= low):
-        best = max(best, int(low[below].sum()) - keepable(below))
-        if best >= planned:
-            return best
-    return best
 
 
 def _seekers(index: Index, rows: Int64, where: Int64, want: Int64, base: Int64, extra: Int64) -> Seekers:
@@ -280,17 +242,24 @@ def _evict(index: Index, give: Int64, take: Int64, banned: Int64) -> tuple[Int64
     donors = np.flatnonzero(give)
     owner, items = index.items_of(index.fleet.rows[donors])
     scrambled = mix(index.keys_rows(items), 5)
-    # A sample of each Member's Items does, as a rule; else all are looked at.
+    # A sample of each Member's Items does, as a rule; of the others all are looked at.
     sizes = np.maximum(np.bincount(owner, minlength=len(donors)), 1)
     share = np.minimum((give[donors] * 8 + 24) / sizes, 1.0)
     chosen = np.flatnonzero((scrambled >> np.uint64(11)) * (0.5**53) <= share[owner])
-    found = _choose_leavers(
+    rows, sources = _choose_leavers(
         index, give, take, banned, donors, owner[chosen], items[chosen], scrambled[chosen]
     )
-    primary = index.primary_rows(found[0]) == index.fleet.rows[found[1]]
-    if len(found[0]) < int(give.sum()) or primary.any():
-        found = _choose_leavers(index, give, take, banned, donors, owner, items, scrambled)
-    return found
+    good = index.primary_rows(rows) != index.fleet.rows[sources]
+    rows, sources = rows[good], sources[good]
+    left = give - np.bincount(sources, minlength=len(give))
+    if left.any():
+        among = np.flatnonzero(left[donors][owner] > 0)
+        more, others = _choose_leavers(
+            index, left, take, np.concatenate([banned, rows]), donors,
+            owner[among], items[among], scrambled[among],
+        )  # fmt: skip
+        rows, sources = np.concatenate([rows, more]), np.concatenate([sources, others])
+    return rows, sources
 
 
 def _choose_leavers(
@@ -345,29 +314,3 @@ def _choose_leavers(
     if not out_items:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     return np.concatenate(out_items), np.concatenate(out_donors)
-
-
-def _primaries(problem: Problem, index: Index, rows: Int64, members: Int32, kept: int) -> tuple[int, int]:
-    """(primaries taken from live Members, how many must be at least)."""
-    primary = index.primary_rows(rows)
-    there = (primary >= 0) & problem.live[primary] & (index.held_rows(rows) == primary[:, None]).any(axis=1)
-    stays = (members == primary[:, None]).any(axis=1)
-    lost = int((there & ~stays).sum())
-    hopeless = int((there & (~index.taker[primary] | (index.want_rows(rows) == 0))).sum())
-    possible = int(index.primary_count[index.taker].sum())
-    return lost, hopeless + max(0, possible - kept)
-
-
-def _proof(problem: Problem, index: Index, total: int, moves: int, lost: int) -> Proof:
-    want = np.minimum(np.arange(len(index.by_replicas)), index.members)
-    many = index.by_replicas
-    shortage = int((want * (want + 1) // 2 * many).sum())
-    counted = problem.zones != Zones.IGNORE
-    pairs = sum(
-        int(index.shapes.pairs[want[replicas]]) * int(many[replicas])
-        for replicas in np.flatnonzero(many).tolist()
-    )
-    zones = np.unique(index.fleet.zone[index.fleet.draining == 0])
-    single = int(many[want >= 2].sum()) if counted and len(zones) == 1 and second_zone(problem) else 0
-    levels = (total, 0, shortage, 0, single, 0, pairs * counted, moves, 0, lost)
-    return Proof(reached=levels, bounds=levels)
