@@ -42,6 +42,11 @@ def test_a_disk_that_fills_up_is_said_in_one_line(tmp_path: Path, monkeypatch: p
     assert str(raised.value).endswith(" is full")
 
 
+def test_manifests_that_cannot_be_applied_are_named(control_plane: ControlPlane, tmp_path: Path) -> None:
+    with pytest.raises(ControlPlaneError, match=r"none\.yaml cannot be applied: .* does not exist"):
+        control_plane.apply_crds(tmp_path / "none.yaml")
+
+
 def test_an_api_server_that_cannot_start_quotes_its_log() -> None:
     with pytest.raises(ControlPlaneError, match="unknown flag: --no-such-flag") as raised:
         ControlPlane(api_server_args=["--no-such-flag=1"]).start()

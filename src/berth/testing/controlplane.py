@@ -88,6 +88,9 @@ class ControlPlane:
                 self.stop()
                 if attempt == _ATTEMPTS:
                     raise
+            except OSError as error:
+                self.stop()
+                raise ControlPlaneError(f"the control plane cannot be started: {error}") from error
             except BaseException:
                 self.stop()
                 raise
@@ -166,8 +169,12 @@ class ControlPlane:
     def apply_crds(self, path: Path | str | None = None) -> None:
         """Apply Berth's kinds and its admission policy (or what `path` holds) and wait until they work."""
         source = Path(path) if path is not None else crds.write(self.folder / "crds")
-        self.kubectl("apply", "-f", str(source))
-        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        try:
+            self.kubectl("apply", "-f", str(source))
+            self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        except subprocess.CalledProcessError as error:
+            first = (error.stderr.splitlines() or ["kubectl said nothing"])[0]
+            raise ControlPlaneError(f"{source} cannot be applied: {first}") from error
         if path is None:
             self._fenced = True
             crds.wait_until_fenced(self._running.api)

@@ -29,18 +29,25 @@ class Processes:
 
     def __init__(self, extra: Sequence[Path] = ()) -> None:
         _sweep(Path(tempfile.gettempdir()))
+        self._mutex = threading.Lock()
         try:
             self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            (self.folder / "logs").mkdir()
         except OSError as error:
             raise ControlPlaneError(f"no data folder can be made: {error}") from error
-        self._mutex = threading.Lock()
+        try:
+            self._supervisor = self._supervise(extra)
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise ControlPlaneError(f"no control plane can be started: {error}") from error
+
+    def _supervise(self, extra: Sequence[Path]) -> subprocess.Popen[bytes]:
+        (self.folder / "logs").mkdir()
         lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the supervisor inherits it and holds it as long as it lives
             script = Path(__file__).with_name("supervisor.py")
             with (self.folder / "logs" / "supervisor.log").open("ab") as log:
-                self._supervisor = subprocess.Popen(
+                return subprocess.Popen(
                     [sys.executable, "-I", "-S", str(script), str(self.folder), str(os.getpid()), str(lock)]
                     + [str(path) for path in extra],
                     stdin=subprocess.PIPE,
