@@ -43,11 +43,13 @@ def main() -> int:
 
     for number in _SIGNALS:
         signal.signal(number, _stop)
-    plane = ControlPlane(with_gc=arguments.with_gc, port=arguments.port, kubeconfig=arguments.kubeconfig)
+    plane = ControlPlane(port=arguments.port, kubeconfig=arguments.kubeconfig)
     try:
         plane.start()
         if arguments.with_crds:
             plane.apply_crds()
+        if arguments.with_gc:
+            plane.start_gc()  # after the kinds: it looks for new ones only every 30 seconds
         if arguments.kubeconfig is None:
             print(f"kubeconfig: {plane.kubeconfig}")
         print("ready", flush=True)
