@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from berth.solve.groups import deal, identical
+from berth.solve.groups import deal, identical, rotate
 from berth.solve.incremental import begin, solution, write
 from berth.solve.index import Index
 from berth.solve.levels import evaluate
@@ -31,10 +31,11 @@ def place_all(problem: Problem, index: Index, arcs: int) -> Repaired | None:
         return None
     outcome = solve_groups(problem, groups, fleet)
     dealt = deal(problem, fleet, rows, inverse, outcome)
+    dealt = rotate(dealt, np.lexsort((problem.item_key[rows], inverse)))
     if len(fleet.rows):
         new = (slots_held(problem, rows, dealt) == problem.held.shape[1]) & (dealt >= 0)
         dealt = scatter(dealt, new, problem.zone, problem.item_key[rows])
-    dealt = arrange(problem, rows, dealt, ranks=index.ranks)
+    dealt = arrange(problem, rows, dealt, ranks=index.ranks, hint=dealt[:, 0])
     members = np.full((index.items, max(dealt.shape[1], 1)), -1, dtype=np.int32)
     members[rows, : dealt.shape[1]] = dealt
     # Primaries that no placement can keep (of Items that want nothing, on Members with limit 0).

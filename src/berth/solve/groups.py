@@ -68,3 +68,18 @@ def deal(problem: Problem, fleet: Fleet, rows: Int64, inverse: Int64, outcome: O
     members = np.full((len(rows), max(int(lap.max(initial=-1)) + 1, 1)), -1, dtype=np.int32)
     members[order[start[group] + at], lap] = fleet.rows[member]
     return members
+
+
+def rotate(members: Int32, order: Int64) -> Int32:
+    """Turn the columns of each row by one more than those of the row before it in `order`.
+
+    A Member's entries lie in one column of neighbouring rows; turned, each column has its share
+    of every Member, so the first one is an even choice of primaries.
+    """
+    have = (members >= 0).sum(axis=1)
+    shift = np.empty(len(members), dtype=np.int64)
+    shift[order] = np.arange(len(order))
+    columns = np.arange(members.shape[1])[None, :]
+    safe = np.maximum(have, 1)[:, None]
+    source = np.where(columns < safe, (columns + shift[:, None]) % safe, columns)
+    return np.take_along_axis(members, source, axis=1)

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from berth.solve.index import Index
+from berth.solve.index import Index, distinct
 from berth.solve.problem import Int32, Int64, Problem, Proof, Solution, Touched
 from berth.solve.repair import Repaired
 
@@ -53,7 +53,7 @@ def advance(problem: Problem, previous: Solution | None, touched: Touched | None
     state = ticket.state
     read = state.index.refresh(problem, touched.items)
     _fit(state, len(problem.replicas))
-    return state, np.union1d(read, state.deviating)
+    return state, distinct(np.concatenate([read, state.deviating]))
 
 
 def _fit(state: State, n: int) -> None:
@@ -77,7 +77,7 @@ def write(state: State, rows: Int64, repaired: Repaired) -> Int32:
     held = index.held_rows(rows)
     if held.shape[1] < width:
         held = np.column_stack([held, np.full((len(held), width - held.shape[1]), -1, dtype=np.int32)])
-    every = np.union1d(rows, repaired.rows)
+    every = distinct(np.concatenate([rows, repaired.rows]))
     before = state.members[every]
     state.members[rows] = held[:, :width]
     state.members[repaired.rows] = -1

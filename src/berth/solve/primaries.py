@@ -26,6 +26,7 @@ def arrange(
     members: Int32,
     counts: Int64 | None = None,
     ranks: Int64 | None = None,
+    hint: Int32 | None = None,
 ) -> Int32:
     """Order the Members of the given Items by slot; slot 0 first.
 
@@ -34,7 +35,7 @@ def arrange(
     still have to prepare it, and one that does not drain before either; among those the choice
     balances primaries in proportion to limits. The others that stay keep their order, new ones
     come last. `counts`, shape (m,), says how many primaries each Member has among other Items;
-    `ranks` is `key_ranks(problem)` where it is known.
+    `ranks` is `key_ranks(problem)` where it is known, and `hint`, shape (len(rows),), a first guess.
     """
     if not len(rows) or not len(problem.limit):
         return members
@@ -63,7 +64,8 @@ def arrange(
         some = members[open_rows]
         tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[open_rows])
         allowed = tier == tier.min(axis=1, keepdims=True)
-        choice[open_rows] = choose(problem, some, allowed, is_current[open_rows], counts, ranks)
+        guess = None if hint is None else some == hint[open_rows][:, None]
+        choice[open_rows] = choose(problem, some, allowed, is_current[open_rows], counts, ranks, guess)
     order = np.where(members < 0, width + 2, slots) * np.int64(len(ranks) + 1) + rank
     chosen = np.flatnonzero(choice >= 0)
     order[chosen, choice[chosen]] = -1
@@ -82,7 +84,13 @@ def slots_held(problem: Problem, rows: Int64, members: Int32) -> Int32:
 
 
 def choose(
-    problem: Problem, members: Int32, allowed: Bool, current: Bool, counts: Int64, ranks: Int64
+    problem: Problem,
+    members: Int32,
+    allowed: Bool,
+    current: Bool,
+    counts: Int64,
+    ranks: Int64,
+    guess: Bool | None = None,
 ) -> Int64:
     """The column of each row's primary: the most even primaries for the limits, then fewest changes."""
     single = allowed.sum(axis=1) == 1
@@ -94,7 +102,8 @@ def choose(
         if int(may.sum()) <= EXACT_CHOICES:
             column[rest] = _exact(problem, some, may, now, counts, ranks)
         else:
-            column[rest] = _improve(problem, some, may, now, counts)
+            start = now if guess is None else np.where(now.any(axis=1)[:, None], now, guess[rest])
+            column[rest] = _improve(problem, some, may, start & may, counts)
     return column
 
 
