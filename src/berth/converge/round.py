@@ -9,6 +9,7 @@ from typing import NamedTuple
 from berth.api import Entry
 from berth.converge.lanes import Lane, lane
 from berth.converge.rules import Edit, Rules, Step, step
+from berth.converge.sort import sort_items
 from berth.converge.view import Holding, View
 from berth.converge.words import Wait, Why
 from berth.fleet import Handoff, MemberState, PoolFleet, stopped
@@ -84,6 +85,18 @@ class Round:
     """Whether anything is granted or promoted, so that the term must be raised first."""
     looked_at: int = 0
 
+    def add(self, member: MemberState, edit: MemberEdit) -> None:
+        """Add an edit of that Member's Assignment."""
+        edits = self.writes.get(member.row)
+        if edits is None:
+            edits = self.writes[member.row] = []
+            self.members[member.row] = replace(member)
+        edits.append(edit)
+
+
+UNDER_WAY = Step(wait=Wait(Why.STEP))
+"""What is noted of an Item whose entries are being written."""
+
 
 def view_of(fleet: PoolFleet, row: int, solution: Solution, now: float) -> View:
     """What the rules see of an Item row."""
@@ -155,6 +168,27 @@ class _Loads:
             self._primaries[edit.member] += 1
 
 
+def _place_fresh(
+    fleet: PoolFleet, solution: Solution, row: int, loads: _Loads, progress: Progress, result: Round
+) -> bool:
+    """Give an Item that nobody holds to its whole target at once; False where there is no room for that.
+
+    The same as `step` would do, for a tenth of the time.
+    """
+    name, term = fleet.items.names[row], result.term
+    target = [m for m in solution.members[row].tolist() if m >= 0]
+    if name is None or not all(loads.room(member) > 0 for member in target):
+        return False
+    for slot, row_ in enumerate(target):
+        member = fleet.members[row_]
+        entry = Entry(name, slot, term, term if slot == 0 else 0)
+        loads.take(Edit(row_, entry), member)
+        result.add(member, MemberEdit(name, entry, (), Lane.RECOVERY))
+    result.raises_term = True
+    progress.note(row, UNDER_WAY)
+    return True
+
+
 def plan_round(
     fleet: PoolFleet,
     solution: Solution,
@@ -173,8 +207,16 @@ def plan_round(
     policy = fleet.policy
     result = Round(term)
     loads = _Loads(fleet)
+    known = [row for row in items if fleet.items.names[row] is not None]
+    result.looked_at = len(known)
+    sorted_ = sort_items(fleet, solution, known)
+    for row in sorted_.settled:
+        progress.forget(row)
+    others = sorted_.others + [
+        row for row in sorted_.fresh if not _place_fresh(fleet, solution, row, loads, progress, result)
+    ]
     moving = progress.moving
-    views = [view_of(fleet, row, solution, now) for row in items if fleet.items.names[row] is not None]
+    views = [view_of(fleet, row, solution, now) for row in others]
     views.sort(key=lambda v: (sum(h.live for h in v.holdings) >= len(v.target), v.name))
     for view in views:
         row = fleet.items.of[view.name]
@@ -195,17 +237,14 @@ def plan_round(
         done = step(view, rules)
         moving += done.in_flight
         progress.note(row, done)
-        result.looked_at += 1
         added = [e.member for e in done.edits if e.entry and view.name not in fleet.members[e.member].entries]
         moved = added[len(added) - done.moves :]
         for edit in done.edits:
             member = fleet.members[edit.member]
             loads.take(edit, member)
-            if edit.member not in result.members:
-                result.members[edit.member] = replace(member)
             reason = lane(member.entries.get(view.name), edit.entry, is_move=edit.member in moved)
             change = MemberEdit(view.name, edit.entry, edit.after, reason)
-            result.writes.setdefault(edit.member, []).append(change)
+            result.add(member, change)
             if edit.entry is not None and term in (edit.entry.grant, edit.entry.epoch):
                 result.raises_term = True
     return result

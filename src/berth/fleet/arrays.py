@@ -59,6 +59,8 @@ class Arrays:
         self.replicas = np.zeros(16, np.int32)
         self.held = np.full((16, 2), -1, np.int32)
         self.held_primary = np.full(16, -1, np.int32)
+        self.tidy = np.ones(16, np.bool_)
+        """Whether the slots held are 0, 1, 2, ... without a gap; true where nothing is held."""
         self._member_key = np.zeros(16, np.uint64)
         self.limit = np.zeros(16, np.int32)
         self.zone = np.zeros(16, np.int32)
@@ -74,11 +76,13 @@ class Arrays:
             self.replicas = _grown(self.replicas, rows, 0)
             self.held = _grown(self.held, rows, -1)
             self.held_primary = _grown(self.held_primary, rows, -1)
+            self.tidy = _grown(self.tidy, rows, 1)
         self.items = max(self.items, row + 1)
         self._item_key[row] = keys([name])[0]
         self.replicas[row] = 0
         self.held[row] = -1
         self.held_primary[row] = -1
+        self.tidy[row] = True
 
     def add_member(self, row: int, name: str) -> None:
         """Make `row` the row of the Member `name`, not live yet."""
@@ -95,8 +99,8 @@ class Arrays:
         self.limit[row] = self.zone[row] = self.age[row] = 0
         self.live[row] = self.draining[row] = False
 
-    def set_held(self, row: int, members: list[int], primary: int) -> None:
-        """Set who holds the Item, in slot order."""
+    def set_held(self, row: int, members: list[int], primary: int, tidy: bool) -> None:
+        """Set who holds the Item, in slot order, and whether their slots are without a gap."""
         if len(members) > self.held.shape[1]:
             wider = np.full((len(self.held), max(len(members), 2 * self.held.shape[1])), -1, np.int32)
             wider[:, : self.held.shape[1]] = self.held
@@ -104,6 +108,7 @@ class Arrays:
         self.held[row] = -1
         self.held[row, : len(members)] = members
         self.held_primary[row] = primary
+        self.tidy[row] = tidy
 
     def held_by(self, row: int) -> list[int]:
         """Member rows that hold the Item, in slot order."""

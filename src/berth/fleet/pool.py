@@ -253,6 +253,10 @@ class PoolFleet:
         """The zone with that number."""
         return next(name for name, known in self._zones.items() if known == number)
 
+    def had_primary(self, item: str) -> bool:
+        """Whether somebody was the Item's primary, or says so, without holding its slot 0."""
+        return item in self.last_primary or item in self._releasing
+
     def unreleased(self, item: str, now: float) -> list[str]:
         """Names of Members that may still work as primary of the Item without holding its slot 0."""
         names = {
@@ -320,7 +324,8 @@ class PoolFleet:
         members = self.members
         rows.sort(key=lambda m: (members[m].entries[name].slot, -members[m].entries[name].epoch))
         primary = rows[0] if rows and members[rows[0]].entries[name].primary else -1
-        self.arrays.set_held(row, rows, primary)
+        tidy = all(members[m].entries[name].slot == slot for slot, m in enumerate(rows))
+        self.arrays.set_held(row, rows, primary, tidy)
         dirty = self.dirty
         dirty.solve_items.add(row)
         dirty.converge.add(row)
