@@ -1,8 +1,10 @@
 """Watches this Member's one Assignment."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
@@ -132,7 +134,7 @@ class Inbox:
         before, seen = self.current, False
         splitter = LineSplitter()
         path = ASSIGNMENTS.path(self._namespace)
-        async with self._client.stream(path, query, inactivity=_SILENCE) as chunks:
+        async with _opened(self._client.stream(path, query, inactivity=_SILENCE)) as chunks:
             if before is not None:
                 # Was it deleted while nobody watched? Then nothing will come to say so.
                 await self.refresh()
@@ -148,6 +150,31 @@ class Inbox:
                     if not seen:
                         seen = True
                         backoff.reset()
+
+
+@contextlib.asynccontextmanager
+async def _opened(
+    stream: AbstractAsyncContextManager[AsyncIterator[bytes]],
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The stream; a cancellation waits a moment for its opening to end.
+
+    Python 3.11 leaks a connection that is cancelled between connecting and the TLS handshake, which is
+    where a session that ends young is.
+    """
+    opening = asyncio.ensure_future(stream.__aenter__())
+    try:
+        chunks = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait({opening}, timeout=0.5)
+        if not opening.done():
+            opening.cancel()
+        elif opening.exception() is None:
+            await stream.__aexit__(None, None, None)
+        raise
+    try:
+        yield chunks
+    finally:
+        await stream.__aexit__(None, None, None)
 
 
 def _version(assignment: Assignment) -> int:
