@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,18 @@ def usage_errors() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise
+        nobody_reads()
+        raise typer.Exit(0) from None
     except Exception as error:
         if not isinstance(error, _mendable()):
             raise
         complain(str(error))
         raise typer.Exit(2) from None
+
+
+def nobody_reads() -> None:
+    """Whoever read our output has seen enough: nothing more may be flushed into the closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(message: str) -> None:

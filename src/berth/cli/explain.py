@@ -23,7 +23,7 @@ explain_app = typer.Typer(
 
 @explain_app.command("item")
 def item_command(
-    name: Annotated[str, typer.Argument(help="Name of the Item.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Item.")],
     files: Files = None,
     output: OutputOption = Output.TABLE,
     kubeconfig: Kubeconfig = None,
@@ -44,7 +44,7 @@ def item_command(
 
 @explain_app.command("member")
 def member_command(
-    name: Annotated[str, typer.Argument(help="Name of the Member.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Member.")],
     files: Files = None,
     output: OutputOption = Output.TABLE,
     kubeconfig: Kubeconfig = None,

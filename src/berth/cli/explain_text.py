@@ -72,10 +72,9 @@ def _member(screen: Console, facts: Facts) -> None:
     _line(screen, "State", f"{state}, limit {facts['limit']}{zone}")
     _line(screen, "Holds", f"{items} Items, {facts['primaries']} as primary, {facts['ready']} ready")
     scale = max(items, planned, high, 1)
-    fits = against_band(items, low, high).plain
-    _line(
-        screen, "Load", Text.assemble(load_bar(items, low, high, scale), f"  {fits} {band_text(low, high)}")
-    )
+    off = against_band(items, low, high).plain
+    fits = f"{'in' if off == 'in band' else off + ' against'} its band of {band_text(low, high)}"
+    _line(screen, "Load", Text.assemble(load_bar(items, low, high, scale), f"  {fits}"))
     _line(screen, "Should hold", f"{planned} Items, {facts['plannedPrimaries']} as primary")
     _list(screen, "Arrives", [f"{a['item']}: {a['why']}" for a in facts["arrives"]], "green")
     _list(screen, "Leaves", [f"{a['item']}: {a['why']}" for a in facts["leaves"]], "red")

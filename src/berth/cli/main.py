@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from berth.cli.agent import agent_command
 from berth.cli.controller import controller_command
 from berth.cli.crds import crds_command
 from berth.cli.drain import drain_command, undrain_command
-from berth.cli.errors import complain
+from berth.cli.errors import complain, nobody_reads
 from berth.cli.explain import explain_app
 from berth.cli.plan import plan_command
 from berth.cli.status import status_command
 
 app = typer.Typer(
     name="berth",
-    help="Keeps units of work placed on the processes that do it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,7 +30,25 @@ app.add_typer(explain_app, name="explain", rich_help_panel="Look")
 app.command("drain", rich_help_panel="Act")(drain_command)
 app.command("undrain", rich_help_panel="Act")(undrain_command)
 app.command("controller", rich_help_panel="Run")(controller_command)
+app.command("agent", rich_help_panel="Run")(agent_command)
 app.command("crds", rich_help_panel="Install")(crds_command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"berth {version('berth-operator')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Keep units of work placed on the processes that do it."""
 
 
 def main() -> None:
@@ -40,8 +58,7 @@ def main() -> None:
         code = app(prog_name=program, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more may be flushed into the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_reads()
         code = 0
     except KeyboardInterrupt:
         code = 130

@@ -47,9 +47,12 @@ def read_manifests(paths: list[str]) -> Manifests:
     found = Manifests()
     for path in _expanded(paths):
         label = "standard input" if path == "-" else path
-        for document in documents(label, _text(path)):
-            for where, body in _unlisted(document):
-                _take(found, where, body)
+        try:
+            for document in documents(label, _text(path)):
+                for where, body in _unlisted(document):
+                    _take(found, where, body)
+        except RecursionError:
+            raise UsageError(f"{label}: it is nested too deeply") from None
     return found
 
 
@@ -70,8 +73,6 @@ def documents(label: str, text: str) -> Iterator[Document]:
                 yield Document(f"{label}, document {number}", body)
     except yaml.YAMLError as error:
         raise UsageError(f"{label}{_place(error)}: this is no YAML: {_problem(error)}") from None
-    except RecursionError:
-        raise UsageError(f"{label}: it is nested too deeply") from None
 
 
 def _json_documents(label: str, text: str) -> list[Document]:
@@ -88,14 +89,17 @@ def _json_documents(label: str, text: str) -> list[Document]:
 class _Loader(yaml.CSafeLoader):
     """YAML as Kubernetes reads it: a time is a string, and a key stands once."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if len(set(keys)) != len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice!r} stands twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        # Before `<<` is filled in: a key may be in the map and in what is merged into it.
+        if not getattr(node, "berth_checked", False):
+            node.berth_checked = True  # type: ignore[attr-defined]
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if len(set(keys)) != len(keys):
+                twice = next(key for key in keys if keys.count(key) > 1)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {twice!r} stands twice", node.start_mark
+                )
+        super().flatten_mapping(node)
 
 
 _Loader.yaml_implicit_resolvers = {

@@ -7,11 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from berth.cli.bars import against_band, band_text, load_bar
-from berth.cli.overview import MemberLine, Overview
+from berth.cli.overview import MemberLine, Overview, Trouble
 from berth.cli.plan_table import state_text
 
 SHOWN = 15
 """Problems shown of each Pool, unless everything is asked for."""
+NAMED = 3
+"""Names shown of those who share a problem."""
 
 
 def status_view(views: dict[str, Overview], where: str, shown: int | None = SHOWN) -> RenderableType:
@@ -52,15 +54,28 @@ def _converged(view: Overview) -> Text:
 
 def _pool(key: str, view: Overview, shown: int | None) -> list[RenderableType]:
     parts: list[RenderableType] = [headline(key, view)]
-    parts += [
-        Text.assemble(("  ! ", "bold red"), f"{trouble.kind} {trouble.name}: {trouble.message}")
-        for trouble in view.troubles[:shown]
-    ]
-    if shown is not None and len(view.troubles) > shown:
-        parts.append(Text(f"  ... and {len(view.troubles) - shown} more; --all shows them", "dim"))
+    lines = grouped(view.troubles)
+    parts += [Text.assemble(("  ! ", "bold red"), f"{who}: {message}") for who, message in lines[:shown]]
+    if shown is not None and len(lines) > shown:
+        parts.append(Text(f"  ... and {len(lines) - shown} more; --all shows them", "dim"))
     if view.members:
         parts.append(_members(view.members))
     return parts
+
+
+def grouped(troubles: list[Trouble]) -> list[tuple[str, str]]:
+    """Who and what, in order; those of whom the same is to be said stand together."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for trouble in troubles:
+        names.setdefault((trouble.kind, trouble.message), []).append(trouble.name)
+    return [(_who(kind, who), message) for (kind, message), who in names.items()]
+
+
+def _who(kind: str, names: list[str]) -> str:
+    if len(names) == 1:
+        return f"{kind} {names[0]}"
+    more = ", ..." if len(names) > NAMED else ""
+    return f"{len(names)} {kind}s ({', '.join(names[:NAMED])}{more})"
 
 
 def _members(lines: list[MemberLine]) -> Table:

@@ -78,12 +78,12 @@ def why_removed(
     on_live = [name for name in here if is_live(plan, name)]
     if seen.replicas == 0:
         return "it asks for no replicas"
-    if len(on_live) > seen.replicas:
-        return "fewer replicas are asked for"
     if holder.limit == 0 or holder.draining:
         return f"{member} drains"
     if load is not None and load.get(member, 0) > holder.limit:
         return f"{member} is above its limit"
+    if len(on_live) > seen.replicas:
+        return "it has more replicas than it asks for"
     zones = {pool.members[name].zone for name in on_live}
     planned = {pool.members[name].zone for name in plan.wanted[item]}
     if len(zones) == 1 and len(planned) > 1:
