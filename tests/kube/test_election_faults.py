@@ -14,11 +14,12 @@ import pytest
 from berth.testing import ControlPlane
 
 CANDIDATE = """
-import asyncio, json, sys, time
+import asyncio, json, signal, sys, time
 from pathlib import Path
 from berth.kube import Election, load_config
 
 async def main():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     identity = sys.argv[3]
     config = load_config(Path(sys.argv[1]))
     async with Election(config, sys.argv[2], "leader", identity, lease_duration=2.0) as election:
@@ -37,7 +38,10 @@ async def main():
                     print(json.dumps([identity, term, before, after]), flush=True)
                 await asyncio.sleep(0.002)
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except asyncio.CancelledError:
+    pass  # SIGTERM: the Lease was released on the way out
 """
 
 Claim = tuple[str, int, float, float]
@@ -116,7 +120,7 @@ async def test_no_two_lead_at_once_however_they_are_stopped_killed_and_continued
                     await asyncio.sleep(rng.uniform(0.3, 2.5))
                     control_plane.resume()
                 else:
-                    process.send_signal(signal.SIGKILL if fault == "kill" else signal.SIGINT)
+                    process.send_signal(signal.SIGKILL if fault == "kill" else signal.SIGTERM)
                     await process.wait()
                     del alive[victim]
                     await start()
