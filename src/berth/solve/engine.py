@@ -16,7 +16,7 @@ from berth.solve.problem import Problem, Solution, Touched
 from berth.solve.relax import relax
 from berth.solve.repair import Open, Repaired, repair
 
-ARCS = 3_000_000
+ARCS = 1_500_000
 """Networks with more arcs are not given to the exact engine: they would take minutes and gigabytes."""
 COLD_ARCS = 400_000
 """The same where most Items are new: these are groups of like Items, whatever their number."""

@@ -10,6 +10,7 @@ the two meet, the placement is a best one of all.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +26,24 @@ SINGLES = 48
 """Up to so many Items that cannot stay as they are stay apart in the relaxation."""
 ARCS = 3_000_000
 """Networks above this size are not tried."""
-MARGINS = (2, 16)
-"""Spare Items for each that must leave a Member, in the first and in the second try."""
+
+
+class Margin(NamedTuple):
+    """How many Items more than those that must move go into the exact network."""
+
+    times: int
+    """For each that the relaxation takes from a Member, among those of its group there."""
+    more: int
+    any: int
+    """From each group."""
+    paired: int
+    """From each group with more pairs in one zone than its Items need."""
+    targets: int
+    """Members more than those that take entries in the relaxation."""
+
+
+MARGINS = (Margin(2, 2, 0, 0, 16), Margin(3, 4, 30, 500, 10**6), Margin(6, 12, 300, 1500, 10**6))
+"""One try after the other, until the bounds are met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +182,17 @@ def _sends(groups: Groups, bound: Outcome, m: int) -> Int64:
     return sends
 
 
-def _part(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64, margin: int) -> Bool:
+def _part(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64, spare: Margin) -> Bool:
     """Which Items go into the exact network: those that cannot stay, and some for each that must go."""
     part = ~seen.whole
+    key = mix(index.keys_rows(seen.rows), 17)
+    if spare.any:
+        rows = np.flatnonzero(seen.whole)
+        order = np.lexsort((key[rows], inverse[rows]))
+        zones = _zones(fleet, seen.where[rows])
+        paired = pairs_of(zones) > index.shapes.pairs[index.want_rows(seen.rows[rows])]
+        most = np.where(paired, spare.paired, spare.any)
+        part[rows[order[_ranks(inverse[rows][order]) < most[order]]]] = True
     if not sends.any():
         return part
     rows = np.flatnonzero(seen.whole & (sends > 0).any(axis=1)[inverse])
@@ -179,18 +204,23 @@ def _part(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int
     item, member, needed = item[some], member[some], needed[some]
     # Not the primaries first, then a scrambled order of keys.
     cell = inverse[item] * len(fleet.rows) + member
-    order = np.lexsort((mix(index.keys_rows(seen.rows[item]), 17), member == seen.primary[item], cell))
-    cell = cell[order]
-    start = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]]) if len(cell) else cell
-    rank = np.arange(len(cell)) - np.repeat(start, np.diff(np.r_[start, len(cell)]))
-    part[item[order][rank < needed[order] * margin + margin]] = True
+    order = np.lexsort((key[item], member == seen.primary[item], cell))
+    part[item[order][_ranks(cell[order]) < needed[order] * spare.times + spare.more]] = True
     return part
 
 
-def _targets(gains: Int64, margin: int) -> Int64:
+def _ranks(owner: Int64) -> Int64:
+    """The place of each among its equals, which lie together."""
+    if not len(owner):
+        return owner
+    start = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
+    return np.arange(len(owner)) - np.repeat(start, np.diff(np.r_[start, len(owner)]))
+
+
+def _targets(gains: Int64, spare: Margin) -> Int64:
     """Members that take entries in the relaxation, and some more of the emptiest."""
-    spare = np.lexsort((np.arange(len(gains)), -gains))
-    return np.sort(spare[: int((gains > 0).sum()) + 8 * margin])
+    order = np.lexsort((np.arange(len(gains)), -gains))
+    return np.sort(order[: int((gains > 0).sum()) + spare.targets])
 
 
 def _solve_part(
