@@ -78,7 +78,7 @@ class PoolLoop:
         self._term = PoolTerm(client, state.namespace, state.name, leader, deadline)
         self._writer = RoundWriter(client, state.namespace, state.name)
         self._unsettled = Unsettled(state.fleet, self._writer, self._term)
-        self._backoff = Backoff()
+        self._backoff = Backoff(limit=5.0)
         self._retry_at: float | None = None
         self._version = 0
         self._since: float | None = None

@@ -45,7 +45,7 @@ class StatusWriter:
         self._deadline = deadline
         self._recorder = recorder
         self._metrics = metrics
-        self._backoff = Backoff()
+        self._backoff = Backoff(limit=5.0)
         self._ready: dict[str, int] = {}
         self._next_slot = 0.0
 
