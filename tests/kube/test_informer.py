@@ -137,6 +137,20 @@ async def test_bookmarks_move_the_version_and_wake_those_who_wait(api: Any) -> N
     assert log.events == []
 
 
+async def test_the_version_never_steps_back_within_a_watch(api: Any) -> None:
+    log = Log()
+    async with Client(api.config()) as client, informer(client, api, log) as inf:
+        await inf.synced()
+        late = {"kind": "ConfigMap", "metadata": {"resourceVersion": "15"}}
+        api.events.put_nowait(
+            api.event("ADDED", api.thing("a", 20))
+            + api.event("BOOKMARK", late)
+            + api.event("ADDED", api.thing("b", 12))
+        )
+        await until(lambda: names(inf) == {"a", "b"})
+        assert inf.resource_version == 20
+
+
 async def test_a_cut_stream_is_resumed_where_it_ended_without_a_list(api: Any) -> None:
     log = Log()
     async with Client(api.config()) as client, informer(client, api, log) as inf:
