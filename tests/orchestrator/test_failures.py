@@ -243,6 +243,24 @@ async def test_a_task_whose_removal_always_fails_does_not_keep_the_others_from_m
     assert stuck <= communicator.tasks("w0")
 
 
+async def test_a_task_whose_removal_failed_is_tried_again_after_the_others(fleet):
+    orchestrator, communicator = fleet(2, 20)
+    communicator.assign("w0", [f"t{n}" for n in range(20)])
+    remove, stuck = communicator.remove, []
+
+    async def refuse_the_first(worker, task):
+        stuck.append(task) if not stuck else None
+        if task in stuck:
+            raise RuntimeError("busy")
+        await remove(worker, task)
+
+    communicator.remove = refuse_the_first
+    assert (await orchestrator.next_term()).failed == 1
+    for _ in range(9):
+        stats = await orchestrator.next_term()
+        assert (stats.moved, stats.failed) == (1, 0)
+
+
 async def test_tasks_do_not_starve_on_a_worker_that_answers_but_cannot_start_any(fleet, caplog):
     orchestrator, communicator = fleet(4, 12)
     communicator.fail("w2", "add")
@@ -367,6 +385,29 @@ async def test_a_call_that_cleans_up_after_its_cancellation_is_waited_for(fleet)
     assert (stats.failed, stats.missing) == (1, 1)
 
 
+async def test_a_call_that_ends_well_in_its_grace_counts_and_the_next_one_has_its_own_time(fleet, caplog):
+    orchestrator, communicator = fleet(1, 2, timeout=0.5)
+    add, calls = communicator.add, []
+
+    async def finishes_late_then_blocks(worker, task):
+        calls.append(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        if len(calls) == 1:
+            await add(worker, task)
+        else:
+            await asyncio.sleep(0)
+            raise asyncio.CancelledError
+
+    communicator.add = finishes_late_then_blocks
+    stats = await orchestrator.next_term()
+    assert (stats.added, stats.failed) == (1, 1)
+    assert len(calls) == 2
+    assert "no answer within 0.5 s" in caplog.text
+    assert "ignores its cancellation" not in caplog.text
+    assert stats.seconds > 0.9
+
+
 # -- terms --------------------------------------------------------------------------------------
 
 
@@ -410,6 +451,24 @@ async def test_cancelling_a_term_cancels_its_calls_and_the_next_term_works(fleet
     assert asyncio.all_tasks() == {asyncio.current_task()}, "no stray tasks"
     communicator.list = answer
     assert (await orchestrator.next_term()).added == 3
+
+
+async def test_a_cancelled_term_makes_no_further_calls(fleet, caplog):
+    orchestrator, communicator = fleet(2, 10, timeout=LONG)
+    begun = []
+
+    async def blocking(worker, task):
+        begun.append(worker)
+        await asyncio.Event().wait()
+
+    communicator.add = blocking
+    term = asyncio.create_task(orchestrator.next_term())
+    await until(lambda: len(begun) == 2)
+    term.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await term
+    assert sorted(begun) == ["w0", "w1"]
+    assert caplog.text == ""
 
 
 async def test_cancelling_a_term_with_a_deaf_call_does_not_hang(fleet):

@@ -164,3 +164,21 @@ async def test_of_two_removals_one_that_fails_leaves_room_for_one_task_only(flee
     stats = await orchestrator.next_term()
     assert (stats.removed, stats.added, stats.failed, stats.skipped, stats.missing) == (1, 1, 1, 1, 1)
     assert len(communicator.tasks("full")) == 2
+
+
+async def test_a_task_is_not_taken_away_for_a_worker_that_has_no_room_yet(fleet):
+    # x and y must go to b, which can give up only one task a term, since c has x and y already.
+    orchestrator, communicator = fleet()
+    for worker, limit in (("a1", 0), ("a2", 0), ("b", 2), ("c", 4)):
+        orchestrator.add_worker(worker, limit=limit)
+    for task, instances in (("x", 2), ("y", 2), ("p", 1), ("q", 1)):
+        orchestrator.add_task(task, instances=instances)
+    for worker, tasks in (("a1", ["x"]), ("a2", ["y"]), ("b", ["p", "q"]), ("c", ["x", "y"])):
+        communicator.assign(worker, tasks)
+    terms = 0
+    while not (stats := await orchestrator.next_term()).settled:
+        assert (stats.missing, stats.skipped, stats.failed) == (0, 0, 0)
+        terms += 1
+    assert terms == 2
+    assert communicator.tasks("b") == {"x", "y"}
+    assert communicator.tasks("c") == {"x", "y", "p", "q"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from berth.orchestrator.plan import NO_MOVE, plan_term
+from berth.orchestrator.plan import NO_MOVE, _Move, _within_budget, plan_term
 from berth.orchestrator.registry import Expected, TaskSpec, WorkerSpec
 
 
@@ -168,3 +169,16 @@ def test_a_resting_worker_keeps_what_it_has_and_gets_nothing(instances, held, re
     for task, wanted in enumerate(instances):
         others = wanted - (task in actual[f"w{resting}"])
         assert counts[task] - (task in actual[f"w{resting}"]) == min(others, len(held) - 1)
+
+
+def test_of_several_moves_those_of_tasks_that_failed_come_last_and_emptier_targets_first():
+    moves = [_Move(0, 0, 1), _Move(1, 0, 2), _Move(2, 0, 1), _Move(3, 3, 1)]
+    loads = np.array([9, 5, 2, 9])
+    for bound, failed, rows in [
+        (1, [], [1, 3]),
+        (1, [1], [0, 3]),
+        (2, [1], [0, 2, 3]),
+        (3, [0], [0, 1, 2, 3]),
+    ]:
+        fails = np.array([row in failed for row in range(4)], np.uint64)
+        assert sorted(move.row for move in _within_budget(moves, bound, loads, fails)) == rows
