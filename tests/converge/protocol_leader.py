@@ -23,13 +23,17 @@ from berth.controller.objects import (
     PoolObject,
     PoolStatus,
 )
-from berth.controller.pool_loop import PoolLoop, PoolState, Replaced
+from berth.controller.pool_loop import PoolLoop, Replaced
+from berth.controller.state import PoolState
 from berth.fleet import Handoff, Leases, MemberSeen, PoolFleet
 from berth.kube import DeadlinePassed, Meta, NotFound
 
 
 class _NoBackoff:
     failures = 0
+
+    def __init__(self, **_: Any) -> None:
+        pass
 
     def next(self) -> float:
         return 0.0

@@ -19,7 +19,7 @@ from berth.controller.objects import (
     MemberObject,
     PoolObject,
 )
-from berth.controller.pool_loop import PoolState
+from berth.controller.state import PoolState
 from berth.fleet import Leases, PoolFleet
 from berth.kube import LEASES, Client, EventKind, Informer, Key
 

@@ -6,54 +6,24 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 
-from berth.controller.batch import Batch
 from berth.controller.caught_up import caught_up
-from berth.controller.handoffs import Handoffs
 from berth.controller.metrics import Metrics
-from berth.controller.objects import AssignmentObject, PoolObject
+from berth.controller.objects import AssignmentObject
 from berth.controller.recorder import Recorder
 from berth.controller.settle import Unsettled
+from berth.controller.state import PoolState
 from berth.controller.term import PoolTerm, Replaced
 from berth.controller.writer import RoundWriter, Written
-from berth.converge import Health, Outage, Progress, Round, outage, plan_round
-from berth.fleet import PoolFleet
+from berth.converge import Health, Progress, Round, outage, plan_round
 from berth.fleet.arrays import as_rows
 from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Informer, NotFound
-from berth.solve import Reason, Solution, Touched, reasons, solve
+from berth.solve import Touched, reasons, solve
 
 logger = logging.getLogger(__name__)
 
 PARALLEL_OBJECT_WORK = 16
 """Assignments created or deleted at once."""
-
-
-@dataclass(slots=True)
-class PoolState:
-    """A Pool as this controller knows it, leading or not."""
-
-    namespace: str
-    name: str
-    fleet: PoolFleet
-    batch: Batch = field(default_factory=Batch)
-    solution: Solution | None = None
-    short: dict[int, Reason] = field(default_factory=dict)
-    """Why an Item row has fewer replicas in the plan than it asks for."""
-    progress: Progress = field(default_factory=Progress)
-    handoffs: Handoffs = field(default_factory=Handoffs)
-    outage: Outage = field(default_factory=lambda: Outage(frozenset(), False, 0, 0, None))
-    term: int = 0
-    rounds: int = 0
-    item_status: str = "Full"
-    pool: PoolObject | None = None
-    """The Pool object as last seen."""
-    gone: str = ""
-    """uid of the Pool object that was last seen to be deleted."""
-    status_due: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 class PoolLoop:

@@ -6,16 +6,14 @@ import asyncio
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from berth.api import API_VERSION
 from berth.controller.objects import EVENTS, timestamp
+from berth.controller.state import PoolState
 from berth.converge import Outage
 from berth.fleet import MemberState
 from berth.kube import ApiError, Client
-
-if TYPE_CHECKING:
-    from berth.controller.pool_loop import PoolState
 
 logger = logging.getLogger(__name__)
 

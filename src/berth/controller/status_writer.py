@@ -13,8 +13,8 @@ from prometheus_client import Gauge
 from berth.controller.cluster import Cluster
 from berth.controller.metrics import Metrics
 from berth.controller.objects import ITEMS, MEMBERS, POOLS, Condition
-from berth.controller.pool_loop import PoolState
 from berth.controller.recorder import Recorder
+from berth.controller.state import PoolState
 from berth.controller.statuses import Status, item_status, member_status, pool_status
 from berth.kube import ApiError, Backoff, Client, Deadline, Meta, NotFound, Resource
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from berth.controller.objects import Condition, timestamp
-from berth.controller.pool_loop import PoolState
+from berth.controller.state import PoolState
 from berth.converge import Wait, Why, describe
 from berth.fleet import Liveness, MemberState
 from berth.solve import Reason

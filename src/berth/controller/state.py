@@ -1,0 +1,40 @@
+"""What one controller process knows of a Pool, leading or not."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from berth.controller.batch import Batch
+from berth.controller.handoffs import Handoffs
+from berth.controller.objects import PoolObject
+from berth.converge import Outage, Progress
+from berth.fleet import PoolFleet
+from berth.solve import Reason, Solution
+
+
+@dataclass(slots=True)
+class PoolState:
+    """A Pool as this controller knows it, leading or not."""
+
+    namespace: str
+    name: str
+    fleet: PoolFleet
+    batch: Batch = field(default_factory=Batch)
+    solution: Solution | None = None
+    short: dict[int, Reason] = field(default_factory=dict)
+    """Why an Item row has fewer replicas in the plan than it asks for."""
+    progress: Progress = field(default_factory=Progress)
+    handoffs: Handoffs = field(default_factory=Handoffs)
+    outage: Outage = field(default_factory=lambda: Outage(frozenset(), False, 0, 0, None))
+    term: int = 0
+    rounds: int = 0
+    item_status: str = "Full"
+    pool: PoolObject | None = None
+    """The Pool object as last seen."""
+    gone: str = ""
+    """uid of the Pool object that was last seen to be deleted."""
+    status_due: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
