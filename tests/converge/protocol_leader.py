@@ -23,8 +23,9 @@ from berth.controller.objects import (
     PoolObject,
     PoolStatus,
 )
-from berth.controller.pool_loop import PoolLoop, Replaced
+from berth.controller.pool_loop import PoolLoop
 from berth.controller.state import PoolState
+from berth.controller.term import Replaced
 from berth.fleet import Handoff, Leases, MemberSeen, PoolFleet
 from berth.kube import DeadlinePassed, Meta, NotFound
 

@@ -35,7 +35,8 @@ def endpoint(port: int, registry: CollectorRegistry, ready: Callable[[], bool]) 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path in ("/metrics", "/"):
-            return metrics(environ, start_response)
+            body: Iterable[bytes] = metrics(environ, start_response)
+            return body
         if path == "/readyz":
             status, text = ("200 OK", b"ok\n") if ready() else ("503 Service Unavailable", b"not ready\n")
         else:

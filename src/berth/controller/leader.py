@@ -15,10 +15,11 @@ from berth.controller.cluster import Cluster
 from berth.controller.endpoint import endpoint
 from berth.controller.metrics import Metrics
 from berth.controller.objects import PoolObject
-from berth.controller.pool_loop import PoolLoop, Replaced
+from berth.controller.pool_loop import PoolLoop
 from berth.controller.recorder import Recorder
 from berth.controller.state import PoolState
 from berth.controller.status_writer import StatusWriter
+from berth.controller.term import Replaced
 from berth.kube import Client, Config, Election, Key
 
 logger = logging.getLogger(__name__)

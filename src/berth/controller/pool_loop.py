@@ -13,7 +13,7 @@ from berth.controller.objects import AssignmentObject
 from berth.controller.recorder import Recorder
 from berth.controller.settle import Unsettled
 from berth.controller.state import PoolState
-from berth.controller.term import PoolTerm, Replaced
+from berth.controller.term import PoolTerm
 from berth.controller.writer import RoundWriter, Written
 from berth.converge import Health, Progress, Round, outage, plan_round
 from berth.fleet.arrays import as_rows
@@ -339,6 +339,3 @@ class PoolLoop:
         if any(isinstance(error, Forbidden) for error in written.failed):
             await self._term.check()
         self._fail(written.failed[0])
-
-
-__all__ = ["PoolLoop", "PoolState", "Replaced"]
