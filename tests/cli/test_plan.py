@@ -79,12 +79,18 @@ def test_what_cannot_be_placed_says_why(berth: Run, objects: list[dict], reason:
 def test_a_member_with_a_lease_is_live_unless_its_condition_says_no(berth: Run) -> None:
     for status, place in (
         (None, ["m"]),
-        (live("True"), ["m"]),
-        (live("Unknown"), ["m"]),
-        (live("False"), []),
+        ("True", ["m"]),
+        ("Unknown", ["m"]),
+        ("False", []),
     ):
         objects = [item("a"), member("m", leaseName="l", **({"status": live(status)} if status else {}))]
         assert planned(berth, *objects)["items"]["a"]["members"] == place
+
+
+def test_a_condition_written_by_hand_need_not_be_complete(berth: Run) -> None:
+    dead = {"conditions": [{"type": "Live", "status": "False"}]}
+    found = planned(berth, item("a"), member("m", leaseName="l", status=dead))
+    assert found["items"]["a"] == {"members": [], "missing": 1, "reason": "NoMembers"}
 
 
 def test_members_that_share_a_lease_are_judged_each_by_its_own_condition(berth: Run) -> None:
@@ -269,7 +275,7 @@ def test_a_command_loads_only_what_it_needs(arguments: list[str], heavy: set[str
         capture_output=True,
         text=True,
         check=False,
-    )
+    )  # fmt: skip
     assert done.returncode == 0
     assert done.stderr == "[]\n"
 

@@ -191,12 +191,22 @@ def _checked(where: str, kind: str, body: dict[str, Any]) -> Resource:
         for name, part in body.items()
         if part is not None
     }
+    _complete(pruned.get("status"))
     try:
         return KINDS[kind].model_validate(pruned)
     except ValidationError as error:
         meta = body.get("metadata")
         name = meta.get("name", "") if isinstance(meta, dict) else ""
         raise UsageError(f"{where} ({f'{kind} {name}'.strip()}): {_reason(error)}") from None
+
+
+def _complete(status: Any) -> None:
+    """Conditions written by hand need say no more than what holds."""
+    conditions = status.get("conditions") if isinstance(status, dict) else None
+    for condition in conditions if isinstance(conditions, list) else ():
+        if isinstance(condition, dict):
+            condition.setdefault("reason", "Unknown")
+            condition.setdefault("lastTransitionTime", "1970-01-01T00:00:00Z")
 
 
 def _reason(error: ValidationError) -> str:
