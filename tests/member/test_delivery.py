@@ -228,6 +228,15 @@ async def test_one_slow_item_does_not_hold_up_the_others(worker: Recorder, hand:
     await hand.until_reported("a@1=Preparing", *(f"b{n:03}@1=Ready" for n in range(100)))
 
 
+async def test_an_item_that_is_gone_before_anything_began_hears_nothing(
+    worker: Recorder, hand: Hand, delivery: Delivery
+) -> None:
+    hand.want("a#1@3")
+    hand.want()
+    await until(lambda: delivery.empty)
+    assert worker.log == []
+
+
 async def test_no_more_prepare_at_a_time_than_asked_for_and_releases_do_not_queue(worker: Recorder) -> None:
     async with Delivery(worker, concurrency=3) as delivery:
         delivery.begin(Tenure(lambda: 1000.0))
@@ -300,6 +309,19 @@ async def test_a_spawned_task_that_raises_fails_the_item_and_has_it_activated_ag
     assert delivery.snapshot().troubles[0].message == "task: ConnectionError: upstream went away"
     await until(lambda: (hand.confirm(), worker.log.count("activate a@4") == 2)[1])
     assert worker.log == ["prepare a", "activate a@4", "deactivate a", "activate a@4"]
+
+
+async def test_tasks_that_keep_failing_do_not_put_off_the_next_try(worker: Recorder, hand: Hand) -> None:
+    async def fail() -> None:
+        raise ConnectionError("gone")
+
+    hand.want("a#1@3")
+    await hand.until_reported("a@3=Ready")
+    for _ in range(30):
+        worker.seen["a"].spawn(fail())
+        await asyncio.sleep(0.005)
+    assert worker.log.count("prepare a") > 1
+    await hand.until_reported("a@3=Ready")
 
 
 async def test_what_was_spawned_as_primary_ends_after_deactivate_and_the_rest_before_drop(

@@ -12,7 +12,7 @@ from berth.member.held import Held
 from berth.member.report import MAX_MESSAGE, MAX_PROBLEMS, Intent, Snapshot, Trouble, describe
 from berth.member.steps import Position, Stage, Step, next_step, phase, superseded
 from berth.member.tenure import Tenure, never
-from berth.member.worker import Worker
+from berth.member.worker import PlainError, Worker
 
 log = logging.getLogger("berth.member")
 
@@ -23,6 +23,13 @@ _CALM = 60.0  # seconds after which a crash of a spawned task counts as the firs
 def default_pause(failures: int) -> float:
     """Seconds to wait after so many failures in a row: 0.5 doubling to 30, spread by a quarter."""
     return min(30.0, 0.5 * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
+
+
+def _warn(run: "_Run", what: str, error: BaseException) -> None:
+    if isinstance(error, PlainError):
+        log.warning("item %s: %s: %s", run.name, what, error)
+    else:
+        log.warning("item %s: %s", run.name, what, exc_info=error)
 
 
 class _Run:
@@ -126,7 +133,8 @@ class Delivery:
     def aim(self, entries: Iterable[Entry]) -> None:
         """Make `entries`, the spec of the Assignment, the target."""
         before, self._targets = self._targets, {entry.name: entry for entry in entries}
-        for name in before.keys() | self._targets.keys():
+        gone = [name for name in before if name not in self._targets]
+        for name in (*gone, *self._targets):  # releases first: somebody may be waiting for them
             old, new = before.get(name), self._targets.get(name)
             if old != new:
                 self._retarget(name, old, new)
@@ -258,7 +266,8 @@ class Delivery:
 
     async def _drive(self, run: _Run, step: Step) -> None:
         try:
-            await self._perform(run, step)
+            if self._step(run) is step:  # else the target has changed before this began
+                await self._perform(run, step)
         finally:
             run.driver = None
             self._busy -= step in _BEGINNINGS
@@ -313,7 +322,7 @@ class Delivery:
         if error is None:
             self._done(run, step, held)
         elif isinstance(error, Exception):
-            log.warning("item %s: %s failed", run.name, step.value, exc_info=error)
+            _warn(run, f"{step.value} failed", error)
             self._fail(run, step, f"{step.value}: {describe(error)}")
         else:
             raise error
@@ -372,7 +381,6 @@ class Delivery:
         """What happens when something that the worker spawned raises."""
 
         def crashed(error: BaseException, primary: bool) -> None:
-            log.warning("item %s: a task of the worker failed", run.name, exc_info=error)
             if self._closed or run.at.lost or run.held is None:
                 return
             if not primary:
@@ -381,6 +389,9 @@ class Delivery:
                 run.at = replace(run.at, stage=Stage.ACTIVATING)
             if run.current is not None and run.current[0] in _BEGINNINGS:
                 run.cancel_current()
+            if run.retry is not None:
+                return  # it waits for its next try already, which must not be put off
+            _warn(run, "a task of the worker failed", error)
             now = asyncio.get_running_loop().time()
             run.crashes = 1 if now - run.crashed_at > _CALM else run.crashes + 1
             run.crashed_at = now

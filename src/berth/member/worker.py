@@ -3,6 +3,10 @@
 from berth.member.held import Held
 
 
+class PlainError(Exception):
+    """A failure whose message says all: it is logged without a traceback."""
+
+
 class Worker:
     """Does the work of the Items that are placed on this Member.
 

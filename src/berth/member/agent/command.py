@@ -10,7 +10,7 @@ import msgspec
 
 from berth.member.agent.message import demoted, message
 from berth.member.held import Held
-from berth.member.worker import Worker
+from berth.member.worker import PlainError, Worker
 
 log = logging.getLogger("berth.agent")
 
@@ -18,7 +18,7 @@ KILL_AFTER = 10.0
 """Seconds from SIGTERM to SIGKILL for a command that is no longer wanted."""
 
 
-class CommandError(Exception):
+class CommandError(PlainError):
     """A command ended with an exit code other than 0; the message has the end of its standard error."""
 
 

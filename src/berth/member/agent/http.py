@@ -13,7 +13,7 @@ from yarl import URL
 
 from berth.member.agent.message import Message, demoted, message
 from berth.member.held import Held
-from berth.member.worker import Worker
+from berth.member.worker import PlainError, Worker
 
 log = logging.getLogger("berth.agent")
 
@@ -21,7 +21,7 @@ VALID_HEADER = "Berth-Valid-For"
 """Carried by every request: seconds, from its sending, for which what was told before surely holds."""
 
 
-class WorkerError(Exception):
+class WorkerError(PlainError):
     """The worker answered with an error, or not at all."""
 
 
