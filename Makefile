@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # uv is taken from PATH, else from a private folder where pip installs it once.
 UV = $(shell command -v uv || echo .venv/uv/bin/uv)
 
-.PHONY: help env lock demo demo-orchestrator test test-deep test-faults bench bench-solve bench-scale lint crds
+.PHONY: help env lock demo demo-orchestrator test test-deep test-faults bench bench-solve bench-orchestrator bench-scale lint crds
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sort | awk -F':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ bench: env ## the benchmarks: a table each
 
 bench-solve: env ## the solver against OR-tools
 	$(PY) -m benchmarks.solve
+
+bench-orchestrator: env ## a term of the orchestrator library against its calls alone
+	$(PY) -m benchmarks.orchestrator
 
 bench-scale: env ## the controller at scale against a bare-write floor
 	$(PY) -m benchmarks.scale
