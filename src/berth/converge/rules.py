@@ -155,7 +155,9 @@ def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdin
             removed.append(holding)
     if len(removed) == len(surplus):
         return removed, None
-    waited = tuple(h.member for h in here if h.member in wanted and not h.ready)
+    prepared = {h.member for h in here if h.ready}
+    # Those that are added in this very step, too: they are what the removal waits for next.
+    waited = tuple(member for member in view.target if member not in prepared)
     return removed, Wait(Why.NOT_READY, waited or tuple(h.member for h in surplus))
 
 
