@@ -77,6 +77,12 @@ def test_a_drain_waits_for_the_new_holder_to_report_ready(berth: Run) -> None:
     assert "Leaves:      a: m drains" in out
 
 
+def test_a_drain_that_begins_waits_for_who_is_to_come(berth: Run) -> None:
+    fleet = (pool(), item("a"), member("m", 0), member("n"), assignment("m", "a#0@2:3"))
+    assert waits(berth, "item", "a", *fleet) == "WaitingForReady: waiting for n to report ready"
+    assert explained(berth, "item", "a", *fleet)["next"] == ["give it to n (slot 1)"]
+
+
 def test_a_report_of_another_grant_counts_for_nothing(berth: Run) -> None:
     fleet = (pool(), item("a"), member("m", **REPORTED))
     for report, expected in (("a@9=Active", None), ("a@8=Active", "WaitingForReady")):
