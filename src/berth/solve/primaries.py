@@ -8,7 +8,7 @@ from berth.solve.flow import Network, solve_levels
 from berth.solve.problem import Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import SCALE, held_live
 
-EXACT_CHOICES = 20_000
+EXACT_CHOICES = 2_000
 """Up to so many (Item, Member) choices the flow engine decides; above, rounds of improvement."""
 ROUNDS = 60
 

@@ -24,6 +24,8 @@ from berth.solve.repair import Open, Repaired
 
 SINGLES = 48
 """Up to so many Items that cannot stay as they are stay apart in the relaxation."""
+SURPLUS_ARCS = 300_000
+"""The same for Items held more often than they want, by arcs: joined they would bound little."""
 ARCS = 3_000_000
 """Networks above this size are not tried."""
 
@@ -136,7 +138,13 @@ def _alike(
     zones = np.sort(_zones(fleet, seen.where), axis=1)
     single = np.zeros(len(seen.rows), dtype=np.int64)
     odd = np.flatnonzero(~seen.whole)
-    if len(odd) <= SINGLES and not coarse:
+    if len(odd) > SINGLES:
+        surplus = (seen.where >= 0).sum(axis=1) > index.want_rows(seen.rows)
+        odd = np.flatnonzero(~seen.whole & surplus)
+        coarse_odd = len(odd) * len(fleet.rows) > SURPLUS_ARCS
+    else:
+        coarse_odd = False
+    if not coarse and not coarse_odd:
         single[odd[np.argsort(problem.item_key[seen.rows[odd]], kind="stable")]] = 1 + np.arange(len(odd))
     replicas = index.replicas_rows(seen.rows)
     inverse = np.zeros(len(seen.rows), dtype=np.int64)

@@ -16,8 +16,12 @@ from berth.solve.problem import Bool, Int64, UInt64
 from berth.solve.shapes import open_zones
 
 PASSES = 24
+FEW = 20
+"""Seekers that found no place are helped together down to so many."""
 STUBBORN = 300
 """So many seekers that found no place are helped one by one."""
+BLOCK = 256
+"""Entries of others that are looked at in one go for such a seeker."""
 
 
 @dataclass(slots=True)
@@ -60,10 +64,14 @@ def seat_all(seekers: Seekers, places: Int64, zone: Int64, weight: Int64, key: U
             short = np.flatnonzero(seekers.have < seekers.want)
             if not len(short) or not _turn(seekers, short, places, zone, key, turn):
                 break
+    for _ in range(PASSES):
+        if len(np.flatnonzero(seekers.have < seekers.want)) <= FEW or not _swap_many(seekers, places, zone):
+            break
     short = np.flatnonzero(seekers.have < seekers.want)
     if len(short) and int((seekers.want - seekers.have)[short].sum()) <= STUBBORN:
+        entries = _new_entries(seekers)
         for row in short[np.argsort(seekers.key[short], kind="stable")].tolist():
-            while seekers.have[row] < seekers.want[row] and _swap(seekers, row, places, zone):
+            while seekers.have[row] < seekers.want[row] and _swap(seekers, row, places, zone, entries):
                 pass
         short = np.flatnonzero(seekers.have < seekers.want)
     return short
@@ -116,7 +124,6 @@ def _turn(seekers: Seekers, short: Int64, places: Int64, zone: Int64, key: UInt6
             members = members[line]
             order = np.lexsort((mix(seekers.key[waiting], salt + 999), np.where(hopeful, aim, zones)))
             sizes = np.bincount(aim[hopeful], minlength=zones)
-            rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes).sum() * 0
             start = np.cumsum(sizes) - sizes
             order = order[: int(sizes.sum())]
             target_zone = aim[order]
@@ -137,30 +144,77 @@ def _turn(seekers: Seekers, short: Int64, places: Int64, zone: Int64, key: UInt6
     return seated
 
 
-def _swap(seekers: Seekers, row: int, places: Int64, zone: Int64) -> bool:
-    """Let `row` take a new entry of another seeker that can take a free place instead."""
+def _swap_many(seekers: Seekers, places: Int64, zone: Int64) -> bool:
+    """`_swap` for many at once, zone by zone; whether anybody was helped."""
+    helped = False
+    waiting = np.flatnonzero(seekers.have < seekers.want)
+    for needed in np.flatnonzero(seekers.open(waiting).any(axis=0)).tolist():
+        for spare in np.unique(zone[places > 0]).tolist():
+            short = np.flatnonzero(seekers.have < seekers.want)
+            short = short[seekers.open(short)[:, needed]]
+            free = np.flatnonzero((places > 0) & (zone == spare))
+            if not len(short) or not len(free):
+                continue
+            short = short[np.argsort(seekers.key[short], kind="stable")]
+            other, column = _new_entries(seekers)
+            member = seekers.at[other, column]
+            ok = (zone[member] == needed) & (seekers.have[other] == seekers.want[other])
+            other, column, member = other[ok], column[ok], member[ok]
+            counts = seekers.counts[other]
+            counts[:, needed] -= 1
+            ok = open_zones(counts, seekers.base[other], seekers.extra[other])[:, spare]
+            # One entry of each other Item: two of them together might not fit.
+            ok[1:] &= other[1:] != other[:-1]
+            other, column, member = other[ok], column[ok], member[ok]
+            slots = np.repeat(free, places[free])
+            slots = slots[np.argsort(mix(np.arange(len(slots)), 29), kind="stable")]
+            many = min(len(short), len(other), len(slots))
+            who, other, column, member, slots = (
+                short[:many], other[:many], column[:many], member[:many], slots[:many],
+            )  # fmt: skip
+            ok = (seekers.at[who] != member[:, None]).all(axis=1)
+            ok &= (seekers.at[other] != slots[:, None]).all(axis=1)
+            who, other, column, member, slots = who[ok], other[ok], column[ok], member[ok], slots[ok]
+            if not len(who):
+                continue
+            helped = True
+            seekers.at[other, column] = slots
+            seekers.counts[other, needed] -= 1
+            seekers.counts[other, spare] += 1
+            np.subtract.at(places, slots, 1)
+            seekers.seat(who, member, zone)
+    return helped
+
+
+def _new_entries(seekers: Seekers) -> tuple[Int64, Int64]:
+    """(seeker, column) of all that was seated here, in the order of keys."""
     new = np.arange(seekers.at.shape[1])[None, :] >= seekers.kept[:, None]
     other, column = np.nonzero(new & (seekers.at >= 0))
-    member = seekers.at[other, column]
+    line = np.lexsort((column, seekers.key[other]))
+    return other[line], column[line]
+
+
+def _swap(seekers: Seekers, row: int, places: Int64, zone: Int64, entries: tuple[Int64, Int64]) -> bool:
+    """Let `row` take a new entry of another seeker that can take a free place instead."""
     open_here = seekers.open(np.array([row]))[0]
-    ok = open_here[zone[member]] & (other != row) & ~np.isin(member, seekers.at[row])
-    other, column, member = other[ok], column[ok], member[ok]
-    if not len(other):
-        return False
-    line = np.lexsort((member, seekers.key[other]))
-    other, column, member = other[line], column[line], member[line]
-    counts = seekers.counts[other].copy()
-    counts[np.arange(len(other)), zone[member]] -= 1
-    may = open_zones(counts, seekers.base[other], seekers.extra[other])
-    for free in np.flatnonzero(places > 0).tolist():
-        good = may[:, zone[free]] & (seekers.at[other] != free).all(axis=1)
-        if good.any():
-            pick = int(good.argmax())
-            who, where = int(other[pick]), int(member[pick])
-            seekers.at[who, column[pick]] = free
-            seekers.counts[who, zone[where]] -= 1
-            seekers.counts[who, zone[free]] += 1
-            places[free] -= 1
-            seekers.seat(np.array([row]), np.array([where]), zone)
-            return True
+    free_places = np.flatnonzero(places > 0).tolist()
+    for begin in range(0, len(entries[0]), BLOCK):
+        other, column = entries[0][begin : begin + BLOCK], entries[1][begin : begin + BLOCK]
+        member = seekers.at[other, column]
+        ok = open_here[zone[member]] & (other != row) & (member[:, None] != seekers.at[row]).all(axis=1)
+        other, column, member = other[ok], column[ok], member[ok]
+        counts = seekers.counts[other]
+        counts[np.arange(len(other)), zone[member]] -= 1
+        may = open_zones(counts, seekers.base[other], seekers.extra[other])
+        for free in free_places:
+            good = may[:, zone[free]] & (seekers.at[other] != free).all(axis=1)
+            if good.any():
+                pick = int(good.argmax())
+                who, where = int(other[pick]), int(member[pick])
+                seekers.at[who, column[pick]] = free
+                seekers.counts[who, zone[where]] -= 1
+                seekers.counts[who, zone[free]] += 1
+                places[free] -= 1
+                seekers.seat(np.array([row]), np.array([where]), zone)
+                return True
     return False

@@ -35,8 +35,8 @@ class Bands:
 def bands(problem: Problem, total: int | None = None) -> Bands:
     """Fair share F = limit × min(wanted, L) / L and band [floor(F) − s, ceil(F) + s].
 
-    s is floor(F × tolerance), L the sum of the limits of live Members that do not drain. A draining Member's band is
-    [0, limit]. `total` is the sum of `wanted` where it is known already.
+    s is floor(F × tolerance), L the sum of the limits of live Members that do not drain. A
+    draining Member's band is [0, limit]. `total` is the sum of `wanted` where it is known.
     """
     limit = problem.limit.astype(np.int64)
     sharing = problem.live & ~problem.draining
