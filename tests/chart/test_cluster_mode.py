@@ -214,10 +214,14 @@ def test_helm_test_places_items_with_the_rights_of_its_own_account(
             timeout=90,
             check=False,
         )
-    assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
+        wait_for("its Assignments are gone", lambda: not entries(cluster, SYSTEM))
+        cluster.apply(member("settled", pool="settled"), namespace="feeds")
+        wait_for("the controller has seen all of it", lambda: "settled" in entries(cluster, "feeds"))
     assert re.match(r"6 replicas, 3 of them primaries, placed in [\d.]+ s\n$", done.stdout)
     assert cluster.forbidden(f"{SYSTEM}:{account}") == []
-    assert not cluster.get("items.berth.dev", "-n", SYSTEM)["items"], "it cleans up"
+    for kind in ("items", "members", "assignments", "pools"):
+        assert not cluster.get(f"{kind}.berth.dev", "-n", SYSTEM)["items"], f"it leaves no {kind}"
 
 
 # (verb, resource, namespace) -> what `kubectl auth can-i` says to a worker

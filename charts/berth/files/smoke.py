@@ -3,6 +3,7 @@
 import sys
 import time
 import uuid
+from typing import Any
 
 from kubernetes import client, config
 
@@ -17,14 +18,16 @@ def main(namespace: str, seconds: float) -> int:
     pool = f"berth-test-{uuid.uuid4().hex[:8]}"
     wanted = ITEMS * REPLICAS
 
-    def create(kind: str, plural: str, name: str, spec: dict[str, object]) -> None:
+    def create(kind: str, plural: str, name: str, spec: dict[str, Any]) -> None:
         body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": kind, "metadata": {"name": name}, "spec": spec}
         api.create_namespaced_custom_object(GROUP, VERSION, namespace, plural, body)
 
-    def entries() -> list[str]:
+    def assignments() -> list[dict[str, Any]]:
         found = api.list_namespaced_custom_object(GROUP, VERSION, namespace, "assignments")
-        specs = [a["spec"] for a in found["items"] if a["spec"].get("pool") == pool]
-        return [entry for spec in specs for entry in spec.get("items", ())]
+        return [a["spec"] for a in found["items"] if a["spec"].get("pool") == pool]
+
+    def entries() -> list[str]:
+        return [entry for spec in assignments() for entry in spec.get("items", ())]
 
     def delete(plural: str, name: str) -> None:
         try:
@@ -45,7 +48,9 @@ def main(namespace: str, seconds: float) -> int:
             create("Item", "items", name, {"pool": pool, "replicas": REPLICAS})
         while len(found := entries()) < wanted:
             if time.monotonic() - began > seconds:
-                print(f"{len(found)} of {wanted} replicas placed after {seconds:.0f} s: is the controller up?")
+                print(
+                    f"{len(found)} of {wanted} replicas placed after {seconds:.0f} s: is the controller up?"
+                )
                 return 1
             time.sleep(0.2)
         primaries = sum("#0@" in entry for entry in found)
@@ -55,6 +60,9 @@ def main(namespace: str, seconds: float) -> int:
         for plural, objects in names.items():
             for name in objects:
                 delete(plural, name)
+        # While anything names the Pool, the controller would bring it back.
+        while assignments() and time.monotonic() - began < 2 * seconds:
+            time.sleep(0.2)
         delete("pools", pool)
 
 

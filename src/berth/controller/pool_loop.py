@@ -68,14 +68,18 @@ class PoolLoop:
         state.handoffs.clear()
         self._metrics.queue_age.labels(state.namespace, state.name).set_function(lambda: state.batch.age)
         state.fleet.dirty.converge.update(range(len(state.fleet.items)))
-        await self._take_over()
+        if self._needed():
+            await self._take_over()
         state.batch.wake()
 
     async def once(self) -> None:
         """Make one round, as soon as the cache shows all that the one before has written. Raises Replaced."""
         await self._assignments.wait_for(self._version)
         try:
-            if self._pool_gone():
+            if self._term.pool is None or self._pool_gone():
+                if not self._needed():
+                    await self._leave()
+                    return
                 await self._take_over()
             await self._round()
         except NotFound:
@@ -91,6 +95,22 @@ class PoolLoop:
     def _pool_gone(self) -> bool:
         pool = self._term.pool
         return pool is not None and pool.metadata.uid == self._state.gone
+
+    def _needed(self) -> bool:
+        """Whether there is a Pool, or something that names it: else a deleted one stays deleted."""
+        state = self._state
+        there = state.pool is not None and state.pool.metadata.uid != state.gone
+        members = state.fleet.members.values()
+        return there or bool(state.fleet.item_seen) or any(m.seen is not None for m in members)
+
+    async def _leave(self) -> None:
+        """Delete what Members that are gone have left behind in a Pool that is gone too."""
+        fleet, written = self._state.fleet, Written()
+        self._since = self._state.batch.take()
+        rows, fleet.dirty.assignments = fleet.dirty.assignments, set()
+        await self._mend_objects(rows & fleet.members.keys(), written)
+        if written.failed:
+            self._fail(written.failed[0])
 
     def _fail(self, error: ApiError) -> None:
         self._metrics.failed_rounds.labels(self._state.namespace, self._state.name).inc()
