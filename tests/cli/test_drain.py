@@ -1,3 +1,8 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from cliobjects import Run, assignment, eventually, item, member
 
@@ -6,6 +11,8 @@ from berth.cli.draining import LIMIT_BEFORE, items_left
 from berth.cli.errors import UsageError
 from berth.fleet import AssignmentSeen, MemberSeen
 from berth.testing import ControlPlane
+
+PROGRAM = Path(sys.executable).parent / "berth"
 
 pytestmark = pytest.mark.cluster
 
@@ -91,6 +98,20 @@ def test_without_a_controller_a_drain_does_not_claim_to_be_done(berth: Run, at: 
     answer = berth("drain", "m", "--wait", "--timeout", "1s", *at)
     assert answer.code == 1
     assert "no controller has taken note" in answer.err
+    assert limit("m") == "0/9"
+
+
+def test_ctrl_c_ends_the_waiting_not_the_drain(control_plane: ControlPlane, at: tuple, apply, limit) -> None:
+    apply(member("m", 9), assignment("m", "a#0@1:1", term=1))
+    command = [PROGRAM, "drain", "m", "--wait", *at]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Member m is draining")
+        assert process.stdout.readline() == "Member m: 1 Items left\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == "berth: no longer waiting; the drain goes on, and berth undrain ends it\n"
     assert limit("m") == "0/9"
 
 

@@ -290,6 +290,16 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
 
 
+def test_a_locale_without_bars_gets_a_table_all_the_same() -> None:
+    program = Path(sys.executable).parent / "berth"
+    done = subprocess.run(
+        [program, "plan", "-f", "-"], env={"PYTHONIOENCODING": "latin-1"},
+        input=listed(member("m"), item("a")), capture_output=True, encoding="latin-1", check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "????" in done.stdout
+
+
 @pytest.mark.deep
 def test_a_hundred_thousand_items_are_planned_from_yaml(berth: Run, tmp_path: Path) -> None:
     path = tmp_path / "big.yaml"

@@ -53,9 +53,10 @@ def connect(config: Config) -> Client:
 
 
 async def probe(client: Client, namespace: str | None) -> None:
-    """One small request that fails as the rest would, with words for a person."""
+    """A small request of each kind, which fails as the rest would, with words for a person."""
     try:
-        await client.get(MEMBERS.path(namespace), {"limit": 1}, type=bytes)
+        for resource in (MEMBERS, ITEMS, ASSIGNMENTS, POOLS):
+            await client.get(resource.path(namespace), {"limit": 1}, type=bytes)
     except NotFound:
         raise UsageError(NOT_INSTALLED) from None
 

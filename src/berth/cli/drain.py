@@ -27,7 +27,7 @@ UNHEARD = 10.0
 
 
 def drain_command(
-    members: Annotated[list[str], typer.Argument(metavar="MEMBER...", help="Members to empty.")],
+    members: Annotated[list[str], typer.Argument(metavar="MEMBER", help="Members to empty.")],
     wait: Annotated[bool, typer.Option("--wait", help="Wait until they hold nothing.")] = False,
     timeout: Annotated[
         str | None, typer.Option(help="How long to wait, as in 90s, 10m or 1h. Default: for ever.")
@@ -57,7 +57,7 @@ def drain_command(
 
 
 def undrain_command(
-    members: Annotated[list[str], typer.Argument(metavar="MEMBER...", help="Members to use again.")],
+    members: Annotated[list[str], typer.Argument(metavar="MEMBER", help="Members to use again.")],
     limit: Annotated[
         int | None, typer.Option(min=1, max=4096, help="The new limit. Default: that before the drain.")
     ] = None,
@@ -96,7 +96,11 @@ async def _drain(
         for one in drained:
             if output is Output.TABLE:
                 print(_said(one), flush=True)
-        left = await _wait(client, namespace, drained, timeout, output) if wait else None
+        try:
+            left = await _wait(client, namespace, drained, timeout, output) if wait else None
+        except asyncio.CancelledError:
+            note("berth: no longer waiting; the drain goes on, and berth undrain ends it")
+            raise
     if output is Output.JSON:
         print_json([_facts(one, namespace, left) for one in drained])
     if left is None:

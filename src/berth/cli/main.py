@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -53,6 +54,10 @@ def _options(
 
 def main() -> None:
     """The entry point. Exit codes: 0, 1 not done in time, 2 input that cannot be used, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        # Where the locale has no bars, question marks are better than a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     program = "kubectl berth" if Path(sys.argv[0]).name == "kubectl-berth" else "berth"
     try:
         code = app(prog_name=program, standalone_mode=False)

@@ -46,5 +46,5 @@ Files = Annotated[
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    json.dump(value, sys.stdout, indent=2)
     sys.stdout.write("\n")

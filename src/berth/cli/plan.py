@@ -21,9 +21,7 @@ from berth.cli.options import (
 
 def plan_command(
     files: Files = None,
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE]...", help="More files after -f.")
-    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="More files after -f.")] = None,
     output: OutputOption = Output.TABLE,
     everything: Annotated[
         bool, typer.Option("--all", help="Show every change in the table, not just the first ones.")
@@ -39,7 +37,7 @@ def plan_command(
 
         berth plan -f fleet.yaml
 
-        kubectl get items,members,assignments,pools -o yaml | berth plan -f - -o json
+        kubectl get berth -o yaml | berth plan -f -
 
     A Member with a leaseName counts as live unless its condition Live is False.
     """
