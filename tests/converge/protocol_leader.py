@@ -353,7 +353,6 @@ class Leader:
                 need = min(seen.replicas, max(1, placed))
                 self.claims[key][edit.item] = Claim(need, counted)
 
-
     def _ready(self, member: Any, item: str) -> bool:
         """Whether an entry is ready, read from the objects."""
         seen: MemberSeen = member.seen

@@ -39,6 +39,20 @@ policies = st.builds(
     brake_min_members=st.sampled_from([3, 10]),
 )
 
+member_specs = st.fixed_dictionaries(
+    {
+        "limit": st.integers(0, 4),
+        "zone": NAMES(["", "a", "b"]),
+        "draining": st.sampled_from([False, False, True]),
+        "leased": st.booleans(),
+        "reported": st.booleans(),
+    }
+)
+answers = st.one_of(
+    st.just(("ok",) * 8),
+    st.lists(NAMES(["ok"] * 5 + ["late", "late", "lost", "unheard", "refused"]), max_size=8).map(tuple),
+)
+
 
 class Protocol(RuleBasedStateMachine):
     """Everything that may happen, in any order."""
@@ -131,210 +145,210 @@ class Protocol(RuleBasedStateMachine):
 
     # ---- people ---------------------------------------------------------------------------------
 
-    @initialize(policy=policies, members=st.integers(2, 4), data=st.data())
-    def fleet_appears(self, policy: Policy, members: int, data: st.DataObject) -> None:
+    @initialize(policy=policies, members=st.integers(2, 4), settled=st.booleans(), data=st.data())
+    def fleet_appears(self, policy: Policy, members: int, settled: bool, data: st.DataObject) -> None:
         world = self.world
         world.create_pool()
         pool = world.need_pool()
         world.put("pool", "pool", type(pool)(pool.uid, world.version + 1, policy))
         for name in MEMBERS[:members]:
-            self.put_member(
-                name,
-                data.draw(st.integers(1, 4)),
-                data.draw(NAMES(["", "a", "b"])),
-                False,
-                data.draw(st.booleans()),
-                data.draw(st.booleans()),
-            )
+            self.put_member(name, data.draw(member_specs))
         for name in ITEMS[: data.draw(st.integers(1, 4))]:
             self.put_item(name, data.draw(st.integers(1, 3)))
         for leader in self.leaders:
             for kind in KINDS:
                 leader.relist(kind)
+        if settled:
+            self.elect(0)
+            self.all_is_well(4)
 
-    @rule(name=NAMES(ITEMS), replicas=st.integers(0, 3))
     def put_item(self, name: str, replicas: int) -> None:
         old = self.world.items.get(name)
         uid = old.uid if old else self.world.uid()
         self.world.put("items", name, ItemSeen(name, replicas, uid, (old.generation if old else 0) + 1))
 
-    @rule(name=NAMES(ITEMS))
-    def delete_item(self, name: str) -> None:
-        if name in self.world.items:
+    @rule(name=NAMES(ITEMS), replicas=st.sampled_from([None, 0, 1, 1, 2, 3]))
+    def item_changes(self, name: str, replicas: int | None) -> None:
+        """It is created, scaled, or deleted."""
+        if replicas is not None:
+            self.put_item(name, replicas)
+        elif name in self.world.items:
             self.world.put("items", name, None)
 
-    @rule(
-        name=NAMES(MEMBERS),
-        limit=st.integers(0, 4),
-        zone=NAMES(["", "a", "b"]),
-        draining=st.booleans(),
-        leased=st.booleans(),
-        reported=st.booleans(),
-    )
-    def put_member(
-        self, name: str, limit: int, zone: str, draining: bool, leased: bool, reported: bool
-    ) -> None:
+    def put_member(self, name: str, spec: dict[str, Any]) -> None:
         world, old = self.world, self.world.members.get(name)
         if old is not None:
-            changed = old._replace(limit=limit, draining=draining, generation=old.generation + 1)
+            changed = old._replace(
+                limit=spec["limit"], draining=spec["draining"], generation=old.generation + 1
+            )
             world.put("members", name, changed)
             return
-        lease = f"l-{name}" if leased else None
-        seen = MemberSeen(name, limit, zone, draining, lease, reported, world.uid(), f"{world.version:06}")
+        seen = MemberSeen(
+            name,
+            spec["limit"],
+            spec["zone"],
+            spec["draining"],
+            f"l-{name}" if spec["leased"] else None,
+            spec["reported"],
+            world.uid(),
+            f"{world.version:06}",
+        )
         world.put("members", name, seen)
         world.start(name)
 
-    @rule(name=NAMES(MEMBERS))
-    def delete_member(self, name: str) -> None:
+    @rule(name=NAMES(MEMBERS), spec=st.deferred(lambda: member_specs))
+    def member_changes(self, name: str, spec: dict[str, Any]) -> None:
+        self.put_member(name, spec)
+
+    @rule(names=st.sets(NAMES(MEMBERS), min_size=1))
+    def drain(self, names: set[str]) -> None:
+        """Limits go to zero."""
+        for name in sorted(names & self.world.members.keys()):
+            self.world.put("members", name, self.world.members[name]._replace(limit=0))
+
+    @rule(name=NAMES(MEMBERS), again=st.booleans(), spec=st.deferred(lambda: member_specs))
+    def delete_member(self, name: str, again: bool, spec: dict[str, Any]) -> None:
         if name in self.world.members:
             self.world.put("members", name, None)
             process = self.process(name)
             if process is not None:
                 process.running = False
                 process.active.clear()
+            if again:
+                self.put_member(name, spec)
 
-    @rule()
-    def garbage_is_collected(self) -> None:
+    @rule(what=NAMES(["garbage", "assignment", "policy", "pool", "lease"]), data=st.data())
+    def something_rare(self, what: str, data: st.DataObject) -> None:
         world = self.world
-        uids = {m.uid for m in world.members.values()}
-        for name, there in list(world.assignments.items()):
-            if there.owner not in uids:
+        if what == "garbage":
+            uids = {m.uid for m in world.members.values()}
+            for name, there in list(world.assignments.items()):
+                if there.owner not in uids:
+                    world.put("assignments", name, None)
+        elif what == "assignment":
+            name = data.draw(NAMES(MEMBERS))
+            if name in world.assignments:
+                gone = world.assignments[name]
+                world.tainted.update(text.partition("#")[0] for text in gone.items)
                 world.put("assignments", name, None)
-
-    @rule(name=NAMES(MEMBERS))
-    def delete_assignment(self, name: str) -> None:
-        there = self.world.assignments.get(name)
-        if there is not None:
-            self.world.tainted.update(text.partition("#")[0] for text in there.items)
-            self.world.put("assignments", name, None)
-
-    @rule(policy=policies)
-    def change_policy(self, policy: Policy) -> None:
-        pool = self.world.pool
-        if pool is not None:
-            new = type(pool)(pool.uid, self.world.version + 1, policy, pool.term, pool.leader)
-            self.world.put("pool", "pool", new)
-
-    @rule()
-    def delete_pool(self) -> None:
-        if self.world.pool is not None:
-            self.world.put("pool", "pool", None)
-            self.world.forget_epochs()
+        elif what == "policy" and world.pool is not None:
+            pool, policy = world.pool, data.draw(policies)
+            world.put("pool", "pool", type(pool)(pool.uid, world.version + 1, policy, pool.term, pool.leader))
+        elif what == "lease":
+            name = "l-" + data.draw(NAMES(MEMBERS))
+            if name in world.stores["leases"]:
+                world.put("leases", name, None)
+        elif what == "pool" and world.pool is not None:
+            world.put("pool", "pool", None)
             holder = self.network.holder
             self.network.late = [r for r in self.network.late if r.leader is holder]
+        if world.pool is None:
+            world.forget_epochs()
 
     # ---- workers and time -----------------------------------------------------------------------
 
-    @rule(name=NAMES(MEMBERS))
-    def start(self, name: str) -> None:
-        if name in self.world.members:
-            self.world.start(name)
-
-    @rule(name=NAMES(MEMBERS))
-    def crash(self, name: str) -> None:
-        process = self.process(name)
-        if process is not None:
+    @rule(name=NAMES(MEMBERS), what=NAMES(["start", "crash", "restart", "cut off", "reconnect", "renew"]))
+    def process_fares(self, name: str, what: str) -> None:
+        process, seen = self.process(name), self.world.members.get(name)
+        if process is None or seen is None:
+            return
+        if what in ("crash", "restart"):
             process.running = False
             process.active.clear()
-
-    @rule(name=NAMES(MEMBERS))
-    def cut_off(self, name: str) -> None:
-        process, seen = self.process(name), self.world.members.get(name)
-        if process is not None and process.running and seen is not None and seen.lease is not None:
+        if what in ("start", "restart"):
+            self.world.start(name)
+        if what == "cut off" and process.running and seen.lease is not None:
             self.world.cut_off(process)
-
-    @rule(name=NAMES(MEMBERS))
-    def reconnect(self, name: str) -> None:
-        process = self.process(name)
-        if process is not None and process.running:
+        if what == "reconnect" and process.running:
             process.connected = True
             self.world.observe(process)
+        if what == "renew":
+            self.world.renew(name)
 
-    @rule(name=NAMES(MEMBERS))
-    def observe(self, name: str) -> None:
+    @rule(
+        name=NAMES(MEMBERS),
+        what=NAMES(["observe", "report", "Ready", "Active", "Failed"]),
+        item=NAMES(ITEMS),
+    )
+    def worker_steps(self, name: str, what: str, item: str) -> None:
         process = self.process(name)
-        if process is not None:
-            self.world.observe(process)
-
-    @rule(name=NAMES(MEMBERS), item=NAMES(ITEMS), phase=NAMES(["Ready", "Failed", "Active"]))
-    def advance(self, name: str, item: str, phase: str) -> None:
-        process = self.process(name)
-        if process is not None:
-            self.world.advance(process, item, phase)
-
-    @rule(name=NAMES(MEMBERS))
-    def report(self, name: str) -> None:
-        process = self.process(name)
-        if process is not None:
-            self.world.report(process)
-
-    @rule(name=NAMES(MEMBERS))
-    def work(self, name: str) -> None:
-        """All that the worker has to do, done."""
-        process = self.process(name)
-        if process is None or name not in self.world.members:
+        if process is None:
             return
-        for phase in ("Ready", "Active"):
+        if what == "observe":
             self.world.observe(process)
-            for item in list(process.phases):
-                self.world.advance(process, item, phase)
+        elif what == "report":
             self.world.report(process)
+        else:
+            self.world.advance(process, item, what)
 
-    @rule(seconds=NAMES([0.5, 3.0, 6.0, 12.0]), dying=st.sets(NAMES(MEMBERS), max_size=2))
+    @rule(names=st.sets(NAMES(MEMBERS), min_size=2))
+    def workers_work(self, names: set[str]) -> None:
+        """All that these workers have to do, done."""
+        for name in sorted(names):
+            process = self.process(name)
+            if process is None or name not in self.world.members:
+                continue
+            for phase in ("Ready", "Active"):
+                self.world.observe(process)
+                for item in list(process.phases):
+                    self.world.advance(process, item, phase)
+                self.world.report(process)
+
+    @rule(seconds=NAMES([0.5, 3.0, 6.0, 10.4, 12.0]), dying=st.sets(NAMES(MEMBERS), max_size=2))
     def time_passes(self, seconds: float, dying: set[str]) -> None:
-        """All but a few renew their Lease."""
+        """All but a few renew their Lease; who leads looks at the clock."""
         self.world.now += seconds
         self.world.stop_overdue()
         for name in self.world.processes:
             if name not in dying:
                 self.world.renew(name)
-
-    @rule(name=NAMES(MEMBERS))
-    def delete_lease(self, name: str) -> None:
-        if f"l-{name}" in self.world.stores["leases"]:
-            self.world.put("leases", f"l-{name}", None)
+        if self.network.holder is not None:
+            self.network.holder.deliver("leases", 100)
+            self.network.holder.time_passes()
 
     # ---- controllers ----------------------------------------------------------------------------
 
-    @rule(k=NAMES(CONTROLLERS))
-    def restart_controller(self, k: int) -> None:
-        self.leaders[k].quit()
-        self.leaders[k] = self._controller()
-        self.spin()
-
-    @rule(k=NAMES(CONTROLLERS))
-    def elect(self, k: int) -> None:
+    @rule(k=NAMES(CONTROLLERS), fresh=st.booleans(), answers=answers)
+    def elect(self, k: int, fresh: bool = False, answers: tuple[str, ...] = ("ok",) * 6) -> None:
+        """A controller is elected, perhaps one that has just been started. The other may not know it."""
+        if fresh:
+            self.leaders[k].quit()
+            self.leaders[k] = self._controller()
         self.network.holder = self.leaders[k]
         self.leaders[k].begin()
         self.spin()
+        self.answer_some(self.leaders[k], answers)
 
-    @rule(k=NAMES(CONTROLLERS), kind=NAMES(KINDS), count=st.integers(1, 4))
-    def deliver(self, k: int, kind: str, count: int) -> None:
-        self.leaders[k].deliver(kind, count)
-        self.spin()
-
-    @rule(k=NAMES(CONTROLLERS), kind=NAMES(KINDS))
-    def relist(self, k: int, kind: str) -> None:
-        self.leaders[k].relist(kind)
-        self.spin()
-
-    @rule(k=NAMES(CONTROLLERS))
-    def look_at_the_clock(self, k: int) -> None:
+    @rule(k=NAMES(CONTROLLERS), kind=NAMES(KINDS), count=st.integers(1, 4), relist=st.booleans())
+    def controller_sees(self, k: int, kind: str, count: int, relist: bool) -> None:
+        if relist:
+            self.leaders[k].relist(kind)
+        else:
+            self.leaders[k].deliver(kind, count)
         self.leaders[k].time_passes()
-
-    @rule(k=NAMES(CONTROLLERS))
-    def round(self, k: int) -> None:
-        self.leaders[k].round()
         self.spin()
 
-    @rule(pick=st.integers(0, 30), outcome=NAMES(["ok"] * 6 + ["late", "lost", "unheard", "refused"]))
-    def respond(self, pick: int, outcome: str) -> None:
-        if self.network.pending:
-            self.answer(self.network.pending[pick % len(self.network.pending)], outcome)
+    @rule(k=NAMES(CONTROLLERS), kinds=st.sets(NAMES(KINDS)), answers=answers)
+    def round(self, k: int, kinds: set[str], answers: tuple[str, ...]) -> None:
+        """A round, with caches as they are but for `kinds`, and requests that end as `answers` say."""
+        leader = self.leaders[k]
+        for kind in sorted(kinds):
+            leader.deliver(kind, 10_000)
+        leader.round()
+        self.spin()
+        self.answer_some(leader, answers)
 
-    @rule(k=NAMES(CONTROLLERS))
-    def respond_to_all(self, k: int) -> None:
-        self.answer_all(self.leaders[k])
+    def answer_some(self, leader: Leader, answers: tuple[str, ...]) -> None:
+        for outcome in answers:
+            mine = [r for r in self.network.pending if r.leader is leader]
+            if mine:
+                self.answer(mine[0], outcome)
+
+    @rule(pick=st.integers(0, 30), answers=answers)
+    def respond(self, pick: int, answers: tuple[str, ...]) -> None:
+        for outcome in answers:
+            if self.network.pending:
+                self.answer(self.network.pending[pick % len(self.network.pending)], outcome)
 
     @rule(pick=st.integers(0, 30))
     def arrives_late(self, pick: int) -> None:
@@ -357,6 +371,16 @@ class Protocol(RuleBasedStateMachine):
             leader.round()
             self.spin()
         self.answer_all(leader)
+
+    @rule(rounds=st.integers(1, 4))
+    def all_is_well(self, rounds: int) -> None:
+        """The elected controller and all workers go on undisturbed."""
+        if self.network.holder not in self.leaders:
+            return
+        k = self.leaders.index(self.network.holder)
+        for _ in range(rounds):
+            self.quiet_rounds(k, 1)
+            self.workers_work(set(MEMBERS))
 
     # ---- what must hold -------------------------------------------------------------------------
 
@@ -383,15 +407,12 @@ class Protocol(RuleBasedStateMachine):
                 world.renew(name)
             world.now += 2.0
             self.quiet_rounds(0, 1)
-            for name in MEMBERS:
-                self.work(name)
+            self.workers_work(set(MEMBERS))
             self.promises_hold()
         for kind in KINDS:
             leader.deliver(kind, 10_000)
-        waits = {
-            leader.fleet.items.names[row]: wait for row, wait in leader.state.progress.waits.items()
-        }
-        stuck = {name: wait for name, wait in waits.items() if wait.why is not Why.LIMIT}
+        waits = {leader.fleet.items.names[row]: wait for row, wait in leader.state.progress.waits.items()}
+        stuck = {n: wait for n, wait in waits.items() if wait.why not in (Why.LIMIT, Why.NO_PLACE)}
         budget = leader.fleet.policy.max_in_flight is not None
         if any(w.why is Why.LIMIT for w in waits.values()) and budget:
             stuck = {n: w for n, w in stuck.items() if w.why is not Why.BUDGET}

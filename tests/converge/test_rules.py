@@ -165,7 +165,10 @@ def test_an_item_may_be_taken_down_to_what_the_plan_gives_it_where_that_is_less_
 
 def test_the_last_ready_replica_stays_although_the_plan_has_no_place_for_the_item() -> None:
     view = item(2, held(A, 0), target=())
-    assert A in after(view, step(view, rules()))
+    done = step(view, rules())
+    assert A in after(view, done)
+    assert done.wait is not None
+    assert (done.wait.why, done.wait.members) == (Why.NO_PLACE, (A,))
 
 
 def test_of_two_surplus_entries_the_fullest_member_is_relieved_first() -> None:

@@ -155,6 +155,8 @@ def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdin
             removed.append(holding)
     if len(removed) == len(surplus):
         return removed, None
+    if not view.target:
+        return removed, Wait(Why.NO_PLACE, tuple(h.member for h in surplus))
     prepared = {h.member for h in here if h.ready}
     # Those that are added in this very step, too: they are what the removal waits for next.
     waited = tuple(member for member in view.target if member not in prepared)

@@ -12,6 +12,7 @@ class Why(StrEnum):
 
     NOT_READY = "WaitingForReady"
     LIMIT = "LimitReached"
+    NO_PLACE = "NoPlace"
     BUDGET = "MovesLimited"
     RELEASE = "WaitingForRelease"
     PAUSED = "Paused"
@@ -42,6 +43,8 @@ def describe(wait: Wait, names: Iterable[str], in_flight: int = 0, budget: int |
             return f"waiting for {who} to report ready"
         case Why.LIMIT:
             return f"limit reached on {who}"
+        case Why.NO_PLACE:
+            return f"no other Member has room for it, so {who} keeps it"
         case Why.BUDGET:
             return f"budget: {in_flight} of {budget} moves in flight"
         case Why.RELEASE:
