@@ -93,6 +93,10 @@ def test_a_move_within_the_budget_adds_first_and_is_counted() -> None:
     assert (done.moves, done.in_flight) == (1, 1)
 
 
+def test_an_item_that_has_no_place_in_the_plan_is_not_on_a_move() -> None:
+    assert step(item(1, held(A, 0), target=()), rules()).in_flight == 0
+
+
 def test_recovery_is_never_held_back_by_the_budget() -> None:
     view = item(2, held(A, 0), target=(A, B))
     done = step(view, rules(moves_left=0))

@@ -92,7 +92,9 @@ def step(view: View, rules: Rules) -> Step:
     done = not edits and wait is None and {h.member for h in here} == set(view.target)
     if not done and wait is None:
         wait = Wait(Why.STEP)
-    extra = max(0, len(stay) - len(view.target))
+    # An Item that is held without a place in the plan is on no move, it would use up the budget for good.
+    arrived = sum(h.member in view.target for h in stay)
+    extra = min(arrived, max(0, len(stay) - len(view.target)))
     return Step(tuple(edits), wait, done, extra if view.replicas else 0, moves)
 
 
