@@ -64,6 +64,8 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
     async def end(**_: Any) -> None:
         for controller in controllers:
             await controller.__aexit__()
+        # kopf waits five seconds for whoever still waits for this flag.
+        stop.set()
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
