@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ class Leases:
     def __init__(self) -> None:
         self._watches: dict[str, LeaseWatch] = {}
         self._queue: list[tuple[float, str]] = []
-        self._queued: set[str] = set()
+        self._queued: dict[str, float] = {}
+        """The moment at which each Lease in the queue comes up."""
         self._last: dict[str, Liveness] = {}
 
     def put(self, lease: LeaseSeen, now: float) -> bool:
@@ -83,8 +85,10 @@ class Leases:
         """Names of Leases whose state changed by the passing of time up to `now`."""
         changed = []
         while self._queue and self._queue[0][0] <= now:
-            _, name = heapq.heappop(self._queue)
-            self._queued.discard(name)
+            at, name = heapq.heappop(self._queue)
+            if self._queued.get(name) != at:
+                continue  # it was queued again for an earlier moment, which has come
+            del self._queued[name]
             if name not in self._watches:
                 continue
             if self._settle(name, now):
@@ -97,10 +101,12 @@ class Leases:
 
     def _enqueue(self, name: str, now: float) -> None:
         # One place in the queue for each Lease: a renewal moves the true moment later, and the
-        # queued one then merely comes early. 1,000 renewals a second cost 1,000 set look-ups.
-        if name not in self._queued and (at := self._watches[name].next_change(now)) is not None:
+        # queued one then merely comes early. 1,000 renewals a second cost 1,000 look-ups. Only a Lease
+        # that was renewed for a shorter time than before comes up earlier than it was queued for.
+        at = self._watches[name].next_change(now)
+        if at is not None and at < self._queued.get(name, math.inf):
             heapq.heappush(self._queue, (at, name))
-            self._queued.add(name)
+            self._queued[name] = at
 
     def _settle(self, name: str, now: float) -> bool:
         state = self._watches[name].liveness(now)
