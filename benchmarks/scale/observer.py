@@ -1,0 +1,166 @@
+"""Watches the Assignments of one namespace: what was written, how often, how much, when last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from benchmarks.scale.bare import Bare
+from benchmarks.scale.history import History
+from benchmarks.scale.objects import path
+
+
+class Meta(msgspec.Struct, rename="camel"):
+    name: str = ""
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+
+
+class Spec(msgspec.Struct):
+    pool: str = "default"
+    term: int = 0
+    items: list[str] = []
+
+    def plain(self) -> dict[str, Any]:
+        return {"pool": self.pool, "term": self.term, "items": self.items}
+
+
+class Status(msgspec.Struct):
+    session: str = ""
+    items: list[str] = []
+
+
+class Seen(msgspec.Struct):
+    metadata: Meta
+    spec: Spec = msgspec.field(default_factory=Spec)
+    status: Status = msgspec.field(default_factory=Status)
+    code: int = 0
+
+
+class Event(msgspec.Struct):
+    type: str
+    object: Seen
+
+
+class Page(msgspec.Struct):
+    metadata: Meta
+    items: list[Seen]
+
+
+EVENT = msgspec.json.Decoder(Event)
+PAGE = msgspec.json.Decoder(Page)
+
+
+@dataclass
+class Tally:
+    """What was written since `since` (seconds since the epoch)."""
+
+    since: float
+    writes: Counter[str] = field(default_factory=Counter)
+    """Writes of `spec` by Assignment, creations and deletions included."""
+    bytes: int = 0
+    """Of the specs as JSON."""
+    last: float = 0.0
+    before: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    """`spec` of each written Assignment as it was before, None where it did not exist."""
+
+
+class Observer:
+    def __init__(self, client: Bare, namespace: str, history: History) -> None:
+        self.client = client
+        self.history = history
+        self.specs: dict[str, Spec] = {}
+        self.tally = Tally(time.time())
+        self.relists = 0
+        """How often a part of the history was lost (the API server had forgotten it)."""
+        self._path = path(namespace, "assignments")
+        self._known: dict[str, tuple[str, int]] = {}
+        self._version = ""
+
+    def start_tally(self) -> None:
+        """Count anew from now."""
+        self.tally = Tally(time.time())
+
+    def loads(self) -> dict[str, int]:
+        """Entries by Assignment, now."""
+        return {name: len(spec.items) for name, spec in self.specs.items()}
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            await asyncio.sleep(0.1)
+
+    async def _list(self) -> None:
+        async with self.client.session.get(self.client.base + self._path) as answer:
+            answer.raise_for_status()
+            page = PAGE.decode(await answer.read())
+        self._version = page.metadata.resource_version
+        there = {each.metadata.name for each in page.items}
+        for name in [name for name in self.specs if name not in there]:
+            self._gone(name)
+        for each in page.items:
+            self._put(each, 0)
+        self.relists += 1
+
+    async def _watch(self) -> None:
+        url = f"{self.client.base}{self._path}?watch=1&allowWatchBookmarks=1&resourceVersion={self._version}"
+        async with self.client.session.get(url, read_bufsize=2**20) as answer:
+            if answer.status == 410:
+                self._version = ""
+            answer.raise_for_status()
+            tail: list[bytes] = []
+            async for chunk in answer.content.iter_any():
+                first, *rest = chunk.split(b"\n")
+                tail.append(first)
+                for line in rest:
+                    self._line(b"".join(tail))
+                    tail = [line]
+
+    def _line(self, line: bytes) -> None:
+        event = EVENT.decode(line)
+        if event.type == "ERROR":
+            self._version = ""
+            raise aiohttp.ClientError(f"the watch ended: {event.object.code}")
+        self._version = event.object.metadata.resource_version
+        if event.type == "DELETED":
+            self._gone(event.object.metadata.name)
+        elif event.type != "BOOKMARK":
+            self._put(event.object, time.time())
+
+    def _put(self, seen: Seen, at: float) -> None:
+        meta = seen.metadata
+        key = (meta.uid, meta.generation)
+        if self._known.get(meta.name) != key:
+            self._known[meta.name] = key
+            self._count(meta.name, at, len(msgspec.json.encode(seen.spec)))
+            self.specs[meta.name] = seen.spec
+            self.history.assignment(meta.name, seen.spec.items, seen.spec.term, seen.status.items)
+        else:
+            self.history.reports(meta.name, seen.status.items)
+
+    def _gone(self, name: str) -> None:
+        self._count(name, time.time(), 0)
+        self.specs.pop(name, None)
+        self._known.pop(name, None)
+        self.history.gone(name)
+
+    def _count(self, name: str, at: float, size: int) -> None:
+        tally = self.tally
+        if name not in tally.before:
+            old = self.specs.get(name)
+            tally.before[name] = old.plain() if old else None
+        tally.writes[name] += 1
+        tally.bytes += size
+        tally.last = max(tally.last, at)
