@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import kopf
@@ -83,6 +83,8 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
 
     await kopf.operator(
         registry=registry,
+        # Else kopf looks up the name of the user, and the number that a pod runs as has none.
+        identity=cast(Any, "berth"),
         standalone=True,
         clusterwide=not options.namespaces,
         namespaces=options.namespaces,
