@@ -106,6 +106,8 @@ class Outcome:
     count: Int64
     new: Bool
     """Shape (e,): entries of Items that the Member does not hold now."""
+    gains: Int64
+    """Shape (p,): new entries of each Member."""
     levels: tuple[int, ...]
     """The ten levels, apart from constants that the caller adds (primaries of Items not in it)."""
 
@@ -153,15 +155,25 @@ def zone_caps(problem: Problem, groups: Groups, fleet: Fleet) -> Int64:
     return caps
 
 
-def solve_groups(problem: Problem, groups: Groups, fleet: Fleet, targets: Int64 | None = None) -> Outcome:
+def solve_groups(
+    problem: Problem,
+    groups: Groups,
+    fleet: Fleet,
+    targets: Int64 | None = None,
+    most: Int64 | None = None,
+    pooled: bool = False,
+) -> Outcome:
     """The least flow of the network of `groups` on all ten levels, ties by emptiness (level 11).
 
     With `targets` (places of Members) entries move to these only, which makes a smaller network
-    whose answer is allowed, but perhaps not the best.
+    whose answer is allowed, but perhaps not the best. `most`, shape (g,), limits further how many
+    replicas of one Item a zone takes. With `pooled` new entries reach the Members of a zone through
+    one node of that zone: far fewer arcs, but an Item might be twice on a Member, so the levels are
+    a bound only, and the outcome lists held entries only.
     """
     depth = np.full(len(fleet.rows), FIRST_DEPTH, dtype=np.int64)
     while True:
-        outcome, load = _solve(problem, groups, fleet, depth, targets)
+        outcome, load = _solve(problem, groups, fleet, depth, targets, most, pooled)
         # Beyond its depth a Member pays too little per step. A solution that stays within pays
         # the true cost, and no other can pay less than the relaxed one: it is optimal.
         distance = np.maximum(fleet.low - load, 0) + np.maximum(load - fleet.high, 0)
@@ -172,14 +184,22 @@ def solve_groups(problem: Problem, groups: Groups, fleet: Fleet, targets: Int64 
 
 
 def _solve(
-    problem: Problem, groups: Groups, fleet: Fleet, depth: Int64, targets: Int64 | None
+    problem: Problem,
+    groups: Groups,
+    fleet: Fleet,
+    depth: Int64,
+    targets: Int64 | None,
+    most: Int64 | None,
+    pooled: bool,
 ) -> tuple[Outcome, Int64]:
     g, z, m = len(groups.size), fleet.zones, len(fleet.rows)
     source, sink = 0, 1
     group_node, zone_node, member_node = 2, 2 + g, 2 + g + g * z
     amount = int((groups.size * groups.wanted).sum())
     arcs = _Arcs([], [], [], [], {})
-    unplaced = arcs.add(np.array([source]), np.array([sink]), np.array([amount]), l1=np.int64(1))
+    unplaced = arcs.add(
+        np.array([source]), np.array([sink]), np.array([amount]), l1=np.ones(1, dtype=np.int64)
+    )
 
     owner, unit = _units(groups.wanted)
     arcs.add(
@@ -188,6 +208,8 @@ def _solve(
     )  # fmt: skip
 
     caps = zone_caps(problem, groups, fleet)
+    if most is not None:
+        caps = np.minimum(caps, most[:, None])
     cell, unit = _units(caps.ravel())
     owner = cell // max(z, 1)
     count_zones = problem.zones != Zones.IGNORE
@@ -207,21 +229,34 @@ def _solve(
     if targets is not None:
         may_take[:] = False
         may_take[targets] = True
-    new_group, new_member = np.nonzero((open_size > 0) & (groups.wanted > 0)[:, None] & may_take)
-    new = arcs.add(
-        zone_node + new_group * z + fleet.zone[new_member], member_node + new_member,
-        open_size[new_group, new_member], l8=np.int64(1),
-    )  # fmt: skip
+    if pooled:
+        pool_node = member_node + m
+        wide = np.flatnonzero(caps.ravel() > 0)
+        arcs.add(
+            zone_node + wide, pool_node + wide % max(z, 1), (groups.size[:, None] * caps).ravel()[wide],
+            l8=np.ones(len(wide), dtype=np.int64),
+        )  # fmt: skip
+        new_member = np.flatnonzero(may_take)
+        new_group = np.zeros(len(new_member), dtype=np.int64)
+        new = arcs.add(
+            pool_node + fleet.zone[new_member], member_node + new_member, np.full(len(new_member), amount)
+        )
+    else:
+        new_group, new_member = np.nonzero((open_size > 0) & (groups.wanted > 0)[:, None] & may_take)
+        new = arcs.add(
+            zone_node + new_group * z + fleet.zone[new_member], member_node + new_member,
+            open_size[new_group, new_member], l8=np.ones(len(new_group), dtype=np.int64),
+        )  # fmt: skip
     loads = _member_arcs(arcs, fleet, depth, member_node, sink)
 
     costs = [arcs.cost(level) for level in range(1, 12)]
     tops = [int(np.abs(cost).max(initial=0)) for cost in costs]
-    passages = m + 1  # of a simple cycle through Members or the source
+    passages = m + 1 + z * pooled  # of a simple cycle through Members or the source
     spans = [2 * top for top in tops]
     for level in (5, 7, 8, 10):
         spans[level - 1] = 2 * min(passages, max(g * (z + 1), 1)) * tops[level - 1]
     network = Network(
-        nodes=2 + g + g * z + m,
+        nodes=2 + g + g * z + m + z * pooled,
         tail=np.concatenate(arcs.tail),
         head=np.concatenate(arcs.head),
         capacity=np.concatenate(arcs.capacity),
@@ -238,8 +273,6 @@ def _solve(
     count = np.concatenate([flow[held], flow[new]])
     load = fleet.frozen.copy()
     np.add.at(load, fleet.zone[:0] if not m else network.tail[loads] - member_node, flow[loads])
-    placed = np.zeros(g, dtype=np.int64)
-    np.add.at(placed, group, count)
     sums = [int((cost * flow).sum()) for cost in costs]
     for level, sunk in arcs.sunk.items():
         sums[level - 1] += sunk
@@ -247,7 +280,7 @@ def _solve(
     held_live = int((groups.size * groups.keep).sum())
     levels = (
         amount - int(flow[unplaced].sum()),
-        held_live - int(placed.sum() - sums[1]),
+        held_live - (int(count.sum()) - sums[1]),
         sums[2],
         sums[3],
         sums[4],
@@ -258,8 +291,11 @@ def _solve(
         sums[9] + int((groups.primary * groups.count).sum()),
     )
     used = count > 0
-    new_entry = np.arange(len(group)) >= len(groups.group)
-    return Outcome(group[used], member[used], count[used], new_entry[used], levels), load
+    is_new = np.arange(len(group)) >= len(groups.group)
+    gains = np.bincount(member[is_new], weights=count[is_new], minlength=m).astype(np.int64)
+    if pooled:
+        used &= ~is_new
+    return Outcome(group[used], member[used], count[used], is_new[used], gains, levels), load
 
 
 def _descent(fleet: Fleet, depth: Int64) -> int:

@@ -24,10 +24,14 @@ from berth.solve.repair import Open, Repaired
 
 SINGLES = 48
 """Up to so many Items that cannot stay as they are stay apart in the relaxation."""
-SURPLUS_ARCS = 300_000
-"""The same for Items held more often than they want, by arcs: joined they would bound little."""
-ARCS = 3_000_000
-"""Networks above this size are not tried."""
+SURPLUS = 6000
+"""The same for Items held more often than they want: joined they would bound little."""
+POOLED = 100_000
+"""With more (group, Member) pairs new entries go through one node for each zone."""
+KINDS = 20_000
+"""More groups than these are not tried."""
+ARCS = 800_000
+"""Parts with more arcs are not tried: that would take many seconds."""
 
 
 class Margin(NamedTuple):
@@ -73,16 +77,16 @@ def relax(problem: Problem, index: Index, coarse: bool = False) -> Repaired:
     fleet = replace(index.fleet, low=low, high=high)
     seen = _look(problem, index)
     groups, inverse = _alike(problem, index, fleet, seen, coarse)
-    if not coarse and len(groups.size) * len(fleet.rows) > ARCS:
+    if not coarse and len(groups.size) > KINDS:
         raise Open("too many kinds of Items for the relaxation")
-    bound = solve_groups(problem, groups, fleet)
+    pooled = len(groups.size) * len(fleet.rows) > POOLED
+    bound = solve_groups(problem, groups, fleet, pooled=pooled)
     bounds = (*bound.levels[:-1], bound.levels[-1] + _hopeless(problem, index, seen))
     sends = _sends(groups, bound, len(fleet.rows))
-    gains = np.bincount(bound.member[bound.new], weights=bound.count[bound.new], minlength=len(fleet.rows))
     best: Repaired | None = None
     for margin in MARGINS:
         part = _part(index, fleet, seen, inverse, sends, margin)
-        targets = _targets(gains, margin)
+        targets = _targets(bound.gains, margin)
         if best is not None and int(part.sum()) * len(targets) > ARCS:
             break
         repaired = _solve_part(problem, index, fleet, seen, part, targets, bounds)
@@ -141,7 +145,7 @@ def _alike(
     if len(odd) > SINGLES:
         surplus = (seen.where >= 0).sum(axis=1) > index.want_rows(seen.rows)
         odd = np.flatnonzero(~seen.whole & surplus)
-        coarse_odd = len(odd) * len(fleet.rows) > SURPLUS_ARCS
+        coarse_odd = len(odd) > SURPLUS
     else:
         coarse_odd = False
     if not coarse and not coarse_odd:

@@ -13,12 +13,14 @@ Whatever it cannot reach or prove it leaves to others, by raising `Open`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from berth.solve.bounds import Bounds, keepable, primaries_lost, proof
+from berth.solve.groups import deal, identical
 from berth.solve.index import Index, counts_by_zone, mix
+from berth.solve.network import solve_groups
 from berth.solve.primaries import arrange
 from berth.solve.problem import Bool, Int32, Int64, Problem, Proof, UInt64, Zones
 from berth.solve.seats import Seekers, seat_all
@@ -163,6 +165,9 @@ def _drop_surplus(
     if not len(rows):
         return
     rows = rows[np.argsort(problem.item_key[loose[rows]], kind="stable")]
+    if len(rows) > CHUNKS:
+        _keep_evenly(problem, index, loose, where, want, load, low, high, rows)
+        return
     limit = np.maximum(index.fleet.limit, 1)
     zone = index.fleet.zone
     for part in np.array_split(rows, min(CHUNKS, len(rows))):
@@ -193,6 +198,31 @@ def _drop_surplus(
             out = there & ~inside
             np.subtract.at(load, member[out], 1)
             where[part[out], pick[out]] = -1
+
+
+def _keep_evenly(
+    problem: Problem,
+    index: Index,
+    loose: Int64,
+    where: Int64,
+    want: Int64,
+    load: Int64,
+    low: Int64,
+    high: Int64,
+    rows: Int64,
+) -> None:
+    """`_drop_surplus` for many Items: what they keep is a small flow network without new entries."""
+    np.subtract.at(load, where[rows][where[rows] >= 0], 1)
+    fleet = replace(index.fleet, low=low, high=high, frozen=load.copy())
+    groups, inverse = identical(problem, fleet, loose[rows])
+    most = np.zeros(len(groups.size), dtype=np.int64)
+    most[inverse] = index.shapes.top[want[rows]]
+    outcome = solve_groups(problem, groups, fleet, np.zeros(0, dtype=np.int64), most)
+    kept = deal(problem, fleet, loose[rows], inverse, outcome)
+    members = np.where(where[rows] >= 0, fleet.rows[where[rows]], -2)
+    stays = (members[:, :, None] == kept[:, None, :]).any(axis=2)
+    where[rows] = np.where(stays, where[rows], -1)
+    np.add.at(load, where[rows][where[rows] >= 0], 1)
 
 
 def _seekers(index: Index, rows: Int64, where: Int64, want: Int64, base: Int64, extra: Int64) -> Seekers:
