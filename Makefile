@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # uv is taken from PATH, else from a private folder where pip installs it once.
 UV = $(shell command -v uv || echo .venv/uv/bin/uv)
 
-.PHONY: help env lock demo demo-orchestrator test test-deep test-faults bench bench-solve bench-orchestrator bench-scale lint crds
+.PHONY: help env lock demo demo-orchestrator kind-demo test test-deep test-faults bench bench-solve bench-orchestrator bench-scale lint crds
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sort | awk -F':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ demo: env ## the main job, live, on a real control plane
 
 demo-orchestrator: env ## five HTTP workers under the orchestrator library, one killed, one slow
 	$(PY) examples/orchestrator/demo.py
+
+kind-demo: env ## the image and the chart on a kind cluster (needs Docker and kind)
+	examples/kind/demo.sh
 
 test: env ## the tests, those on the real API server included
 	$(PY) -m pytest -m 'not deep and not faults'
@@ -57,5 +60,6 @@ lint: env ## ruff, mypy, import-linter
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-crds: env ## write crds/ and docs/reference/api.md from src/berth/api
+crds: env ## write what is generated: crds/, docs/reference/api.md, docs/metrics.md, parts of the chart
 	.venv/bin/berth crds --output crds --docs docs/reference/api.md
+	$(PY) tools/generate.py
