@@ -102,3 +102,7 @@ def _major(helm: Path) -> str | None:
         return None
     match = re.match(r"(v\d+)\.", done.stdout)
     return match[1] if match else None
+
+
+if __name__ == "__main__":
+    print(ensure_helm())
