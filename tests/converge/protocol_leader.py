@@ -305,6 +305,8 @@ class Leader:
     async def _run(self, what: Any) -> None:
         try:
             await what
+            if not self.begun and self.world.pool is not None and self.world.pool.leader == self.name:
+                self.world.established = self.name
             self.begun = True
         except Replaced:
             self.pool_loop, self.begun = None, False

@@ -80,6 +80,8 @@ class World:
     tainted: set[str] = field(default_factory=set)
     """Items with a promotion under `Overlap` behind them, which may have two at work for a while."""
     lease_seconds: float = 10.0
+    established: str = ""
+    """The leader that was the last to complete a take-over."""
 
     # ---- the store ------------------------------------------------------------------------------
 
@@ -210,7 +212,7 @@ class World:
         limit: int,
         exclusive: bool,
     ) -> None:
-        if self.pool is not None and self.pool.leader != leader:
+        if self.pool is not None and self.pool.leader == self.established != leader:
             raise Broken(f"5: {leader} was replaced by {self.pool.leader} and changed {new.name}")
         before, after = entries(old), entries(new)
         if len(after) != len(new.items):

@@ -29,7 +29,7 @@ CONTROLLERS = range(2)
 
 policies = st.builds(
     Policy,
-    handoff=st.sampled_from(Handoff),
+    handoff=st.sampled_from([Handoff.EXCLUSIVE, Handoff.EXCLUSIVE, Handoff.OVERLAP]),
     zones=st.sampled_from(ZonePolicy),
     tolerance=st.sampled_from([0, 50]),
     active_primaries=st.booleans(),
@@ -44,8 +44,8 @@ member_specs = st.fixed_dictionaries(
         "limit": st.integers(0, 4),
         "zone": NAMES(["", "a", "b"]),
         "draining": st.sampled_from([False, False, True]),
-        "leased": st.booleans(),
-        "reported": st.booleans(),
+        "leased": st.sampled_from([True, True, False]),
+        "reported": st.sampled_from([True, True, False]),
     }
 )
 answers = st.one_of(
@@ -111,6 +111,7 @@ class Protocol(RuleBasedStateMachine):
                 result = request.act()
             except ApiError as refused:
                 error = refused
+            self.promises_hold()
         if outcome in ("unheard", "lost"):
             error = RequestTimeout(request.what)
         elif outcome == "late":
@@ -145,14 +146,20 @@ class Protocol(RuleBasedStateMachine):
 
     # ---- people ---------------------------------------------------------------------------------
 
-    @initialize(policy=policies, members=st.integers(2, 4), settled=st.booleans(), data=st.data())
+    @initialize(
+        policy=policies,
+        members=st.integers(2, 4),
+        settled=st.sampled_from([True, True, False]),
+        data=st.data(),
+    )
     def fleet_appears(self, policy: Policy, members: int, settled: bool, data: st.DataObject) -> None:
         world = self.world
         world.create_pool()
         pool = world.need_pool()
         world.put("pool", "pool", type(pool)(pool.uid, world.version + 1, policy))
         for name in MEMBERS[:members]:
-            self.put_member(name, data.draw(member_specs))
+            spec = data.draw(member_specs)
+            self.put_member(name, {**spec, "limit": max(1, spec["limit"])})
         for name in ITEMS[: data.draw(st.integers(1, 4))]:
             self.put_item(name, data.draw(st.integers(1, 3)))
         for leader in self.leaders:
@@ -356,6 +363,7 @@ class Protocol(RuleBasedStateMachine):
             request = self.network.late.pop(pick % len(self.network.late))
             with contextlib.suppress(ApiError):
                 request.act()
+            self.promises_hold()
 
     @rule(k=NAMES(CONTROLLERS), rounds=st.integers(1, 3))
     def quiet_rounds(self, k: int, rounds: int) -> None:

@@ -1,0 +1,216 @@
+"""Berth with one rule switched off, for tests that show that the tests would notice.
+
+Each mutation replaces a piece of a module's text. The mutated functions and methods take the place of
+the real ones, wherever those were imported to, for as long as the context lasts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+
+class Mutation(NamedTuple):
+    """One rule less."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+RULES = "berth.converge.rules"
+ROUND = "berth.converge.round"
+WRITER = "berth.controller.writer"
+LOOP = "berth.controller.pool_loop"
+RELEASE = "berth.fleet.release"
+MEMBER = "berth.fleet.member"
+WORLD = "protocol_world"
+
+MUTATIONS = [
+    Mutation(
+        "surplus entries go although too few ready ones stay",
+        RULES,
+        "if ready - holding.ready >= need:",
+        "if True:",
+    ),
+    Mutation(
+        "the last ready replica goes where the plan has no place for the Item",
+        RULES,
+        "need = min(view.replicas, max(1, len(view.target)))",
+        "need = min(view.replicas, len(view.target))",
+    ),
+    Mutation(
+        "what is not ready counts as ready",
+        RULES,
+        "ready = sum(h.ready for h in here)",
+        "ready = len(here)",
+    ),
+    Mutation("entries are added whatever the limit", RULES, "if rules.room(member) <= 0:", "if False:"),
+    Mutation(
+        "adds of one round do not count for each other's room",
+        ROUND,
+        "self._room[edit.member] = self.room(edit.member) - 1",
+        "pass",
+    ),
+    Mutation(
+        "a promotion does not wait for the write of the old primary",
+        RULES,
+        "after if h.slot == 0 else ()",
+        "()",
+    ),
+    Mutation(
+        "a promotion is written although the write of the old primary failed",
+        WRITER,
+        "if lost.isdisjoint(edit.after) and order.written.issuperset(edit.after):",
+        "if True:",
+    ),
+    Mutation("a promotion keeps the epoch of the grant", RULES, "epoch=rules.term)", "epoch=chosen.grant)"),
+    Mutation("grants and promotions do not raise the term", LOOP, "if plan.raises_term:", "if False:"),
+    Mutation("two claims to slot 0 both stay", RULES, "for claim in claims[1:]:", "for claim in ():"),
+    Mutation(
+        "Exclusive does not wait for the release",
+        RULES,
+        "if others:",
+        "if False:",
+    ),
+    Mutation(
+        "Exclusive takes an expired Lease for a stopped process",
+        RELEASE,
+        "return not member.live and member.liveness is not Liveness.EXPIRED",
+        "return not member.live",
+    ),
+    Mutation(
+        "Exclusive does not look at what a live Member reports",
+        RELEASE,
+        "    return item in member.reports\n",
+        "    return False\n",
+    ),
+    Mutation(
+        "reports of another session count",
+        MEMBER,
+        "            and self.session_holds\n",
+        "",
+    ),
+    Mutation(
+        "reports of an older grant count",
+        MEMBER,
+        "            and report.grant == entry.grant\n",
+        "",
+    ),
+    Mutation(
+        "writes do not test the generation that they replace",
+        WRITER,
+        '"path": "/metadata/generation", "value": member.assignment.generation',
+        '"path": "/metadata/generation", "value": None',
+    ),
+    Mutation(
+        "writes without an answer are forgotten",
+        "berth.controller.settle",
+        "self._pending.setdefault(member, set()).update(items)",
+        "pass",
+    ),
+    Mutation(
+        "a new leader goes by what its cache happens to show",
+        LOOP,
+        "                await caught_up(\n",
+        "                await _nothing(\n",
+    ),
+    Mutation(
+        "a round starts before the cache shows the writes of the one before",
+        LOOP,
+        "await self._assignments.wait_for(self._version)\n        try:",
+        "try:",
+    ),
+    Mutation(
+        "a leader that takes over does not raise the term above those in the Assignments",
+        "berth.controller.term",
+        "term = max(above, self.value, pool.status.term if pool.status else 0) + 1",
+        "term = (pool.status.term if pool.status else 0) + 1",
+    ),
+    Mutation(
+        "the API server does not fence",
+        WORLD,
+        "if self.pool is not None and term < self.pool.term:",
+        "if False:",
+    ),
+    Mutation(
+        "what an earlier Member of the name held is promoted elsewhere before it is gone",
+        LOOP,
+        "            await self._mend_objects(orphans, written)\n",
+        "            orphans = set()\n",
+    ),
+    Mutation(
+        "a worker begins to work before its Active is written",
+        WORLD,
+        "        # Only now that `Active` is written does it begin to work.\n",
+        "",
+    ),
+]
+
+
+@contextlib.contextmanager
+def mutated(mutation: Mutation) -> Iterator[None]:
+    """The code base with one mutation applied."""
+    module = importlib.import_module(mutation.module)
+    text = inspect.getsource(module)
+    assert text.count(mutation.old) == 1, f"{mutation.name}: its text is no longer in {mutation.module}"
+    twin = types.ModuleType(module.__name__)
+    twin.__file__ = module.__file__
+    code = compile(text.replace(mutation.old, mutation.new), f"<{mutation.name}>", "exec", dont_inherit=True)
+    patch = pytest.MonkeyPatch()
+    patch.setitem(sys.modules, module.__name__, twin)
+    exec(code, twin.__dict__)
+    patch.undo()
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    twin.__dict__["_nothing"] = nothing
+    patch = pytest.MonkeyPatch()
+    others = [m for name, m in sys.modules.items() if name.startswith(("berth", "protocol"))]
+    for name, new in list(vars(twin).items()):
+        old = vars(module).get(name)
+        if getattr(new, "__module__", None) != module.__name__ or old is None:
+            # Patched from outside, like the clock of the model: the mutated functions shall see that.
+            if not name.startswith("__") and old is not None:
+                twin.__dict__[name] = old
+            continue
+        if isinstance(new, types.FunctionType):
+            for other in others:
+                if vars(other).get(name) is old:
+                    patch.setattr(other, name, new)
+        elif isinstance(new, type):
+            for attribute, value in list(vars(new).items()):
+                if isinstance(value, types.FunctionType | property) and attribute in vars(old):
+                    patch.setattr(old, attribute, value)
+            twin.__dict__[name] = old
+    # Names that the model puts in place later must reach the mutated functions, too.
+    for name in ("time", "plan_round", "caught_up", "Backoff"):
+        if name in vars(module):
+            twin.__dict__[name] = _Late(module, name)
+    try:
+        yield
+    finally:
+        patch.undo()
+
+
+class _Late:
+    """Whatever the module has under that name when it is used."""
+
+    def __init__(self, module: types.ModuleType, name: str) -> None:
+        self._module = module
+        self._name = name
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return getattr(self._module, self._name)(*args, **kwargs)
+
+    def __getattr__(self, attribute: str) -> object:
+        return getattr(getattr(self._module, self._name), attribute)
