@@ -3,8 +3,8 @@
 Delivery: so many Sessions in a few processes on this machine, on the real API server. A leader gives and
 takes Items one at a time, at a steady rate; measured from before its write is sent until the callback starts:
 `prepare` (the watch, and one read of the Item), `activate` (the watch, and the Member's own report, which has
-to be accepted first) and `drop` (the watch, and `deactivate`). The time until the leader has its answer is shown
-beside it: what the API server takes of it on a machine that it shares with all the workers.
+to be accepted first) and `drop` (the watch, and `deactivate`). The time until the leader has its answer is
+shown beside it: what the API server takes of it on a machine that it shares with all the workers.
 
 Footprint: one worker process with so many Items: resident memory, and CPU time while nothing happens.
 

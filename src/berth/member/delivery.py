@@ -10,6 +10,7 @@ from typing import Self
 from berth.api import Entry, Phase, Report, format_report
 from berth.member.held import Held
 from berth.member.report import MAX_MESSAGE, MAX_PROBLEMS, Intent, Snapshot, Trouble, describe
+from berth.member.run import Run
 from berth.member.steps import Position, Stage, Step, next_step, phase, superseded
 from berth.member.tenure import Tenure, never
 from berth.member.worker import PlainError, Worker
@@ -25,52 +26,11 @@ def default_pause(failures: int) -> float:
     return min(30.0, 0.5 * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
 
 
-def _warn(run: "_Run", what: str, error: BaseException) -> None:
+def _warn(run: Run, what: str, error: BaseException) -> None:
     if isinstance(error, PlainError):
         log.warning("item %s: %s: %s", run.name, what, error)
     else:
         log.warning("item %s: %s", run.name, what, exc_info=error)
-
-
-class _Run:
-    """One Item that is here, or wanted here."""
-
-    __slots__ = (
-        "at", "cancelled", "confirmed", "crashed_at", "crashes", "current", "driver",
-        "failed_step", "failures", "held", "message", "name", "retry",
-    )  # fmt: skip
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.at = Position(Stage.ABSENT, 0)
-        self.held: Held | None = None
-        self.driver: asyncio.Task[None] | None = None
-        self.current: tuple[Step, asyncio.Task[None]] | None = None
-        self.cancelled = False  # whether `current` was cancelled from here
-        self.failures = 0
-        self.failed_step: Step | None = None
-        self.message = ""  # of the last failure, until what failed has succeeded
-        self.retry: asyncio.TimerHandle | None = None
-        self.crashes = 0
-        self.crashed_at = 0.0
-        self.confirmed: tuple[int, int] | None = None  # the grant and epoch that may be activated
-
-    def failed(self, target: Entry | None) -> bool:
-        """Whether to report `Failed`; not once an activation is about to be tried again."""
-        return bool(self.message) and not (self.retry is None and next_step(self.at, target) is Step.ACTIVATE)
-
-    def cancel_current(self) -> None:
-        if self.current is not None:
-            self.cancelled = True
-            self.current[1].cancel()
-
-    def forget_failure(self) -> None:
-        self.failures = 0
-        self.failed_step = None
-        self.message = ""
-        if self.retry is not None:
-            self.retry.cancel()
-            self.retry = None
 
 
 class Delivery:
@@ -106,7 +66,7 @@ class Delivery:
         self._on_change = on_change
         self._tenure = never()
         self._targets: dict[str, Entry] = {}
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, Run] = {}
         self._group = asyncio.TaskGroup()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -217,7 +177,7 @@ class Delivery:
     def _retarget(self, name: str, old: Entry | None, new: Entry | None) -> None:
         run = self._runs.get(name)
         if run is None:
-            run = self._runs[name] = _Run(name)
+            run = self._runs[name] = Run(name)
             self._idle.clear()
         if (
             old is None
@@ -231,13 +191,13 @@ class Delivery:
         self._kick(run)
         self._on_change(True)
 
-    def _place(self, run: _Run) -> None:
+    def _place(self, run: Run) -> None:
         """Let the worker see the slot that it has now."""
         target = self._targets.get(run.name)
         if run.held is not None and target is not None and target.grant == run.held.grant:
             run.held.slot = target.slot
 
-    def _step(self, run: _Run) -> Step | None:
+    def _step(self, run: Run) -> Step | None:
         """The next callback to run now; None where there is none, or something to wait for."""
         if self._closed:
             return None
@@ -249,7 +209,7 @@ class Delivery:
             return None
         return step
 
-    def _kick(self, run: _Run) -> None:
+    def _kick(self, run: Run) -> None:
         """Have the Item driven on, if there is something to do and nothing to wait for."""
         if run.driver is not None or self._closed:
             return
@@ -264,7 +224,7 @@ class Delivery:
         elif run.at.stage is Stage.ABSENT and run.name not in self._targets:
             self._remove(run)
 
-    async def _drive(self, run: _Run, step: Step) -> None:
+    async def _drive(self, run: Run, step: Step) -> None:
         try:
             if self._step(run) is step:  # else the target has changed before this began
                 await self._perform(run, step)
@@ -275,34 +235,21 @@ class Delivery:
         while self._waiting and not self._closed and self._busy < self._concurrency:
             self._kick(self._runs[next(iter(self._waiting))])
 
-    def _remove(self, run: _Run) -> None:
+    def _remove(self, run: Run) -> None:
         del self._runs[run.name]
         run.forget_failure()
         if not self._runs:
             self._idle.set()
         self._on_change(True)
 
-    async def _perform(self, run: _Run, step: Step) -> None:
+    async def _perform(self, run: Run, step: Step) -> None:
         """Run one callback to its end and note where the Item stands then."""
-        target = self._targets.get(run.name)
-        if step is Step.PREPARE and target is not None:
-            if run.held is None or run.at.stage is Stage.ABSENT:
-                run.held = Held(run.name, target.slot, target.grant, self._tenure, self._crashed(run))
-            run.at = Position(Stage.PREPARING, target.grant)
-        elif step is Step.ACTIVATE and target is not None:
-            run.at = replace(run.at, stage=Stage.ACTIVATING, epoch=target.epoch)
-            if run.held is not None:
-                run.held.primary, run.held.epoch = True, target.epoch
-        elif step is Step.DEACTIVATE:
-            run.at = replace(run.at, stage=Stage.DEACTIVATING)
-        else:
-            run.at = replace(run.at, stage=Stage.PREPARING)
-        held = run.held
-        assert held is not None, "an Item that is here has been prepared"
+        before = run.at
+        held = self._enter(run, step)
         self._on_change(False)
 
-        run.cancelled = False
-        task = asyncio.create_task(self._call(step, held), name=f"berth:{run.name}:{step.value}")
+        run.cancelled = run.begun = False
+        task = asyncio.create_task(self._call(run, step, held), name=f"berth:{run.name}:{step.value}")
         run.current = (step, task)
         try:
             await asyncio.wait({task})
@@ -314,6 +261,8 @@ class Delivery:
             run.current = None
         if self._closed:
             return
+        if not run.begun:
+            self._leave(run, step, before)
         if task.cancelled():
             if not run.cancelled:
                 self._fail(run, step, f"{step.value}: the callback was cancelled")
@@ -327,11 +276,41 @@ class Delivery:
         else:
             raise error
 
-    async def _call(self, step: Step, held: Held) -> None:
+    def _enter(self, run: Run, step: Step) -> Held:
+        """Note that a callback begins."""
+        target = self._targets.get(run.name)
+        if step is Step.PREPARE and target is not None:
+            if run.held is None or run.at.stage is Stage.ABSENT:
+                run.held = Held(run.name, target.slot, target.grant, self._tenure, self._crashed(run))
+            run.at = Position(Stage.PREPARING, target.grant)
+        elif step is Step.ACTIVATE and target is not None:
+            run.at = replace(run.at, stage=Stage.ACTIVATING, epoch=target.epoch)
+            if run.held is not None:
+                run.held.primary, run.held.epoch = True, target.epoch
+        elif step is Step.DEACTIVATE:
+            run.at = replace(run.at, stage=Stage.DEACTIVATING)
+        else:
+            run.at = replace(run.at, stage=Stage.PREPARING)
+        assert run.held is not None, "an Item that is here has been prepared"
+        return run.held
+
+    def _leave(self, run: Run, step: Step, before: Position) -> None:
+        """Note that a callback was cancelled, or its data could not be read, before the worker was called."""
+        run.at = replace(before, lost=run.at.lost)
+        if before.stage is Stage.ABSENT:
+            run.held = None
+        elif step is Step.ACTIVATE and run.held is not None:
+            run.held.primary, run.held.epoch = False, run.held.grant
+
+    async def _call(self, run: Run, step: Step, held: Held) -> None:
         if step is Step.PREPARE:
             await held.stop_tasks(primary_only=False)  # of an earlier try
             if self._read_data is not None:
                 held.data = await self._read_data(held.name)
+        elif step is Step.DROP:
+            await held.stop_tasks(primary_only=False)
+        run.begun = True
+        if step is Step.PREPARE:
             await self._worker.prepare(held)
         elif step is Step.ACTIVATE:
             await self._worker.activate(held)
@@ -339,10 +318,9 @@ class Delivery:
             await self._worker.deactivate(held)
             await held.stop_tasks(primary_only=True)
         else:
-            await held.stop_tasks(primary_only=False)
             await self._worker.drop(held)
 
-    def _done(self, run: _Run, step: Step, held: Held) -> None:
+    def _done(self, run: Run, step: Step, held: Held) -> None:
         if run.cancelled and step in _BEGINNINGS:
             return  # it ended well a moment too late: as if it had been cancelled
         if step is Step.PREPARE:
@@ -361,11 +339,11 @@ class Delivery:
             run.forget_failure()
         self._on_change(step is not Step.ACTIVATE)
 
-    def _fail(self, run: _Run, step: Step, message: str) -> None:
+    def _fail(self, run: Run, step: Step, message: str) -> None:
         run.failures += 1
         self._pause_after(run, step, message, self._pause(run.failures))
 
-    def _pause_after(self, run: _Run, step: Step, message: str, seconds: float) -> None:
+    def _pause_after(self, run: Run, step: Step, message: str, seconds: float) -> None:
         def again() -> None:
             run.retry = None
             self._kick(run)
@@ -377,7 +355,7 @@ class Delivery:
         run.retry = asyncio.get_running_loop().call_later(seconds, again)
         self._on_change(False)
 
-    def _crashed(self, run: _Run) -> Callable[[BaseException, bool], None]:
+    def _crashed(self, run: Run) -> Callable[[BaseException, bool], None]:
         """What happens when something that the worker spawned raises."""
 
         def crashed(error: BaseException, primary: bool) -> None:

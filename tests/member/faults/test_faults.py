@@ -28,8 +28,8 @@ async def check(run: FaultRun) -> None:
 
 
 async def test_a_few_faults(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    async with started(control_plane, namespace, tmp_path, workers=4, items=12, seed=3) as run:
-        await run.inject(10)
+    async with started(control_plane, namespace, tmp_path, workers=3, items=9, seed=3) as run:
+        await run.inject(6)
         await check(run)
 
 
