@@ -48,6 +48,7 @@ member_specs = st.fixed_dictionaries(
         "reported": st.sampled_from([True, True, False]),
     }
 )
+mostly = st.sampled_from([True, True, False])
 answers = st.one_of(
     st.just(("ok",) * 8),
     st.lists(NAMES(["ok"] * 5 + ["late", "late", "lost", "unheard", "refused"]), max_size=8).map(tuple),

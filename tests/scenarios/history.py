@@ -87,9 +87,11 @@ class History:
             if old is not None and new is not None and old["metadata"]["uid"] != new["metadata"]["uid"]:
                 old = None
             then, now = entries(old), entries(new)
-            for item in sorted(then.keys() | now.keys()):
-                if then.get(item) != now.get(item):
-                    found.append(Change(event.at, item, event.name, then.get(item), now.get(item)))
+            found += [
+                Change(event.at, item, event.name, then.get(item), now.get(item))
+                for item in sorted(then.keys() | now.keys())
+                if then.get(item) != now.get(item)
+            ]
             if new is None:
                 before.pop(event.name, None)
             else:

@@ -232,11 +232,13 @@ class Stage(AbstractContextManager["Stage"]):
                 wrong.append(f"{name} is above its limit")
         return wrong
 
-    def settle(self, wanted: dict[str, int] | None = None, quiet: float = 0.6) -> None:
+    def settle(self, wanted: dict[str, int] | None = None, quiet: float = 1.0) -> None:
         """Wait until everything is in place, and has been left alone for a moment."""
+        asked = time.monotonic()
 
         def settled() -> bool:
-            return not self.unplaced(wanted) and time.monotonic() - self.history.last_change() > quiet
+            since = max(asked, self.history.last_change())
+            return time.monotonic() - since > quiet and not self.unplaced(wanted)
 
         eventually(settled, lambda: "; ".join(self.unplaced(wanted)[:5]) or "it does not come to rest")
 
