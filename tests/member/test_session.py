@@ -303,3 +303,41 @@ async def test_workers_with_threads_are_served_just_so(leader: Leader) -> None:
     leave.set()
     await running
     assert log == ["prepare a True", "activate a@4", "drop a True"]
+
+
+async def test_an_api_server_that_hangs_for_less_than_the_lease_takes_nothing_away(
+    worker: Recorder, leader: Leader, control_plane: ControlPlane
+) -> None:
+    async with session_of(worker, leader, lease_seconds=12.0) as session:
+        first = session.id
+        await leader.give("w", "a#0@3:4")
+        await until(lambda: "activate a@4" in worker.log)
+        control_plane.pause()
+        await asyncio.sleep(2.0)
+        control_plane.resume()
+        assert worker.seen["a"].active()
+        await leader.give("w", "a#0@3:4", "b#1@5")
+        await leader.until_reported("w", "a@3=Active", "b@5=Ready")
+        assert session.id == first
+        assert worker.log == ["prepare a", "activate a@4", "prepare b"]
+
+
+async def test_without_the_api_server_everything_is_cancelled_before_the_lease_would_end(
+    worker: Recorder, leader: Leader, control_plane: ControlPlane
+) -> None:
+    async with session_of(worker, leader, lease_seconds=3.0) as session:
+        await leader.give("w", "a#0@3:4")
+        await until(lambda: "activate a@4" in worker.log)
+        held, first = worker.seen["a"], session.id
+        control_plane.pause()
+        try:
+            # Whatever was sent last before this moment was sent before it.
+            gone = time.monotonic()
+            await until(lambda: held.lost, seconds=3.0)
+            assert time.monotonic() - gone < 3.0
+            assert not held.owned()
+            await until(lambda: worker.log[-1] == "drop a")
+        finally:
+            control_plane.resume()
+        await until(lambda: worker.log.count("activate a@4") == 2, seconds=20)
+        assert session.id != first

@@ -1,0 +1,68 @@
+"""Workers with threads, without a cluster."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from fakes import Hand, until
+
+import berth
+from berth.member.delivery import Delivery
+from berth.member.tenure import Tenure
+from berth.member.threads import _InThreads
+
+
+class Slow(berth.sync.Worker):
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.go = threading.Event()
+        self.held: berth.sync.Held | None = None
+        self.over: list[bool] = []
+
+    def prepare(self, item: berth.sync.Held) -> None:
+        self.held = item
+        self.log.append("prepare")
+        while not item.cancelled and not self.go.wait(0.01):
+            pass
+        self.log.append("prepared" if self.go.is_set() else "given up")
+
+    def activate(self, item: berth.sync.Held) -> None:
+        self.log.append(f"activate {item.primary} {item.active()}")
+        threading.Thread(target=lambda: self.over.append(item.wait_over(10))).start()
+
+    def drop(self, item: berth.sync.Held) -> None:
+        self.log.append(f"drop {item.owned()}")
+
+
+def delivery_to(worker: Slow, pool: ThreadPoolExecutor) -> Delivery:
+    delivery = Delivery(_InThreads(worker, pool))
+    delivery.begin(Tenure(lambda: 1000.0))
+    return delivery
+
+
+async def test_a_callback_that_is_no_longer_wanted_sees_it_and_is_waited_for() -> None:
+    worker = Slow()
+    with ThreadPoolExecutor(4) as pool:
+        async with delivery_to(worker, pool) as delivery:
+            hand = Hand(delivery)
+            hand.want("a#1@3")
+            await until(lambda: worker.log == ["prepare"])
+            hand.want()
+            await hand.until_reported()
+            assert worker.log == ["prepare", "given up", "drop True"]
+
+
+async def test_threads_hear_at_once_that_an_item_was_taken_away() -> None:
+    worker = Slow()
+    worker.go.set()
+    with ThreadPoolExecutor(4) as pool:
+        async with delivery_to(worker, pool) as delivery:
+            hand = Hand(delivery)
+            hand.want("a#0@3:4")
+            await until(lambda: (hand.confirm(), "activate True True" in worker.log)[1])
+            delivery.lose()
+            await until(lambda: worker.over == [True])
+            await asyncio.wait_for(delivery.settled(), 5)
+            assert worker.held is not None
+            assert worker.held.lost
+            assert worker.log[-1] == "drop False"
