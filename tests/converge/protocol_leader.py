@@ -27,7 +27,7 @@ from berth.controller.pool_loop import PoolLoop
 from berth.controller.state import PoolState
 from berth.controller.term import Replaced
 from berth.fleet import Handoff, Leases, MemberSeen, PoolFleet
-from berth.kube import DeadlinePassed, Meta, NotFound
+from berth.kube import Conflict, DeadlinePassed, Meta, NotFound
 
 
 class _NoBackoff:
@@ -140,10 +140,12 @@ class FakeClient:
             there = world.assignments.get(name)
             if there is None:
                 return
-            if there.uid == body["preconditions"]["uid"]:
-                world.put("assignments", name, None)
-                if world.pool is None:
-                    world.forget_epochs()
+            wanted = body["preconditions"]
+            if (there.uid, str(there.resource_version)) != (wanted["uid"], wanted["resourceVersion"]):
+                raise Conflict(409, "Conflict", name)
+            world.put("assignments", name, None)
+            if world.pool is None:
+                world.forget_epochs()
 
         return await self._send(f"delete {name}", act)
 
@@ -339,11 +341,14 @@ class Leader:
             self.limits[key] = member.limit
             self.claims[key] = {}
             for edit in edits:
-                if edit.entry is not None or not (member.live or member.kept):
+                if edit.entry is not None:
                     continue
                 item = fleet.items.of[edit.item]
                 seen = fleet.item_seen.get(item)
                 if seen is None or not seen.replicas:
+                    continue
+                if not (member.live or member.kept):
+                    self.claims[key][edit.item] = Claim(0, frozenset(), dead=True)
                     continue
                 placed = int((solution.members[item] >= 0).sum())
                 counted = frozenset(

@@ -46,6 +46,8 @@ class Claim:
     """Ready replicas that must stay."""
     counted: frozenset[tuple[str, str, int]]
     """(Member, uid of its Assignment, grant) of the entries that it counted on."""
+    dead: bool = False
+    """It took the Member for dead."""
 
 
 @dataclass
@@ -224,6 +226,12 @@ class World:
             claim = claims.get(name)
             if claim is None:
                 continue
+            if claim.dead:
+                process = self.processes.get(new.name)
+                at_large = process is not None and process.running and not process.connected
+                if exclusive and before[name].primary and at_large and name not in self.tainted:
+                    raise Broken(f"2: {name} taken from {new.name}, cut off but not stopped yet")
+                continue
             left = [pair for pair in claim.counted if self._holds(*pair, name)]
             if len(left) < claim.need:
                 raise Broken(f"1: {name} taken from {new.name}: {left} left, {claim.need} needed")
@@ -259,10 +267,10 @@ class World:
     def working(self, process: Process) -> set[str]:
         """Items that a running process works on as primary.
 
-        An `Assumed` one follows its Assignment at once while it is connected.
+        An `Assumed` one has released by definition what is gone from its Assignment.
         """
         member = self.members.get(process.member)
-        if member is not None and not member.reported and process.connected:
+        if member is not None and not member.reported:
             return primaries(self.assignments.get(process.member))
         return process.active
 

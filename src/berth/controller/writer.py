@@ -238,10 +238,15 @@ class RoundWriter:
         )
 
     async def remove(self, member: MemberState, deadline: Deadline) -> None:
-        """Delete an Assignment that belongs to no Member, or to an earlier one of that name."""
-        assert member.assignment is not None
+        """Delete an Assignment that belongs to no Member, or to an earlier one of that name.
+
+        Only as it was last seen: what its status says of work under way must not be missed.
+        """
+        seen = member.assignment
+        assert seen is not None
+        preconditions = {"uid": seen.uid, "resourceVersion": str(seen.resource_version)}
         await self._client.delete(
             ASSIGNMENTS.path(self._namespace, member.name),
-            body={"preconditions": {"uid": member.assignment.uid}},
+            body={"preconditions": preconditions},
             deadline=deadline,
         )

@@ -77,6 +77,11 @@ class Leases:
             return 0.0
         return max(0.0, now - (watch.expires if watch.lease.holder else watch.at))
 
+    def silence(self, name: str, now: float) -> tuple[float, float]:
+        """Seconds that a Lease lasts, and seconds since it was last seen to be renewed; zeros if never seen."""
+        watch = self._watches.get(name)
+        return (watch.lease.duration, now - watch.at) if watch else (0.0, 0.0)
+
     def next_change(self) -> float | None:
         """The next moment to call `advance`, or None. May be early, never late."""
         return self._queue[0][0] if self._queue else None

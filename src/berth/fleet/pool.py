@@ -10,7 +10,7 @@ from berth.fleet.leases import Leases
 from berth.fleet.liveness import Liveness
 from berth.fleet.member import MemberState, read_entries, read_reports
 from berth.fleet.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
-from berth.fleet.release import LastPrimary, holds_back, may_be_active, status_holds_back
+from berth.fleet.release import LastPrimaries, LastPrimary, holds_back, may_be_active, status_holds_back
 from berth.solve import Problem, Zones
 
 
@@ -47,7 +47,7 @@ class PoolFleet:
         self.member_rows = Rows()
         self.members: dict[int, MemberState] = {}
         self.dirty = Dirty()
-        self.last_primary: dict[str, LastPrimary] = {}
+        self.last_primaries = LastPrimaries()
         self._releasing: dict[str, set[int]] = {}
         self._by_lease: dict[str, set[int]] = {}
         self._zones: dict[str, int] = {}
@@ -134,6 +134,7 @@ class PoolFleet:
         old, member.assignment = member.assignment, seen
         if old is None or old.session != seen.session:
             self._check_session(member)
+            self._learn_orphan(member)
             self._recheck_items(member)
         if old is None or old.owner != seen.owner or old.items != seen.items:
             self._adopt(member, old)
@@ -165,15 +166,13 @@ class PoolFleet:
                 self._recheck_items(member)
             self.refresh(row, now)
             self.dirty.member_status.add(row)
-        for name, last in self.last_primary.items():
-            if last.lease == lease and (item := self.items.of.get(name)) is not None:
+        for name in self.last_primaries.of_lease(lease):
+            if (item := self.items.of.get(name)) is not None:
                 self.dirty.converge.add(item)
 
     def uses_lease(self, lease: str) -> bool:
         """Whether any Member names that Lease, or an Item's last primary did."""
-        return bool(self._by_lease.get(lease)) or any(
-            last.lease == lease for last in self.last_primary.values()
-        )
+        return bool(self._by_lease.get(lease) or self.last_primaries.of_lease(lease))
 
     # ---- liveness --------------------------------------------------------------------------
 
@@ -255,7 +254,7 @@ class PoolFleet:
 
     def had_primary(self, item: str) -> bool:
         """Whether somebody was the Item's primary, or says so, without holding its slot 0."""
-        return item in self.last_primary or item in self._releasing
+        return item in self.last_primaries or item in self._releasing
 
     def unreleased(self, item: str, now: float) -> list[str]:
         """Names of Members that may still work as primary of the Item without holding its slot 0."""
@@ -264,12 +263,11 @@ class PoolFleet:
             for row in self._releasing.get(item, ())
             if status_holds_back(self.members[row], item)
         }
-        last = self.last_primary.get(item)
-        if last is not None:
+        for last in self.last_primaries.of(item):
             if holds_back(last, self.member_named(last.member), item, self.leases, now):
                 names.add(last.member)
             else:
-                del self.last_primary[item]
+                self.last_primaries.drop(item, last.member)
         return sorted(names)
 
     # ---- keeping the indexes ---------------------------------------------------------------
@@ -298,8 +296,16 @@ class PoolFleet:
             entries, member.malformed = parsed.entries, parsed.malformed
         self._check_session(member)
         self._set_entries(member, entries)
+        self._learn_orphan(member)
         if not member.owned or member.malformed:
             self.dirty.assignments.add(member.row)
+
+    def _learn_orphan(self, member: MemberState) -> None:
+        """A process of this name may have begun to work by what an earlier Member was given."""
+        if member.orphaned and member.assignment:
+            for entry in read_entries(None, {}, member.assignment.items).entries.values():
+                if entry.primary:
+                    self._remember_primary(member, entry.name)
 
     def _set_entries(self, member: MemberState, entries: dict[str, Entry]) -> None:
         before, member.entries = member.entries, entries
@@ -335,7 +341,7 @@ class PoolFleet:
     def _remember_primary(self, member: MemberState, item: str) -> None:
         lease = member.seen.lease if member.seen else None
         session = member.assignment.session if member.assignment else ""
-        self.last_primary[item] = LastPrimary(member.name, lease, session)
+        self.last_primaries.put(item, LastPrimary(member.name, lease, session))
 
     def _set_reports(self, member: MemberState, reports: dict[str, Report]) -> None:
         before, member.reports = member.reports, reports
@@ -362,6 +368,7 @@ class PoolFleet:
         of = self.items.of
         rows = [of[name] for name in member.entries]
         rows += [of[name] for name in member.reports if name in of]
+        rows += [of[name] for name in self.last_primaries.of_member(member.name) if name in of]
         self.dirty.converge.update(rows)
         self.dirty.item_status.update(rows)
 
@@ -380,7 +387,7 @@ class PoolFleet:
             name = self.items.names[row]
             if name is not None:
                 self.items.forget(name)
-                self.last_primary.pop(name, None)
+                self.last_primaries.forget(name)
             # It stays in `dirty.converge`: whoever notes what Items wait for must forget this one.
             self.dirty.item_status.discard(row)
 

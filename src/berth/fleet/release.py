@@ -29,6 +29,59 @@ class LastPrimary(NamedTuple):
     session: str
 
 
+class LastPrimaries:
+    """Who held slot 0 of which Item before, as long as that may matter; found by Member and by Lease too."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, dict[str, LastPrimary]] = {}
+        self._items: dict[tuple[str, str], set[str]] = {}
+
+    def __contains__(self, item: str) -> bool:
+        return item in self._of
+
+    def of(self, item: str) -> list[LastPrimary]:
+        """Those of an Item."""
+        return list(self._of.get(item, {}).values())
+
+    def of_member(self, member: str) -> set[str]:
+        """Items of which this Member was the last primary."""
+        return self._items.get(("member", member), set())
+
+    def of_lease(self, lease: str) -> set[str]:
+        """Items whose last primary had this Lease."""
+        return self._items.get(("lease", lease), set())
+
+    def put(self, item: str, last: LastPrimary) -> None:
+        """Note one; it replaces an earlier one of the same Member."""
+        self.drop(item, last.member)
+        self._of.setdefault(item, {})[last.member] = last
+        for key in _keys(last):
+            self._items.setdefault(key, set()).add(item)
+
+    def drop(self, item: str, member: str) -> None:
+        """Forget that this Member was the last primary of the Item."""
+        lasts = self._of.get(item, {})
+        last = lasts.pop(member, None)
+        if last is None:
+            return
+        if not lasts:
+            del self._of[item]
+        for key in _keys(last):
+            items = self._items[key]
+            items.discard(item)
+            if not items:
+                del self._items[key]
+
+    def forget(self, item: str) -> None:
+        """Forget all of an Item."""
+        for member in list(self._of.get(item, {})):
+            self.drop(item, member)
+
+
+def _keys(last: LastPrimary) -> list[tuple[str, str]]:
+    return [("member", last.member), *([("lease", last.lease)] if last.lease else [])]
+
+
 def may_be_active(member: MemberState, item: str) -> bool:
     """Whether this Member says, by its status alone, that it works or worked as primary without slot 0."""
     entry = member.entries.get(item)
@@ -63,7 +116,13 @@ def holds_back(last: LastPrimary, member: MemberState | None, item: str, leases:
         and member.assignment.session == last.session
     ):
         return status_holds_back(member, item)
+    if not last.session:
+        return False
     # Its Assignment is gone or another session's: only its Lease can still speak for that process.
-    if last.lease is None or not last.session or leases.holder(last.lease) != last.session:
+    if last.lease is None:
+        # Without one a Member lives as long as its object. Whatever runs there has yet to say a word.
+        unheard = member is not None and (member.assignment is None or not member.assignment.session)
+        return unheard and member is not None and member.seen is not None and member.seen.reported
+    if leases.holder(last.lease) != last.session:
         return False
     return leases.liveness(last.lease, now) in (Liveness.LIVE, Liveness.EXPIRED)
