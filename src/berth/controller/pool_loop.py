@@ -232,11 +232,17 @@ class PoolLoop:
         state, fleet = self._state, self._state.fleet
         policy = fleet.policy
         before = state.outage
+        members = [m for m in fleet.members.values() if m.seen is not None]
+        one_died = any(m.dead_since is not None for m in members)  # else silence tells nothing
         state.outage = outage(
             (
-                Health(m.row, m.dead_since, len(m.entries))
-                for m in fleet.members.values()
-                if m.seen is not None
+                Health(
+                    m.row,
+                    m.dead_since,
+                    len(m.entries),
+                    *(fleet.leases.silence(m.seen.lease or "", now) if one_died and m.seen else ()),
+                )
+                for m in members
             ),
             now,
             delay=policy.outage_delay,

@@ -2,6 +2,10 @@
 
 The brake is the node lifecycle controller's zone rule: when most of the fleet seems to die at
 once, it is likelier that the observer is wrong or that a repair would make things worse.
+
+Members that die at the same moment are seen to be dead one after the other, as each renewed its Lease
+at a time of its own. So the first of them are held until it is known whether most follow, but only
+where most of the fleet has been silent for suspiciously long: one that dies alone is not held up.
 """
 
 from __future__ import annotations
@@ -12,6 +16,10 @@ from typing import NamedTuple
 TOGETHER = 300.0
 """Seconds within which deaths count as happening together."""
 
+LATE = 0.6
+"""Share of a Lease's duration after which a silent Member may be one that is dead (three renewals a duration
+are usual). The rest of the duration is the longest that a dead one is held for others to follow."""
+
 
 class Health(NamedTuple):
     """One Member as the brake sees it."""
@@ -21,6 +29,10 @@ class Health(NamedTuple):
     """Monotonic seconds, None while it is live."""
     holds: int
     """Entries that it has."""
+    duration: float = 0.0
+    """Seconds that its Lease lasts; 0 where it has none."""
+    silent: float = 0.0
+    """Seconds since its Lease was last seen to be renewed."""
 
 
 class Outage(NamedTuple):
@@ -45,19 +57,27 @@ def outage(
     death, so that a wave of deaths is seen as one although its first victims are emptied already.
     """
     live = 0
+    late: list[Health] = []
     dying: list[Health] = []
     for member in members:
         if member.dead_since is None:
             live += 1
+            if member.duration and member.silent > LATE * member.duration:
+                late.append(member)
         elif member.holds or now - member.dead_since < TOGETHER:
             dying.append(member)
     counted = live + len(dying)
-    braking = counted >= brake_min_members and len(dying) * 100 > brake_percent * counted
+    brakes = counted >= brake_min_members
+    braking = brakes and len(dying) * 100 > brake_percent * counted
+    suspected = brakes and (len(dying) + len(late)) * 100 > brake_percent * counted
     kept = set()
     moments = []
     for member in dying:
         died = member.dead_since or 0.0
-        if member.holds and (braking or now - died < delay):
+        wait = max(delay, (1 - LATE) * member.duration if suspected else 0.0)
+        if member.holds and (braking or now - died < wait):
             kept.add(member.row)
-        moments += [at for at in (died + delay, died + TOGETHER) if at > now]
+        moments += [at for at in (died + delay, died + wait, died + TOGETHER) if at > now]
+    if suspected and kept:
+        moments += [now + member.duration - member.silent for member in late]
     return Outage(frozenset(kept), braking, len(dying), counted, min(moments, default=None))
