@@ -144,6 +144,9 @@ def pool_status(state: PoolState, ready: int, unusable: dict[str, str], old: tup
         row, wait = min(waits.items(), key=lambda pair: (pair[1].why is Why.STEP, pair[0]))
         name = fleet.items.names[row] or "an Item"
         words = f"{len(waits)} Items are on their way; {name}: {wait_words(state, wait)}"
+        held_back = [other for other in waits.values() if other.why is Why.BUDGET]
+        if held_back and wait.why is not Why.BUDGET:
+            words += f"; {len(held_back)} held back by the {wait_words(state, held_back[0])}"
         if all(w.why is Why.LIMIT for w in waits.values()):
             words += "; the rules allow no step: full Members would have to swap. Raise a limit by one"
         converged = condition("Converged", False, wait.why.value, words, old)

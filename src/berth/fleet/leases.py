@@ -78,7 +78,7 @@ class Leases:
         return max(0.0, now - (watch.expires if watch.lease.holder else watch.at))
 
     def silence(self, name: str, now: float) -> tuple[float, float]:
-        """How long a Lease lasts, and how long ago it was seen to be renewed, in seconds; zeros if never seen."""
+        """Seconds that a Lease lasts, and since it was last seen to be renewed; zeros if never seen."""
         watch = self._watches.get(name)
         return (watch.lease.duration, now - watch.at) if watch else (0.0, 0.0)
 
