@@ -54,13 +54,17 @@ class Api:
         return "/".join(filter(None, [base, name, sub]))
 
     def request(self, method: str, path: str, body: Any = None, content: str = "application/json") -> Object:
-        answer = self._pool.request(
-            method,
-            self._host + path,
-            body=None if body is None else json.dumps(body),
-            headers={**self._headers, "Content-Type": content},
-            timeout=30.0,
-        )
+        for _ in range(30):
+            answer = self._pool.request(
+                method,
+                self._host + path,
+                body=None if body is None else json.dumps(body),
+                headers={**self._headers, "Content-Type": content},
+                timeout=30.0,
+            )
+            if answer.status != 429:
+                break
+            time.sleep(1.0)
         if answer.status >= 400:
             raise Refused(answer.status, answer.data.decode())
         result: Object = json.loads(answer.data)

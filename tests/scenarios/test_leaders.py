@@ -1,0 +1,297 @@
+"""Stories of controllers that are killed, frozen, replaced and restarted."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+from stage import Stage, eventually
+
+pytestmark = pytest.mark.cluster
+
+
+def term(stage: Stage) -> int:
+    return int(stage.api.get("pools", "default")["status"]["term"])
+
+
+def versions(stage: Stage) -> dict[str, str]:
+    """resourceVersions of everything of Berth in the namespace."""
+    found = {}
+    for kind in ("items", "members", "assignments", "pools"):
+        for each in stage.api.list(kind):
+            found[f"{kind}/{each['metadata']['name']}"] = each["metadata"]["resourceVersion"]
+    return found
+
+
+def test_idle_the_controller_writes_nothing_but_its_lease(stage: Stage) -> None:
+    stage.controller()
+    stage.members("a", "b", lease=None)
+    stage.items(6, 2)
+    stage.settle()
+    eventually(lambda: stage.condition("pools", "default", "Converged").get("status") == "True")
+    before = eventually(lambda: steady(stage))
+    renewed = stage.api.get("leases", "berth-controller")["spec"]["renewTime"]
+    time.sleep(4.0)
+    assert versions(stage) == before
+    assert stage.api.get("leases", "berth-controller")["spec"]["renewTime"] != renewed
+
+
+def steady(stage: Stage) -> dict[str, str]:
+    """The versions, once the last statuses are written."""
+    before = versions(stage)
+    time.sleep(1.5)
+    return before if versions(stage) == before else {}
+
+
+def test_sigterm_hands_over_at_once(stage: Stage) -> None:
+    first = stage.controller()
+    second = stage.controller(wait=False)
+    stage.members("a", "b")
+    stage.items(4, 2)
+    stage.settle()
+    before = stage.held()
+    eventually(lambda: "caches are filled" in second.text, lambda: second.text)
+    begin = time.monotonic()
+    assert first.terminate() == 0, first.text
+    second.wait_leading()
+    assert time.monotonic() - begin < 10
+    stage.items(1, 2, prefix="late")
+    stage.settle()
+    assert before.items() <= stage.held().items(), "nothing has moved"
+    stage.history.check()
+
+
+def test_a_frozen_leader_that_wakes_up_changes_nothing(stage: Stage) -> None:
+    first = stage.controller()
+    stage.members("a", "b", "c")
+    stage.items(6, 2)
+    stage.settle()
+    old = term(stage)
+    first.pause()
+    # What it would do if it believed itself the leader still.
+    stage.limit("a", 0)
+    second = stage.controller()
+    stage.settle()
+    assert term(stage) > old
+    before = stage.held()
+    begin = time.monotonic()
+    first.resume()
+    eventually(lambda: "not leading any more" in first.text or first.process.poll() is not None, first.text)
+    time.sleep(2.0)
+    assert stage.history.changes(begin) == []
+    assert stage.held() == before
+    assert second.led == 1, "the second leads on"
+    stage.history.check()
+
+
+def test_a_leader_that_was_replaced_is_refused_by_the_api_server(stage: Stage) -> None:
+    stage.controller()
+    stage.members("a", lease=None)
+    stage.items(2)
+    stage.settle()
+    there = stage.api.get("assignments", "a")
+    stale = {**there["spec"], "term": term(stage) - 1, "items": []}
+    with pytest.raises(Exception, match="does not lead the pool any more"):
+        stage.api.merge("assignments", "a", {"spec": stale})
+    stage.history.check()
+
+
+def test_a_pool_that_is_deleted_comes_back_above_its_term(stage: Stage) -> None:
+    stage.controller()
+    stage.members("a", "b")
+    stage.items(4)
+    stage.settle()
+    old, before = term(stage), stage.held()
+    uid = stage.api.get("pools", "default")["metadata"]["uid"]
+    stage.api.delete("pools", "default")
+    eventually(lambda: any(p["metadata"]["uid"] != uid for p in stage.api.list("pools")))
+    eventually(lambda: term(stage) > old)
+    stage.limit("a", 0)
+    stage.settle()
+    assert before.keys() == stage.held().keys()
+    stage.history.check()
+
+
+def test_a_pool_deleted_while_no_controller_runs_comes_back_above_its_assignments(stage: Stage) -> None:
+    controller = stage.controller()
+    stage.members("a", "b")
+    stage.items(4)
+    stage.settle()
+    old, before = term(stage), stage.held()
+    controller.kill()
+    stage.api.delete("pools", "default")
+    stage.controller()
+    eventually(lambda: term(stage) > old)
+    stage.settle()
+    assert stage.held() == before
+    stage.history.check()
+
+
+def test_takeover_of_many_items_moves_nothing(stage: Stage) -> None:
+    first = stage.controller()
+    stage.members("a", "b", "c", "d", limit=400)
+    stage.items(150, 2)
+    stage.settle()
+    begin = time.monotonic()
+    first.kill()
+    stage.controller()
+    stage.settle(quiet=2.0)
+    assert stage.history.changes(begin) == []
+    stage.history.check()
+
+
+def test_a_restarted_controller_gives_nothing_to_a_member_that_was_dead_before(stage: Stage) -> None:
+    first = stage.controller()
+    stage.members("a", "b", "c")
+    stage.items(6)
+    stage.settle()
+    stage.crew.kill("a")
+    stage.settle()
+    eventually(lambda: stage.condition("members", "a", "Live").get("status") == "False")
+    begin = time.monotonic()
+    first.kill()
+    stage.controller()
+    stage.settle(quiet=4.0)
+    assert stage.history.changes(begin) == [], "it does not believe the Lease that is left behind"
+    stage.history.check()
+
+
+@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.deep)])
+def test_killed_at_random_moments_it_ends_where_it_would_have_ended(stage: Stage, times: int) -> None:
+    """Drains, the controller killed in the middle of each; no replica moves more often than it must."""
+    chance = random.Random(20)
+    stage.members("a", "b", "c", limit=40, lease=None)
+    controller = stage.controller()
+    stage.items(24, 2)
+    stage.settle()
+    begin = time.monotonic()
+    moved = 0
+    for number in range(times):
+        drained, back = ("a", "b") if number % 2 else ("b", "a")
+        stage.limit(back, 40)
+        stage.limit(drained, 0)
+        moved += 24
+        time.sleep(chance.uniform(0.0, 0.4))
+        controller.kill()
+        controller = stage.controller()
+        stage.settle(quiet=0.5)
+    assert len(stage.history.adds(begin)) <= moved, "each replica moved as often as it had to"
+    stage.history.check()
+
+
+STORIES: dict[str, Callable[[Stage], None]] = {}
+
+
+def story(tell: Callable[[Stage], None]) -> Callable[[Stage], None]:
+    STORIES[tell.__name__] = tell
+    return tell
+
+
+@story
+def fresh_fill(stage: Stage) -> None:
+    stage.items(20, 2, prefix="more")
+
+
+@story
+def drain(stage: Stage) -> None:
+    stage.limit("a", 0)
+
+
+@story
+def limit_lowered(stage: Stage) -> None:
+    stage.limit("b", 3)
+
+
+@story
+def replication_raised(stage: Stage) -> None:
+    for name in stage.history.store("items"):
+        stage.scale(name, 3)
+
+
+@story
+def replication_lowered(stage: Stage) -> None:
+    for name in stage.history.store("items"):
+        stage.scale(name, 1)
+
+
+@story
+def zone_added(stage: Stage) -> None:
+    stage.member("d", zone="z", limit=30)
+
+
+@story
+def zone_lost(stage: Stage) -> None:
+    stage.crew.kill("c")
+
+
+@story
+def zone_rotated(stage: Stage) -> None:
+    stage.member("d", zone="z", limit=30)
+    stage.limit("c", 0)
+
+
+@story
+def items_deleted_while_they_move(stage: Stage) -> None:
+    stage.limit("a", 0)
+    for name in list(stage.history.store("items"))[:5]:
+        stage.api.delete("items", name)
+
+
+@story
+def worker_replaced_under_its_name(stage: Stage) -> None:
+    stage.crew.kill("b")
+    stage.api.delete("members", "b")
+    stage.member("b", zone="y", limit=30)
+
+
+@story
+def too_few_slots(stage: Stage) -> None:
+    stage.limit("a", 4)
+    stage.limit("b", 4)
+    stage.limit("c", 4)
+    time.sleep(1.0)
+    for name in ("a", "b", "c"):
+        stage.limit(name, 30)
+
+
+EVERY_TIME = ["fresh_fill", "drain", "zone_lost"]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in EVERY_TIME else pytest.mark.deep) for n in STORIES]
+)
+def test_a_leader_killed_in_the_middle_changes_nothing_about_the_end(stage: Stage, name: str) -> None:
+    controller = stage.controller()
+    stage.members("a", "b", "c", zones="xyy", limit=30)
+    stage.items(12, 2)
+    stage.settle()
+    STORIES[name](stage)
+    time.sleep(0.15)
+    controller.kill()
+    stage.controller()
+    stage.settle()
+    stage.history.check(short=name == "too_few_slots")
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("name", ["drain", "zone_lost", "worker_replaced_under_its_name"])
+def test_exclusive_holds_although_the_leader_is_killed_again_and_again(stage: Stage, name: str) -> None:
+    stage.pool(handoff="Exclusive")
+    controller = stage.controller()
+    stage.members("a", "b", "c", zones="xyy", limit=30)
+    items = stage.items(12, 2)
+    stage.settle()
+    STORIES[name](stage)
+    for _ in range(4):
+        time.sleep(0.5)
+        controller.kill()
+        controller = stage.controller()
+    stage.settle()
+    for item in items:
+        spans = stage.crew.at_work(item)
+        for (_, until, old), (since, _, new) in itertools.pairwise(spans):
+            assert until <= since, f"{item} was worked on by {old} and {new} at once"
+    stage.history.check()
