@@ -209,3 +209,29 @@ async def test_the_agent_keeps_a_file_and_empties_it_in_the_end(
     await leader.give("w")
     assert await agent.end() == 0
     assert json.loads(path.read_text()) == {"items": []}
+
+
+def catches_sigterm(pid: int) -> bool:
+    """Whether the process has installed a handler, which asyncio does when the session begins."""
+    (caught,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigCgt" in line)
+    return bool(int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1))
+
+
+async def test_a_sigterm_while_waiting_for_a_taken_name_ends_it_with_exit_code_0(
+    leader: Leader, start: Any
+) -> None:
+    first = await start(sys.executable, "-c", WORKER)
+    await leader.until_limit("w", 10)
+    waiting = WORKER.replace("lease_seconds=2.0", "lease_seconds=2.0, wait=True")
+    second = await start(sys.executable, "-c", waiting)
+    await until(lambda: catches_sigterm(second.process.pid), seconds=30)
+    second.send(signal.SIGTERM)
+    assert await second.end(10) == 0
+    assert first.process.returncode is None
+
+
+async def test_a_sigterm_while_the_agent_waits_for_its_worker_ends_it_with_exit_code_0(start: Any) -> None:
+    agent = await start(*BERTH, "agent", "--http", "http://127.0.0.1:9", "--log-format", "json")
+    await until(lambda: catches_sigterm(agent.process.pid), seconds=30)
+    agent.send(signal.SIGTERM)
+    assert await agent.end(10) == 0

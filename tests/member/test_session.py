@@ -9,7 +9,7 @@ from fakes import Recorder, until
 from leader import ASSIGNMENTS, MEMBERS, Leader
 
 import berth
-from berth import NameTaken, Outcome, Session
+from berth import NameTaken, Outcome, Session, SettingsError
 from berth.kube import LEASES, Invalid
 from berth.member.outbox import status_patch
 from berth.member.report import Snapshot
@@ -141,6 +141,33 @@ async def test_a_limit_that_was_changed_meanwhile_outlives_a_loss(worker: Record
         await until(lambda: session.id != first and session.live)
         await until(lambda: session._outbox is not None)
         assert (await leader.read(MEMBERS, "w") or {})["spec"]["limit"] == 3
+
+
+async def test_member_and_lease_are_owned_by_the_pod_also_after_one_of_that_name_before(
+    worker: Recorder, leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTH_POD_NAME", "w")
+    for uid in ("uid-of-the-first", "uid-of-the-second"):
+        monkeypatch.setenv("BERTH_POD_UID", uid)
+        async with session_of(worker, leader):
+            owner = [{"apiVersion": "v1", "kind": "Pod", "name": "w", "uid": uid}]
+            for held in (await leader.read(MEMBERS, "w"), await leader.lease("w")):
+                assert held is not None
+                assert held["metadata"]["ownerReferences"] == owner
+            assert (await leader.lease("w") or {})["metadata"]["labels"] == {"berth.dev/member": "w"}
+
+
+async def test_a_member_of_another_pool_is_an_error_that_says_what_to_do(
+    worker: Recorder, leader: Leader
+) -> None:
+    body = {
+        "apiVersion": "berth.dev/v1alpha1", "kind": "Member", "metadata": {"name": "w"},
+        "spec": {"pool": "other", "limit": 1},
+    }  # fmt: skip
+    await leader.client.create(MEMBERS.path(leader.namespace), body)
+    with pytest.raises(SettingsError, match="exists in pool 'other', and cannot move to 'default'"):
+        async with session_of(worker, leader):
+            pass
 
 
 async def test_a_lost_lease_cancels_everything_and_a_new_session_prepares_anew(
