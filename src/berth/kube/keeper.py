@@ -265,8 +265,13 @@ class LeaseKeeper:
                 first = first or f"{seen.holder} {seen.renew_time}"
                 if not contend and first != f"{seen.holder} {seen.renew_time}":
                     raise LeaseHeld(str(self.lease), seen.holder)
+            pause = self.timing.retry_period * random.uniform(0.8, 1.2)
+            if state is LeaseState.HELD_BY_OTHER and seen is not None:
+                # Not later than when it runs out: a dead leader is replaced in that very moment.
+                left = seen.since + seen.duration - self._clock()
+                pause = min(pause, max(0.01, left + 0.01))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.timing.retry_period * random.uniform(0.8, 1.2)):
+                async with asyncio.timeout(pause):
                     await freed.wait()
 
     async def _watch_freed(self, freed: asyncio.Event) -> None:

@@ -1,5 +1,6 @@
 """Takes, renews and releases one Lease: the requests. When to send them is the keeper's business."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import msgspec
 from berth.kube.client import Client
 from berth.kube.errors import Conflict, NotFound
 from berth.kube.lease import (
+    LeaseSpec,
     LeaseState,
     Observation,
     claimed,
@@ -154,7 +156,8 @@ class Renewer:
     async def watch_freed(self, freed: Callable[[], None]) -> None:
         """Watch the Lease and call `freed` when it has no holder or is gone; ends with the watch.
 
-        Raises ApiError.
+        Notes each renewal when it happens: looked at now and then, the last one of a dead holder would be
+        seen late, and the Lease would count as held for that much longer. Raises ApiError.
         """
         query: dict[str, str | int | bool] = {
             "watch": True,
@@ -169,6 +172,9 @@ class Renewer:
                     spec = event.get("object", {}).get("spec") or {}
                     if event.get("type") == "DELETED" or not spec.get("holderIdentity"):
                         freed()
+                    elif event.get("type") in ("ADDED", "MODIFIED"):
+                        with contextlib.suppress(msgspec.ValidationError):  # the next look says what is wrong
+                            self._observe(lease_spec(event["object"]))
 
     def describe(self) -> str:
         """Who has the Lease, for people."""
@@ -177,8 +183,11 @@ class Renewer:
         return f"held by {self.observation.holder}" if self.observation.holder else "it was released"
 
     def _note(self, lease: dict[str, Any] | None) -> LeaseState:
-        now = self._clock()
         self._object = lease
-        spec = None if lease is None else lease_spec(lease)
-        self.observation = observe(self.observation, spec, now, self._timing.lease_duration)
+        now = self._observe(None if lease is None else lease_spec(lease))
         return judge(self.observation, self._lease.identity, now)
+
+    def _observe(self, spec: LeaseSpec | None) -> float:
+        now = self._clock()
+        self.observation = observe(self.observation, spec, now, self._timing.lease_duration)
+        return now
