@@ -173,6 +173,7 @@ class PoolLoop:
             now=time.monotonic(),
             braking=state.outage.braking,
         )
+        self._note_handoffs(items)
         fleet.dirty.item_status.update(items)
         objects = fleet.dirty.assignments
         fleet.dirty.assignments = set()
@@ -194,7 +195,7 @@ class PoolLoop:
         self._version = max(self._version, written.version)
         self._tell(written)
         state.rounds += 1
-        self._count(written, items, started)
+        self._count(written, started)
         state.status_due.set()
         await self._after(written)
 
@@ -210,7 +211,7 @@ class PoolLoop:
                 await self._term.check()
             self._fail(error)
 
-    def _count(self, written: Written, items: list[int], started: float) -> None:
+    def _count(self, written: Written, started: float) -> None:
         state, metrics = self._state, self._metrics
         labels = (state.namespace, state.name)
         metrics.rounds.labels(*labels).inc()
@@ -219,8 +220,13 @@ class PoolLoop:
             metrics.queue_seconds.labels(*labels).observe(max(0.0, started - self._since))
         for lane, count in Counter(change.lane for change in written.changes).items():
             metrics.changes.labels(*labels, lane.value).inc(count)
+
+    def _note_handoffs(self, items: list[int]) -> None:
+        # Before the round is written: once it is, an Item may look as if it had never lacked anything.
+        state = self._state
         for done in state.handoffs.note(items, state.progress.waits, self._lacks_replica):
-            metrics.handoff_seconds.labels(*labels, done.lane.value).observe(done.seconds)
+            seconds = self._metrics.handoff_seconds.labels(state.namespace, state.name, done.lane.value)
+            seconds.observe(done.seconds)
 
     def _lacks_replica(self, row: int) -> bool:
         solution = self._state.solution
