@@ -1,59 +1,67 @@
-"""The brake, and who is waited for: pure functions of what was seen when."""
+"""Who is waited for when Members die."""
 
-from typing import Any
+from __future__ import annotations
 
 from berth.converge import Health, Outage, outage
-
-LEASE = 10.0
+from berth.converge.outage import TOGETHER
 
 
 def judge(
-    *members: Health, now: float = 100.0, percent: int = 55, least: int = 4, delay: float = 0
+    *members: Health, now: float = 1000.0, delay: float = 0.0, percent: int = 55, least: int = 10
 ) -> Outage:
     return outage(members, now, delay=delay, brake_percent=percent, brake_min_members=least)
 
 
-def live(row: int, silent: float = 1.0) -> Health:
-    return Health(row, None, 2, LEASE, silent)
+def fleet(live: int, dead: int, *, since: float = 990.0, holds: int = 1) -> list[Health]:
+    return [Health(row, None, 1) for row in range(live)] + [
+        Health(live + row, since, holds) for row in range(dead)
+    ]
 
 
-def dead(row: int, since: float = 0.0, **kw: Any) -> Health:
-    return Health(row, 100.0 - since, kw.get("holds", 2), LEASE, LEASE + since)
+def test_without_a_delay_nobody_is_waited_for() -> None:
+    assert judge(*fleet(9, 1)).kept == frozenset()
 
 
-def test_one_that_dies_alone_is_not_waited_for() -> None:
-    got = judge(dead(0), *(live(n) for n in range(1, 6)))
-    assert (got.kept, got.braking) == (frozenset(), False)
+def test_within_the_delay_a_dead_member_is_waited_for() -> None:
+    decided = judge(*fleet(9, 1), delay=30.0)
+    assert decided.kept == {9}
+    assert decided.until == 1020.0
 
 
-def test_the_first_of_many_is_held_while_most_are_silent() -> None:
-    got = judge(dead(0), *(live(n, silent=8.0) for n in range(1, 4)), live(4), live(5))
-    assert (got.kept, got.braking) == ({0}, False)
-    assert got.until == 102.0, "when the next of the silent ones runs out"
+def test_after_the_delay_it_is_not() -> None:
+    assert judge(*fleet(9, 1), delay=10.0).kept == frozenset()
 
 
-def test_when_most_have_died_the_brake_is_on() -> None:
-    got = judge(*(dead(n, since=n / 2) for n in range(4)), live(4), live(5))
-    assert (got.kept, got.braking) == ({0, 1, 2, 3}, True)
+def test_one_that_holds_nothing_is_not_waited_for() -> None:
+    assert judge(*fleet(9, 1, holds=0), delay=30.0).kept == frozenset()
 
 
-def test_who_is_held_on_suspicion_is_let_go_when_the_others_are_heard_again() -> None:
-    got = judge(dead(0, since=1.0), *(live(n, silent=0.1) for n in range(1, 6)))
-    assert got.kept == frozenset()
+def test_more_than_the_brakes_share_dying_together_keeps_them_all() -> None:
+    decided = judge(*fleet(4, 6))
+    assert decided.braking
+    assert decided.kept == set(range(4, 10))
+    assert (decided.dead, decided.counted) == (6, 10)
 
 
-def test_suspicion_ends_by_itself_where_members_renew_late_all_the_time() -> None:
-    late = [live(n, silent=8.0) for n in range(1, 6)]
-    assert judge(dead(0, since=3.9), *late).kept == {0}
-    assert judge(dead(0, since=4.1), *late).kept == frozenset()
+def test_exactly_the_brakes_share_does_not_brake() -> None:
+    assert not judge(*fleet(9, 11)).braking
 
 
-def test_a_small_fleet_has_no_brake() -> None:
-    got = judge(dead(0), *(live(n, silent=8.0) for n in range(1, 3)))
-    assert (got.kept, got.braking) == (frozenset(), False)
+def test_the_brake_is_for_pools_of_some_size() -> None:
+    assert not judge(*fleet(1, 8)).braking
+    assert judge(*fleet(1, 9)).braking
 
 
-def test_the_delay_holds_whatever_the_others_do() -> None:
-    got = judge(dead(0, since=3.0), *(live(n) for n in range(1, 6)), delay=5)
-    assert got.kept == {0}
-    assert got.until == 102.0
+def test_those_that_were_emptied_count_on_for_a_while() -> None:
+    assert judge(*fleet(4, 6, holds=0)).braking
+    assert not judge(*fleet(4, 6, holds=0, since=1000.0 - TOGETHER)).braking
+
+
+def test_the_brake_ends_by_itself_when_enough_are_back() -> None:
+    assert judge(*fleet(4, 6)).braking
+    assert not judge(*fleet(5, 5)).braking
+
+
+def test_it_is_said_when_the_answer_may_change_by_itself() -> None:
+    assert judge(*fleet(4, 6, holds=0)).until == 990.0 + TOGETHER
+    assert judge(*fleet(10, 0)).until is None

@@ -1,0 +1,110 @@
+"""The term of a Pool between leaders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from berth.controller.objects import PoolObject, PoolStatus
+from berth.controller.term import PoolTerm, Replaced
+from berth.kube import Conflict, Invalid, Meta, NotFound, RequestTimeout
+
+
+class PoolServer:
+    """One Pool, with compare-and-swap as the API server has it."""
+
+    def __init__(self) -> None:
+        self.uid, self.version, self.term, self.leader = "u1", 1, 0, ""
+        self.there = True
+        self.lose_answer = False
+
+    def _object(self) -> PoolObject:
+        meta = Meta("pool", uid=self.uid, resource_version=str(self.version))
+        return PoolObject(metadata=meta, status=PoolStatus(self.term, self.leader) if self.term else None)
+
+    async def get(self, path: str, **_: Any) -> PoolObject:
+        if not self.there:
+            raise NotFound(404, "NotFound", "pool")
+        return self._object()
+
+    async def create(self, path: str, body: Any, **_: Any) -> PoolObject:
+        if self.there:
+            raise Conflict(409, "AlreadyExists", "pool")
+        self.recreate()
+        return self._object()
+
+    def recreate(self) -> None:
+        self.there, self.uid, self.term, self.leader = True, self.uid + "'", 0, ""
+        self.version += 1
+
+    async def patch(self, path: str, body: Any, **_: Any) -> PoolObject:
+        if not self.there:
+            raise NotFound(404, "NotFound", "pool")
+        if isinstance(body, dict):
+            if body["metadata"] != {"resourceVersion": str(self.version), "uid": self.uid}:
+                raise Conflict(409, "Conflict", "pool")
+            self.term, self.leader = body["status"]["term"], body["status"]["leader"]
+        else:
+            if not self.term or body[0]["value"] != self.term:
+                raise Invalid(422, "Invalid", "test failed")
+            self.term = body[1]["value"]
+        self.version += 1
+        if self.lose_answer:
+            self.lose_answer = False
+            raise RequestTimeout("no answer")
+        return self._object()
+
+
+def leader(server: PoolServer, name: str) -> PoolTerm:
+    return PoolTerm(server, "ns", "pool", name, lambda: float("inf"))  # type: ignore[arg-type]
+
+
+async def test_a_leader_takes_over_above_the_pools_term_and_all_assignments() -> None:
+    server = PoolServer()
+    server.term = 5
+    term = leader(server, "a")
+    await term.take_over(above=3)
+    assert (server.term, term.value, server.leader) == (6, 6, "a")
+    await term.take_over(above=20)
+    assert server.term == 21
+
+
+async def test_a_leader_that_was_replaced_finds_out_when_it_raises_the_term() -> None:
+    server = PoolServer()
+    first, second = leader(server, "a"), leader(server, "b")
+    await first.take_over(0)
+    await second.take_over(0)
+    with pytest.raises(Replaced):
+        await first.raise_by_one()
+    assert await second.raise_by_one() == 3
+
+
+async def test_a_raise_whose_answer_was_lost_is_taken_for_its_own() -> None:
+    server = PoolServer()
+    term = leader(server, "a")
+    await term.take_over(0)
+    server.lose_answer = True
+    with pytest.raises(RequestTimeout):
+        await term.raise_by_one()
+    with pytest.raises(Invalid):
+        await term.raise_by_one()
+    assert await term.raise_by_one() == 3
+
+
+async def test_a_pool_that_is_missing_is_created() -> None:
+    server = PoolServer()
+    server.there = False
+    await leader(server, "a").take_over(above=7)
+    assert (server.there, server.term) == (True, 8)
+
+
+async def test_a_pool_that_was_deleted_goes_on_above_its_own_term() -> None:
+    server = PoolServer()
+    term = leader(server, "a")
+    await term.take_over(above=40)
+    server.recreate()
+    with pytest.raises(NotFound):
+        await term.raise_by_one()
+    await term.take_over(above=3)
+    assert server.term == 42
