@@ -131,6 +131,8 @@ def test_the_controller_does_its_whole_job_without_a_403_and_hands_over_in_two_s
             )
 
         wait_for("statuses, conditions and an Event are written", told, every=0.5)
+        metrics = first.url("/metrics")[1]
+        assert 'code="403"' not in metrics
 
         with controller(cluster, installed, "berth-2") as second:
             wait_for("the second is ready to take over", lambda: second.url("/readyz")[0] == 200)
