@@ -1,11 +1,25 @@
 """Puts this process's Member on the API server, and takes it away again."""
 
+import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from berth.kube import Client, Conflict, NotFound, OwnerReference
+from berth.kube import (
+    LEASES,
+    ApiError,
+    Backoff,
+    Client,
+    Conflict,
+    ConnectionLost,
+    NotFound,
+    OwnerReference,
+    ServerError,
+    TooManyRequests,
+)
+from berth.kube.lease import lease_spec, released
 from berth.member.objects import ITEMS, MEMBER_LABEL, MEMBERS, ItemObject, MemberObject
 from berth.member.settings import Settings, SettingsError
 
@@ -108,3 +122,20 @@ async def read_data(client: Client, namespace: str, item: str) -> dict[str, str]
         return (await client.get(ITEMS.path(namespace, item), type=ItemObject)).spec.data
     except NotFound:
         raise LookupError(f"there is no Item {namespace}/{item}") from None
+
+
+async def release_for(client: Client, namespace: str, name: str, session: str) -> None:
+    """Release the Lease if that session, which is over, is still named as its holder; waits for an answer."""
+    path = LEASES.path(namespace, name)
+    backoff = Backoff(base=0.1, limit=2.0)
+    while True:
+        try:
+            lease: dict[str, Any] = await client.get(path, timeout=3.0)
+            if lease_spec(lease).holder_identity == session:
+                await client.update(path, released(lease, datetime.now(UTC)), timeout=3.0)
+            return
+        except (ConnectionLost, ServerError, TooManyRequests, Conflict) as error:
+            log.debug("member %s: its last Lease cannot be released yet: %s", name, error)
+        except ApiError:
+            return  # it is gone, or not ours to touch: it expires by itself
+        await asyncio.sleep(backoff.next())

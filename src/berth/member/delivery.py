@@ -189,7 +189,8 @@ class Delivery:
             run.cancel_current()
         self._place(run)
         self._kick(run)
-        self._on_change(True)
+        # Promoted or demoted while prepared: the leader waits for the report. The rest can gather.
+        self._on_change(run.at.stage is Stage.PREPARED)
 
     def _place(self, run: Run) -> None:
         """Let the worker see the slot that it has now."""

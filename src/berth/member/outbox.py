@@ -20,7 +20,7 @@ GATHER = 0.003
 LAZY = 0.1
 """Seconds to gather before a write that nobody waits for."""
 
-_REST = 2.0  # times as long as a write took, no other follows: an API server that is slow gets fewer
+_REST = 1.0  # for so many times as long as a write took none follows: a slow API server gets fewer
 
 
 def status_patch(session: str, snapshot: Snapshot, seen: Assignment) -> list[dict[str, Any]]:

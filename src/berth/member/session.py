@@ -28,6 +28,7 @@ from berth.member.announce import (
     labels,
     owners,
     read_data,
+    release_for,
     set_limit,
     withdraw,
 )
@@ -89,6 +90,7 @@ class Session:
         self._draining = asyncio.Event()
         self._stopping = asyncio.Event()
         self._drain_until = 0.0
+        self._over = ""  # the session that was lost last, if nothing of it goes on
 
     async def __aenter__(self) -> Self:
         self._config = await asyncio.to_thread(load_config, self.settings.kubeconfig)
@@ -191,7 +193,7 @@ class Session:
         settings = self.settings
         self.id = f"{settings.name[:200]}_{uuid.uuid4().hex[:12]}"
         async with self._keeper() as keeper:
-            taking = asyncio.create_task(self._take(keeper), name="berth:take")
+            taking = asyncio.create_task(self._take(client, keeper), name="berth:take")
             if not await self._unless_asked_to_end(taking):
                 return Outcome.STOPPED if self._stopping.is_set() else Outcome.DRAINED
             tenure = Tenure(lambda: keeper.deadline() - time.monotonic() if keeper.held else 0.0)
@@ -205,6 +207,7 @@ class Session:
                     # A callback goes on all the same, so nobody may take over before the Lease has expired.
                     await keeper.abandon()
             if outcome is Outcome.LOST:
+                self._over = self.id if clean else ""
                 log.warning("member %s: lease lost: %s", settings.name, keeper.lost_reason)
             elif clean and outcome is not Outcome.STOPPED:
                 await self._withdraw(client)
@@ -225,8 +228,12 @@ class Session:
             owners=owners(self.settings),
         )
 
-    async def _take(self, keeper: LeaseKeeper) -> None:
+    async def _take(self, client: Client, keeper: LeaseKeeper) -> None:
         backoff = Backoff(base=0.2, limit=5.0)
+        if self._over:
+            # Our last session could not release its Lease, but nothing of it goes on: no need to wait.
+            await release_for(client, self.namespace, self.settings.name, self._over)
+            self._over = ""
         while True:
             try:
                 return await keeper.acquire(contend=self.settings.wait)
