@@ -21,11 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from berth.solve.flow import Network, solve_levels
+from berth.solve.ladder import Ladder, ladder
 from berth.solve.problem import Bool, Int32, Int64, Problem, Zones
 from berth.solve.shares import SCALE, age_ranks, bands, placeable, second_zone
-
-FIRST_DEPTH = 8
-"""Steps outside of a band that get an arc of their own at first; doubled where they do not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +106,10 @@ class Outcome:
     """Shape (e,): entries of Items that the Member does not hold now."""
     gains: Int64
     """Shape (p,): new entries of each Member."""
+    load: Int64
+    """Shape (p,): all entries of each Member, frozen ones too."""
+    cells: Int64
+    """Shape (g, z): entries of each group in each zone."""
     levels: tuple[int, ...]
     """The ten levels, apart from constants that the caller adds (primaries of Items not in it)."""
 
@@ -162,6 +164,7 @@ def solve_groups(
     targets: Int64 | None = None,
     most: Int64 | None = None,
     pooled: bool = False,
+    guess: Int64 | None = None,
 ) -> Outcome:
     """The least flow of the network of `groups` on all ten levels, ties by emptiness (level 11).
 
@@ -169,29 +172,27 @@ def solve_groups(
     whose answer is allowed, but perhaps not the best. `most`, shape (g,), limits further how many
     replicas of one Item a zone takes. With `pooled` new entries reach the Members of a zone through
     one node of that zone: far fewer arcs, but an Item might be twice on a Member, so the levels are
-    a bound only, and the outcome lists held entries only.
+    a bound only, and the outcome lists held entries only. `guess`, shape (p,), says about which loads
+    to expect; a good one saves time.
     """
-    depth = np.full(len(fleet.rows), FIRST_DEPTH, dtype=np.int64)
     while True:
-        outcome, load = _solve(problem, groups, fleet, depth, targets, most, pooled)
-        # Beyond its depth a Member pays too little per step. A solution that stays within pays
-        # the true cost, and no other can pay less than the relaxed one: it is optimal.
-        distance = np.maximum(fleet.low - load, 0) + np.maximum(load - fleet.high, 0)
-        beyond = distance > depth + 1
-        if not beyond.any():
+        steps = ladder(fleet.limit, fleet.low, fleet.high, guess)
+        outcome = _solve(problem, groups, fleet, steps, targets, most, pooled)
+        load = outcome.load
+        if steps.exact(np.maximum(fleet.low - load, 0), np.maximum(load - fleet.high, 0)).all():
             return outcome
-        depth[beyond] = np.maximum(depth[beyond] * 4, distance[beyond])
+        guess = load
 
 
 def _solve(
     problem: Problem,
     groups: Groups,
     fleet: Fleet,
-    depth: Int64,
+    steps: Ladder,
     targets: Int64 | None,
     most: Int64 | None,
     pooled: bool,
-) -> tuple[Outcome, Int64]:
+) -> Outcome:
     g, z, m = len(groups.size), fleet.zones, len(fleet.rows)
     source, sink = 0, 1
     group_node, zone_node, member_node = 2, 2 + g, 2 + g + g * z
@@ -214,7 +215,7 @@ def _solve(
     owner = cell // max(z, 1)
     count_zones = problem.zones != Zones.IGNORE
     whole = (unit == groups.wanted[owner]) & (unit >= 2) & second_zone(problem)
-    arcs.add(
+    spread = arcs.add(
         group_node + owner, zone_node + cell, groups.size[owner],
         l5=whole.astype(np.int64), l7=(unit - 1) * count_zones,
     )  # fmt: skip
@@ -247,7 +248,7 @@ def _solve(
             zone_node + new_group * z + fleet.zone[new_member], member_node + new_member,
             open_size[new_group, new_member], l8=np.ones(len(new_group), dtype=np.int64),
         )  # fmt: skip
-    loads = _member_arcs(arcs, fleet, depth, member_node, sink)
+    loads = _member_arcs(arcs, fleet, steps, member_node, sink)
 
     costs = [arcs.cost(level) for level in range(1, 12)]
     tops = [int(np.abs(cost).max(initial=0)) for cost in costs]
@@ -276,7 +277,6 @@ def _solve(
     sums = [int((cost * flow).sum()) for cost in costs]
     for level, sunk in arcs.sunk.items():
         sums[level - 1] += sunk
-    balance = sums[5] + _descent(fleet, depth)
     held_live = int((groups.size * groups.keep).sum())
     levels = (
         amount - int(flow[unplaced].sum()),
@@ -284,7 +284,7 @@ def _solve(
         sums[2],
         sums[3],
         sums[4],
-        balance,
+        sums[5] + steps.ground,
         sums[6],
         sums[7],
         sums[8],
@@ -295,53 +295,23 @@ def _solve(
     gains = np.bincount(member[is_new], weights=count[is_new], minlength=m).astype(np.int64)
     if pooled:
         used &= ~is_new
-    return Outcome(group[used], member[used], count[used], is_new[used], gains, levels), load
+    cells = np.bincount(cell, weights=flow[spread], minlength=g * z).astype(np.int64).reshape(g, z)
+    return Outcome(group[used], member[used], count[used], is_new[used], gains, load, cells, levels)
 
 
-def _descent(fleet: Fleet, depth: Int64) -> int:
-    """What the arcs below the bands are worth together: the balance of a fleet that holds nothing."""
-    near = np.minimum(fleet.low, depth)
-    owner, step = _units(near)
-    total = int((SCALE * step // fleet.limit[owner]).sum())
-    return total + int(((fleet.low - near) * (SCALE * (depth + 1) // fleet.limit)).sum())
-
-
-def _member_arcs(arcs: _Arcs, fleet: Fleet, depth: Int64, member_node: int, sink: int) -> slice:
+def _member_arcs(arcs: _Arcs, fleet: Fleet, steps: Ladder, member_node: int, sink: int) -> slice:
     """Member → sink: cheap up to the band, free within, dear above; all convex."""
-
-    def add(owner: Int64, start: Int64, capacity: Int64, balance: Int64) -> slice:
-        # The arc is for the loads from `start` on; frozen entries have used up the first.
-        left = np.clip(start + capacity - fleet.frozen[owner], 0, capacity)
-        costs = {4: fleet.draining[owner], 6: balance, 9: fleet.rank[owner]}
-        for level, cost in costs.items():
-            arcs.sunk[level] = arcs.sunk.get(level, 0) + int((cost * (capacity - left)).sum())
-        # Level 11: how full the Member would be for its limit, so the emptiest is taken first.
-        return arcs.add(
-            member_node + owner, np.full(len(owner), sink), left,
-            l4=costs[4], l6=balance, l9=costs[9], l11=SCALE * (start + 1) // fleet.limit[owner],
-        )  # fmt: skip
-
-    def one(owner: Int64) -> Int64:
-        return np.ones(len(owner), dtype=np.int64)
-
-    everyone = np.arange(len(fleet.rows))
-    near = np.minimum(fleet.low, depth)
-    far = fleet.low - near
-    begin = add(everyone, np.zeros(len(far), dtype=np.int64), far, -(SCALE * (depth + 1) // fleet.limit))
-    owner, step = _units(near)
-    add(owner, fleet.low[owner] - step, one(owner), -(SCALE * step // fleet.limit[owner]))
-    # Within the band up to eight pieces are told apart.
-    width = fleet.high - fleet.low
-    piece = np.maximum(-(-width // 8), 1)
-    owner, step = _units(-(-width // piece))
-    offset = (step - 1) * piece[owner]
-    add(owner, fleet.low[owner] + offset, np.minimum(piece[owner], width[owner] - offset), 0 * one(owner))
-    above = fleet.limit - fleet.high
-    near = np.minimum(above, depth)
-    owner, step = _units(near)
-    add(owner, fleet.high[owner] + step - 1, one(owner), SCALE * step // fleet.limit[owner])
-    end = add(everyone, fleet.high + near, above - near, SCALE * (depth + 1) // fleet.limit)
-    return slice(begin.start, end.stop)
+    owner = steps.owner
+    # Frozen entries have used up the first loads.
+    left = np.clip(steps.start + steps.size - fleet.frozen[owner], 0, steps.size)
+    costs = {4: fleet.draining[owner], 6: steps.cost, 9: fleet.rank[owner]}
+    for level, cost in costs.items():
+        arcs.sunk[level] = int((cost * (steps.size - left)).sum())
+    # Level 11: how full the Member would be for its limit, so the emptiest is taken first.
+    return arcs.add(
+        member_node + owner, np.full(len(owner), sink), left,
+        l4=costs[4], l6=costs[6], l9=costs[9], l11=SCALE * (steps.start + 1) // fleet.limit[owner],
+    )  # fmt: skip
 
 
 def member_order(problem: Problem, rows: Iterable[int] | Int64) -> Int32:

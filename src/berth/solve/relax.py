@@ -17,10 +17,11 @@ import numpy as np
 from berth.solve.groups import deal, identical
 from berth.solve.index import Index, mix, pairs_of
 from berth.solve.levels import evaluate
-from berth.solve.network import Fleet, Groups, Outcome, solve_groups
+from berth.solve.network import Fleet, Groups, Outcome, solve_groups, zone_caps
 from berth.solve.primaries import arrange
 from berth.solve.problem import Bool, Int32, Int64, Problem, Proof, Zones
 from berth.solve.repair import Open, Repaired
+from berth.solve.seats import seat_all, seekers_at
 
 SINGLES = 48
 """Up to so many Items that cannot stay as they are stay apart in the relaxation."""
@@ -28,8 +29,8 @@ SURPLUS = 6000
 """The same for Items held more often than they want: joined they would bound little."""
 POOLED = 100_000
 """With more (group, Member) pairs new entries go through one node for each zone."""
-KINDS = 20_000
-"""More groups than these are not tried."""
+KINDS = 20_000_000
+"""More (group, Member) pairs than these are not tried."""
 ARCS = 800_000
 """Parts with more arcs are not tried: that would take many seconds."""
 
@@ -77,19 +78,22 @@ def relax(problem: Problem, index: Index, coarse: bool = False) -> Repaired:
     fleet = replace(index.fleet, low=low, high=high)
     seen = _look(problem, index)
     groups, inverse = _alike(problem, index, fleet, seen, coarse)
-    if not coarse and len(groups.size) > KINDS:
+    if not coarse and len(groups.size) * len(fleet.rows) > KINDS:
         raise Open("too many kinds of Items for the relaxation")
     pooled = len(groups.size) * len(fleet.rows) > POOLED
-    bound = solve_groups(problem, groups, fleet, pooled=pooled)
+    held = np.minimum(index.held_count[fleet.rows], fleet.limit)
+    bound = solve_groups(problem, groups, fleet, pooled=pooled, guess=held)
     bounds = (*bound.levels[:-1], bound.levels[-1] + _hopeless(problem, index, seen))
     sends = _sends(groups, bound, len(fleet.rows))
-    best: Repaired | None = None
+    best = _rounded(problem, index, fleet, seen, groups, inverse, bound, sends, bounds)
+    if best is not None and best.proof.optimal:
+        return best
     for margin in MARGINS:
         part = _part(index, fleet, seen, inverse, sends, margin)
         targets = _targets(bound.gains, margin)
         if best is not None and int(part.sum()) * len(targets) > ARCS:
             break
-        repaired = _solve_part(problem, index, fleet, seen, part, targets, bounds)
+        repaired = _solve_part(problem, index, fleet, seen, part, targets, bounds, bound.load)
         if repaired.proof.optimal:
             return repaired
         if best is None or _better(repaired, best):
@@ -187,7 +191,7 @@ def _hopeless(problem: Problem, index: Index, seen: Snapshot) -> int:
 
 def _sends(groups: Groups, bound: Outcome, m: int) -> Int64:
     """Shape (g, m): entries of each group that the relaxation takes from each Member."""
-    sends = np.zeros((len(groups.size), m), dtype=np.int64)
+    sends = np.zeros((len(groups.size), m), dtype=np.int32)
     np.add.at(sends, (groups.group, groups.member), groups.count)
     kept = ~bound.new
     np.subtract.at(sends, (bound.group[kept], bound.member[kept]), bound.count[kept])
@@ -205,20 +209,30 @@ def _part(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int
         paired = pairs_of(zones) > index.shapes.pairs[index.want_rows(seen.rows[rows])]
         most = np.where(paired, spare.paired, spare.any)
         part[rows[order[_ranks(inverse[rows][order]) < most[order]]]] = True
+    return part | _leavers(index, fleet, seen, inverse, sends, spare.times, spare.more).any(axis=1)
+
+
+def _leavers(
+    index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64, times: int, more: int
+) -> Bool:
+    """Shape of `seen.where`: entries picked among those that the relaxation takes from Members."""
+    picked = np.zeros(seen.where.shape, dtype=np.bool_)
     if not sends.any():
-        return part
-    rows = np.flatnonzero(seen.whole & (sends > 0).any(axis=1)[inverse])
-    item, _ = np.nonzero(seen.where[rows] >= 0)
+        return picked
+    key = mix(index.keys_rows(seen.rows), 17)
+    rows = np.flatnonzero((sends > 0).any(axis=1)[inverse])
+    item, column = np.nonzero(seen.where[rows] >= 0)
+    member = seen.where[rows[item], column]
     item = rows[item]
-    member = seen.where[rows][seen.where[rows] >= 0]
     needed = sends[inverse[item], member]
     some = needed > 0
-    item, member, needed = item[some], member[some], needed[some]
+    item, column, member, needed = item[some], column[some], member[some], needed[some]
     # Not the primaries first, then a scrambled order of keys.
     cell = inverse[item] * len(fleet.rows) + member
     order = np.lexsort((key[item], member == seen.primary[item], cell))
-    part[item[order][_ranks(cell[order]) < needed[order] * spare.times + spare.more]] = True
-    return part
+    pick = order[_ranks(cell[order]) < needed[order] * times + more]
+    picked[item[pick], column[pick]] = True
+    return picked
 
 
 def _ranks(owner: Int64) -> Int64:
@@ -227,6 +241,36 @@ def _ranks(owner: Int64) -> Int64:
         return owner
     start = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
     return np.arange(len(owner)) - np.repeat(start, np.diff(np.r_[start, len(owner)]))
+
+
+def _rounded(
+    problem: Problem,
+    index: Index,
+    fleet: Fleet,
+    seen: Snapshot,
+    groups: Groups,
+    inverse: Int64,
+    bound: Outcome,
+    sends: Int64,
+    bounds: tuple[int, ...],
+) -> Repaired | None:
+    """Do what the relaxation says: as many Items leave each Member, as many come. None if that fails."""
+    want = index.want_rows(seen.rows)
+    if bounds[0] < int(want.sum()):
+        return None
+    where = seen.where.copy()
+    leaving = _leavers(index, fleet, seen, inverse, sends, 1, 0)
+    where[leaving] = -1
+    moved = np.flatnonzero(~seen.whole | leaving.any(axis=1))
+    # A group's Items take as many in a zone as the relaxation gives them, evenly.
+    caps = np.minimum(-(-bound.cells // groups.size[:, None]), zone_caps(problem, groups, fleet))
+    big = np.full(len(moved), 2**15, dtype=np.int64)
+    seekers = seekers_at(index, seen.rows[moved], where[moved], want[moved], big, big, caps[inverse[moved]])
+    short = seat_all(seekers, bound.gains.copy(), fleet.zone, fleet.limit, problem.member_key[fleet.rows])
+    if len(short):
+        return None
+    members = np.where(seekers.at >= 0, fleet.rows[seekers.at], -1).astype(np.int32)
+    return _finished(problem, index, seen, seen.rows[moved], members[:, : max(index.widest, 1)], bounds)
 
 
 def _targets(gains: Int64, spare: Margin) -> Int64:
@@ -243,6 +287,7 @@ def _solve_part(
     part: Bool,
     targets: Int64,
     bounds: tuple[int, ...],
+    guess: Int64,
 ) -> Repaired:
     stay = seen.where[~part]
     frozen = np.bincount(stay[stay >= 0], minlength=len(fleet.rows)).astype(np.int64)
@@ -253,12 +298,19 @@ def _solve_part(
     for piece in np.array_split(np.arange(len(rows)), -(-len(rows) * max(len(targets), 1) // ARCS) or 1):
         rest = replace(fleet, frozen=frozen)
         groups, inverse = identical(problem, rest, rows[piece])
-        outcome = solve_groups(problem, groups, rest, targets)
+        outcome = solve_groups(problem, groups, rest, targets, guess=guess)
         dealt = deal(problem, rest, rows[piece], inverse, outcome)
         members[piece, : dealt.shape[1]] = dealt
         frozen = frozen + np.bincount(outcome.member, weights=outcome.count, minlength=len(frozen)).astype(
             np.int64
         )
+    return _finished(problem, index, seen, rows, members, bounds)
+
+
+def _finished(
+    problem: Problem, index: Index, seen: Snapshot, rows: Int64, members: Int32, bounds: tuple[int, ...]
+) -> Repaired:
+    """Slots in order, and the ten levels counted."""
     counts = index.primary_count - index.primaries_of(rows, len(problem.limit))
     members = arrange(problem, rows, members, counts, index.ranks)
     # Items that want nothing are written, too: they may be held still.

@@ -23,11 +23,14 @@ from berth.solve.index import Index, counts_by_zone, mix
 from berth.solve.network import solve_groups
 from berth.solve.primaries import arrange
 from berth.solve.problem import Bool, Int32, Int64, Problem, Proof, UInt64, Zones
-from berth.solve.seats import Seekers, seat_all
+from berth.solve.seats import Seekers, seat_all, seekers_at
 from berth.solve.shapes import open_zones
 from berth.solve.targets import drain, target_loads
 
 CHUNKS = 40
+"""Up to so many Items with surplus entries are looked at one by one, above all at once."""
+SURPLUS = 0.2
+"""Where more of all Items have surplus entries than this, the spread that fits each is not to be had."""
 RETRIES = 4
 
 
@@ -73,7 +76,7 @@ def repair(problem: Problem, index: Index) -> Repaired:
     if moves > bounds.moves(moves):
         raise Open(f"{moves} moves planned, the bound is {bounds.moves(moves)}")
 
-    seekers = _seekers(index, loose, where, want, base, extra)
+    seekers = seekers_at(index, loose, where, want, base, extra)
     sent, source = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     banned = np.zeros(0, dtype=np.int64)
     for _ in range(RETRIES):
@@ -86,7 +89,7 @@ def repair(problem: Problem, index: Index) -> Repaired:
             wanted = index.want_rows(rows)
             shape = index.shapes
             seekers = _joined(
-                seekers, _seekers(index, rows, at, wanted, shape.base[wanted], shape.extra[wanted])
+                seekers, seekers_at(index, rows, at, wanted, shape.base[wanted], shape.extra[wanted])
             )
             if give.any():
                 gone = np.bincount(source, minlength=len(load))
@@ -165,6 +168,8 @@ def _drop_surplus(
     if not len(rows):
         return
     rows = rows[np.argsort(problem.item_key[loose[rows]], kind="stable")]
+    if len(rows) > max(CHUNKS, SURPLUS * index.items):
+        raise Open("most Items would spread better than the bands let them")
     if len(rows) > CHUNKS:
         _keep_evenly(problem, index, loose, where, want, load, low, high, rows)
         return
@@ -223,25 +228,6 @@ def _keep_evenly(
     stays = (members[:, :, None] == kept[:, None, :]).any(axis=2)
     where[rows] = np.where(stays, where[rows], -1)
     np.add.at(load, where[rows][where[rows] >= 0], 1)
-
-
-def _seekers(index: Index, rows: Int64, where: Int64, want: Int64, base: Int64, extra: Int64) -> Seekers:
-    width = int(index.widest)
-    have = (where >= 0).sum(axis=1)
-    order = np.argsort(where < 0, axis=1, kind="stable")
-    packed = np.take_along_axis(where, order, axis=1)
-    at = np.full((len(rows), max(width, where.shape[1])), -1, dtype=np.int64)
-    at[:, : where.shape[1]] = packed
-    return Seekers(
-        key=index.keys_rows(rows),
-        at=at,
-        kept=have.copy(),
-        have=have,
-        want=want.astype(np.int64),
-        counts=counts_by_zone(index, where),
-        base=base,
-        extra=extra,
-    )
 
 
 def _joined(first: Seekers, second: Seekers) -> Seekers:

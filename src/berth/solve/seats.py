@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.index import mix
+from berth.solve.index import Index, counts_by_zone, mix
 from berth.solve.problem import Bool, Int64, UInt64
 from berth.solve.shapes import open_zones
 
@@ -43,16 +43,44 @@ class Seekers:
     base: Int64
     """Shape (k,): see shapes."""
     extra: Int64
+    caps: Int64
+    """Shape (k, z): at most so many in each zone, whatever the spread."""
 
     def open(self, rows: Int64) -> Bool:
         """Shape (len(rows), z): zones that may take one more."""
-        return open_zones(self.counts[rows], self.base[rows], self.extra[rows])
+        return self.open_at(rows, self.counts[rows])
+
+    def open_at(self, rows: Int64, counts: Int64) -> Bool:
+        """The same if the counts of these rows were others."""
+        return open_zones(counts, self.base[rows], self.extra[rows]) & (counts < self.caps[rows])
 
     def seat(self, rows: Int64, members: Int64, zone: Int64) -> None:
         """Put each of the rows (each once) on a Member."""
         self.at[rows, self.have[rows]] = members
         self.have[rows] += 1
         self.counts[rows, zone[members]] += 1
+
+
+def seekers_at(
+    index: Index, rows: Int64, where: Int64, want: Int64, base: Int64, extra: Int64, caps: Int64 | None = None
+) -> Seekers:
+    """Items (rows) that are at `where` (k, w) in the fleet, -1 for nowhere, and want `want`."""
+    have = (where >= 0).sum(axis=1)
+    packed = np.take_along_axis(where, np.argsort(where < 0, axis=1, kind="stable"), axis=1)
+    at = np.full((len(rows), max(index.widest, where.shape[1])), -1, dtype=np.int64)
+    at[:, : where.shape[1]] = packed
+    counts = counts_by_zone(index, where)
+    return Seekers(
+        key=index.keys_rows(rows),
+        at=at,
+        kept=have.copy(),
+        have=have,
+        want=want.astype(np.int64),
+        counts=counts,
+        base=base,
+        extra=extra,
+        caps=np.full(counts.shape, 2**15, dtype=np.int64) if caps is None else caps,
+    )
 
 
 def seat_all(seekers: Seekers, places: Int64, zone: Int64, weight: Int64, key: UInt64) -> Int64:
@@ -162,7 +190,7 @@ def _swap_many(seekers: Seekers, places: Int64, zone: Int64) -> bool:
             other, column, member = other[ok], column[ok], member[ok]
             counts = seekers.counts[other]
             counts[:, needed] -= 1
-            ok = open_zones(counts, seekers.base[other], seekers.extra[other])[:, spare]
+            ok = seekers.open_at(other, counts)[:, spare]
             # One entry of each other Item: two of them together might not fit.
             ok[1:] &= other[1:] != other[:-1]
             other, column, member = other[ok], column[ok], member[ok]
@@ -205,7 +233,7 @@ def _swap(seekers: Seekers, row: int, places: Int64, zone: Int64, entries: tuple
         other, column, member = other[ok], column[ok], member[ok]
         counts = seekers.counts[other]
         counts[np.arange(len(other)), zone[member]] -= 1
-        may = open_zones(counts, seekers.base[other], seekers.extra[other])
+        may = seekers.open_at(other, counts)
         for free in free_places:
             good = may[:, zone[free]] & (seekers.at[other] != free).all(axis=1)
             if good.any():
