@@ -175,7 +175,7 @@ def mutated(mutation: Mutation) -> Iterator[None]:
 
     twin.__dict__["_nothing"] = nothing
     patch = pytest.MonkeyPatch()
-    others = [m for name, m in sys.modules.items() if name.startswith(("berth", "protocol"))]
+    others = [m for name, m in sys.modules.items() if name.startswith(("berth", "protocol", "test_"))]
     for name, new in list(vars(twin).items()):
         old = vars(module).get(name)
         if getattr(new, "__module__", None) != module.__name__ or old is None:
