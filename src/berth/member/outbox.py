@@ -61,9 +61,6 @@ class Outbox:
         self._written: Snapshot | None = None
         self._dirty.set()
         self._urgent.set()
-        self.writes = 0
-        self.flushed = asyncio.Event()
-        """Set after each write that succeeded; cleared by who waits for it."""
 
     def notify(self, urgent: bool) -> None:
         """There may be something new to say; `urgent` where somebody may be waiting for it."""
@@ -123,10 +120,8 @@ class Outbox:
         patch = status_patch(self._session, snapshot, seen)
         answer = await self._client.patch(self._path, patch, "json", type=Assignment)
         self._written = snapshot
-        self.writes += 1
         self._delivery.written(snapshot)
         self._inbox.see(answer)
-        self.flushed.set()
 
     async def _recover(self, error: ApiError, seen: Assignment, backoff: Backoff) -> None:
         """Find out what a write that failed means: mostly that the leader wrote in between."""

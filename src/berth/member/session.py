@@ -171,7 +171,9 @@ class Session:
     async def _run(self) -> Outcome:
         assert self._config is not None
         agent = f"berth-member/{self.settings.name}"
-        async with Client(self._config, connections=16, user_agent=agent) as client:
+        # A connection that died in silence must not hold up a report for longer than need be.
+        patience = min(10.0, max(2.0, self.settings.lease_seconds / 2))
+        async with Client(self._config, timeout=patience, connections=16, user_agent=agent) as client:
             reader = partial(read_data, client, self.namespace) if self.settings.read_data else None
             async with Delivery(
                 self._worker,
