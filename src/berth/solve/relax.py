@@ -14,14 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from berth.solve.flow import Network, solve_levels
 from berth.solve.groups import deal, identical
 from berth.solve.index import Index, mix, pairs_of
 from berth.solve.levels import evaluate
-from berth.solve.network import Fleet, Groups, Outcome, solve_groups, zone_caps
+from berth.solve.network import Fleet, Groups, Outcome, solve_groups
 from berth.solve.primaries import arrange
 from berth.solve.problem import Bool, Int32, Int64, Problem, Proof, Zones
 from berth.solve.repair import Open, Repaired
-from berth.solve.seats import seat_all, seekers_at
+from berth.solve.seats import Seekers, seat_all, seekers_at
 
 SINGLES = 48
 """Up to so many Items that cannot stay as they are stay apart in the relaxation."""
@@ -29,6 +30,8 @@ SURPLUS = 6000
 """The same for Items held more often than they want: joined they would bound little."""
 POOLED = 100_000
 """With more (group, Member) pairs new entries go through one node for each zone."""
+CHOICE = 20
+"""So many candidates, and so many more for each, are considered where the relaxation takes an entry."""
 KINDS = 20_000_000
 """More (group, Member) pairs than these are not tried."""
 ARCS = 800_000
@@ -85,7 +88,7 @@ def relax(problem: Problem, index: Index, coarse: bool = False) -> Repaired:
     bound = solve_groups(problem, groups, fleet, pooled=pooled, guess=held)
     bounds = (*bound.levels[:-1], bound.levels[-1] + _hopeless(problem, index, seen))
     sends = _sends(groups, bound, len(fleet.rows))
-    best = _rounded(problem, index, fleet, seen, groups, inverse, bound, sends, bounds)
+    best = _rounded(problem, index, fleet, seen, inverse, bound, sends, bounds)
     if best is not None and best.proof.optimal:
         return best
     for margin in MARGINS:
@@ -209,29 +212,69 @@ def _part(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int
         paired = pairs_of(zones) > index.shapes.pairs[index.want_rows(seen.rows[rows])]
         most = np.where(paired, spare.paired, spare.any)
         part[rows[order[_ranks(inverse[rows][order]) < most[order]]]] = True
-    return part | _leavers(index, fleet, seen, inverse, sends, spare.times, spare.more).any(axis=1)
+    if sends.any():
+        item, _, cell = _candidates(index, fleet, seen, inverse, sends)
+        part[item[_ranks(cell) < sends.ravel()[cell] * spare.times + spare.more]] = True
+    return part
 
 
-def _leavers(
-    index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64, times: int, more: int
-) -> Bool:
-    """Shape of `seen.where`: entries picked among those that the relaxation takes from Members."""
-    picked = np.zeros(seen.where.shape, dtype=np.bool_)
-    if not sends.any():
-        return picked
-    key = mix(index.keys_rows(seen.rows), 17)
+def _candidates(
+    index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64
+) -> tuple[Int64, Int64, Int64]:
+    """(item, column, cell) of the entries that the relaxation could mean, cell by cell.
+
+    A cell is a group at a Member: `group × members + member`. Within it primaries are last, and
+    else a scrambled order of keys decides.
+    """
     rows = np.flatnonzero((sends > 0).any(axis=1)[inverse])
     item, column = np.nonzero(seen.where[rows] >= 0)
     member = seen.where[rows[item], column]
     item = rows[item]
-    needed = sends[inverse[item], member]
-    some = needed > 0
-    item, column, member, needed = item[some], column[some], member[some], needed[some]
-    # Not the primaries first, then a scrambled order of keys.
+    some = sends[inverse[item], member] > 0
+    item, column, member = item[some], column[some], member[some]
     cell = inverse[item] * len(fleet.rows) + member
-    order = np.lexsort((key[item], member == seen.primary[item], cell))
-    pick = order[_ranks(cell[order]) < needed[order] * times + more]
-    picked[item[pick], column[pick]] = True
+    scrambled = mix(index.keys_rows(seen.rows[item]), 17)
+    order = np.lexsort((scrambled, member == seen.primary[item], cell))
+    return item[order], column[order], cell[order]
+
+
+def _departures(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64) -> Bool:
+    """Shape of `seen.where`: the entries that leave, each Item one where its group has more of them.
+
+    A small flow from cells to Items: as many as asked for, then as few primaries as can be.
+    """
+    picked = np.zeros(seen.where.shape, dtype=np.bool_)
+    item, column, cell = _candidates(index, fleet, seen, inverse, sends)
+    if not len(item):
+        return picked
+    need = sends.ravel()
+    few = _ranks(cell) < need[cell] * CHOICE + CHOICE
+    item, column, cell = item[few], column[few], cell[few]
+    cells, from_cell = np.unique(cell, return_inverse=True)
+    items, to_item = np.unique(item, return_inverse=True)
+    alone = np.bincount(inverse)[inverse[items]] == 1
+    c, i, arcs = len(cells), len(items), len(item)
+    primary = seen.where[item, column] == seen.primary[item]
+    nothing, one = np.zeros(c, dtype=np.int64), np.ones(c, dtype=np.int64)
+    many = need[cells].astype(np.int64)
+    network = Network(
+        nodes=2 + c + i,
+        tail=np.concatenate([nothing, 2 + np.arange(c), 2 + from_cell, 2 + c + np.arange(i)]),
+        head=np.concatenate([2 + np.arange(c), one, 2 + c + to_item, np.ones(i, dtype=np.int64)]),
+        capacity=np.concatenate(
+            [many, many, np.ones(arcs, dtype=np.int64), np.where(alone, seen.where.shape[1], 1)]
+        ),
+        costs=[
+            np.concatenate([nothing, one, np.zeros(arcs + i, dtype=np.int64)]),
+            np.concatenate([nothing, nothing, primary.astype(np.int64), np.zeros(i, dtype=np.int64)]),
+        ],
+        spans=[2, 2 * (c + 1)],
+        source=0,
+        sink=1,
+        amount=int(many.sum()),
+    )
+    leaves = solve_levels(network)[2 * c : 2 * c + arcs] > 0
+    picked[item[leaves], column[leaves]] = True
     return picked
 
 
@@ -243,12 +286,33 @@ def _ranks(owner: Int64) -> Int64:
     return np.arange(len(owner)) - np.repeat(start, np.diff(np.r_[start, len(owner)]))
 
 
+def _assigned(seekers: Seekers, group: Int64, adds: Int64) -> Int64:
+    """Shape (k, z): how many each seeker is to take in each zone, so that its group takes `adds` (g, z).
+
+    In each zone the Items of the group that have the fewest there go first, as the relaxation's
+    convex costs suppose.
+    """
+    counts = seekers.counts.copy()
+    left = (seekers.want - seekers.have).copy()
+    adds = np.maximum(adds, 0)
+    while True:
+        before = int(left.sum())
+        for zone in range(adds.shape[1]):
+            open_rows = np.flatnonzero((left > 0) & (adds[group, zone] > 0))
+            order = open_rows[np.lexsort((seekers.key[open_rows], counts[open_rows, zone], group[open_rows]))]
+            chosen = order[_ranks(group[order]) < adds[group[order], zone]]
+            counts[chosen, zone] += 1
+            left[chosen] -= 1
+            np.subtract.at(adds[:, zone], group[chosen], 1)
+        if not left.any() or int(left.sum()) == before:
+            return counts - seekers.counts
+
+
 def _rounded(
     problem: Problem,
     index: Index,
     fleet: Fleet,
     seen: Snapshot,
-    groups: Groups,
     inverse: Int64,
     bound: Outcome,
     sends: Int64,
@@ -259,13 +323,15 @@ def _rounded(
     if bounds[0] < int(want.sum()):
         return None
     where = seen.where.copy()
-    leaving = _leavers(index, fleet, seen, inverse, sends, 1, 0)
+    leaving = _departures(index, fleet, seen, inverse, sends)
     where[leaving] = -1
     moved = np.flatnonzero(~seen.whole | leaving.any(axis=1))
-    # A group's Items take as many in a zone as the relaxation gives them, evenly.
-    caps = np.minimum(-(-bound.cells // groups.size[:, None]), zone_caps(problem, groups, fleet))
+    kept = np.zeros(bound.cells.shape, dtype=np.int64)
+    item, column = np.nonzero(where >= 0)
+    np.add.at(kept, (inverse[item], fleet.zone[where[item, column]]), 1)
     big = np.full(len(moved), 2**15, dtype=np.int64)
-    seekers = seekers_at(index, seen.rows[moved], where[moved], want[moved], big, big, caps[inverse[moved]])
+    seekers = seekers_at(index, seen.rows[moved], where[moved], want[moved], big, big)
+    seekers.caps = seekers.counts + _assigned(seekers, inverse[moved], bound.cells - kept)
     short = seat_all(seekers, bound.gains.copy(), fleet.zone, fleet.limit, problem.member_key[fleet.rows])
     if len(short):
         return None
