@@ -84,7 +84,8 @@ def write(state: State, rows: Int64, repaired: Repaired) -> Int32:
     state.members[repaired.rows, : repaired.members.shape[1]] = repaired.members[:, :width]
     state.primary[every] = state.members[every, 0]
     state.deviating = np.sort(repaired.rows)
-    return every[(state.members[every] != before).any(axis=1)].astype(np.int32)
+    differ = (state.members[every] != before).any(axis=1)
+    return np.asarray(every[differ], dtype=np.int32)
 
 
 def solution(

@@ -254,7 +254,7 @@ class Index:
         if self._policy != Zones.IGNORE and self.fleet.zones > 1 and len(self.fleet.zone):
             zones = np.where(where >= 0, self.fleet.zone[where], -1)
             good &= pairs_of(zones) <= self.shapes.pairs[want]
-        return ~good
+        return np.asarray(~good, dtype=np.bool_)
 
     # ---- the Items of each Member ---------------------------------------------------------------
 

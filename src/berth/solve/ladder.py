@@ -52,7 +52,7 @@ class Marks:
         """Shape (m,): whether each Member's distance is marked."""
         wanted = np.arange(len(distance)) * SPAN + distance
         if not len(self.code):
-            return distance == 0
+            return np.asarray(distance == 0, dtype=np.bool_)
         at = np.minimum(np.searchsorted(self.code, wanted), len(self.code) - 1)
         return np.asarray(self.code[at] == wanted, dtype=np.bool_)
 

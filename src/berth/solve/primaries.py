@@ -102,7 +102,7 @@ def choose(
         if int(may.sum()) <= EXACT_CHOICES:
             column[rest] = _exact(problem, some, may, now, counts, ranks)
         else:
-            start = now if guess is None else np.where(now.any(axis=1)[:, None], now, guess[rest])
+            start = now if guess is None else np.where(now.any(axis=1, keepdims=True), now, guess[rest])
             column[rest] = _improve(problem, some, may, start & may, counts)
     return column
 
@@ -165,12 +165,11 @@ def _improve(problem: Problem, members: Int32, allowed: Bool, current: Bool, cou
         if not len(movers):
             break
         give = np.maximum(have - target, 1.0)[members[movers, column[movers]]]
-        take = np.maximum(target - have, 1.0)[members[movers, best[movers]]]
         movers = movers[_rank(members[movers, column[movers]], gain[movers]) < give]
         take = np.maximum(target - have, 1.0)[members[movers, best[movers]]]
         movers = movers[_rank(members[movers, best[movers]], gain[movers]) < take]
         column[movers] = best[movers]
-    return column
+    return np.asarray(column, dtype=np.int64)
 
 
 def _rank(owner: Int32, gain: np.ndarray) -> Int64:

@@ -192,7 +192,7 @@ def _hopeless(problem: Problem, index: Index, seen: Snapshot) -> int:
     return int(index.live_primaries(live)) - int((seen.primary >= 0).sum())
 
 
-def _sends(groups: Groups, bound: Outcome, m: int) -> Int64:
+def _sends(groups: Groups, bound: Outcome, m: int) -> Int32:
     """Shape (g, m): entries of each group that the relaxation takes from each Member."""
     sends = np.zeros((len(groups.size), m), dtype=np.int32)
     np.add.at(sends, (groups.group, groups.member), groups.count)
@@ -201,7 +201,7 @@ def _sends(groups: Groups, bound: Outcome, m: int) -> Int64:
     return sends
 
 
-def _part(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64, spare: Margin) -> Bool:
+def _part(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int32, spare: Margin) -> Bool:
     """Which Items go into the exact network: those that cannot stay, and some for each that must go."""
     part = ~seen.whole
     key = mix(index.keys_rows(seen.rows), 17)
@@ -219,14 +219,14 @@ def _part(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int
 
 
 def _candidates(
-    index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64
+    index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int32
 ) -> tuple[Int64, Int64, Int64]:
     """(item, column, cell) of the entries that the relaxation could mean, cell by cell.
 
     A cell is a group at a Member: `group × members + member`. Within it primaries are last, and
     else a scrambled order of keys decides.
     """
-    rows = np.flatnonzero((sends > 0).any(axis=1)[inverse])
+    rows = np.flatnonzero(np.isin(inverse, np.flatnonzero((sends > 0).any(axis=1))))
     item, column = np.nonzero(seen.where[rows] >= 0)
     member = seen.where[rows[item], column]
     item = rows[item]
@@ -238,7 +238,7 @@ def _candidates(
     return item[order], column[order], cell[order]
 
 
-def _departures(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int64) -> Bool:
+def _departures(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, sends: Int32) -> Bool:
     """Shape of `seen.where`: the entries that leave, each Item one where its group has more of them.
 
     A small flow from cells to Items: as many as asked for, then as few primaries as can be.
@@ -315,7 +315,7 @@ def _rounded(
     seen: Snapshot,
     inverse: Int64,
     bound: Outcome,
-    sends: Int64,
+    sends: Int32,
     bounds: tuple[int, ...],
 ) -> Repaired | None:
     """Do what the relaxation says: as many Items leave each Member, as many come. None if that fails."""

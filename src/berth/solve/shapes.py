@@ -26,10 +26,6 @@ class Shapes:
     top: Int64
     """Most replicas in one zone in the best spread."""
 
-    def same(self, other: Shapes) -> bool:
-        """Whether both call the same spreads best."""
-        return np.array_equal(self.base, other.base) and np.array_equal(self.extra, other.extra)
-
 
 def shapes(zone_size: Int64, most: int) -> Shapes:
     """The spreads for 0..most replicas over zones of the given sizes; shape (z,)."""
@@ -50,17 +46,11 @@ def shapes(zone_size: Int64, most: int) -> Shapes:
     return Shapes(base=base, extra=extra, pairs=pairs, top=base + (extra > 0))
 
 
-def fits(counts: Int64, base: Int64, extra: Int64) -> Bool:
-    """Whether each row of zone counts (k, z) can be, or become, a best spread."""
-    above = counts > base[:, None]
-    return (counts <= base[:, None] + 1).all(axis=1) & (above.sum(axis=1) <= extra)
-
-
 def open_zones(counts: Int64, base: Int64, extra: Int64) -> Bool:
     """Shape (k, z): zones that may take one more replica of each Item."""
     at_base = counts == base[:, None]
     spare = (counts > base[:, None]).sum(axis=1) < extra
-    return (counts < base[:, None]) | (at_base & spare[:, None])
+    return np.asarray((counts < base[:, None]) | (at_base & spare[:, None]), dtype=np.bool_)
 
 
 def zone_counts(zones: Int64, size: int) -> Int64:

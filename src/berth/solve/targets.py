@@ -25,7 +25,8 @@ def water(load: Int64, ceiling: Int64, weight: Int64, units: int) -> Int64:
         return load
 
     def filled(level: float) -> Int64:
-        return np.clip(np.floor(level * weight).astype(np.int64), load, np.maximum(ceiling, load))
+        rows = np.floor(level * weight).astype(np.int64)
+        return np.asarray(np.clip(rows, load, np.maximum(ceiling, load)), dtype=np.int64)
 
     low, high = 0.0, float((np.maximum(ceiling, load) / weight).max()) + 1.0
     for _ in range(64):
@@ -56,7 +57,8 @@ def drain(load: Int64, floor: Int64, weight: Int64, units: int) -> Int64:
         return load
 
     def lowered(level: float) -> Int64:
-        return np.clip(np.ceil(level * weight).astype(np.int64), np.minimum(floor, load), load)
+        rows = np.ceil(level * weight).astype(np.int64)
+        return np.asarray(np.clip(rows, np.minimum(floor, load), load), dtype=np.int64)
 
     low, high = 0.0, float(top)
     for _ in range(64):
