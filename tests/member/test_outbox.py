@@ -1,0 +1,176 @@
+"""What is written, when, and what a failed write leads to; with an API server made of a dict."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from fakes import Hand, Recorder, until
+
+from berth.kube import Invalid, NotFound, ServerError
+from berth.member.delivery import Delivery
+from berth.member.inbox import Inbox
+from berth.member.objects import Assignment
+from berth.member.outbox import Outbox
+from berth.member.tenure import Tenure
+
+
+class Server:
+    """One Assignment, written under the test of its resourceVersion."""
+
+    def __init__(self) -> None:
+        self.object: dict[str, Any] | None = {
+            "metadata": {"name": "w", "resourceVersion": "100"}, "spec": {"items": []},
+        }  # fmt: skip
+        self.statuses: list[dict[str, Any]] = []
+        self.errors: list[Exception] = []
+        self.gate: asyncio.Event | None = None
+        self.in_flight = 0
+
+    def write_spec(self, *items: str) -> None:
+        assert self.object is not None
+        version = int(self.object["metadata"]["resourceVersion"]) + 1
+        self.object = {**self.object, "metadata": {"name": "w", "resourceVersion": str(version)},
+                       "spec": {"items": list(items)}}  # fmt: skip
+
+    async def get(self, path: str, **_: Any) -> Assignment:
+        if self.object is None:
+            raise NotFound(404, "NotFound", "gone")
+        return msgspec.convert(self.object, Assignment)
+
+    async def patch(self, path: str, body: list[dict[str, Any]], *_: Any, **__: Any) -> Assignment:
+        self.in_flight += 1
+        assert self.in_flight == 1, "two writes at once"
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.errors:
+                raise self.errors.pop(0)
+            assert self.object is not None
+            assert body[0]["path"] == "/metadata/resourceVersion"
+            if body[0]["value"] != self.object["metadata"]["resourceVersion"]:
+                raise Invalid(422, "Invalid", "test failed")
+            self.statuses.append(body[-1]["value"])
+            version = int(self.object["metadata"]["resourceVersion"]) + 1
+            self.object = {**self.object, "metadata": {"name": "w", "resourceVersion": str(version)},
+                           "status": body[-1]["value"]}  # fmt: skip
+            return msgspec.convert(self.object, Assignment)
+        finally:
+            self.in_flight -= 1
+
+
+class Member:
+    """A Delivery with its Inbox and Outbox."""
+
+    def __init__(self, server: Server, worker: Recorder) -> None:
+        self.server = server
+        self.worker = worker
+        self.valid = True
+        tenure = Tenure(lambda: 100.0 if self.valid else 0.0)
+        self.delivery = Delivery(worker, on_change=self.notify)
+        self.delivery.begin(tenure)
+        self.inbox = Inbox(server, "ns", "w", self.delivery.aim)  # type: ignore[arg-type]
+        self.outbox = Outbox(server, "ns", "w", "me", self.inbox, self.delivery, tenure)  # type: ignore[arg-type]
+        self.hand = Hand(self.delivery)
+
+    def notify(self, urgent: bool) -> None:
+        self.outbox.notify(urgent)
+
+    def hear(self, *items: str) -> None:
+        """The leader writes, and the watch says so."""
+        self.server.write_spec(*items)
+        self.inbox.see(msgspec.convert(self.server.object, Assignment))
+
+
+@pytest.fixture
+async def member() -> AsyncIterator[Member]:
+    member = Member(Server(), Recorder())
+    member.inbox.see(msgspec.convert(member.server.object, Assignment))
+    async with member.delivery:
+        writing = asyncio.create_task(member.outbox.write_for_ever())
+        await until(lambda: member.server.statuses)
+        yield member
+        writing.cancel()
+        await asyncio.wait({writing})
+
+
+async def test_a_session_says_at_once_that_it_holds_nothing(member: Member) -> None:
+    assert member.server.statuses == [{"session": "me", "items": []}]
+    assert member.outbox.empty
+
+
+async def test_nothing_is_written_while_nothing_is_new(member: Member) -> None:
+    for _ in range(20):
+        member.outbox.notify(urgent=True)
+        await asyncio.sleep(0.01)
+    assert len(member.server.statuses) == 1
+
+
+async def test_what_happens_during_a_write_goes_into_the_next_one_together(member: Member) -> None:
+    gate = member.server.gate = asyncio.Event()
+    names = [f"i{n}" for n in range(9)]
+    member.hear("i0#1@1")
+    await until(lambda: member.server.in_flight)
+    for count in range(2, 10):
+        member.hear(*(f"{name}#1@1" for name in names[:count]))
+        await asyncio.sleep(0.005)
+    gate.set()
+    expected = {"session": "me", "items": [f"{name}@1=Ready" for name in names]}
+    await until(lambda: member.server.statuses[-1] == expected)
+    # The one that was under way was refused, for the leader had written; then few with everything.
+    assert len(member.server.statuses) <= 4
+
+
+async def test_a_conflict_is_followed_by_a_look_and_a_write_of_the_newest_state(member: Member) -> None:
+    member.server.write_spec("a#1@1")  # the watch has not said so yet
+    member.hand.want("b#1@1")
+    await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
+    assert member.worker.log.count("prepare a") == 1
+
+
+async def test_an_activation_begins_only_after_a_write_that_found_the_entry_standing(member: Member) -> None:
+    gate = member.server.gate = asyncio.Event()
+    member.hear("a#0@1:1")
+    await until(lambda: member.server.in_flight)
+    member.server.write_spec("a#1@1")  # taken back, unheard
+    gate.set()
+    await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
+    assert member.worker.log == ["prepare a"]
+
+
+async def test_a_server_that_fails_gets_the_newest_state_once_it_is_well(member: Member) -> None:
+    member.server.errors = [ServerError(500, "InternalError", "etcd"), ServerError(503, "Unavailable", "-")]
+    member.hear("a#1@1")
+    await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
+    assert len(member.server.statuses) <= 3
+
+
+async def test_an_assignment_that_is_gone_means_that_nothing_is_wanted(member: Member) -> None:
+    member.hear("a#1@1")
+    await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
+    member.server.object = None
+    await member.inbox.refresh()
+    await until(lambda: member.worker.log == ["prepare a", "drop a"])
+    assert member.inbox.empty
+    assert member.outbox.empty
+
+
+async def test_nothing_is_written_once_the_lease_is_not_surely_held(member: Member) -> None:
+    member.valid = False
+    member.hear("a#1@1")
+    await asyncio.sleep(0.3)
+    assert len(member.server.statuses) == 1
+
+
+async def test_news_never_go_back(member: Member) -> None:
+    member.hear("a#1@1")
+    old = msgspec.convert(member.server.object, Assignment)
+    member.hear()
+    member.inbox.see(old)
+    assert member.inbox.empty
+
+
+async def test_an_entry_that_cannot_be_read_stops_no_other(member: Member) -> None:
+    member.hear("a#1@1", "what is this", "b#1@1")
+    await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready", "b@1=Ready"])
