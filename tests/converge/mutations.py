@@ -150,8 +150,8 @@ MUTATIONS = [
     Mutation(
         "a worker begins to work before its Active is written",
         WORLD,
-        "        # Only now that `Active` is written does it begin to work.\n",
-        "",
+        "process.phases[item] = (grant, phase)  # to be said before it is done",
+        "process.phases[item] = (grant, phase); process.active |= {item} if phase == 'Active' else set()",
     ),
 ]
 
@@ -214,3 +214,17 @@ class _Late:
 
     def __getattr__(self, attribute: str) -> object:
         return getattr(getattr(self._module, self._name), attribute)
+
+
+MODEL = [
+    "surplus entries go although too few ready ones stay",
+    "a promotion keeps the epoch of the grant",
+    "what is not ready counts as ready",
+    "the last ready replica goes where the plan has no place for the Item",
+    "entries are added whatever the limit",
+    "grants and promotions do not raise the term",
+    "Exclusive does not wait for the release",
+    "writes do not test the generation that they replace",
+    "the API server does not fence",
+]
+"""Mutations that the model finds by itself, without being led to them by a story."""

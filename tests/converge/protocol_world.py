@@ -358,7 +358,7 @@ class World:
                 return
         elif item in process.active:
             return
-        process.phases[item] = (grant, phase)
+        process.phases[item] = (grant, phase)  # to be said before it is done
 
     def report(self, process: Process) -> None:
         """The process writes its status; refused where the spec is another than the one it goes by."""

@@ -68,6 +68,7 @@ class Protocol(RuleBasedStateMachine):
         LEADERS.clear()
         self.leaders: list[Leader] = []
         self.started = 0
+        self.steps = 0
         for _ in CONTROLLERS:
             self.leaders.append(self._controller())
 
@@ -81,12 +82,16 @@ class Protocol(RuleBasedStateMachine):
         try:
             self.converges_in_the_end()
         finally:
-            for leader in self.leaders:
-                leader.quit()
-            self.network.late.clear()
-            self.spin()
-            self.loop.close()
-            self.stack.close()
+            self.close()
+
+    def close(self) -> None:
+        STEPS.append(self.steps)
+        for leader in self.leaders:
+            leader.quit()
+        self.network.late.clear()
+        self.spin()
+        self.loop.close()
+        self.stack.close()
 
     # ---- helpers --------------------------------------------------------------------------------
 
@@ -394,6 +399,10 @@ class Protocol(RuleBasedStateMachine):
     # ---- what must hold -------------------------------------------------------------------------
 
     @invariant()
+    def promises_hold_after_each_step(self) -> None:
+        self.steps += 1
+        self.promises_hold()
+
     def promises_hold(self) -> None:
         self.world.check()
         self.world.check_exclusive()
@@ -428,7 +437,9 @@ class Protocol(RuleBasedStateMachine):
         assert not stuck, stuck
 
 
-def run(steps: int, examples: int) -> None:
+def run(steps: int, examples: int) -> int:
+    """Run the model; the number of steps that were taken."""
+    STEPS.clear()
     run_state_machine_as_test(
         Protocol,
         settings=settings(
@@ -439,6 +450,7 @@ def run(steps: int, examples: int) -> None:
             print_blob=True,
         ),
     )
+    return sum(STEPS)
 
 
 def test_the_promises_hold_whatever_happens() -> None:
@@ -447,4 +459,11 @@ def test_the_promises_hold_whatever_happens() -> None:
 
 @pytest.mark.deep
 def test_the_promises_hold_over_100_000_steps() -> None:
-    run(steps=100, examples=1000)
+    steps = 0
+    while steps < 100_000:
+        steps += run(steps=80, examples=500)
+    print(f"{steps} steps")
+
+
+STEPS: list[int] = []
+"""Steps of each run of the machine, the closing one that must converge not counted."""

@@ -267,3 +267,7 @@ def test_a_process_at_work_by_what_an_earlier_member_was_given_has_not_released(
     fleet.put_member(MemberSeen("m", 5, lease="l", reported=True, uid="u2"), 100.0)
     fleet.delete_assignment("m", 101.0)
     assert fleet.unreleased("x", 101.0) == ["m"]
+
+
+def test_a_report_of_an_older_grant_counts_for_nothing() -> None:
+    assert not ready(fleet_with(reports=("x@2=Ready",))[0])

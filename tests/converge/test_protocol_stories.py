@@ -1,0 +1,169 @@
+"""Stories in the model, each the shortest way to a danger that the protocol is made to avoid."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from protocol_world import KINDS, entries
+from test_protocol import Protocol
+
+from berth.fleet import Handoff, Policy
+
+ALL = set(KINDS)
+FINE = ("ok",) * 12
+
+
+@contextlib.contextmanager
+def protocol(
+    limits: dict[str, int], *, reported: bool = False, exclusive: bool = False
+) -> Iterator[Protocol]:
+    """A Pool of Members without Leases, led by the first of two controllers."""
+    machine = Protocol()
+    try:
+        world = machine.world
+        world.create_pool()
+        pool = world.need_pool()
+        policy = Policy(handoff=Handoff.EXCLUSIVE if exclusive else Handoff.OVERLAP)
+        world.put("pool", "pool", type(pool)(pool.uid, world.version + 1, policy))
+        for name, limit in limits.items():
+            spec = {"limit": limit, "zone": "", "draining": False, "leased": False, "reported": reported}
+            machine.put_member(name, spec)
+        for leader in machine.leaders:
+            for kind in KINDS:
+                leader.relist(kind)
+        machine.elect(0)
+        yield machine
+        machine.all_is_well(8)
+        machine.promises_hold()
+    finally:
+        machine.close()
+
+
+def set_limits(machine: Protocol, **limits: int) -> None:
+    for name, limit in limits.items():
+        machine.world.put("members", name, machine.world.members[name]._replace(limit=limit))
+
+
+def held(machine: Protocol) -> dict[str, int]:
+    """Slots of x by Member."""
+    found = {name: entries(there).get("x") for name, there in machine.world.assignments.items()}
+    return {name: entry.slot for name, entry in found.items() if entry is not None}
+
+
+def test_a_write_that_arrives_late_does_not_take_the_last_replica() -> None:
+    with protocol({"m0": 1, "m1": 0}) as machine:
+        machine.put_item("x", 1)
+        machine.all_is_well(3)
+        assert held(machine) == {"m0": 0}
+        set_limits(machine, m0=0, m1=1)
+        machine.quiet_rounds(0, 1)
+        assert held(machine) == {"m0": 0, "m1": 1}
+        # The write that takes x from m0 gets no answer, and is on its way.
+        machine.round(0, ALL, ("ok", "late"))
+        assert len(machine.network.late) == 1
+        set_limits(machine, m0=1, m1=0)
+        machine.quiet_rounds(0, 2)
+        machine.arrives_late(0)
+        assert held(machine)
+
+
+def taken_from_m0(machine: Protocol) -> None:
+    """x is on m1 and m0; the second controller has seen that; the first one takes it from m0."""
+    machine.put_item("x", 1)
+    machine.all_is_well(3)
+    assert held(machine) == {"m1": 0}
+    machine.put_item("x", 2)
+    set_limits(machine, m0=1)
+    machine.all_is_well(3)
+    assert held(machine) == {"m1": 0, "m0": 1}
+    for kind in KINDS:
+        machine.leaders[1].relist(kind)
+    machine.put_item("x", 1)
+    set_limits(machine, m0=0)
+    machine.round(0, {"items", "members"}, FINE)
+    assert held(machine) == {"m1": 0}
+    set_limits(machine, m0=1, m1=0)
+
+
+def test_a_new_leader_does_not_go_by_what_it_has_not_seen_yet() -> None:
+    with protocol({"m0": 0, "m1": 1}) as machine:
+        taken_from_m0(machine)
+        machine.elect(1, False, FINE)
+        machine.round(1, {"items", "members"}, FINE)
+        assert held(machine) == {"m1": 0}
+
+
+def test_a_round_waits_until_the_writes_of_the_one_before_are_seen() -> None:
+    with protocol({"m0": 0, "m1": 1}) as machine:
+        taken_from_m0(machine)
+        machine.round(0, {"items", "members"}, FINE)
+        assert held(machine) == {"m1": 0}
+
+
+def test_a_leader_that_was_replaced_is_refused() -> None:
+    with protocol({"m0": 1, "m1": 1}) as machine:
+        machine.put_item("x", 2)
+        machine.all_is_well(3)
+        machine.quiet_rounds(1, 1)
+        machine.put_item("x", 1)
+        machine.round(0, ALL, FINE)
+        assert len(held(machine)) == 2, "the first controller does not lead any more"
+        machine.network.holder = machine.leaders[1]
+
+
+def test_what_an_earlier_member_held_is_gone_before_another_is_promoted() -> None:
+    with protocol({"m0": 1, "m1": 1}) as machine:
+        machine.put_item("x", 2)
+        machine.all_is_well(3)
+        primary = next(name for name, slot in held(machine).items() if slot == 0)
+        machine.world.put("members", primary, None)
+        machine.quiet_rounds(0, 1)
+        assert list(held(machine).values()) == [0]
+
+
+def test_epochs_grow_when_an_item_goes_back_and_forth() -> None:
+    with protocol({"m0": 1, "m1": 0}) as machine:
+        machine.put_item("x", 1)
+        for there in (0, 1, 0, 1):
+            set_limits(machine, m0=1 - there, m1=there)
+            machine.all_is_well(4)
+            assert held(machine) == {f"m{there}": 0}
+
+
+def test_exclusive_trusts_a_status_that_does_not_say_active() -> None:
+    """A worker that was about to begin is refused by the removal of its entry, and so never begins."""
+    with protocol({"m0": 1, "m1": 0}, reported=True, exclusive=True) as machine:
+        machine.put_item("x", 1)
+        machine.quiet_rounds(0, 2)
+        process = machine.world.processes["m0"]
+        machine.world.observe(process)
+        machine.world.advance(process, "x", "Ready")
+        machine.world.report(process)
+        machine.world.advance(process, "x", "Active")
+        set_limits(machine, m0=0, m1=1)
+        machine.quiet_rounds(0, 1)
+        machine.workers_work({"m1"})
+        machine.quiet_rounds(0, 1)
+        assert held(machine) == {"m1": 1}
+        machine.world.report(process)
+        # A leader that remembers nothing has only the status to go by.
+        machine.elect(1, True, FINE)
+        machine.quiet_rounds(1, 2)
+        assert held(machine) == {"m1": 0}
+
+
+def test_exclusive_waits_for_a_process_that_works_by_what_an_earlier_member_was_given() -> None:
+    with protocol({"m0": 1, "m1": 0}, reported=True, exclusive=True) as machine:
+        machine.put_item("x", 1)
+        machine.all_is_well(4)
+        machine.delete_member(
+            "m0",
+            True,
+            {"limit": 0, "zone": "", "draining": False, "leased": True, "reported": True},
+        )
+        machine.workers_work({"m0"})
+        assert machine.world.at_work("x"), "the new process believed the old Assignment"
+        set_limits(machine, m1=1)
+        machine.quiet_rounds(0, 3)
+        assert held(machine) == {"m1": 1}
