@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,8 +44,9 @@ def environment(kubeconfig: Path, home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def controller(kubeconfig: Path, namespace: str, log: Path) -> Iterator[None]:
-    argv = [str(BIN / "berth"), "controller", "--kubeconfig", str(kubeconfig), "--namespace", namespace]
+def controller(kubeconfig: Path, log: Path, *namespaces: str) -> Iterator[None]:
+    argv = [str(BIN / "berth"), "controller", "--kubeconfig", str(kubeconfig)]
+    argv += [f"--namespace={namespace}" for namespace in namespaces]
     with log.open("wb") as output:
         process = subprocess.Popen(argv, stdout=output, stderr=output)
     try:
@@ -71,24 +73,41 @@ def administrator(plane: ControlPlane, namespace: str) -> Path:
     return path
 
 
+RUNNING = ("concepts", "draining", "handoff", "troubleshooting")
+
+
+@pytest.fixture(scope="module")
+def namespaces(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """A namespace for each page, all looked after by one controller."""
+    names = {page: f"docs-{page}-{uuid.uuid4().hex[:6]}" for page in RUNNING}
+    for name in names.values():
+        control_plane.create_namespace(name)
+    log = tmp_path_factory.mktemp("docs") / "controller.log"
+    with controller(control_plane.kubeconfig, log, *names.values()):
+        yield names
+    for name in names.values():
+        control_plane.delete_namespace(name)
+
+
 @pytest.mark.cluster
-@pytest.mark.parametrize("page", ["concepts", "draining", "handoff", "troubleshooting"])
+@pytest.mark.parametrize("page", RUNNING)
 def test_a_page_about_a_running_berth_is_true(
-    page: str, control_plane: ControlPlane, namespace: str, tmp_path: Path
+    page: str, control_plane: ControlPlane, namespaces: dict[str, str], tmp_path: Path
 ) -> None:
-    kubeconfig = administrator(control_plane, namespace)
-    with controller(kubeconfig, namespace, tmp_path / "controller.log"):
-        play(page, environment(kubeconfig, tmp_path))
+    play(page, environment(administrator(control_plane, namespaces[page]), tmp_path))
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("page", ["install", "upgrading"])
-def test_a_page_about_installing_is_true_on_an_empty_cluster(page: str, tmp_path: Path) -> None:
+def test_the_pages_about_installing_and_upgrading_are_true_on_an_empty_cluster(tmp_path: Path) -> None:
     with ControlPlane() as plane:
         kubeconfig = administrator(plane, "default")
         # No kubelet runs the Deployment's pods here: one controller stands in for them.
-        with controller(kubeconfig, "default", tmp_path / "controller.log"):
-            play(page, environment(kubeconfig, tmp_path))
+        with controller(kubeconfig, tmp_path / "controller.log", "default"):
+            environ = environment(kubeconfig, tmp_path)
+            play("install", environ)
+            play("upgrading", environ)
 
 
 def manifests() -> list[tuple[str, str]]:
