@@ -8,12 +8,15 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from benchmarks.scale.cases import Measured, all_cases
+from benchmarks.scale.refuse import refusal
 from benchmarks.scale.sizes import SIZES, Size, size_named
-from benchmarks.scale.stage import stage
+from benchmarks.scale.soak import soak
+from benchmarks.scale.stage import Stage, stage
 from berth.testing import ControlPlane
 
 
@@ -27,26 +30,58 @@ def one_line(m: Measured) -> str:
     )
 
 
-async def run_cases(size: Size, args: argparse.Namespace, console: Console) -> dict[str, object]:
+async def run_cases(one: Stage, _: argparse.Namespace, console: Console) -> dict[str, Any]:
+    found = await all_cases(one, lambda m: console.print(one_line(m), highlight=False))
+    return {"cases": [m.plain() for m in found]}
+
+
+async def run_soak(one: Stage, args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    done = await soak(one, args.soak, restarts=args.restarts, say=console.print)
+    console.print(
+        f"soak of {done.seconds:.0f} s: {done.events}; {done.writes} writes, {done.checked} changes checked; "
+        f"RSS {done.quarter(2):.1f} MiB in the second quarter, {done.quarter(4):.1f} in the last "
+        f"({100 * done.growth:+.1f}%); {len(done.drift)} differences between caches and server; "
+        f"{done.controller_cpu:.0f} s CPU",
+        highlight=False,
+    )
+    for line in done.drift[:10]:
+        console.print(f"[red]{line}[/]")
+    return done.plain()
+
+
+async def run_refusal(one: Stage, args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    done = await refusal(one, args.refuse)
+    console.print(
+        f"refused for {done.lasted:.0f} s ({done.requests} requests): converged {done.converged:.2f} s "
+        f"after, {done.lost} entries lost, {done.writes} writes, "
+        + ("the controller runs on" if done.ended is None else f"the controller ENDED with {done.ended}"),
+        highlight=False,
+    )
+    return done.plain()
+
+
+async def run(size: Size, args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """One run on a control plane of its own."""
+    job = run_soak if args.soak else run_refusal if args.refuse else run_cases
     with ControlPlane() as plane:
         plane.apply_crds()
         async with stage(
             plane, size, reported=args.reported, item_status=args.item_status, logs=args.logs
         ) as one:
-            found = await all_cases(one, lambda m: console.print(one_line(m), highlight=False))
+            result = await job(one, args, console)
             history = one.observer.history
             for line in history.violations[:20]:
                 console.print(f"[red]{line}[/]")
-            return {
-                "items": size.items,
-                "members": size.members,
-                "replicas": size.replicas,
-                "item_status": args.item_status,
-                "reported": args.reported,
-                "cases": [m.plain() for m in found],
-                "checked": history.checked,
-                "violations": history.violations,
-            }
+    return {
+        "items": size.items,
+        "members": size.members,
+        "replicas": size.replicas,
+        "item_status": args.item_status,
+        "reported": args.reported,
+        "checked": history.checked,
+        "violations": history.violations,
+        **result,
+    }
 
 
 def main() -> int:
@@ -54,6 +89,13 @@ def main() -> int:
     parser.add_argument("--size", default="small,medium", help=f"{', '.join(SIZES)} or ITEMSxMEMBERS; comma")
     parser.add_argument("--reported", action="store_true", help="Members report what they hold (readiness)")
     parser.add_argument("--item-status", default="Full", choices=("Full", "Problems", "None"))
+    parser.add_argument(
+        "--soak", type=float, metavar="SECONDS", help="churn for so long instead of the cases"
+    )
+    parser.add_argument("--restarts", type=int, default=3, help="API server restarts during the soak")
+    parser.add_argument(
+        "--refuse", type=float, metavar="SECONDS", help="refuse the controller everything for so long instead"
+    )
     parser.add_argument("--json", type=Path, help="folder to write the figures to")
     parser.add_argument("--logs", type=Path, help="folder to keep the controllers' logs in")
     args = parser.parse_args()
@@ -64,11 +106,12 @@ def main() -> int:
         size = size_named(name)
         console.rule(str(size))
         started = time.monotonic()
-        result = asyncio.run(run_cases(size, args, console))
+        result = asyncio.run(run(size, args, console))
         console.print(f"{time.monotonic() - started:.0f} s in all")
         if args.json:
             args.json.mkdir(parents=True, exist_ok=True)
-            (args.json / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+            kind = "soak-" if args.soak else "refuse-" if args.refuse else ""
+            (args.json / f"{kind}{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         if result["violations"]:
             return 1
     return 0
