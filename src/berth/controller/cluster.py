@@ -21,7 +21,7 @@ from berth.controller.objects import (
 )
 from berth.controller.state import PoolState
 from berth.fleet import Leases, PoolFleet
-from berth.kube import LEASES, Client, EventKind, Informer, Key
+from berth.kube import LEASES, Backoff, Client, EventKind, Informer, Key
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,9 @@ class Cluster:
             field_selector=selector,
             on_event=handler,
             on_error=lambda key, error: self._unusable(kind, key, error),
+            # A replica has four of these: asking each 5 s does a server that refuses no harm, and after an
+            # outage a leader is of use only once all of them work again.
+            backoff=Backoff(limit=5.0),
         )
 
     @property
