@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from berth.solve.active import share_primaries
 from berth.solve.exact import place_all
 from berth.solve.incremental import advance, solution, write
 from berth.solve.index import Index
-from berth.solve.problem import Problem, Solution, Touched
+from berth.solve.problem import Primaries, Problem, Solution, Touched
 from berth.solve.relax import relax
 from berth.solve.repair import Open, Repaired, repair
 
@@ -39,6 +40,8 @@ def solve(problem: Problem, previous: Solution | None = None, touched: Touched |
     begun = perf_counter()
     state, rows = advance(problem, previous, touched)
     repaired, engine, why = _answer(problem, state.index)
+    if problem.primaries == Primaries.ACTIVE:
+        repaired = share_primaries(problem, state.index, repaired)
     changed = write(state, rows, repaired)
     given = changed if previous is not None else None
     return solution(state, len(problem.replicas), repaired.proof, engine, why, given, begun)
