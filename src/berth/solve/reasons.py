@@ -44,30 +44,20 @@ def reasons(problem: Problem, solution: Solution) -> dict[int, Reason]:
         return {}
     if not able.any():
         return dict.fromkeys(short.tolist(), Reason.NO_MEMBERS)
-    want = wanted(problem)
+    codes = np.where(placed[short] >= wanted(problem)[short], 0, 1)
     load = np.bincount(solution.members[solution.members >= 0], minlength=len(able))
     room = able & (load < problem.limit)
-    found: dict[int, Reason] = {}
-    for row in short.tolist():
-        if placed[row] >= want[row]:
-            found[row] = Reason.TOO_FEW_MEMBERS
-            continue
-        here = solution.members[row, : placed[row]]
-        others = room.copy()
-        others[here] = False
-        zones = np.unique(problem.zone[here])
-        blocked = (
-            problem.zones == Zones.REQUIRE
-            and problem.replicas[row] >= 2
-            and placed[row] == problem.replicas[row] - 1
-            and (len(zones) == 1 or (placed[row] == 0))
-        )
-        if (
-            blocked
-            and (placed[row] == 0 or not (others & (problem.zone != zones[0])).any())
-            and (others.any() or not (able & (problem.zone != (zones[0] if len(zones) else -1))).any())
-        ):
-            found[row] = Reason.SINGLE_ZONE
-        else:
-            found[row] = Reason.LIMIT_REACHED
-    return found
+    if problem.zones == Zones.REQUIRE:
+        # One replica is left out, the others share a zone, and another Member of that zone has room.
+        free = np.bincount(problem.zone[room], minlength=int(problem.zone.max()) + 1)
+        members = solution.members[short]
+        there = members >= 0
+        zone = problem.zone[members[:, 0]]
+        alike = (~there | (problem.zone[members] == zone[:, None])).all(axis=1)
+        here = free[zone] - (there & room[members]).sum(axis=1)
+        elsewhere = int(room.sum()) - free[zone]
+        one_out = (problem.replicas[short] >= 2) & (placed[short] == problem.replicas[short] - 1)
+        left_out = (codes == 1) & one_out & (placed[short] > 0) & alike & (here > 0) & (elsewhere == 0)
+        codes[left_out] = 2
+    names = (Reason.TOO_FEW_MEMBERS, Reason.LIMIT_REACHED, Reason.SINGLE_ZONE)
+    return {row: names[code] for row, code in zip(short.tolist(), codes.tolist(), strict=True)}

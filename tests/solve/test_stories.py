@@ -1,0 +1,189 @@
+"""What an operator does to a fleet, and what the solver makes of it: one story a test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from problems import problem_of
+
+from berth.solve import Primaries, Problem, Solution, Touched, Zones, bands, evaluate, keys, solve
+
+
+def fleet(
+    items: int, members: int, replicas: int, *, limit: int = 0, zones: tuple[int, ...] = (0,)
+) -> Problem:
+    """A fleet that holds nothing yet; Members take turns in the zones."""
+    limit = limit or 2 * items * replicas // members
+    return problem_of(
+        [replicas] * items,
+        [[] for _ in range(items)],
+        [limit] * members,
+        [zones[row % len(zones)] for row in range(members)],
+    )
+
+
+def settle(problem: Problem, solution: Solution) -> Solution:
+    """The plan comes true, and nothing is left to do."""
+    problem.held[:] = -1
+    problem.held[:, : solution.members.shape[1]] = solution.members
+    problem.held_primary[:] = solution.primary
+    again = solve(problem, solution, Touched(np.arange(len(problem.held), dtype=np.int32), none()))
+    assert again.proof.reached[7] == 0
+    assert np.array_equal(again.members, problem.held[:, : again.members.shape[1]])
+    return again
+
+
+def none() -> np.ndarray:
+    return np.zeros(0, dtype=np.int32)
+
+
+def members(*rows: int) -> Touched:
+    return Touched(none(), np.array(rows, dtype=np.int32))
+
+
+def loads(problem: Problem, solution: Solution) -> np.ndarray:
+    return np.bincount(solution.members[solution.members >= 0], minlength=len(problem.limit))
+
+
+def test_the_first_placement_fills_members_and_zones_evenly() -> None:
+    problem = fleet(300, 10, 2, zones=(0, 1))
+    solution = solve(problem)
+    assert loads(problem, solution).tolist() == [60] * 10
+    assert solution.proof.reached[4] == solution.proof.reached[6] == 0
+    assert np.bincount(solution.primary).tolist() == [30] * 10
+
+
+def test_a_lost_member_is_shared_by_all_others() -> None:
+    problem = fleet(2000, 20, 3, zones=(0, 0, 0, 1, 1))
+    solution = settle(problem, solve(problem))
+    problem.live[5] = False
+    solution = solve(problem, solution, members(5))
+    assert solution.engine == "incremental"
+    assert solution.proof.reached[7] == 300
+    assert solution.proof.reached[9] == 0
+    primaries = np.bincount(solution.primary, minlength=20)
+    assert primaries[5] == 0
+    others = np.delete(primaries, 5)
+    assert others.max() - others.min() <= 8
+
+
+def test_balance_between_zones_comes_before_the_fewest_moves() -> None:
+    # The last holder in the smaller zone must be replaced there, so others have to leave it.
+    problem = fleet(2000, 20, 3, zones=(0, 0, 0, 1, 1))
+    solution = settle(problem, solve(problem))
+    problem.live[4] = False
+    solution = solve(problem, solution, members(4))
+    assert solution.optimal
+    assert solution.proof.reached[4] == solution.proof.reached[5] == 0
+    assert solution.proof.reached[7] > 300
+
+
+def test_a_member_that_joins_is_filled_to_its_share_with_the_fewest_moves() -> None:
+    problem = fleet(2000, 20, 3, zones=(0, 0, 0, 1, 1))
+    problem.live[7] = False
+    solution = settle(problem, solve(problem))
+    problem.live[7] = True
+    solution = solve(problem, solution, members(7))
+    assert loads(problem, solution).tolist() == [300] * 20
+    assert solution.proof.reached[7] == 300
+    assert solution.proof.reached[9] == 0, "no primary moves where others can"
+
+
+def test_a_limit_of_zero_drains_and_the_drained_member_keeps_nothing() -> None:
+    problem = fleet(100, 5, 2)
+    solution = settle(problem, solve(problem))
+    problem.limit[2] = 0
+    solution = solve(problem, solution, members(2))
+    assert loads(problem, solution)[2] == 0
+    assert solution.proof.reached[7] == 40
+
+
+def test_a_draining_member_keeps_only_what_no_other_can_hold() -> None:
+    problem = problem_of([1] * 10, [[0]] * 6 + [[1]] * 4, [6, 7], draining=[True, False])
+    solution = solve(problem)
+    assert loads(problem, solution).tolist() == [3, 7]
+    assert solution.optimal
+
+
+def test_the_oldest_draining_member_is_emptied_first() -> None:
+    held = [[row % 3] for row in range(9)]
+    problem = problem_of([1] * 9, held, [3, 3, 5], draining=[True, True, False], age=[7, 2, 9])
+    solution = solve(problem)
+    assert loads(problem, solution).tolist() == [3, 1, 5]
+
+
+def test_shortage_gives_every_item_its_first_before_any_its_second() -> None:
+    problem = fleet(10, 3, 3, limit=5)
+    placed = (solve(problem).members >= 0).sum(axis=1)
+    assert sorted(placed.tolist()) == [1] * 5 + [2] * 5
+
+
+def test_tolerance_lets_loads_stray() -> None:
+    held = [[0]] * 55 + [[1]] * 45
+    strict = problem_of([1] * 100, held, [100, 100])
+    assert solve(strict).proof.reached[7] == 5
+    loose = problem_of([1] * 100, held, [100, 100], tolerance=10)
+    assert bands(loose).low.tolist() == [45, 45]
+    assert solve(loose).proof.reached[7] == 0
+
+
+def test_primaries_stay_unless_they_are_asked_to_balance() -> None:
+    held = [[0, 1]] * 10
+    sticky = problem_of([2] * 10, held, [20, 20])
+    assert solve(sticky).primary.tolist() == [0] * 10
+    active = problem_of([2] * 10, held, [20, 20], primaries=Primaries.ACTIVE)
+    assert np.bincount(solve(active).primary).tolist() == [5, 5]
+
+
+def test_a_new_primary_is_one_that_holds_the_item_already() -> None:
+    problem = problem_of([3] * 4, [[0, 1]] * 4, [9] * 4, live=[False, True, True, True])
+    assert solve(problem).primary.tolist() == [1] * 4
+
+
+def test_replicas_that_stay_keep_their_order_and_new_ones_come_last() -> None:
+    problem = problem_of([3], [[4, 2, 0]], [5] * 5, live=[True, True, False, True, True])
+    row = solve(problem).members[0].tolist()
+    assert row[:2] == [4, 0]
+    assert row[2] in (1, 3)
+
+
+@pytest.mark.parametrize("zones", list(Zones))
+def test_nothing_crashes_where_there_is_nothing(zones: Zones) -> None:
+    for problem in (
+        problem_of([], [], [], policy=zones),
+        problem_of([3, 1], [[], []], [], policy=zones),
+        problem_of([], [], [4, 4], policy=zones),
+        problem_of([2, 2], [[0, 1], [1]], [0, 0], policy=zones),
+        problem_of([9, 9], [[], [1]], [4, 4], policy=zones),
+        problem_of([2], [[0, 1]], [4, 4], live=[False, False], policy=zones),
+    ):
+        solution = solve(problem)
+        assert solution.optimal
+        assert evaluate(problem, solution.members, solution.primary) == solution.proof.reached
+
+
+def test_arrays_may_grow_between_two_solves() -> None:
+    problem = fleet(20, 4, 2)
+    solution = solve(problem)
+    bigger = problem_of([2] * 30, [[] for _ in range(30)], [20] * 6)
+    new = np.arange(20, 30, dtype=np.int32)
+    solution = solve(bigger, solution, Touched(new, np.array([4, 5], dtype=np.int32)))
+    fresh = solve(bigger)
+    assert np.array_equal(solution.members, fresh.members)
+    assert solution.proof == fresh.proof
+
+
+def test_an_old_solution_can_be_used_again_at_the_price_of_a_fresh_solve() -> None:
+    problem = fleet(50, 5, 2)
+    first = solve(problem)
+    problem.live[1] = False
+    solve(problem, first, members(1))
+    again = solve(problem, first, members(1))
+    assert np.array_equal(again.members, solve(problem).members)
+
+
+def test_keys_are_those_of_every_process() -> None:
+    assert [hex(key) for key in keys(["orders-0007", "ü"]).tolist()] == [
+        "0xe0d8072167889c3e",
+        "0x55f19df5c1392f37",
+    ]
