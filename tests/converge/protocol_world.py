@@ -82,6 +82,8 @@ class World:
     tainted: set[str] = field(default_factory=set)
     """Items with a promotion under `Overlap` behind them, which may have two at work for a while."""
     lease_seconds: float = 10.0
+    gullible: bool = False
+    """Whether processes go by an Assignment that belongs to an earlier Member of their name."""
     established: str = ""
     """The leader that was the last to complete a take-over."""
 
@@ -332,7 +334,10 @@ class World:
         if not process.running or not process.connected:
             return
         process.spec = self.assignments.get(process.member)
-        if process.spec is None:
+        member = self.members.get(process.member)
+        foreign = process.spec is not None and (member is None or process.spec.owner != member.uid)
+        if process.spec is None or (foreign and not self.gullible):
+            process.spec = None
             process.phases.clear()
             process.active.clear()
             return

@@ -162,6 +162,7 @@ def test_exclusive_waits_for_a_process_that_works_by_what_an_earlier_member_was_
             True,
             {"limit": 0, "zone": "", "draining": False, "leased": True, "reported": True},
         )
+        machine.world.gullible = True
         machine.workers_work({"m0"})
         assert machine.world.at_work("x"), "the new process believed the old Assignment"
         set_limits(machine, m1=1)
