@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from fakes import Hand, until
+from member_fakes import Hand, until
 
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker
 from berth.member.agent.http import WorkerError

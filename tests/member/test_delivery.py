@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder, until
 
 from berth.member.delivery import Delivery
 from berth.member.tenure import Tenure

@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from fakes import until
-from leader import MEMBERS, Leader
+from member_fakes import until
+from member_leader import MEMBERS, Leader
 
 from berth.testing import ControlPlane
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder, until
 
 from berth.kube import Invalid, NotFound, ServerError
 from berth.member.delivery import Delivery

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from fakes import Recorder, until
-from leader import ASSIGNMENTS, MEMBERS, Leader
+from member_fakes import Recorder, until
+from member_leader import ASSIGNMENTS, MEMBERS, Leader
 
 import berth
 from berth import NameTaken, Outcome, Session, SettingsError

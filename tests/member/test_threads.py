@@ -4,7 +4,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from fakes import Hand, until
+from member_fakes import Hand, until
 
 import berth
 from berth.member.delivery import Delivery

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import until
-from leader import MEMBERS, Leader
+from member_fakes import until
+from member_leader import MEMBERS, Leader
 
 from berth.testing import ControlPlane
 

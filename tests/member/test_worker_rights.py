@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import Recorder, until
-from leader import ASSIGNMENTS, ITEMS, MEMBERS, Leader
+from member_fakes import Recorder, until
+from member_leader import ASSIGNMENTS, ITEMS, MEMBERS, Leader
 
 from berth import Outcome, Session
 from berth.kube import LEASES, Client, Forbidden, load_config

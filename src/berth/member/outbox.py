@@ -127,7 +127,7 @@ class Outbox:
         """Find out what a write that failed means: mostly that the leader wrote in between."""
         if isinstance(error, Invalid | NotFound) and self._inbox.current is not seen:
             return  # the watch was quicker
-        if isinstance(error, Forbidden) or (isinstance(error, Invalid) and backoff.failures > 2):
+        if isinstance(error, Forbidden):
             log.error("the status of the Assignment cannot be written: %s", error)
         if not isinstance(error, Invalid | NotFound) or backoff.failures > 0:
             await asyncio.sleep(backoff.next())
@@ -137,3 +137,6 @@ class Outbox:
             await self._inbox.refresh()
         except ApiError as again:
             log.debug("the Assignment cannot be read: %s", again)
+            return
+        if isinstance(error, Invalid) and self._inbox.current is seen:
+            log.error("the API server does not accept the status of the Assignment: %s", error)
