@@ -271,3 +271,17 @@ def test_a_process_at_work_by_what_an_earlier_member_was_given_has_not_released(
 
 def test_a_report_of_an_older_grant_counts_for_nothing() -> None:
     assert not ready(fleet_with(reports=("x@2=Ready",))[0])
+
+
+def test_a_member_whose_lease_was_never_seen_has_never_lived() -> None:
+    fleet = PoolFleet(Leases())
+    fleet.put_member(MemberSeen("m", 5, lease="l", uid="u"), 100.0)
+    member = fleet.member_named("m")
+    assert member is not None
+    assert (member.live, member.lived) == (False, False)
+    fleet.leases.put(LeaseSeen("l", "s", "r", 10.0), 101.0)
+    fleet.lease_changed("l", 101.0)
+    assert (member.live, member.lived) == (True, True)
+    for name in fleet.leases.advance(111.0):
+        fleet.lease_changed(name, 111.0)
+    assert (member.live, member.lived) == (False, True)

@@ -29,6 +29,8 @@ class MemberState:
     """Whether the reports are of the session that holds the Lease (true where there is none)."""
     dead_since: float | None = None
     """Monotonic seconds; None while live."""
+    lived: bool = False
+    """Whether it was live at any time since this observer knows it."""
     kept: bool = False
     """Not live, but its Items wait for it (outage delay or brake)."""
 

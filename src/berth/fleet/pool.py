@@ -87,7 +87,7 @@ class PoolFleet:
         old, member.seen = member.seen, seen
         row = member.row
         if old is not None and old.uid != seen.uid:
-            member.dead_since = None
+            member.dead_since, member.lived = None, False
         if old is None or old.lease != seen.lease:
             if old and old.lease:
                 self._by_lease[old.lease].discard(row)
@@ -184,7 +184,7 @@ class PoolFleet:
         before, was = member.live, member.liveness
         member.liveness = self._liveness(member, now)
         if member.live:
-            member.dead_since, member.kept = None, False
+            member.dead_since, member.kept, member.lived = None, False, True
         elif member.dead_since is None and member.seen is not None:
             lease = member.seen.lease
             member.dead_since = now - (self.leases.expired_for(lease, now) if lease else 0.0)
