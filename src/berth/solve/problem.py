@@ -100,7 +100,8 @@ class Proof:
     """The ten levels reached and, for each, the bound that shows that none can be better.
 
     `reached[0]` counts placed replicas (more is better); all others are costs (less is better).
-    The solution is proven optimal where `reached == bounds`.
+    The solution is proven optimal where `reached == bounds`. Levels are compared one after the
+    other, so where they differ only the first that does says anything.
     """
 
     reached: tuple[int, ...]
@@ -114,10 +115,18 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """Who should hold what."""
+    """Who should hold what.
+
+    `members` and `primary` are shared with the solution that this one was solved from, and with
+    the next one solved from it: they always show the newest plan. Copy what must stay.
+    """
 
     members: Int32
-    """Shape (n, v): Member rows of each Item in slot order (slot 0 first), padded with -1."""
+    """Shape (n, v): Member rows of each Item in slot order (slot 0 first), padded with -1.
+
+    v is the most replicas wanted by any Item so far, at least 1. Items that stay where they are
+    have just the row that `held` has.
+    """
     primary: Int32
     """Shape (n,): Member row of slot 0, or -1 for an Item that is not placed."""
     proof: Proof
@@ -127,7 +136,10 @@ class Solution:
     """Why that engine answered, for people."""
     seconds: float
     changed: Int32 | None = None
-    """Item rows whose `members` or `primary` differ from the previous solution; None: maybe all."""
+    """Item rows whose `members` or `primary` differ from the previous solution; None: maybe all.
+
+    Without a previous solution nothing is known to be unchanged, so it is None.
+    """
     state: object = field(default=None, repr=False, compare=False)
     """What the next incremental solve starts from; opaque."""
 
