@@ -145,6 +145,7 @@ class Process:
     """A running `berth controller`."""
 
     popen: subprocess.Popen[bytes]
+    kubeconfig: Path
     log: Path
     metrics_port: int
     health_port: int
@@ -209,7 +210,9 @@ def controller(
     log = cluster.logs / f"{pod}.log"
     with log.open("wb") as output:
         popen = subprocess.Popen(argv, stdout=output, stderr=output, env=environment, cwd="/")
-    process = Process(popen, log, ports["--metrics-port"], ports["--liveness-port"])
+    process = Process(
+        popen, Path(environment["KUBECONFIG"]), log, ports["--metrics-port"], ports["--liveness-port"]
+    )
     try:
         yield process
     finally:

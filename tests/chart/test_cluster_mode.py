@@ -337,13 +337,17 @@ def test_the_release_can_be_upgraded_while_a_controller_leads(
 ) -> None:
     with controller(cluster, installed, "berth-4") as old:
         wait_for("it leads", old.leading)
-        values = {**VALUES, "controller": {"logFormat": "json"}}
+        values = {**VALUES, "controller": {"logFormat": "json", "logLevel": "debug"}}
         cluster_helm("upgrade", "berth", str(CHART), "--namespace", SYSTEM, values=values)
         deployment = cluster.get("deployment", "berth", "-n", SYSTEM)
         with controller(cluster, deployment, "berth-5") as new:
             wait_for("the new one is ready", lambda: new.url("/readyz")[0] == 200)
             assert old.stop() == 0
             wait_for("the new one leads", new.leading)
+            token = yaml.safe_load(new.kubeconfig.read_text())["users"][0]["user"]["token"]
         lines = [json.loads(line) for line in new.text().splitlines()]
     assert any(line["message"] == "leading" for line in lines)
+    assert any(line["level"] == "debug" for line in lines)
+    assert token not in new.text(), "a log holds no secret, whatever its level"
+    assert token.rpartition(".")[2] not in new.text()
     assert cluster.forbidden(CONTROLLER) == []
