@@ -272,3 +272,33 @@ def test_terms_grow_one_way_in_every_assignment(led: World) -> None:
         history.check()
         terms = [doc["spec"]["term"] for kind, doc in history.events() if kind != "DELETED"]
     assert all(a <= b for a, b in pairwise(terms)), terms
+
+
+def test_a_changed_policy_takes_effect_at_once(led: World) -> None:
+    led.create(member("a", 10, zone="x"), *(item(f"i{n}", 1) for n in range(6)))
+    eventually(lambda: len(led.held().get("a", ())) == 6)
+    led.create(member("b", 10, zone="x"))
+    for n in range(6):
+        led.patch("item", f"i{n}", {"replicas": 2})
+    eventually(lambda: len(led.held().get("b", ())) == 6)
+
+    def primaries() -> dict[str, int]:
+        return {m: sum(e.slot == 0 for e in held.values()) for m, held in led.held().items()}
+
+    with led.recorded() as history:
+        assert primaries() == {"a": 6, "b": 0}, "not for balance alone"
+        led.patch("pool", "default", {"balance": {"primaries": "Active"}})
+        eventually(lambda: primaries() == {"a": 3, "b": 3})
+        led.patch("pool", "default", {"zones": "Require"})
+        eventually(lambda: all(len(led.holders(f"i{n}")) == 1 for n in range(6)))
+        led.patch("pool", "default", {"zones": "Spread"})
+        eventually(lambda: all(len(led.holders(f"i{n}")) == 2 for n in range(6)))
+        led.patch("pool", "default", {"itemStatus": "None"})
+        generation = led.get("pool", "default")["metadata"]["generation"]
+        led.create(item("new", 1))
+        eventually(lambda: led.holders("new"))
+        eventually(lambda: led.get("pool", "default")["status"]["observedGeneration"] == generation)
+        assert not led.get("item", "new").get("status")
+        led.patch("pool", "default", {"itemStatus": "Full"})
+        eventually(lambda: led.condition("item", "new", "Placed").get("status") == "True")
+        history.check()

@@ -122,6 +122,16 @@ def test_first_primaries_are_shared_by_limit(plan: Planned) -> None:
     assert [got["members"][f"m{n}"]["primaries"] for n in range(3)] == [5, 10, 15]
 
 
+def test_primaries_move_for_balance_only_where_the_pool_says_active(plan: Planned) -> None:
+    docs = [*(item(f"i{n}", 2) for n in range(6)), member("a", 6, zone="x"), member("b", 6, zone="y")]
+    docs.append(assignment("a", [f"i{n}#0@2:2" for n in range(6)], term=3))
+    docs.append(assignment("b", [f"i{n}#1@3" for n in range(6)], term=3))
+    assert plan(*docs)["pools"]["default"]["changes"] == {"add": [], "remove": [], "promote": []}
+    got = plan(pool(balance={"primaries": "Active"}), *docs)["pools"]["default"]
+    assert [len(got["changes"][key]) for key in ("add", "remove", "promote")] == [0, 0, 3]
+    assert [got["members"][name]["primaries"] for name in "ab"] == [3, 3]
+
+
 def test_foreign_kinds_are_skipped_with_a_note(ran: Ran) -> None:
     other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
     done = ran("-f", "-", "-o", "json", text=yaml.safe_dump_all([other, item("i", 1), *TWO]))
