@@ -17,6 +17,7 @@ def test_arguments_come_before_the_environment_and_that_before_defaults() -> Non
 def test_the_name_is_the_pods_else_the_hosts() -> None:
     assert Settings.of({"limit": 1}, {"BERTH_POD_NAME": "web-0"}).name == "web-0"
     assert Settings.of({"limit": 1}, {"BERTH_POD_NAME": "web-0", "BERTH_NAME": "other"}).name == "other"
+    assert Settings.of({"limit": 1}, {"POD_NAME": "web-0"}).name == "web-0"
     assert Settings.of({"limit": 1}, {}).name == socket.gethostname().lower()
 
 

@@ -74,7 +74,7 @@ class Settings:
     def of(cls, options: Options, environ: Mapping[str, str] | None = None) -> "Settings":
         """Fill in what `options` leave out. Raises `SettingsError`."""
         env = os.environ if environ is None else environ
-        pod_name, pod_uid = env.get("BERTH_POD_NAME", ""), env.get("BERTH_POD_UID", "")
+        pod_name, pod_uid = _pod(env, "NAME"), _pod(env, "UID")
         name = options.get("name") or env.get("BERTH_NAME") or pod_name or socket.gethostname().lower()
         if not is_name(name):
             raise SettingsError(
@@ -99,7 +99,8 @@ class Settings:
             name=name,
             namespace=options.get("namespace")
             or env.get("BERTH_NAMESPACE")
-            or env.get("BERTH_POD_NAMESPACE"),
+            or _pod(env, "NAMESPACE")
+            or None,
             limit=limit,
             zone=_text(options.get("zone"), env, "BERTH_ZONE"),
             kubeconfig=Path(kubeconfig) if kubeconfig else None,
@@ -112,6 +113,11 @@ class Settings:
             read_data=options.get("read_data", True),
             pod=(pod_name, pod_uid) if pod_name and pod_uid else None,
         )
+
+
+def _pod(env: Mapping[str, str], what: str) -> str:
+    """What the downward API says; without the prefix it is a name that many charts use."""
+    return env.get(f"BERTH_POD_{what}") or env.get(f"POD_{what}") or ""
 
 
 def _text(value: str | None, env: Mapping[str, str], variable: str) -> str:
