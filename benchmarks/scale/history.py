@@ -6,7 +6,7 @@ what is checked here held at every moment, not only at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from berth.api import Entry, parse_entry
@@ -20,6 +20,8 @@ class Truth:
     """Replicas that an Item asks for; without those being deleted or scaled."""
     limits: dict[str, int] = field(default_factory=dict)
     """The highest limit that a Member had within the last seconds."""
+    raised: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """When an Item's replicas were raised, and from what: until the controller can know, that counts."""
     died: dict[str, float] = field(default_factory=dict)
     """When a Member was lost or deleted, seconds since the epoch."""
 
@@ -73,6 +75,16 @@ class History:
             self.reports(member, reports)
         self.checked += len(gone) + len(changed)
 
+    def rebuild(self, assignments: Iterable[tuple[str, list[str], int, list[str]]]) -> None:
+        """Begin anew with what was listed, where a part of the history was lost.
+
+        Each is a Member, its entries, its term and its reports. What happened in between is not judged,
+        but what may not be in any state is, and epochs must not have gone back.
+        """
+        self.held, self.holders, self.ready, self.terms = {}, {}, {}, {}
+        for member, items, term, reports in assignments:
+            self.assignment(member, items, term, reports)
+
     def gone(self, member: str) -> None:
         """An Assignment was deleted; whatever it listed is held there no longer."""
         for name in self.held.pop(member, {}):
@@ -110,6 +122,9 @@ class History:
         if wanted is None or died is not None:
             return
         now = self.clock()
+        at, old = self.truth.raised.get(name, (0.0, wanted))
+        if now < at + self.grace:
+            wanted = min(wanted, old)
         left = sum(self._counts(other, entry, now) for other, entry in others.items())
         if left < wanted:
             self._broken(f"{name} was taken from {member} (slot {was.slot}) with {left} ready of {wanted}")

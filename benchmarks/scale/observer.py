@@ -42,7 +42,6 @@ class Seen(msgspec.Struct):
     metadata: Meta
     spec: Spec = msgspec.field(default_factory=Spec)
     status: Status = msgspec.field(default_factory=Status)
-    code: int = 0
 
 
 class Event(msgspec.Struct):
@@ -103,20 +102,27 @@ class Observer:
             await asyncio.sleep(0.1)
 
     async def _list(self) -> None:
-        async with self.client.session.get(self.client.base + self._path) as answer:
+        limit = aiohttp.ClientTimeout(total=30)
+        async with self.client.session.get(self.client.base + self._path, timeout=limit) as answer:
             answer.raise_for_status()
             page = PAGE.decode(await answer.read())
         self._version = page.metadata.resource_version
         there = {each.metadata.name for each in page.items}
         for name in [name for name in self.specs if name not in there]:
-            self._gone(name)
+            self._count(name, time.time(), 0)
+            del self.specs[name], self._known[name]
         for each in page.items:
-            self._put(each, 0)
+            self._take(each, time.time())
+        self.history.rebuild(
+            (each.metadata.name, each.spec.items, each.spec.term, each.status.items) for each in page.items
+        )
         self.relists += 1
 
     async def _watch(self) -> None:
         url = f"{self.client.base}{self._path}?watch=1&allowWatchBookmarks=1&resourceVersion={self._version}"
-        async with self.client.session.get(url, read_bufsize=2**20) as answer:
+        # A bookmark comes each minute or so: a watch that is silent for longer has been forgotten.
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=100)
+        async with self.client.session.get(url, read_bufsize=2**20, timeout=limit) as answer:
             if answer.status == 410:
                 self._version = ""
             answer.raise_for_status()
@@ -129,10 +135,10 @@ class Observer:
                     tail = [line]
 
     def _line(self, line: bytes) -> None:
-        event = EVENT.decode(line)
-        if event.type == "ERROR":
+        if line.startswith(b'{"type":"ERROR"'):
             self._version = ""
-            raise aiohttp.ClientError(f"the watch ended: {event.object.code}")
+            raise aiohttp.ClientError(f"the watch ended: {line[:200].decode()}")
+        event = EVENT.decode(line)
         self._version = event.object.metadata.resource_version
         if event.type == "DELETED":
             self._gone(event.object.metadata.name)
@@ -140,15 +146,21 @@ class Observer:
             self._put(event.object, time.time())
 
     def _put(self, seen: Seen, at: float) -> None:
+        name, spec, reports = seen.metadata.name, seen.spec, seen.status.items
+        if self._take(seen, at):
+            self.history.assignment(name, spec.items, spec.term, reports)
+        else:
+            self.history.reports(name, reports)
+
+    def _take(self, seen: Seen, at: float) -> bool:
         meta = seen.metadata
         key = (meta.uid, meta.generation)
-        if self._known.get(meta.name) != key:
-            self._known[meta.name] = key
-            self._count(meta.name, at, len(msgspec.json.encode(seen.spec)))
-            self.specs[meta.name] = seen.spec
-            self.history.assignment(meta.name, seen.spec.items, seen.spec.term, seen.status.items)
-        else:
-            self.history.reports(meta.name, seen.status.items)
+        if self._known.get(meta.name) == key:
+            return False
+        self._known[meta.name] = key
+        self._count(meta.name, at, len(msgspec.json.encode(seen.spec)))
+        self.specs[meta.name] = seen.spec
+        return True
 
     def _gone(self, name: str) -> None:
         self._count(name, time.time(), 0)

@@ -56,6 +56,8 @@ class Stage:
     made: int = 0
     """Items made so far."""
     limit: int = 0
+    watching: asyncio.Task[None] | None = None
+    """The observer at work."""
     logs: Path | None = None
     """Where the controllers' logs are kept; thrown away with the stage where not given."""
 
@@ -134,9 +136,13 @@ class Stage:
         return float(await self.load.ask("delete", namespace=self.namespace, plural="items", names=names))
 
     async def scale_items(self, names: list[str], replicas: int) -> float:
-        for name in names:  # neither the old nor the new number binds while they change
-            self.truth.replicas.pop(name, None)
+        for name in names:  # while they change, the lower number binds, from either side
+            old = self.truth.replicas[name]
+            self.truth.replicas[name] = min(old, replicas)
+            self.truth.raised[name] = (time.time() + 3600, min(old, replicas))
         at = await self.load.ask("scale_items", namespace=self.namespace, names=names, replicas=replicas)
+        for name in names:
+            self.truth.raised[name] = (time.time(), self.truth.raised[name][1])
         self.truth.replicas.update(dict.fromkeys(names, replicas))
         return float(at)
 
@@ -184,6 +190,8 @@ class Stage:
         """
         until = time.monotonic() + timeout
         while True:
+            if self.watching is not None and self.watching.done():
+                await self.watching  # raises what ended it
             why = self.unsettled()
             if not why and time.time() - self.observer.tally.last >= quiet:
                 wrong = self.observer.history.wrong_items()
@@ -272,6 +280,7 @@ async def stage(
         one = Stage(
             plane, client, load, sessions, observer, truth, size, namespace, floor, folder, reported,
             limit=size.limit,
+            watching=watching,
             logs=logs,
         )  # fmt: skip
         for where in (namespace, floor):
@@ -283,5 +292,3 @@ async def stage(
             await asyncio.wait({watching})
             for where in (namespace, floor):
                 await load.ask("clean", namespace=where)
-        if not watching.cancelled() and (error := watching.exception()) is not None:
-            raise error
