@@ -187,3 +187,12 @@ def test_keys_are_those_of_every_process() -> None:
         "0xe0d8072167889c3e",
         "0x55f19df5c1392f37",
     ]
+
+
+def test_more_than_32_replicas_and_the_largest_limits_are_no_problem() -> None:
+    problem = problem_of([40, 3], [[], []], [4096] * 50)
+    solution = settle(problem, solve(problem))
+    problem.replicas[1] = 45
+    solution = solve(problem, solution, Touched(np.array([1], dtype=np.int32), none()))
+    assert (solution.members >= 0).sum(axis=1).tolist() == [40, 45]
+    assert solution.optimal

@@ -58,7 +58,7 @@ class Index:
         self._primary = problem.held_primary.copy()
         self._keys = problem.item_key.copy()
         self._policy = problem.zones
-        self.by_replicas = np.bincount(self._replicas, minlength=33).astype(np.int64)
+        self.by_replicas = np.bincount(self._replicas, minlength=1).astype(np.int64)
         m = len(problem.limit)
         counted = np.where((self._replicas > 0)[:, None], self._held, -1)
         self.held_count = np.bincount(counted[counted >= 0], minlength=m).astype(np.int64)
@@ -143,8 +143,12 @@ class Index:
         old, new = self._held[rows], problem.held[rows]
         was, now = self._replicas[rows], problem.replicas[rows]
         m = len(problem.limit)
-        self.by_replicas -= np.bincount(was, minlength=33)
-        self.by_replicas += np.bincount(now, minlength=33)
+        most = max(int(now.max(initial=0)) + 1, len(self.by_replicas))
+        self.by_replicas = (
+            np.bincount(now, minlength=most)
+            - np.bincount(was, minlength=most)
+            + np.append(self.by_replicas, np.zeros(most - len(self.by_replicas), dtype=np.int64))
+        )
         gone = old[(old >= 0) & (was > 0)[:, None]]
         come = new[(new >= 0) & (now > 0)[:, None]]
         np.subtract.at(self.held_count, gone, 1)

@@ -60,13 +60,16 @@ class Marks:
 SPAN = 2**40
 
 
-def ladder(limit: Int64, low: Int64, high: Int64, guess: Int64 | None) -> Ladder:
-    """The arcs of Members with these bands, sharp around the loads guessed; all of shape (m,)."""
+def ladder(limit: Int64, low: Int64, high: Int64, top: Int64, guess: Int64 | None) -> Ladder:
+    """The arcs of Members with these bands for loads up to `top`, sharp around the loads guessed.
+
+    All of shape (m,).
+    """
     zero = np.zeros(len(limit), dtype=np.int64)
-    guess = low if guess is None else np.clip(guess, 0, limit)
+    guess = low if guess is None else np.clip(guess, 0, top)
     below = _marks(low, np.maximum(low - guess, 0))
-    above = _marks(limit - high, np.maximum(guess - high, 0))
-    sums = _Sums(limit, np.maximum(low, limit - high))
+    above = _marks(top - high, np.maximum(guess - high, 0))
+    sums = _Sums(limit, np.maximum(low, top - high))
     owner_b, near_b, size_b, cost_b = _steps(below, sums)
     owner_a, near_a, size_a, cost_a = _steps(above, sums)
     width = high - low

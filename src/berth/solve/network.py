@@ -175,8 +175,10 @@ def solve_groups(
     a bound only, and the outcome lists held entries only. `guess`, shape (p,), says about which loads
     to expect; a good one saves time.
     """
+    # More entries than there are Items, once each, no Member ever has.
+    most_loads = np.maximum(np.minimum(fleet.limit, fleet.frozen + int(groups.size.sum())), fleet.high)
     while True:
-        steps = ladder(fleet.limit, fleet.low, fleet.high, guess)
+        steps = ladder(fleet.limit, fleet.low, fleet.high, most_loads, guess)
         outcome = _solve(problem, groups, fleet, steps, targets, most, pooled)
         load = outcome.load
         if steps.exact(np.maximum(fleet.low - load, 0), np.maximum(load - fleet.high, 0)).all():
