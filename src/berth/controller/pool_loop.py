@@ -24,6 +24,11 @@ logger = logging.getLogger(__name__)
 
 PARALLEL_OBJECT_WORK = 16
 """Assignments created or deleted at once."""
+MOST_LINES = 1000
+"""Changes of a round that are logged one by one at INFO; of more only their number, each at DEBUG.
+
+A line costs 13 us: those of a first placement of 100,000 Items would hold the event loop up for 3 s.
+"""
 
 
 class PoolLoop:
@@ -349,8 +354,17 @@ class PoolLoop:
                 del plan.writes[row]
 
     def _tell(self, written: Written) -> None:
+        many = len(written.changes) > MOST_LINES
+        if many:
+            lanes = Counter(change.lane.value for change in written.changes)
+            counts = " ".join(f"{lane}={count}" for lane, count in sorted(lanes.items()))
+            logger.info("pool=%s members=%d %s", self._state, written.accepted, counts)
+        level = logging.DEBUG if many else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
         for item, member, entry, lane in written.changes:
-            logger.info(
+            logger.log(
+                level,
                 "pool=%s item=%s member=%s lane=%s %s",
                 self._state,
                 item,
