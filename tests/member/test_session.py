@@ -283,6 +283,19 @@ async def test_a_drain_that_takes_too_long_drops_what_is_left(worker: Recorder, 
     assert await leader.read(MEMBERS, "w") is None
 
 
+async def test_a_drain_goes_on_although_the_lease_is_lost_meanwhile(worker: Recorder, leader: Leader) -> None:
+    async with session_of(worker, leader) as session:
+        await leader.give("w", "a#1@3")
+        await leader.until_reported("w", "a@3=Ready")
+        await leader.client.delete(LEASES.path(leader.namespace, "w"))
+        session.ask_to_drain(20.0)
+        await until(lambda: worker.log == ["prepare a", "drop a"])
+        await leader.give("w")
+        assert await session.wait() is Outcome.DRAINED
+    assert await leader.read(MEMBERS, "w") is None
+    assert await leader.lease("w") is None
+
+
 async def test_a_callback_that_cannot_be_stopped_keeps_the_lease_from_being_released(
     worker: Recorder, leader: Leader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,7 +197,7 @@ class Session:
         async with self._keeper() as keeper:
             taking = asyncio.create_task(self._take(client, keeper), name="berth:take")
             if not await self._unless_asked_to_end(taking):
-                return Outcome.STOPPED if self._stopping.is_set() else Outcome.DRAINED
+                return self._cut_short()
             tenure = Tenure(lambda: keeper.deadline() - time.monotonic() if keeper.held else 0.0)
             self._tenure = tenure
             outcome, clean = Outcome.STOPPED, False
@@ -245,7 +245,7 @@ class Session:
                     "which is alive: stop that process, choose another name, or give wait=True"
                 ) from error
             except ApiError as error:
-                if not self._announced.is_set():
+                if not self._known:
                     raise
                 # What worked once will work again: an API server that starts refuses much for a moment.
                 log.warning("member %s: cannot take the Lease: %s", self.settings.name, error)
@@ -255,15 +255,30 @@ class Session:
         """Wait for `task`; False, and it is cancelled, when the session is asked to end before."""
         asked = [asyncio.create_task(event.wait()) for event in (self._stopping, self._draining)]
         try:
-            await asyncio.wait({task, *asked}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                return False
+            while not task.done():
+                late = time.monotonic() >= self._drain_until
+                # Once announced there is a Member to withdraw: try for as long as a drain may take.
+                if self._stopping.is_set() or (self._draining.is_set() and (late or not self._known)):
+                    return False
+                waited = {task, *(each for each in asked if not each.done())}
+                await asyncio.wait(waited, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
             await task
             return True
         finally:
             for each in (task, *asked):
                 each.cancel()
             await asyncio.gather(task, *asked, return_exceptions=True)
+
+    @property
+    def _known(self) -> bool:
+        """Whether the Member has been announced before."""
+        return self._announced.is_set()
+
+    def _cut_short(self) -> Outcome:
+        """How a session ends that was asked to before it had its Lease."""
+        if self._stopping.is_set():
+            return Outcome.STOPPED
+        return Outcome.OVERDUE if self._known else Outcome.DRAINED
 
     async def _work(self, client: Client, delivery: Delivery, keeper: LeaseKeeper, tenure: Tenure) -> Outcome:
         """Do what the Assignment says until there is a reason to end. The caller lets go of what is held."""
@@ -322,14 +337,14 @@ class Session:
         """Put the Member on the API server, however long that takes; errors that stay are raised at first."""
         backoff = Backoff(base=0.2, limit=5.0)
         while True:
-            limit = None if self._announced.is_set() else self.settings.limit
+            limit = None if self._known else self.settings.limit
             if self._draining.is_set():
                 limit = 0
             try:
                 return await announce(client, self.namespace, self.settings, limit)
             except ApiError as error:
                 stays = 400 <= error.status < 500 and error.status not in (409, 429)
-                if stays and not self._announced.is_set():
+                if stays and not self._known:
                     raise
                 log.warning("member %s: cannot be announced: %s", self.settings.name, error)
             await asyncio.sleep(backoff.next())
