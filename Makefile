@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # uv is taken from PATH, else from a private folder where pip installs it once.
 UV = $(shell command -v uv || echo .venv/uv/bin/uv)
 
-.PHONY: help env lock demo demo-orchestrator kind-demo test test-deep test-faults bench bench-solve bench-orchestrator bench-scale lint crds
+.PHONY: help env lock demo demo-orchestrator kind-demo test test-deep test-faults bench bench-solve bench-orchestrator bench-delivery bench-scale lint crds
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sort | awk -F':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench-solve: env ## the solver against OR-tools
 
 bench-orchestrator: env ## a term of the orchestrator library against its calls alone
 	$(PY) -m benchmarks.orchestrator
+
+bench-delivery: env ## from the leader's write to a worker's callback, and what a worker costs
+	$(PY) -m benchmarks.delivery
 
 bench-scale: env ## the controller at scale against a bare-write floor
 	$(PY) -m benchmarks.scale
