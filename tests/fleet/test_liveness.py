@@ -285,3 +285,13 @@ def test_a_member_whose_lease_was_never_seen_has_never_lived() -> None:
     for name in fleet.leases.advance(111.0):
         fleet.lease_changed(name, 111.0)
     assert (member.live, member.lived) == (False, True)
+
+
+def test_an_observer_that_is_always_slow_finds_out_all_the_same() -> None:
+    leases = Leases()
+    leases.put(lease(), 100.0)
+    for at in (110.6, 111.2):
+        leases.delay(at, 0.6)
+        assert leases.advance(at) == []
+    leases.delay(111.8, 0.6)
+    assert leases.advance(111.8) == ["l"]

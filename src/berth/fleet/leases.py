@@ -10,6 +10,10 @@ from dataclasses import replace
 from berth.fleet.liveness import LeaseSeen, LeaseWatch, Liveness
 
 
+MOST_DELAYS = 2
+"""How often in a row a Lease is given more time: a machine that is always slow must find its dead, too."""
+
+
 class Leases:
     """Watches of Leases by name, and a queue of the moments at which they run out."""
 
@@ -57,8 +61,9 @@ class Leases:
         For an observer that was held up that long and could not see them renewed.
         """
         for name, watch in self._watches.items():
-            if self._last.get(name) is Liveness.LIVE:
-                self._watches[name] = replace(watch, at=min(now, watch.at + seconds))
+            if self._last.get(name) is Liveness.LIVE and watch.delays < MOST_DELAYS:
+                at = min(now, watch.at + seconds)
+                self._watches[name] = replace(watch, at=at, delays=watch.delays + 1)
 
     def liveness(self, name: str, now: float) -> Liveness:
         """The state of a Lease at `now`; MISSING when it was never seen."""

@@ -60,13 +60,15 @@ class LeaseWatch:
     """Believed dead before this observer began to count; counts as expired until it is renewed."""
     renewed: bool = False
     """Whether this observer has seen it change."""
+    delays: int = 0
+    """How often it was given more time since, because the observer was held up."""
 
     def observe(self, lease: LeaseSeen, now: float) -> LeaseWatch:
         """The watch after `lease` was seen at `now`; only a renewal starts the count again."""
         old = self.lease
         same = (old.holder, old.renewed, old.transitions) == (lease.holder, lease.renewed, lease.transitions)
         if same and not self.deleted:
-            return LeaseWatch(lease, self.at, silent=self.silent, renewed=self.renewed)
+            return replace(self, lease=lease)
         return LeaseWatch(lease, now, renewed=True)
 
     def vanish(self) -> LeaseWatch:
