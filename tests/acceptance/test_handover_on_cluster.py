@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from user_objects import Doc, item, member, pool
+from user_objects import Doc, assignment, item, member, pool
 from world import World, eventually
 
 pytestmark = pytest.mark.cluster
@@ -97,6 +97,20 @@ def test_a_drain_waits_until_the_new_holder_reports_ready_under_its_session_and_
         assert grant(led, "b", "i") == g, "promotion keeps the grant"
         history.check()
         assert history.least_held("i", since=3) >= 1
+
+
+def test_what_a_worker_says_went_wrong_is_in_the_condition_of_the_item(led: World) -> None:
+    with hearts(led, 10) as heart:
+        heart.start("a")
+        led.create(worker("a"), item("i", 1))
+        g = eventually(lambda: led.holders("i") == ["a"] and grant(led, "a", "i"))
+        eventually(lambda: led.condition("item", "i", "Ready").get("reason") == "WaitingForReady")
+        problem = {"item": "i", "grant": g, "message": "the disk is broken"}
+        status = {"session": "a-session", "items": [f"i@{g}=Failed"], "problems": [problem]}
+        led.patch("assignment", "a", status, status=True)
+        eventually(lambda: "the disk is broken" in led.condition("item", "i", "Ready")["message"])
+        assert led.condition("item", "i", "Ready")["status"] == "False"
+        assert "the disk is broken" in led.berth("explain", "item", "i")
 
 
 def test_exclusive_waits_for_the_old_holder_to_release(led: World) -> None:
@@ -280,8 +294,8 @@ def test_a_killed_leader_is_followed_without_a_move_and_a_stopped_one_changes_no
     assert lease.spec.lease_transitions >= 2
 
 
-def test_one_object_that_cannot_be_used_is_named_and_stops_nothing(led: World) -> None:
-    """An Assignment of nobody, one that belongs to something else, a Lease without a duration."""
+@pytest.mark.deep
+def test_a_lease_without_a_duration_lasts_15_seconds_and_stops_nothing(led: World) -> None:
     led.create(member("a", 5), item("i", 1))
     eventually(lambda: led.holders("i"))
     led.create(member("odd", 5, leaseName="odd"))
@@ -293,9 +307,25 @@ def test_one_object_that_cannot_be_used_is_named_and_stops_nothing(led: World) -
     assert got["message"]
 
 
-def test_an_assignment_of_an_unknown_member_does_not_hold_anything_up(world: World) -> None:
-    from user_objects import assignment
+def test_full_members_that_would_have_to_swap_are_named(led: World) -> None:
+    led.create(pool(zones="Ignore"), member("a", 1, zone="x"), member("b", 1, zone="x"), item("i", 2))
+    eventually(lambda: len(led.holders("i")) == 2)
+    led.create(member("c", 1, zone="y"), member("d", 1, zone="y"), item("k", 2))
+    eventually(lambda: len(led.holders("k")) == 2)
+    before = led.held()
+    led.patch("pool", "default", {"zones": "Spread"})
+    said = eventually(
+        lambda: (c := led.condition("pool", "default", "Converged")).get("status") == "False" and c
+    )
+    assert said["reason"] == "LimitReached"
+    assert said["message"]
+    stays(lambda: led.held() == before, 1)
+    led.patch("member", "a", {"limit": 2})
+    zones = {"a": "x", "b": "x", "c": "y", "d": "y"}
+    eventually(lambda: all({zones[m] for m in led.holders(n)} == {"x", "y"} for n in "ik"))
 
+
+def test_an_assignment_of_an_unknown_member_does_not_hold_anything_up(world: World) -> None:
     world.create(assignment("nobody", ["i#0@40:41"], term=41), member("a", 5), item("i", 1))
     world.start_controller()
     eventually(lambda: "i" in world.held().get("a", {}))

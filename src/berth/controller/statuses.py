@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from berth.api import Phase
 from berth.controller.objects import Condition, timestamp
 from berth.controller.state import PoolState
 from berth.converge import Wait, Why, describe
@@ -64,6 +65,11 @@ def item_status(state: PoolState, row: int, old: tuple[Condition, ...]) -> Statu
     unready = [m.name for m in holders if not m.ready(seen.name)]
     if ready >= wanted:
         is_ready = condition("Ready", True, "Ready", f"{ready} of {wanted} replicas are ready", old)
+    elif failed := [(m.name, why) for m in holders if (why := _failure(m, seen.name)) is not None]:
+        words = "; ".join(f"{name} reports Failed: {why}" for name, why in failed)[:1000]
+        is_ready = condition(
+            "Ready", False, "Failed", f"{ready} of {wanted} replicas are ready: {words}", old
+        )
     elif unready:
         words = wait_words(state, Wait(Why.NOT_READY, tuple(m.row for m in holders if m.name in unready)))
         is_ready = condition(
@@ -80,6 +86,15 @@ def item_status(state: PoolState, row: int, old: tuple[Condition, ...]) -> Statu
         "conditions": [placed, is_ready],
     }
     return status
+
+
+def _failure(member: MemberState, item: str) -> str | None:
+    """What a Member says went wrong with an entry of its own, None where it reports no failure."""
+    report, grant = member.reports.get(item), member.entries[item].grant
+    if report is None or (report.grant, report.phase) != (grant, Phase.FAILED) or not member.session_holds:
+        return None
+    problems = member.assignment.problems if member.assignment else ()
+    return next((text for name, at, text in problems if (name, at) == (item, grant)), "it does not say why")
 
 
 _LIVENESS_WORDS = {
