@@ -290,7 +290,7 @@ def test_a_member_whose_lease_was_never_seen_has_never_lived() -> None:
 def test_an_observer_that_is_always_slow_finds_out_all_the_same() -> None:
     leases = Leases()
     leases.put(lease(), 100.0)
-    for at in (110.6, 111.2):
+    for at in (110.5, 111.1):
         leases.delay(at, 0.6)
         assert leases.advance(at) == []
     leases.delay(111.8, 0.6)
