@@ -243,7 +243,8 @@ class PoolLoop:
         state, fleet = self._state, self._state.fleet
         policy = fleet.policy
         before = state.outage
-        members = [m for m in fleet.members.values() if m.seen is not None]
+        # One that never lived, as its process is still starting, has not died either.
+        members = [m for m in fleet.members.values() if m.seen is not None and (m.lived or m.entries)]
         one_died = any(m.dead_since is not None for m in members)  # else silence tells nothing
         state.outage = outage(
             (
