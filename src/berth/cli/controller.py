@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from pathlib import Path
@@ -55,4 +56,7 @@ def controller_command(
     )
     liveness = f"http://0.0.0.0:{liveness_port}/healthz" if liveness_port else None
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # A round over a large fleet makes hundreds of thousands of tuples, none of them in a cycle: at the
+    # default of 700 new objects the collector takes two thirds of its time.
+    gc.set_threshold(50_000, 20, 20)
     asyncio.run(serve(config, options, liveness))
