@@ -14,9 +14,13 @@ import msgspec
 
 from berth.controller.leader import Controller, Options
 from berth.controller.objects import GROUP, POOLS, PoolObject
-from berth.kube import Config
+from berth.kube import ApiError, Client, Config
 
 logger = logging.getLogger(__name__)
+
+
+LOOK_AGAIN = 2.0
+"""Seconds between two looks at whether the Pools are served."""
 
 
 class _Patience:
@@ -36,6 +40,7 @@ def run(config: Config, options: Options, liveness: str | None = None) -> None:
 
 async def serve(config: Config, options: Options, liveness: str | None = None) -> None:
     """Run a controller in the running event loop."""
+    await _pools_served(config)
     stop = asyncio.Event()
     registry = kopf.OperatorRegistry()
     controllers: list[Controller] = []
@@ -93,6 +98,24 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
     )
     if failures:
         raise SystemExit(1)
+
+
+async def _pools_served(config: Config) -> None:
+    """Wait until the API server knows the kind: kopf looks for it once, at its start, and ends with it."""
+    told = ""
+    async with Client(config, user_agent="berth-controller") as client:
+        while True:
+            try:
+                found = await client.get(f"/apis/{POOLS.group}/{POOLS.version}")
+                if any(kind["name"] == POOLS.plural for kind in found["resources"]):
+                    return
+                problem = f"there is no kind {POOLS.plural}.{POOLS.group}"
+            except ApiError as error:
+                problem = str(error)
+            if problem != told:
+                logger.warning("waiting for the CustomResourceDefinitions of Berth: %s", problem)
+                told = problem
+            await asyncio.sleep(LOOK_AGAIN)
 
 
 async def connection(config: Config) -> kopf.AiohttpSession:
