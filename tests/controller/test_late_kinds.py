@@ -52,7 +52,7 @@ def test_a_controller_waits_for_its_kinds_heeds_the_pool_and_ends_when_they_are_
                 found = json.loads(plane.kubectl("get", "assignments", "-o", "json"))["items"]
                 return sum(len(a["spec"].get("items", ())) for a in found)
 
-            until(lambda: said("waiting for the CustomResourceDefinitions"), "it says what it waits for")
+            until(lambda: said("waiting until Pools can be listed"), "it says what it waits for")
             plane.apply_crds()
             objects = [berth("Member", n, zone="z", limit=5) for n in "ab"] + [berth("Item", "i", replicas=2)]
             plane.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(objects))

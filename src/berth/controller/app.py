@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 LOOK_AGAIN = 2.0
-"""Seconds between two looks at whether the Pools are served."""
+"""Seconds between two looks at whether Pools can be listed."""
 
 
 class _Patience:
@@ -40,7 +40,7 @@ def run(config: Config, options: Options, liveness: str | None = None) -> None:
 
 async def serve(config: Config, options: Options, liveness: str | None = None) -> None:
     """Run a controller in the running event loop."""
-    await _pools_served(config)
+    await _pools_served(config, options.namespaces)
     stop = asyncio.Event()
     registry = kopf.OperatorRegistry()
     controllers: list[Controller] = []
@@ -100,22 +100,21 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
         raise SystemExit(1)
 
 
-async def _pools_served(config: Config) -> None:
-    """Wait until the API server knows the kind: kopf looks for it once, at its start, and ends with it."""
+async def _pools_served(config: Config, namespaces: Sequence[str]) -> None:
+    """Wait until Pools can be listed: kopf looks for the kind once, at its start, and ends at a 404."""
     told = ""
     async with Client(config, user_agent="berth-controller") as client:
-        while True:
-            try:
-                found = await client.get(f"/apis/{POOLS.group}/{POOLS.version}")
-                if any(kind["name"] == POOLS.plural for kind in found["resources"]):
-                    return
-                problem = f"there is no kind {POOLS.plural}.{POOLS.group}"
-            except ApiError as error:
-                problem = str(error)
-            if problem != told:
-                logger.warning("waiting for the CustomResourceDefinitions of Berth: %s", problem)
-                told = problem
-            await asyncio.sleep(LOOK_AGAIN)
+        for namespace in namespaces or (None,):
+            while True:
+                try:
+                    await client.get(POOLS.path(namespace), {"limit": "1"})
+                    break
+                except ApiError as error:
+                    problem = str(error)
+                if problem != told:
+                    logger.warning("waiting until Pools can be listed (are the CRDs installed?): %s", problem)
+                    told = problem
+                await asyncio.sleep(LOOK_AGAIN)
 
 
 async def connection(config: Config) -> kopf.AiohttpSession:
