@@ -121,11 +121,8 @@ def proof(problem: Problem, index: Index, total: int, moves: int, lost: int) -> 
     many = index.by_replicas
     shortage = int((want * (want + 1) // 2 * many).sum())
     counted = problem.zones != Zones.IGNORE
-    pairs = sum(
-        int(index.shapes.pairs[want[replicas]]) * int(many[replicas])
-        for replicas in np.flatnonzero(many).tolist()
-    )
-    zones = np.unique(index.fleet.zone[index.fleet.draining == 0])
-    single = int(many[want >= 2].sum()) if counted and len(zones) == 1 and second_zone(problem) else 0
+    best = index.shapes.pairs
+    pairs = int((best[np.minimum(want, len(best) - 1)] * many).sum())
+    single = int(many[want >= 2].sum()) if counted and index.zones_taken == 1 and second_zone(problem) else 0
     levels = (total, 0, shortage, 0, single, 0, pairs * counted, moves, 0, lost)
     return Proof(reached=levels, bounds=levels)

@@ -84,6 +84,7 @@ class Index:
         self.place = np.full(len(able) + 1, -1, dtype=np.int64)  # the last is what row -1 finds
         self.place[self.fleet.rows] = np.where(takers, np.arange(len(takers)), -1)
         self.zone_size = np.bincount(self.fleet.zone[takers], minlength=self.fleet.zones).astype(np.int64)
+        self.zones_taken = int((self.zone_size > 0).sum())
         self.members = len(self.fleet.rows)
         most = int(min(np.flatnonzero(self.by_replicas).max(initial=0), self.members))
         if problem.zones == Zones.IGNORE:

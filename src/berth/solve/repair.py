@@ -25,13 +25,13 @@ from berth.solve.primaries import arrange
 from berth.solve.problem import Bool, Int32, Int64, Problem, Proof, UInt64, Zones
 from berth.solve.seats import Seekers, seat_all, seekers_at
 from berth.solve.shapes import open_zones
-from berth.solve.targets import drain, target_loads
+from berth.solve.targets import drain, target_loads, water
 
 CHUNKS = 40
 """Up to so many Items with surplus entries are looked at one by one, above all at once."""
 SURPLUS = 0.2
 """Where more of all Items have surplus entries than this, the spread that fits each is not to be had."""
-RETRIES = 4
+RETRIES = 6
 
 
 class Open(Exception):  # noqa: N818 - no error: the question stays open
@@ -73,7 +73,7 @@ def repair(problem: Problem, index: Index) -> Repaired:
     take, give = np.maximum(target - load, 0), np.maximum(load - target, 0)
     moves = int(take.sum())
     bounds = Bounds(index, total, held, want, settled, load, low, high)
-    if moves > bounds.moves(moves):
+    if moves and moves > bounds.moves(moves):
         raise Open(f"{moves} moves planned, the bound is {bounds.moves(moves)}")
 
     seekers = seekers_at(index, loose, where, want, base, extra)
@@ -98,6 +98,9 @@ def repair(problem: Problem, index: Index) -> Repaired:
         short = seat_all(seekers, take, fleet.zone, weight, problem.member_key[fleet.rows])
         if not len(short):
             break
+        zones = np.asarray(seekers.open(short).any(axis=0))[fleet.zone]
+        if _other_places(load, target, take, low, high, weight, zones):
+            continue
         undone = short[short >= len(loose)]
         if len(undone) < len(short):
             raise Open("no place was found for an Item")
@@ -119,8 +122,7 @@ def repair(problem: Problem, index: Index) -> Repaired:
     counts = index.primary_count - index.primaries_of(rows, len(problem.limit))
     members = arrange(problem, rows, members, counts, index.ranks)
     lost = primaries_lost(problem, index, rows, members)
-    least = bounds.primaries(problem, loose, moves, lost)
-    if lost > least:
+    if lost and lost > (least := bounds.primaries(problem, loose, moves, lost)):
         raise Open(f"{lost} primaries lose their Member, the bound is {least}")
     return Repaired(rows, members, proof(problem, index, total, moves, lost))
 
@@ -237,6 +239,26 @@ def _joined(first: Seekers, second: Seekers) -> Seekers:
 
 def _picked(seekers: Seekers, rows: Bool) -> Seekers:
     return Seekers(*(getattr(seekers, name)[rows] for name in Seekers.__slots__))
+
+
+def _other_places(
+    load: Int64, target: Int64, take: Int64, low: Int64, high: Int64, weight: Int64, zones: Bool
+) -> bool:
+    """Give places that nobody could use to other Members, in the zones that are sought.
+
+    `target` and `take` (the places left) change in place; every load stays within its band and the
+    number of moves is the same. False where there is nothing to exchange.
+    """
+    spare = np.minimum(take, target - np.maximum(low, np.minimum(load, target)))
+    ceiling = np.where(zones & (target >= load) & (take == 0), high, target)
+    many = min(int(spare.sum()), int((ceiling - target).sum()))
+    if not many:
+        return False
+    lowered = drain(target, target - spare, weight, many)
+    raised = water(target, ceiling, weight, many)
+    take += (lowered - target) + (raised - target)
+    target += (lowered - target) + (raised - target)
+    return True
 
 
 def _find_other_donors(load: Int64, low: Int64, high: Int64, weight: Int64, give: Int64) -> None:

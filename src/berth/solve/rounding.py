@@ -49,7 +49,10 @@ def _departures(index: Index, fleet: Fleet, seen: Snapshot, inverse: Int64, send
     few = place_among(cell) < need[cell] * CHOICE + CHOICE
     item, column, cell = item[few], column[few], cell[few]
     cells, from_cell = np.unique(cell, return_inverse=True)
+    # Nodes in the order of keys, so that the flow found does not depend on rows.
     items, to_item = np.unique(item, return_inverse=True)
+    by_key = np.argsort(index.keys_rows(seen.rows[items]), kind="stable")
+    items, to_item = items[by_key], np.argsort(by_key, kind="stable")[to_item]
     alone = np.bincount(inverse)[inverse[items]] == 1
     c, i, arcs = len(cells), len(items), len(item)
     primary = seen.where[item, column] == seen.primary[item]

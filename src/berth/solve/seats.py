@@ -85,7 +85,10 @@ def seekers_at(
 
 def seat_all(seekers: Seekers, places: Int64, zone: Int64, weight: Int64, key: UInt64) -> Int64:
     """Seat everybody; returns the rows that are still short. `places`, shape (m,), is used up in place."""
-    if int((seekers.want - seekers.have).sum()) <= 16:
+    missing = int((seekers.want - seekers.have).sum())
+    if not missing:
+        return np.zeros(0, dtype=np.int64)
+    if missing <= 16:
         _one_by_one(seekers, places, zone, weight)
     else:
         for turn in range(32):
