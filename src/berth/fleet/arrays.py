@@ -105,8 +105,7 @@ class Arrays:
             wider = np.full((len(self.held), max(len(members), 2 * self.held.shape[1])), -1, np.int32)
             wider[:, : self.held.shape[1]] = self.held
             self.held = wider
-        self.held[row] = -1
-        self.held[row, : len(members)] = members
+        self.held[row] = members + [-1] * (self.held.shape[1] - len(members))
         self.held_primary[row] = primary
         self.tidy[row] = tidy
 

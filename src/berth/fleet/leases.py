@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from berth.fleet.liveness import LeaseSeen, LeaseWatch, Liveness
 
-
 MOST_DELAYS = 2
 """How often in a row a Lease is given more time: a machine that is always slow must find its dead, too."""
 

@@ -318,20 +318,28 @@ class PoolFleet:
             if was is not None and was.primary and (entry is None or not entry.primary):
                 self._remember_primary(member, name)
             row, _ = self._item_row(name)
-            self._set_releasing(member, name)
+            if member.reports or self._releasing:
+                self._set_releasing(member, name)
             self._reindex_item(row, name, member.row, entry is not None)
         self.dirty.member_status.add(member.row)
         self._set_problem_member(member)
 
     def _reindex_item(self, row: int, name: str, changed: int, holds: bool) -> None:
-        rows = [m for m in self.arrays.held_by(row) if m != changed]
-        if holds:
-            rows.append(changed)
+        # Runs for each entry of a fleet at the start: plain tuples sort three times as fast as with a key.
         members = self.members
-        rows.sort(key=lambda m: (members[m].entries[name].slot, -members[m].entries[name].epoch))
-        primary = rows[0] if rows and members[rows[0]].entries[name].primary else -1
-        tidy = all(members[m].entries[name].slot == slot for slot, m in enumerate(rows))
-        self.arrays.set_held(row, rows, primary, tidy)
+        claims = []
+        for m in self.arrays.held_by(row):
+            if m != changed:
+                entry = members[m].entries[name]
+                claims.append((entry.slot, -entry.epoch, m))
+        if holds:
+            entry = members[changed].entries[name]
+            claims.append((entry.slot, -entry.epoch, changed))
+        if len(claims) > 1:
+            claims.sort()
+        primary = claims[0][2] if claims and claims[0][0] == 0 else -1
+        tidy = [slot for slot, _, _ in claims] == list(range(len(claims)))
+        self.arrays.set_held(row, [m for _, _, m in claims], primary, tidy)
         dirty = self.dirty
         dirty.solve_items.add(row)
         dirty.converge.add(row)
