@@ -34,7 +34,10 @@ def gone(processes: list[psutil.Process], seconds: float = 20) -> bool:
     return not alive
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "ending",
+    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.deep), signal.SIGKILL],
+)
 def test_it_says_ready_and_leaves_nothing_behind(tmp_path: Path, ending: signal.Signals) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     process = start(kubeconfig, "--with-crds", *(["--with-gc"] if ending is signal.SIGTERM else []))
