@@ -70,7 +70,8 @@ def solve_peer(problem: Problem, *, priced_bands: bool = False) -> PeerResult:
     item = np.arange(n)
     for number in range(zones):
         for step in range(1, int(want.max()) + 1):
-            some = item[want >= step]
+            # Not all of an Item's replicas in one zone (level 5).
+            some = item[(want > step) | ((want == step) & ((want == 1) | (zones == 1)))]
             add(item_node + some, cell_node + some * zones + number, 1, (step - 1) * pair_cost)
     held = place[problem.held[rows]]
     who, column = np.nonzero(held >= 0)
