@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from berth.testing import ControlPlane
+from berth.testing import ControlPlane, ControlPlaneError
 from berth.testing.helm import ensure_helm, find_helm
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from charting import Cluster, Helm
+
+_ERROR = pytest.StashKey[str]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -23,12 +25,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     if any("helm" in getattr(item, "fixturenames", ()) for item in session.items):
         capture = session.config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            ensure_helm()
+        try:
+            with capture.global_and_fixture_disabled():
+                ensure_helm()
+        except ControlPlaneError as error:
+            session.config.stash[_ERROR] = str(error)
 
 
 @pytest.fixture(scope="session")
-def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    if error := request.config.stash.get(_ERROR, None):
+        pytest.fail(f"no Helm: {error}", pytrace=False)
     return Helm(ensure_helm(), tmp_path_factory.mktemp("helm"))
 
 

@@ -89,6 +89,7 @@ def test_the_api_server_accepts_every_rendered_object(
     assert len(said.splitlines()) == len(objects)
 
 
+@pytest.mark.timeout(400)
 def test_the_controller_does_its_whole_job_without_a_403_and_hands_over_in_two_seconds(
     cluster: Cluster, installed: dict[str, Any]
 ) -> None:

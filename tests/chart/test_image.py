@@ -114,6 +114,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "install"
 
 
+@pytest.mark.timeout(900)
 def test_no_tool_of_the_build_is_in_what_the_image_gets(installed: Path) -> None:
     [packages] = installed.glob("lib/python*/site-packages")
     names = {p.name.partition("-")[0].lower() for p in packages.glob("*.dist-info")}

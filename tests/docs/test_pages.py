@@ -16,7 +16,6 @@ import yaml
 from console import commands, run
 
 from berth.testing import ControlPlane
-from berth.testing.helm import ensure_helm
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -35,11 +34,9 @@ MINE = (
 BIN = Path(sys.executable).parent
 
 
-def environment(kubeconfig: Path, home: Path) -> dict[str, str]:
-    tools = home / "bin"
-    tools.mkdir(exist_ok=True)
-    (tools / "helm").symlink_to(ensure_helm())
-    path = f"{tools}:{BIN}:{os.defpath}"
+def environment(kubeconfig: Path, home: Path, *tools: Path) -> dict[str, str]:
+    """With `tools` and what `make env` has installed on PATH, and a home of its own."""
+    path = ":".join([*(str(tool.parent) for tool in tools), str(BIN), os.defpath])
     return {"PATH": path, "HOME": str(home), "KUBECONFIG": str(kubeconfig), "KUBERC": "off", "COLUMNS": "120"}
 
 
@@ -100,12 +97,15 @@ def test_a_page_about_a_running_berth_is_true(
 
 
 @pytest.mark.cluster
-def test_the_pages_about_installing_and_upgrading_are_true_on_an_empty_cluster(tmp_path: Path) -> None:
+@pytest.mark.timeout(400)
+def test_the_pages_about_installing_and_upgrading_are_true_on_an_empty_cluster(
+    helm_binary: Path, tmp_path: Path
+) -> None:
     with ControlPlane() as plane:
         kubeconfig = administrator(plane, "default")
         # No kubelet runs the Deployment's pods here: one controller stands in for them.
         with controller(kubeconfig, tmp_path / "controller.log", "default"):
-            environ = environment(kubeconfig, tmp_path)
+            environ = environment(kubeconfig, tmp_path, helm_binary)
             play("install", environ)
             play("upgrading", environ)
 
