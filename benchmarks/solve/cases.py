@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -133,9 +133,15 @@ def uneven(peer: bool) -> Iterator[Row]:
 
 
 def large(peer: bool) -> Iterator[Row]:
+    """OR-tools solves only the cold instance here, which takes minutes; the other rows show that time."""
     name = "10,000 x 1,000,000"
-    cases = PLAIN.replace("10%_rolled", "")
-    yield from story(name, sized(1_000_000, 10_000), 1_000_000, 10_000, cases, peer=peer)
+    now = sized(1_000_000, 10_000)
+    first = next(story(name, now, 1_000_000, 10_000, "cold", peer=peer))
+    yield first
+    now.settle()
+    rest = PLAIN.replace("cold", "").replace("10%_rolled", "")
+    for row in story(name, now, 1_000_000, 10_000, rest, peer=False):
+        yield replace(row, peer_seconds=first.peer_seconds)
 
 
 GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
