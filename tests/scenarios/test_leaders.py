@@ -6,6 +6,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from stage import Stage, eventually
@@ -295,3 +296,27 @@ def test_exclusive_holds_although_the_leader_is_killed_again_and_again(stage: St
         for (_, until, old), (since, _, new) in itertools.pairwise(spans):
             assert until <= since, f"{item} was worked on by {old} and {new} at once"
     stage.history.check()
+
+
+@pytest.mark.deep
+def test_takeover_with_10_000_items_held_moves_nothing_and_is_quick(stage: Stage) -> None:
+    lease = 5.0
+    first = stage.controller("--lease-duration", str(lease))
+    second = stage.controller("--lease-duration", str(lease), wait=False)
+    stage.members(*(f"m{n:02}" for n in range(20)), limit=1000, lease=None, reported=False)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: stage.api.create("items", f"i-{n:05}", {"replicas": 1}), range(10_000)))
+    eventually(lambda: len(stage.held()) == 10_000, seconds=300)
+    eventually(lambda: "caches are filled" in second.text, lambda: second.text)
+    time.sleep(3.0)
+    begin = time.monotonic()
+    first.kill()
+    eventually(lambda: "leading in term" in second.text, lambda: second.text[-2000:])
+    took = time.monotonic() - begin
+    print(f"takeover with 10,000 Items held: {took:.1f} s, Lease of {lease:.0f} s")
+    time.sleep(5.0)
+    assert stage.history.changes(begin) == []
+    assert took < 2 * lease
+    second.kill()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: stage.api.delete("items", f"i-{n:05}"), range(10_000)))
