@@ -30,9 +30,14 @@ def one_line(m: Measured) -> str:
     )
 
 
-async def run_cases(one: Stage, _: argparse.Namespace, console: Console) -> dict[str, Any]:
-    found = await all_cases(one, lambda m: console.print(one_line(m), highlight=False))
-    return {"cases": [m.plain() for m in found]}
+async def run_cases(one: Stage, args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    def show(measured: Measured) -> None:
+        console.print(one_line(measured), highlight=False, soft_wrap=True)
+        if args.lines:  # a run of an hour that is broken off has not been for nothing
+            with args.lines.open("a") as lines:
+                lines.write(json.dumps({"size": str(one.size), **measured.plain()}) + "\n")
+
+    return {"cases": [m.plain() for m in await all_cases(one, show)]}
 
 
 async def run_soak(one: Stage, args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -97,6 +102,7 @@ def main() -> int:
         "--refuse", type=float, metavar="SECONDS", help="refuse the controller everything for so long instead"
     )
     parser.add_argument("--json", type=Path, help="folder to write the figures to")
+    parser.add_argument("--lines", type=Path, help="file to add each case to as soon as it is measured")
     parser.add_argument("--logs", type=Path, help="folder to keep the controllers' logs in")
     args = parser.parse_args()
     if args.logs:

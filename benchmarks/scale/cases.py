@@ -194,7 +194,9 @@ async def leader_killed(
     return measured, standby
 
 
-async def cold_start(stage: Stage, leader: ControllerProcess) -> Measured:
+async def cold_start(
+    stage: Stage, stack: AsyncExitStack, leader: ControllerProcess
+) -> tuple[Measured, ControllerProcess]:
     """A controller starts where everything is placed; the floor lists the same objects, as a process too."""
     await stage.idle(leader, 300 + stage.size.items / 100)
     await leader.stop()
@@ -210,35 +212,34 @@ async def cold_start(stage: Stage, leader: ControllerProcess) -> Measured:
         lists.append(json.loads(out)["seconds"])
     stage.observer.start_tally()
     api = stage.api_usage()
-    async with stage.controller() as controller:
-        filled = await stage.until(lambda: controller.said("caches are filled"), "filled caches", 300)
-        led = await stage.until(lambda: controller.said("leading in term"), "a leader", 120)
+    controller = await stack.enter_async_context(stage.controller())
+    filled = await stage.until(lambda: controller.said("caches are filled"), "filled caches", 300)
+    led = await stage.until(lambda: controller.said("leading in term"), "a leader", 120)
 
-        async def rounds() -> float:
-            return (await controller.metrics()).get("berth_rounds_total", 0.0)
+    async def rounds() -> float:
+        return (await controller.metrics()).get("berth_rounds_total", 0.0)
 
-        await stage.until(rounds, "a round", 120)
-        done = time.time()
-        used = controller.usage()
-        measured = Measured(
-            "cold start",
-            done - controller.started,
-            statistics.median(walls),
-            writes=stage.observer.tally.writes.total(),
-            rounds=int(await rounds()),
-            controller_cpu=used.cpu,
-            controller_peak=used.peak,
-            api_cpu=stage.api_usage().cpu - api.cpu,
-            other={
-                "caches_filled": filled - controller.started,
-                "leading": led - controller.started,
-                "bare_list_alone": statistics.median(lists),
-            },
-        )
-        await stage.idle(controller, 300 + stage.size.items / 100)
-        measured.other["rss_after"] = controller.usage().rss
-        measured.other["writes_after"] = stage.observer.tally.writes.total()
-    return measured
+    await stage.until(rounds, "a round", 120)
+    done = time.time()
+    used = controller.usage()
+    measured = Measured(
+        "cold start",
+        done - controller.started,
+        statistics.median(walls),
+        rounds=int(await rounds()),
+        controller_cpu=used.cpu,
+        controller_peak=used.peak,
+        api_cpu=stage.api_usage().cpu - api.cpu,
+        other={
+            "caches_filled": filled - controller.started,
+            "leading": led - controller.started,
+            "bare_list_alone": statistics.median(lists),
+        },
+    )
+    await stage.idle(controller, 300 + stage.size.items / 100)
+    measured.other["rss_after"] = controller.usage().rss
+    measured.writes = stage.observer.tally.writes.total()
+    return measured, controller
 
 
 async def all_cases(stage: Stage, show: Callable[[Measured], None]) -> list[Measured]:
@@ -253,13 +254,17 @@ async def all_cases(stage: Stage, show: Callable[[Measured], None]) -> list[Meas
         measured, controller = await first_placement(stage, stack)
         note(measured)
         note(await idle(stage, controller))
+        measured, controller = await cold_start(stage, stack, controller)
+        note(measured)
 
         async def join() -> float:
             return (await stage.join(1))[1]
 
         note(await measure(stage, controller, "one Member joins", join))
         await stage.idle(controller, 300)
-        for case, count in (("one Member lost", 1), ("ten Members lost", 10)):
+        # More than half of them at once would be a matter for the brake.
+        some = min(10, stage.size.members // 2)
+        for case, count in (("one Member lost", 1), (f"{some} Members lost", some)):
             victims = stage.members[:count]
             note(await measure(stage, controller, case, lambda victims=victims: stage.lose(victims)))
             await stage.forget(victims)
@@ -286,5 +291,4 @@ async def all_cases(stage: Stage, show: Callable[[Measured], None]) -> list[Meas
         await stage.idle(controller, 300)
         measured, controller = await leader_killed(stage, stack, controller)
         note(measured)
-        note(await cold_start(stage, controller))
     return found
