@@ -213,6 +213,10 @@ class Crew:
             "renewTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
         now = time.monotonic()
+        if worker.renewed and now - worker.renewed > 0.7 * worker.seconds:
+            # This machine is too slow: a controller may have taken it for dead, and rightly so.
+            self._history.deaths.append((worker.renewed + 0.01, worker.name))
+            self._history.births.append((now + worker.seconds, worker.name))
         try:
             try:
                 self._api.merge("leases", worker.name, {"spec": spec})
