@@ -23,7 +23,7 @@ from ortools.graph.python import min_cost_flow
 from berth.solve import Problem, bands, placeable, wanted
 
 CANDIDATES = 4
-STEPS = 40
+STEPS = 80
 """Steps outside of a band that are priced one by one where bands cannot be met."""
 
 
