@@ -28,15 +28,16 @@ class Load:
         return await self._sent(Request("PATCH", path(namespace, "items", n), body, MERGE) for n in names)
 
     async def create_members(
-        self, namespace: str, names: list[str], limit: int, reported: bool, leased: bool
+        self, namespace: str, zones: dict[str, str], limit: int, reported: bool, leased: bool
     ) -> float:
+        """`zones`: the zone of each, by name."""
         return await self._sent(
             Request(
                 "POST",
                 path(namespace, "members"),
-                objects.member(n, limit, reported=reported, leased=leased),
+                objects.member(n, zone, limit, reported=reported, leased=leased),
             )
-            for n in names
+            for n, zone in zones.items()
         )
 
     async def limit_members(self, namespace: str, names: list[str], limit: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 API_VERSION = "berth.dev/v1alpha1"
 BERTH = f"/apis/{API_VERSION}"
 COORDINATION = "/apis/coordination.k8s.io/v1"
-ZONES = 3
+ZONES = ("zone-0", "zone-1", "zone-2")
 
 
 def path(namespace: str, plural: str, name: str | None = None, sub: str | None = None) -> str:
@@ -35,10 +35,10 @@ def item(name: str, replicas: int) -> dict[str, Any]:
     }
 
 
-def member(name: str, limit: int, *, reported: bool, leased: bool) -> dict[str, Any]:
+def member(name: str, zone: str, limit: int, *, reported: bool, leased: bool) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "limit": limit,
-        "zone": f"zone-{int(name.rsplit('-', 1)[1]) % ZONES}",
+        "zone": zone,
         "readiness": "Reported" if reported else "Assumed",
     }
     if leased:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class Stage:
     reported: bool = False
     members: list[str] = field(default_factory=list)
     """Members that live, by name."""
+    zones: dict[str, str] = field(default_factory=dict)
     leaving: set[str] = field(default_factory=set)
     """Members that drain."""
     born: int = 0
@@ -68,10 +70,20 @@ class Stage:
         names = [objects.member_name(self.born + i) for i in range(count)]
         self.born += count
         self.truth.limits.update(dict.fromkeys(names, self.limit))
+        # Zones stay of one size: where one had more than half, spreading would come before balance.
+        sizes = Counter(dict.fromkeys(objects.ZONES, 0))
+        sizes.update(self.zones[name] for name in self.members)
+        for name in names:
+            self.zones[name] = min(objects.ZONES, key=lambda zone: sizes[zone])
+            sizes[self.zones[name]] += 1
         await self.load.ask(
-            "create_members", namespace=self.namespace, names=names, limit=self.limit,
-            reported=self.reported, leased=True,
-        )  # fmt: skip
+            "create_members",
+            namespace=self.namespace,
+            zones={name: self.zones[name] for name in names},
+            limit=self.limit,
+            reported=self.reported,
+            leased=True,
+        )
         starts = await asyncio.gather(
             *(
                 child.ask("start", names=part, reported=self.reported)
