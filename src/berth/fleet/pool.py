@@ -270,6 +270,14 @@ class PoolFleet:
                 self.last_primaries.drop(item, last.member)
         return sorted(names)
 
+    def sweep(self, now: float) -> None:
+        """Forget some of those who were primaries and have released; to be called now and then."""
+
+        def released(item: str, last: LastPrimary) -> bool:
+            return not holds_back(last, self.member_named(last.member), item, self.leases, now)
+
+        self.last_primaries.sweep(released)
+
     # ---- keeping the indexes ---------------------------------------------------------------
 
     def _item_row(self, name: str) -> tuple[int, bool]:

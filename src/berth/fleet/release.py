@@ -5,6 +5,8 @@ Under `Exclusive` nobody is promoted while this names anyone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 
 from berth.api import Phase
@@ -71,6 +73,19 @@ class LastPrimaries:
             items.discard(item)
             if not items:
                 del self._items[key]
+
+    def sweep(self, released: Callable[[str, LastPrimary], bool]) -> None:
+        """Forget those who have released, among an eighth of the Items (at least 1,000), in turns.
+
+        Nobody asks about an Item that is at rest, so without this each primary that ever moved would
+        be remembered for ever.
+        """
+        for item in list(islice(self._of, max(1000, len(self._of) // 8))):
+            for last in self.of(item):
+                if released(item, last):
+                    self.drop(item, last.member)
+            if item in self._of:
+                self._of[item] = self._of.pop(item)  # to the end
 
     def forget(self, item: str) -> None:
         """Forget all of an Item."""

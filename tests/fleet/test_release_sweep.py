@@ -1,0 +1,69 @@
+"""Who was an Item's primary is remembered while it may matter, and no longer."""
+
+from __future__ import annotations
+
+from berth.fleet import AssignmentSeen, Handoff, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet
+
+
+def entries(count: int, slot: int, term: int) -> tuple[str, ...]:
+    suffix = f"#0@{term}:{term}" if slot == 0 else f"#{slot}@{term}"
+    return tuple(f"i{n:03d}{suffix}" for n in range(count))
+
+
+def assignment(member: str, items: tuple[str, ...], generation: int) -> AssignmentSeen:
+    return AssignmentSeen(
+        member, items, 1, f"a-{member}", f"u-{member}", generation, generation, session=f"s-{member}"
+    )
+
+
+def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
+    leases = Leases()
+    fleet = PoolFleet(leases)
+    for n in range(100):
+        fleet.put_item(ItemSeen(f"i{n:03d}", 1))
+    # Members come and go as pods do, each with a name and a Lease of its own.
+    for turn in range(30):
+        name, now = f"pod-{turn}", 100.0 * turn
+        leases.put(LeaseSeen(name, f"s-{name}", "then"), now)
+        fleet.put_member(MemberSeen(name, 500, lease=name, uid=f"u-{name}"), now)
+        fleet.put_assignment(assignment(name, entries(100, 0, turn + 1), 1), now)
+        if turn:
+            old = f"pod-{turn - 1}"
+            fleet.put_assignment(assignment(old, (), 2), now)
+            fleet.delete_member(old, now)
+            fleet.delete_assignment(old, now)
+        fleet.sweep(now + 50.0)
+    assert not any(fleet.had_primary(f"i{n:03d}") for n in range(100))
+
+
+def test_who_may_still_work_is_not_forgotten() -> None:
+    leases = Leases()
+    fleet = PoolFleet(leases, Policy(handoff=Handoff.EXCLUSIVE))
+    leases.put(LeaseSeen("old", "s-old", "then", duration=10.0), 0.0)
+    fleet.put_item(ItemSeen("i000", 1))
+    fleet.put_member(MemberSeen("old", 5, lease="old", uid="u-old"), 0.0)
+    fleet.put_assignment(assignment("old", entries(1, 0, 1), 1), 0.0)
+    fleet.delete_member("old", 1.0)
+    fleet.delete_assignment("old", 1.0)
+    fleet.sweep(2.0)
+    assert fleet.unreleased("i000", 2.0) == ["old"]  # its Lease runs on: so may the process
+    fleet.sweep(12.0)
+    assert not fleet.had_primary("i000")
+
+
+def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
+    leases = Leases()
+    fleet = PoolFleet(leases)
+    count = 3000
+    leases.put(LeaseSeen("old", "s-old", "then", duration=10.0), 0.0)
+    fleet.put_member(MemberSeen("old", 4096, lease="old", uid="u-old"), 0.0)
+    for n in range(count):
+        fleet.put_item(ItemSeen(f"i{n:03d}", 1))
+    fleet.put_assignment(assignment("old", entries(count, 0, 1), 1), 0.0)
+    fleet.delete_member("old", 1.0)
+    for _ in range(4):
+        fleet.sweep(2.0)
+    assert sum(fleet.had_primary(f"i{n:03d}") for n in range(count)) == count
+    for _ in range(3):
+        fleet.sweep(20.0)
+    assert sum(fleet.had_primary(f"i{n:03d}") for n in range(count)) == 0
