@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -119,6 +120,8 @@ class StatusWriter:
             except ApiError:
                 state.fleet.dirty.item_status.update(rows[start:])
                 raise
+            # A new leader looks at every Item and mostly finds nothing to write: others must have their turn.
+            await asyncio.sleep(0)
 
     async def _write(self, work: list[tuple[Resource, str, Status, int]], again: set[int]) -> None:
         gate = asyncio.Semaphore(PARALLEL)
@@ -233,11 +236,18 @@ def same_status(new: Status, old: Any) -> bool:
     """Whether a status that was read says what `new` would say."""
     if old is None:
         return False
-    there = msgspec.to_builtins(msgspec.structs.asdict(old))
-    here = {_snake(key): value for key, value in new.items()}
-    conditions = [tuple(c.values()) for c in here.pop("conditions")]
-    old_conditions = [(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in old.conditions]
-    return conditions == old_conditions and all(there.get(key) == value for key, value in here.items())
+    for key, value in new.items():
+        there: Any = getattr(old, _snake(key))
+        if key == "conditions":
+            there = [(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in there]
+            value = [tuple(c.values()) for c in value]
+        elif isinstance(there, tuple):
+            there = list(there)
+        elif isinstance(there, msgspec.Struct):
+            there = msgspec.structs.asdict(there)
+        if there != value:
+            return False
+    return True
 
 
 def _reasons(gauge: Gauge, pool: tuple[str, str]) -> set[str]:
@@ -246,6 +256,7 @@ def _reasons(gauge: Gauge, pool: tuple[str, str]) -> set[str]:
     return {of["reason"] for of in labels if (of["namespace"], of["pool"]) == pool}
 
 
+@cache
 def _snake(name: str) -> str:
     return "".join("_" + c.lower() if c.isupper() else c for c in name)
 
