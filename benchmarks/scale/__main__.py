@@ -71,7 +71,7 @@ async def run(size: Size, args: argparse.Namespace, console: Console) -> dict[st
     with ControlPlane() as plane:
         plane.apply_crds()
         async with stage(
-            plane, size, reported=args.reported, item_status=args.item_status, logs=args.logs
+            plane, size, reported=args.reported, item_status=args.item_status, logs=args.logs, clean=False
         ) as one:
             result = await job(one, args, console)
             history = one.observer.history

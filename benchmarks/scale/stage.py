@@ -271,8 +271,9 @@ async def stage(
     reported: bool = False,
     item_status: str = "Full",
     logs: Path | None = None,
+    clean: bool = True,
 ) -> AsyncIterator[Stage]:
-    """Make a stage on a control plane that runs, and clear it away in the end."""
+    """Make a stage on a control plane that runs; `clean`: delete all in the end, which takes a while."""
     floor = f"{namespace}-floor"
     for name in (namespace, floor):
         await asyncio.to_thread(plane.create_namespace, name)
@@ -302,5 +303,5 @@ async def stage(
         finally:
             watching.cancel()
             await asyncio.wait({watching})
-            for where in (namespace, floor):
+            for where in (namespace, floor) if clean else ():
                 await load.ask("clean", namespace=where)
