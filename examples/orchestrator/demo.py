@@ -74,6 +74,8 @@ class Fleet:
             )
             if stats.worker_count == answering and not (stats.added or stats.removed or stats.failed):
                 return stats
+            # A worker hears of its signal when the machine lets it run.
+            await asyncio.sleep(0.1)
         raise CheckError(f"still changing after {most} terms: {stats}")
 
     def show(self, note: str) -> None:
