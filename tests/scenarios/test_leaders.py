@@ -15,7 +15,8 @@ pytestmark = pytest.mark.cluster
 
 
 def term(stage: Stage) -> int:
-    return int(stage.api.get("pools", "default")["status"]["term"])
+    # A Pool that was just created has no status yet.
+    return int(stage.api.get("pools", "default").get("status", {}).get("term", 0))
 
 
 def versions(stage: Stage) -> dict[str, str]:
