@@ -1,4 +1,5 @@
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +13,22 @@ from stage import Controller, Stage
 from berth.testing import ControlPlane
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def shared_controller(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Controller]:
-    """One controller for all namespaces, for stories that need no control over it."""
-    control_plane.create_namespace("scenarios-lead")
-    controller = Controller(control_plane, tmp_path_factory.mktemp("controller"), None, "scenarios-lead")
-    controller.wait_leading()
-    yield controller
-    controller.terminate()
-    control_plane.delete_namespace("scenarios-lead")
+    """One controller for all namespaces, for stories that need no control over it.
+
+    It must be gone before the stories of other modules begin, which start controllers of their own.
+    """
+    lead = f"scenarios-lead-{uuid.uuid4().hex[:8]}"
+    control_plane.create_namespace(lead)
+    controller = Controller(control_plane, tmp_path_factory.mktemp("controller"), None, lead)
+    try:
+        yield controller.wait_leading()
+    finally:
+        controller.terminate()
+        control_plane.delete_namespace(lead)
 
 
 @pytest.fixture

@@ -110,8 +110,8 @@ class Stage(AbstractContextManager["Stage"]):
             if controller.process.poll() is None:
                 controller.resume()
                 controller.kill()
-            if error is not None:
-                print(f"--- {controller.log.name}\n{controller.text[-4000:]}")
+            # pytest shows it under a test that failed.
+            print(f"--- {controller.log.name}\n{controller.text[-8000:]}")
         self.crew.stop()
         self.history.stop()
         self.api.close()

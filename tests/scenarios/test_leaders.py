@@ -89,6 +89,18 @@ def test_a_frozen_leader_that_wakes_up_changes_nothing(stage: Stage) -> None:
     stage.history.check()
 
 
+def test_of_two_installations_for_one_namespace_one_stands_aside(stage: Stage) -> None:
+    """Each has a Lease of its own and takes the Pool from the other; dead Members are found all the same."""
+    both = [stage.controller(), stage.controller("--lease-namespace", "default")]
+    stage.members("a", "b", "c")
+    stage.items(6, 2)
+    stage.settle()
+    stage.crew.kill("c")
+    stage.settle()
+    eventually(lambda: any("is Berth installed twice" in c.text for c in both), lambda: both[0].text)
+    stage.history.check()
+
+
 def test_a_leader_that_was_replaced_is_refused_by_the_api_server(stage: Stage) -> None:
     stage.controller()
     stage.members("a", lease=None)

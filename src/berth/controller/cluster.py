@@ -148,6 +148,8 @@ class Cluster:
         for namespace, leases in self._leases.items():
             for name in leases.restart(now, dead.get(namespace, set())):
                 self._lease_changed(namespace, name, now)
+        # Where every Lease had long expired nobody waits for the next moment of one.
+        self._timer.set()
 
     # ---- events ----------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from berth.controller.recorder import Recorder
 from berth.controller.state import PoolState
 from berth.controller.status_writer import StatusWriter
 from berth.controller.term import Replaced
-from berth.kube import Client, Config, Election, Key
+from berth.kube import Backoff, Client, Config, Election, Key
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Controller:
         self._leading: list[asyncio.Task[None]] = []
         self.identity = identity()
         self.metrics = Metrics()
+        self._aside = Backoff(base=options.lease_duration, limit=40 * options.lease_duration)
         self._ready = False
         self.failed: asyncio.Future[None] | None = None
         """Done with an exception when something broke that a restart may mend."""
@@ -117,15 +118,40 @@ class Controller:
             logger.info("leading")
             self.metrics.leading.set(1)
             self.metrics.leads.inc()
+            replaced: list[Exception] = []
             try:
                 await self._lead(lost)
             except* Replaced as group:
-                logger.warning("stopped leading: %s", group.exceptions[0])
-                await self._election.release()
+                replaced = [e for e in group.exceptions if isinstance(e, Exception)]
+                logger.warning("stopped leading: %s", replaced[0])
             finally:
                 self.metrics.leading.set(0)
                 self.metrics.forget_pools()
-            logger.info("not leading any more: %s", self._election.lost_reason or "replaced")
+            if replaced:
+                await self._stand_aside()
+            else:
+                self._aside.reset()
+                logger.info("not leading any more: %s", self._election.lost_reason)
+
+    async def _stand_aside(self) -> None:
+        """Leave the Pools to whoever has raised their term.
+
+        Mostly that is the next leader, and this process has merely not seen yet that its Lease is gone. But
+        where two installations look after one namespace each takes it from the other, and each take-over
+        counts the silence of Leases afresh: without a pause that grows nobody would ever be found dead.
+        """
+        rival = self._election.leading
+        await self._election.release()
+        pause = self._aside.next()
+        if rival:
+            logger.error(
+                "another controller leads Pools that this one leads by %s/%s: is Berth installed twice, with"
+                " overlapping --namespace or in two namespaces? Standing aside for %.0f s",
+                self._options.lease_namespace,
+                LEASE_NAME,
+                pause,
+            )
+        await asyncio.sleep(pause)
 
     async def _lead(self, lost: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
