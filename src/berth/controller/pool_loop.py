@@ -62,8 +62,9 @@ class PoolLoop:
         """Lead until cancelled. Raises Replaced when another leader has the Pool."""
         await self.begin()
         while True:
-            await self._state.batch.wait(self._next_moment())
+            # At once at first: what is to be done has waited for a leader long enough.
             await self.once()
+            await self._state.batch.wait(self._next_moment())
 
     async def begin(self) -> None:
         """Take the Pool over. Raises Replaced."""
@@ -75,7 +76,6 @@ class PoolLoop:
         state.fleet.dirty.converge.update(range(len(state.fleet.items)))
         if self._needed():
             await self._take_over()
-        state.batch.wake()
 
     async def once(self) -> None:
         """Make one round, as soon as the cache shows all that the one before has written. Raises Replaced."""

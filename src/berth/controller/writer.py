@@ -13,6 +13,13 @@ from berth.converge import Lane, MemberEdit, Round
 from berth.fleet import MemberState
 from berth.kube import ApiError, Client, ConnectionLost, Deadline, ServerError
 
+PARALLEL = 16
+"""Writes of Assignments under way at once.
+
+Each needs a connection, which in a fleet at rest has to be opened first: with 32 the handshakes of 20 writes
+take longer than the writes.
+"""
+
 
 class Change(NamedTuple):
     """An accepted change of one entry."""
@@ -142,7 +149,7 @@ class _Order:
 class RoundWriter:
     """Writes the Assignments of one Pool."""
 
-    def __init__(self, client: Client, namespace: str, pool: str, parallel: int = 32) -> None:
+    def __init__(self, client: Client, namespace: str, pool: str, parallel: int = PARALLEL) -> None:
         self._client = client
         self._namespace = namespace
         self._pool = pool

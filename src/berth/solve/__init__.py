@@ -1,5 +1,7 @@
 """Where each Item should be: the placement problem as arrays, solved exactly. Knows no Kubernetes."""
 
+import numpy.ma  # noqa: F401 - np.unique loads it when first called: 40 ms of the first plan
+
 from berth.solve.engine import solve
 from berth.solve.keys import keys
 from berth.solve.levels import evaluate, violations
