@@ -295,3 +295,15 @@ def test_an_observer_that_is_always_slow_finds_out_all_the_same() -> None:
         assert leases.advance(at) == []
     leases.delay(111.8, 0.6)
     assert leases.advance(111.8) == ["l"]
+
+
+def test_an_event_read_late_does_not_bury_a_member_before_the_observer_has_looked_at_its_own_delay() -> None:
+    fleet = PoolFleet(Leases())
+    fleet.leases.put(lease(), 100.0)
+    fleet.put_member(MemberSeen("m", 5, lease="l", uid="u"), 100.0)
+    # Suspended for ten seconds: of what is still unread the Assignment comes first, then the renewals.
+    fleet.put_assignment(AssignmentSeen("m", uid="a", owner="u", session="s1"), 111.0)
+    assert fleet.members[0].live
+    fleet.leases.delay(111.0, 10.0)
+    assert fleet.leases.advance(111.0) == []
+    assert fleet.members[0].live

@@ -192,14 +192,18 @@ class PoolLoop:
             if plan.writes:
                 if plan.raises_term:
                     state.term = await self._term.raise_by_one()
+                state.writing = True
                 written.add(await self._writer.write(plan, self._term.value, self._deadline))
             await self._mend_objects(objects - plan.writes.keys() - orphans, written)
         except BaseException:
             fleet.dirty.converge.update(items)
             fleet.dirty.assignments |= objects
             raise
+        finally:
+            state.writing = False
         self._version = max(self._version, written.version)
         self._tell(written)
+        state.batch.served(time.monotonic() - started)
         state.rounds += 1
         self._count(written, started)
         state.status_due.set()

@@ -35,6 +35,8 @@ class PoolState:
     gone: str = ""
     """uid of the Pool object that was last seen to be deleted."""
     status_due: asyncio.Event = field(default_factory=asyncio.Event)
+    writing: bool = False
+    """Whether a round's Assignments are being written: statuses stand back until they are."""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

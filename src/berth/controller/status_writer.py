@@ -26,6 +26,9 @@ RATE = 200.0
 PARALLEL = 4
 PAUSE = 0.25
 """Seconds between two passes, in which changes gather."""
+STEP = 0.05
+STAND_BACK = 20
+"""Steps for which a status waits while a round is being written; then it is written all the same."""
 
 
 class StatusWriter:
@@ -150,6 +153,10 @@ class StatusWriter:
             raise failed[0]
 
     async def _take_turn(self) -> None:
+        for _ in range(STAND_BACK):
+            if not self._state.writing:
+                break
+            await asyncio.sleep(STEP)
         now = time.monotonic()
         self._next_slot = max(now, self._next_slot + 1.0 / RATE)
         if self._next_slot > now:

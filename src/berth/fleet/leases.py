@@ -64,8 +64,15 @@ class Leases:
                 at = min(now, watch.at + seconds)
                 self._watches[name] = replace(watch, at=at, delays=watch.delays + 1)
 
+    def state(self, name: str) -> Liveness:
+        """The state of a Lease that `put`, `restart` and `advance` have told last; MISSING if never seen.
+
+        An observer that was held up has yet to say whether the silence was its own (see `delay`).
+        """
+        return self._last.get(name, Liveness.MISSING)
+
     def liveness(self, name: str, now: float) -> Liveness:
-        """The state of a Lease at `now`; MISSING when it was never seen."""
+        """The state of a Lease at `now`, whatever was told; MISSING when it was never seen."""
         watch = self._watches.get(name)
         return watch.liveness(now) if watch else Liveness.MISSING
 

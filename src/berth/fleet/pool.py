@@ -182,7 +182,7 @@ class PoolFleet:
         if member is None:
             return
         before, was = member.live, member.liveness
-        member.liveness = self._liveness(member, now)
+        member.liveness = self._liveness(member)
         if member.live:
             member.dead_since, member.kept, member.lived = None, False, True
         elif member.dead_since is None and member.seen is not None:
@@ -202,13 +202,13 @@ class PoolFleet:
             self._set_problem_member(member)
             self._recheck_items(member)
 
-    def _liveness(self, member: MemberState, now: float) -> Liveness:
+    def _liveness(self, member: MemberState) -> Liveness:
         seen = member.seen
         if seen is None:
             return Liveness.MISSING
         if seen.live is not None:
             return Liveness.LIVE if seen.live else Liveness.EXPIRED
-        return Liveness.LIVE if seen.lease is None else self.leases.liveness(seen.lease, now)
+        return Liveness.LIVE if seen.lease is None else self.leases.state(seen.lease)
 
     def _set_problem_member(self, member: MemberState) -> None:
         row, arrays = member.row, self.arrays
