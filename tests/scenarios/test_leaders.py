@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from stage import Stage, eventually
+from stage import LEASE, Stage, eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -269,6 +270,40 @@ def too_few_slots(stage: Stage) -> None:
     time.sleep(1.0)
     for name in ("a", "b", "c"):
         stage.limit(name, 30)
+
+
+@story
+def replaced_while_not_ready(stage: Stage) -> None:
+    for name in ("b", "c"):
+        stage.crew.workers[name].slow.add("*")
+    stage.limit("a", 0)
+    eventually(lambda: any(len(where) == 3 for where in stage.held().values()))
+    # The next leader finds them unfinished.
+    for name in ("b", "c"):
+        threading.Timer(4.0, stage.crew.let_go, [name]).start()
+
+
+@story
+def lease_lost_and_regained(stage: Stage) -> None:
+    stage.crew.kill("b")
+    eventually(lambda: not stage.holds("b"))
+    stage.crew.hire("b", LEASE, True)
+
+
+@story
+def single_zone_fallback_and_return(stage: Stage) -> None:
+    stage.crew.kill("a")
+    eventually(lambda: not stage.holds("a"))
+    stage.settle()
+    stage.crew.hire("a", LEASE, True)
+
+
+@story
+def assignments_of_unknown_items_and_members(stage: Stage) -> None:
+    there = stage.api.get("assignments", "a")["spec"]
+    items = sorted([*there["items"], f"nobody-knows#1@{there['term']}"])
+    stage.api.merge("assignments", "a", {"spec": {"items": items, "term": term(stage)}})
+    stage.api.create("assignments", "ghost", {"pool": "default", "term": term(stage), "items": []})
 
 
 EVERY_TIME = ["fresh_fill", "drain", "zone_lost"]
