@@ -38,8 +38,11 @@ class Leader:
         except Conflict:
             await self.client.patch(ITEMS.path(self.namespace, name), {"spec": {"data": data}}, "merge")
 
-    async def give(self, member: str, *entries: str) -> None:
-        """Make these the entries of the Member's Assignment, and see to it that their Items exist."""
+    async def give(self, member: str, *entries: str, owner: str = "") -> None:
+        """Make these the entries of the Member's Assignment, and see to it that their Items exist.
+
+        Where there is none, the new one is owned by a Member of that name with the uid `owner`, if given.
+        """
         for entry in entries:
             name = entry.partition("#")[0]
             if await self.read(ITEMS, name) is None:
@@ -49,7 +52,9 @@ class Leader:
         if there is None:
             body = {
                 "apiVersion": "berth.dev/v1alpha1", "kind": "Assignment",
-                "metadata": {"name": member, "namespace": self.namespace},
+                "metadata": {"name": member, "namespace": self.namespace, "ownerReferences": [
+                    {"apiVersion": "berth.dev/v1alpha1", "kind": "Member", "name": member, "uid": owner}
+                ] if owner else []},
                 "spec": {"pool": "default", "term": term, "items": sorted(entries)},
             }  # fmt: skip
             await self.client.create(ASSIGNMENTS.path(self.namespace), body)
@@ -67,6 +72,9 @@ class Leader:
             return await self.client.get(resource.path(self.namespace, name))
         except NotFound:
             return None
+
+    async def uid(self, member: str) -> str:
+        return str(((await self.read(MEMBERS, member)) or {}).get("metadata", {}).get("uid", ""))
 
     async def status(self, member: str) -> dict[str, Any]:
         return ((await self.read(ASSIGNMENTS, member)) or {}).get("status") or {}

@@ -43,8 +43,8 @@ def labels(settings: Settings) -> dict[str, str]:
     return {MEMBER_LABEL: settings.name[:63].rstrip("-.")}
 
 
-async def announce(client: Client, namespace: str, settings: Settings, limit: int | None) -> None:
-    """Create the Member, or take over the one that is there. The caller holds its Lease.
+async def announce(client: Client, namespace: str, settings: Settings, limit: int | None) -> str:
+    """Create the Member, or take over the one that is there; its uid. The caller holds its Lease.
 
     `limit` None leaves a limit that is there as it is: an operator may have changed it meanwhile.
     Raises ApiError, and SettingsError where the Member belongs to another Pool.
@@ -73,10 +73,10 @@ async def announce(client: Client, namespace: str, settings: Settings, limit: in
                 "spec": {**spec, "pool": settings.pool, "limit": first_limit},
             }
             try:
-                await client.create(MEMBERS.path(namespace), body)
+                made = await client.create(MEMBERS.path(namespace), body, type=MemberObject)
             except Conflict:
                 continue
-            return
+            return made.metadata.uid
         if there.spec.pool != settings.pool:
             raise SettingsError(
                 f"Member {namespace}/{settings.name} exists in pool {there.spec.pool!r}, and cannot move to "
@@ -87,19 +87,19 @@ async def announce(client: Client, namespace: str, settings: Settings, limit: in
         if settings.pod is not None:
             patch["metadata"] = {"ownerReferences": msgspec.to_builtins(owners(settings))}
         try:
-            await client.patch(path, patch, "merge", idempotent=True)
+            taken = await client.patch(path, patch, "merge", type=MemberObject, idempotent=True)
         except NotFound:
             continue
-        return
+        return taken.metadata.uid
 
 
-async def exists(client: Client, namespace: str, settings: Settings) -> bool:
-    """Whether the Member is on the API server, with our Lease. Raises ApiError."""
+async def find_member(client: Client, namespace: str, settings: Settings) -> str | None:
+    """The uid of the Member on the API server; None where there is none with our Lease. Raises ApiError."""
     try:
         member = await client.get(MEMBERS.path(namespace, settings.name), type=MemberObject)
     except NotFound:
-        return False
-    return member.spec.lease_name == settings.name
+        return None
+    return member.metadata.uid if member.spec.lease_name == settings.name else None
 
 
 async def set_limit(client: Client, namespace: str, settings: Settings, limit: int) -> None:

@@ -33,6 +33,8 @@ class Inbox:
 
     It is watched by `metadata.name`, which the API server serves from an index; it need not exist yet.
     What is seen by the way (in the answer to a write) is taken in too, and never goes back.
+    One that is owned by an earlier Member of this name counts as none: what it lists was meant for
+    another process, and the leader is about to replace it.
     """
 
     def __init__(
@@ -54,45 +56,65 @@ class Inbox:
         self._resync = resync
         self._entries: tuple[str, ...] = ()
         self._version = 0
+        self._newest: Assignment | None = None
+        self._member = ""
         self.current: Assignment | None = None
+        """What stands now; None where there is no Assignment of this Member."""
         self.changed = asyncio.Event()
         """Set whenever `current` changes; cleared by who waits for it."""
-        self.vanished = asyncio.Event()
-        """Set when the Assignment was deleted; cleared by who waits for it."""
+        self.doubt = asyncio.Event()
+        """Set when the Assignment was deleted, or turns out to be another Member's: is this Member still
+        there? Cleared by who waits for it."""
 
     @property
     def empty(self) -> bool:
         """Whether nothing is wanted here."""
         return self.current is None or not self.current.spec.items
 
+    def belong_to(self, uid: str) -> None:
+        """Say the uid of this Member; it changes when the Member is deleted and made again."""
+        if uid != self._member:
+            self._member = uid
+            self._settle()
+
     def see(self, new: Assignment) -> None:
         """Take in an Assignment, unless a newer one was seen."""
-        if _version(new) <= self._version:
-            return
-        old, self.current, self._version = self.current, new, _version(new)
-        if new.spec.items != self._entries or old is None:
-            self._entries = new.spec.items
-            self._aim(_read(new.spec.items))
-        self.changed.set()
+        if _version(new) > self._version:
+            self._newest, self._version = new, _version(new)
+            self._settle()
 
     def gone(self, version: int) -> None:
         """Take in that there is none, at that resourceVersion."""
-        if self.current is not None and version > self._version:
-            self.current, self._version = None, version
-            self._entries = ()
-            self._aim([])
-            self.changed.set()
-            self.vanished.set()
+        if self._newest is not None and version > self._version:
+            self._newest, self._version = None, version
+            self._settle()
+
+    def _settle(self) -> None:
+        """Make `current` what counts of what was seen."""
+        old, new = self.current, self._newest
+        if new is not None and new.of_another(self._member):
+            log.info("assignment %s: it is an earlier Member's, waiting for our own", self._name)
+            new = None
+        if new is None and (self._newest is not None or old is not None):
+            self.doubt.set()
+        if new is old:
+            return
+        self.current = new
+        entries = () if new is None else new.spec.items
+        if old is None or new is None or entries != self._entries:
+            self._entries = entries
+            self._aim(_read(entries))
+        self.changed.set()
 
     async def refresh(self) -> None:
         """Read it now. Raises ApiError."""
         path = ASSIGNMENTS.path(self._namespace, self._name)
-        before = self.current
+        before = self._newest
         try:
             self.see(await self._client.get(path, decoder=_assignment_decoder))
         except NotFound:
             # The answer has no resourceVersion; what came by the watch meanwhile is newer.
-            if before is not None and self.current is before:
+            if before is not None and self._newest is before:
                 self.gone(self._version + 1)
 
     async def watch(self) -> None:
@@ -131,7 +153,7 @@ class Inbox:
             "fieldSelector": f"metadata.name={self._name}",
             "allowWatchBookmarks": True,
         }
-        before, seen = self.current, False
+        before, seen = self._newest, False
         splitter = LineSplitter()
         path = ASSIGNMENTS.path(self._namespace)
         async with _opened(self._client.stream(path, query, inactivity=_SILENCE)) as chunks:

@@ -37,6 +37,15 @@ class Assignment(msgspec.Struct, frozen=True):
         """The session that reported last; empty where none has."""
         return "" if self.status is None else self.status.session
 
+    def of_another(self, uid: str) -> bool:
+        """Whether it is owned by a Member other than the one with that uid.
+
+        The leader replaces such a one: it was written for an earlier Member of this name. One without
+        an owner was made by hand, and is taken as it is.
+        """
+        owners = {owner.uid for owner in self.metadata.owner_references if owner.kind == "Member"}
+        return bool(owners) and uid not in owners
+
 
 class MemberSpec(msgspec.Struct, frozen=True, rename="camel"):
     """What is read of a Member's spec."""

@@ -1,7 +1,6 @@
 """A Member's life: announced under a Lease, given Items, drained, withdrawn; announced anew after a loss."""
 
 import asyncio
-import contextlib
 import logging
 import time
 import uuid
@@ -17,25 +16,15 @@ from berth.kube import (
     Config,
     LeaseHeld,
     LeaseKeeper,
-    NotFound,
     Timing,
     load_config,
 )
-from berth.member.announce import (
-    NameTaken,
-    announce,
-    exists,
-    labels,
-    owners,
-    read_data,
-    release_for,
-    set_limit,
-    withdraw,
-)
+from berth.member.announce import NameTaken, labels, owners, read_data, release_for
 from berth.member.delivery import Delivery
 from berth.member.held import Held
 from berth.member.inbox import Inbox
 from berth.member.outbox import Outbox
+from berth.member.presence import Presence
 from berth.member.settings import Options, Settings
 from berth.member.tenure import Tenure
 from berth.member.worker import Worker
@@ -44,9 +33,6 @@ log = logging.getLogger("berth.member")
 
 STOP_GRACE = 5.0
 """Seconds that callbacks have to end when the session stops at once."""
-
-CHECK = 30.0
-"""Seconds between looks at whether the Member is still on the API server."""
 
 
 class Outcome(Enum):
@@ -182,7 +168,8 @@ class Session:
                 on_change=self._changed,
             ) as delivery:
                 self._delivery = delivery
-                while (outcome := await self._live_once(client, delivery)) is Outcome.LOST:
+                presence = Presence(client, self.namespace, self.settings, self._draining)
+                while (outcome := await self._live_once(client, presence, delivery)) is Outcome.LOST:
                     log.warning("member %s: announcing itself again", self.settings.name)
                 return outcome
 
@@ -190,7 +177,7 @@ class Session:
         if self._outbox is not None:
             self._outbox.notify(urgent)
 
-    async def _live_once(self, client: Client, delivery: Delivery) -> Outcome:
+    async def _live_once(self, client: Client, presence: Presence, delivery: Delivery) -> Outcome:
         """One session, from taking the Lease to losing it or giving it up."""
         settings = self.settings
         self.id = f"{settings.name[:200]}_{uuid.uuid4().hex[:12]}"
@@ -202,7 +189,7 @@ class Session:
             self._tenure = tenure
             outcome, clean = Outcome.STOPPED, False
             try:
-                outcome = await self._work(client, delivery, keeper, tenure)
+                outcome = await self._work(client, presence, delivery, keeper, tenure)
             finally:
                 clean = await self._let_go(delivery, outcome)
                 if not clean and outcome is not Outcome.LOST:
@@ -212,7 +199,7 @@ class Session:
                 self._over = self.id if clean else ""
                 log.warning("member %s: lease lost: %s", settings.name, keeper.lost_reason)
             elif clean and outcome is not Outcome.STOPPED:
-                await self._withdraw(client)
+                await presence.withdraw()
                 await keeper.release(delete=True)
             return outcome
 
@@ -280,7 +267,9 @@ class Session:
             return Outcome.STOPPED
         return Outcome.OVERDUE if self._known else Outcome.DRAINED
 
-    async def _work(self, client: Client, delivery: Delivery, keeper: LeaseKeeper, tenure: Tenure) -> Outcome:
+    async def _work(
+        self, client: Client, presence: Presence, delivery: Delivery, keeper: LeaseKeeper, tenure: Tenure
+    ) -> Outcome:
         """Do what the Assignment says until there is a reason to end. The caller lets go of what is held."""
         name = self.settings.name
         inbox = Inbox(client, self.namespace, name, delivery.aim)
@@ -288,24 +277,29 @@ class Session:
         delivery.begin(tenure)
 
         async def serve() -> Outcome:
-            await self._announce(client)
+            inbox.belong_to(await presence.announce())
             self._outbox = outbox
             self._announced.set()
             log.info("member %s: announced as session %s", name, self.id)
             async with asyncio.TaskGroup() as group:
                 group.create_task(inbox.watch())
                 group.create_task(outbox.write_for_ever())
-                group.create_task(self._stay_announced(client, inbox))
+                group.create_task(presence.stay(inbox))
             return Outcome.LOST
 
         async def when(event: asyncio.Event, outcome: Outcome) -> Outcome:
             await event.wait()
             return outcome
 
+        async def drained() -> Outcome:
+            await self._draining.wait()
+            clean = await presence.hand_over(self._drain_until, inbox, outbox, delivery)
+            return Outcome.DRAINED if clean else Outcome.OVERDUE
+
         reasons = [
             asyncio.create_task(when(keeper.lost, Outcome.LOST), name="berth:lost"),
             asyncio.create_task(when(self._stopping, Outcome.STOPPED), name="berth:stop"),
-            asyncio.create_task(self._drained(client, inbox, outbox, delivery), name="berth:drain"),
+            asyncio.create_task(drained(), name="berth:drain"),
             asyncio.create_task(serve(), name="berth:serve"),
         ]
         try:
@@ -332,68 +326,3 @@ class Session:
             )  # fmt: skip
             return False
         return True
-
-    async def _announce(self, client: Client) -> None:
-        """Put the Member on the API server, however long that takes; errors that stay are raised at first."""
-        backoff = Backoff(base=0.2, limit=5.0)
-        while True:
-            limit = None if self._known else self.settings.limit
-            if self._draining.is_set():
-                limit = 0
-            try:
-                return await announce(client, self.namespace, self.settings, limit)
-            except ApiError as error:
-                stays = 400 <= error.status < 500 and error.status not in (409, 429)
-                if stays and not self._known:
-                    raise
-                log.warning("member %s: cannot be announced: %s", self.settings.name, error)
-            await asyncio.sleep(backoff.next())
-
-    async def _stay_announced(self, client: Client, inbox: Inbox) -> None:
-        """Announce the Member again should it be deleted while we live."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK):
-                    await inbox.vanished.wait()
-            inbox.vanished.clear()
-            try:
-                if not await exists(client, self.namespace, self.settings):
-                    log.warning("member %s: was deleted, announcing it again", self.settings.name)
-                    await self._announce(client)
-            except ApiError as error:
-                log.debug("member %s: cannot be read: %s", self.settings.name, error)
-
-    async def _drained(self, client: Client, inbox: Inbox, outbox: Outbox, delivery: Delivery) -> Outcome:
-        """Once asked to, hand everything over; how that went."""
-        await self._draining.wait()
-        name, backoff = self.settings.name, Backoff(base=0.1, limit=2.0)
-        told, left, said = False, -1, 0.0
-        while time.monotonic() < self._drain_until:
-            if not told:
-                try:
-                    await set_limit(client, self.namespace, self.settings, 0)
-                    told = True
-                except NotFound:
-                    told = True
-                except ApiError as error:
-                    log.warning("member %s: cannot set its limit to 0: %s", name, error)
-                    await asyncio.sleep(backoff.next())
-                continue
-            if inbox.empty and delivery.empty and outbox.empty:
-                log.info("member %s: drained", name)
-                return Outcome.DRAINED
-            now, count = time.monotonic(), len(delivery.held)
-            if count != left and now - said > 1.0:
-                log.info("member %s: draining, %d items left", name, count)
-                left, said = count, now
-            await asyncio.sleep(0.02)
-        log.error("member %s: drain took too long, %d items left are dropped", name, len(delivery.held))
-        return Outcome.OVERDUE
-
-    async def _withdraw(self, client: Client) -> None:
-        try:
-            async with asyncio.timeout(self.settings.lease_seconds):
-                await withdraw(client, self.namespace, self.settings)
-        except (ApiError, TimeoutError) as error:
-            log.warning("member %s: not deleted, it counts as dead once its Lease has expired: %s",
-                        self.settings.name, error or "no answer in time")  # fmt: skip

@@ -1,0 +1,84 @@
+"""Whose Assignment it is, and what a Member does that is deleted while its process lives."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from member_fakes import Recorder, until
+from member_leader import ASSIGNMENTS, MEMBERS, Leader
+
+from berth import Session
+from berth.testing import ControlPlane
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+async def leader(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Leader]:
+    async with Leader(control_plane, namespace) as leader:
+        yield leader
+
+
+@pytest.fixture
+def worker() -> Recorder:
+    return Recorder()
+
+
+def session_of(worker: Recorder, leader: Leader) -> Session:
+    return Session(
+        worker, name="w", namespace=leader.namespace, kubeconfig=leader.kubeconfig, limit=10,
+        lease_seconds=3.0,
+    )  # fmt: skip
+
+
+async def test_the_assignment_of_an_earlier_member_of_that_name_counts_for_nothing(
+    worker: Recorder, leader: Leader
+) -> None:
+    await leader.give("w", "a#0@3:4", owner="uid-of-an-earlier-one")
+    async with session_of(worker, leader):
+        await asyncio.sleep(0.5)
+        await leader.give("w", "a#0@3:4", "b#1@5")
+        await asyncio.sleep(0.5)
+        assert worker.log == []
+        assert await leader.status("w") == {}
+        await leader.client.delete(ASSIGNMENTS.path(leader.namespace, "w"))
+        await leader.give("w", "c#1@6", owner=await leader.uid("w"))
+        await leader.until_reported("w", "c@6=Ready")
+        assert worker.log == ["prepare c"]
+
+
+async def test_what_the_member_was_given_before_it_was_deleted_and_made_again_is_let_go_of(
+    worker: Recorder, leader: Leader
+) -> None:
+    """Its Assignment is still there, with no garbage collector and no leader at work."""
+    async with session_of(worker, leader) as session:
+        first = await leader.uid("w")
+        await leader.give("w", "a#0@3:4", owner=first)
+        await until(lambda: "activate a@4" in worker.log)
+        await leader.client.delete(MEMBERS.path(leader.namespace, "w"))
+        assert session._outbox is not None
+        session._outbox._inbox.doubt.set()  # else it looks only every 30 s
+        await leader.until_limit("w", 10)
+        await until(lambda: worker.log == ["prepare a", "activate a@4", "deactivate a", "drop a"])
+        assert await leader.reports("w") == ["a@3=Active"]
+        await leader.client.delete(ASSIGNMENTS.path(leader.namespace, "w"))
+        await leader.give("w", "a#0@5:6", owner=await leader.uid("w"))
+        await leader.until_reported("w", "a@5=Active")
+        assert await leader.uid("w") != first
+
+
+async def test_an_assignment_of_a_member_that_others_made_again_is_ours(
+    worker: Recorder, leader: Leader
+) -> None:
+    async with session_of(worker, leader):
+        await leader.give("w", "a#1@3", owner=await leader.uid("w"))
+        await leader.until_reported("w", "a@3=Ready")
+        body = await leader.read(MEMBERS, "w")
+        assert body is not None
+        await leader.client.delete(MEMBERS.path(leader.namespace, "w"))
+        body["metadata"] = {"name": "w"}
+        await leader.client.create(MEMBERS.path(leader.namespace), body)
+        await leader.client.delete(ASSIGNMENTS.path(leader.namespace, "w"))
+        await leader.give("w", "b#1@5", owner=await leader.uid("w"))
+        await leader.until_reported("w", "b@5=Ready")
+        assert worker.log == ["prepare a", "drop a", "prepare b"]
