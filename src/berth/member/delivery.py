@@ -65,6 +65,7 @@ class Delivery:
         self._pause = pause
         self._on_change = on_change
         self._tenure = never()
+        self._lost = True
         self._targets: dict[str, Entry] = {}
         self._runs: dict[str, Run] = {}
         self._group = asyncio.TaskGroup()
@@ -88,10 +89,12 @@ class Delivery:
 
     def begin(self, tenure: Tenure) -> None:
         """Begin a session: what is prepared from now on is held under `tenure`."""
-        self._tenure = tenure
+        self._tenure, self._lost = tenure, False
 
     def aim(self, entries: Iterable[Entry]) -> None:
-        """Make `entries`, the spec of the Assignment, the target."""
+        """Make `entries`, the spec of the Assignment, the target; between two sessions nothing is wanted."""
+        if self._lost:
+            return
         before, self._targets = self._targets, {entry.name: entry for entry in entries}
         gone = [name for name in before if name not in self._targets]
         for name in (*gone, *self._targets):  # releases first: somebody may be waiting for them
@@ -105,13 +108,14 @@ class Delivery:
         Returns at once; `deactivate` and `drop` of what was held follow, and `settled` waits for them.
         """
         self._tenure.end()
+        self._lost = True
         self._targets = {}
         for run in list(self._runs.values()):
             run.at = replace(run.at, lost=True)
             run.forget_failure()
             if run.held is not None:
                 run.held.take_away()
-            run.cancel_current()
+            run.cancel_current(again=True)
             self._kick(run)
         self._on_change(True)
 
@@ -122,7 +126,7 @@ class Delivery:
             run.forget_failure()
             if run.held is not None:
                 run.held.take_away()
-            run.cancel_current()
+            run.cancel_current(again=True)
 
     def written(self, snapshot: Snapshot) -> None:
         """`snapshot` was accepted while the spec last aimed at stood: what it announced may begin."""
@@ -206,6 +210,8 @@ class Delivery:
         step = next_step(run.at, target)
         if run.retry is not None and (step in _BEGINNINGS or step is run.failed_step):
             return None  # until the pause is over; what undoes a failure does not wait
+        if step in _BEGINNINGS and not self._tenure.valid():
+            return None  # the session is over, although nobody has said so yet
         if step is Step.ACTIVATE and target is not None and run.confirmed != (target.grant, target.epoch):
             return None
         return step
@@ -271,11 +277,13 @@ class Delivery:
         error = task.exception()
         if error is None:
             self._done(run, step, held)
-        elif isinstance(error, Exception):
+        elif isinstance(error, SystemExit | KeyboardInterrupt):
+            raise error
+        elif run.cancelled:
+            log.info("item %s: %s ended as it was cancelled: %s", run.name, step.value, describe(error))
+        else:
             _warn(run, f"{step.value} failed", error)
             self._fail(run, step, f"{step.value}: {describe(error)}")
-        else:
-            raise error
 
     def _enter(self, run: Run, step: Step) -> Held:
         """Note that a callback begins."""
@@ -318,6 +326,7 @@ class Delivery:
         elif step is Step.DEACTIVATE:
             await self._worker.deactivate(held)
             await held.stop_tasks(primary_only=True)
+            held.primary, held.epoch = False, held.grant  # at once: nothing more is spawned as primary
         else:
             await self._worker.drop(held)
 
@@ -331,7 +340,6 @@ class Delivery:
         elif step is Step.DEACTIVATE:
             run.at = replace(run.at, stage=Stage.PREPARED)
             run.confirmed = None
-            held.primary, held.epoch = False, held.grant
         else:
             held.close()
             run.at, run.held, run.confirmed = Position(Stage.ABSENT, 0), None, None
@@ -356,11 +364,21 @@ class Delivery:
         run.retry = asyncio.get_running_loop().call_later(seconds, again)
         self._on_change(False)
 
+    def _ends(self, run: Run, primary: bool) -> bool:
+        """Whether what was spawned (as primary) is being ended here anyway."""
+        if run.current is not None and run.current[0] is Step.DROP:
+            return True
+        target = self._targets.get(run.name)
+        return primary and (run.at.stage is Stage.DEACTIVATING or target is None or not target.primary)
+
     def _crashed(self, run: Run) -> Callable[[BaseException, bool], None]:
         """What happens when something that the worker spawned raises."""
 
         def crashed(error: BaseException, primary: bool) -> None:
             if self._closed or run.at.lost or run.held is None:
+                return
+            if self._ends(run, primary):
+                log.info("item %s: a task of the worker failed as it ended: %s", run.name, describe(error))
                 return
             if not primary:
                 run.at = replace(run.at, spoilt=True)

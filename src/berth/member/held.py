@@ -1,11 +1,14 @@
 """An Item as a worker sees it while it is held here."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from berth.member.tenure import Tenure
+
+log = logging.getLogger("berth.member")
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -97,13 +100,15 @@ class Held:
 
         What is spawned while primary is cancelled after `deactivate`, anything else before `drop`, and
         all of it at once when the Lease is lost. If it raises, the Item is marked `Failed`, and
-        activated (or prepared) again after a pause.
+        activated (or prepared) again after a pause. Once the Item is over, what is spawned is cancelled.
         """
         primary = self.primary
         task = asyncio.create_task(work, name=name or f"berth:{self.name}")
         group = self._primary_tasks if primary else self._tasks
         group.add(task)
         task.add_done_callback(lambda done: self._task_done(done, group, primary))
+        if self._over.is_set():
+            task.cancel()
         return task
 
     def _task_done(self, task: asyncio.Task[Any], group: set[asyncio.Task[Any]], primary: bool) -> None:
@@ -117,23 +122,25 @@ class Held:
     # The rest is for the delivery.
 
     async def stop_tasks(self, primary_only: bool) -> None:
-        """Cancel what was spawned and wait for it to end."""
-        tasks = [*self._primary_tasks, *(() if primary_only else self._tasks)]
-        for task in tasks:
-            task.cancel()
-        if tasks:
+        """Cancel what was spawned and wait for it to end, and for what it may have spawned meanwhile."""
+        while tasks := [*self._primary_tasks, *(() if primary_only else self._tasks)]:
+            for task in tasks:
+                task.cancel()
             await asyncio.wait(tasks)
 
     def take_away(self) -> None:
         """Make it not owned and cancel what was spawned, without waiting."""
         self.lost = True
-        for task in (*self._primary_tasks, *self._tasks):
-            task.cancel()
         self.close()
 
     def close(self) -> None:
-        """Make it not owned: it was dropped, or taken away."""
+        """Make it not owned: it was dropped, or taken away. Nothing that was spawned goes on."""
         self._over.set()
+        for task in (*self._primary_tasks, *self._tasks):
+            task.cancel()
         calls, self._calls = self._calls, []
         for call in calls:
-            call()
+            try:
+                call()
+            except Exception:
+                log.exception("item %s: what was to be called at its end failed", self.name)

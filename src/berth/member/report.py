@@ -34,5 +34,10 @@ class Snapshot:
 
 def describe(error: BaseException) -> str:
     """One line about an error, for a person."""
-    text = " ".join(str(error).split()) or "no message"
+    try:
+        text = " ".join(str(error).split()) or "no message"
+    except Exception:
+        text = "no message that can be read"
+    # Names of files that are no UTF-8 come with surrogates, which JSON cannot carry.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return f"{type(error).__name__}: {text}"

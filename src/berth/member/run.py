@@ -35,9 +35,12 @@ class Run:
         """Whether to report `Failed`; not once an activation is about to be tried again."""
         return bool(self.message) and not (self.retry is None and next_step(self.at, target) is Step.ACTIVATE)
 
-    def cancel_current(self) -> None:
-        """Cancel the callback that runs, if one does."""
-        if self.current is not None:
+    def cancel_current(self, *, again: bool = False) -> None:
+        """Cancel the callback that runs, if one does.
+
+        Once, so that it can tidy up in peace; `again` for when there is no time for that.
+        """
+        if self.current is not None and (again or not self.cancelled):
             self.cancelled = True
             self.current[1].cancel()
 

@@ -1,0 +1,270 @@
+"""Workers that misbehave: one Item may suffer, never another, nor the Member."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+from member_fakes import Hand, Recorder, until
+
+from berth.kube import Meta
+from berth.member.delivery import Delivery
+from berth.member.held import Held
+from berth.member.objects import Assignment
+from berth.member.outbox import status_patch
+from berth.member.tenure import Tenure
+
+
+class Lease:
+    """Held until it is said not to be."""
+
+    def __init__(self) -> None:
+        self.left = 1000.0
+
+    def tenure(self) -> Tenure:
+        return Tenure(lambda: self.left)
+
+
+class Acting(Recorder):
+    """Does something of one's own in a callback, after noting it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acts: dict[str, Callable[[Held], Any]] = {}
+
+    async def _note(self, what: str, item: Held) -> None:
+        await super()._note(what, item)
+        if act := self.acts.get(f"{what} {item.name}"):
+            await act(item)
+
+
+@pytest.fixture
+def worker() -> Acting:
+    return Acting()
+
+
+@pytest.fixture
+def lease() -> Lease:
+    return Lease()
+
+
+@pytest.fixture
+async def delivery(worker: Acting, lease: Lease) -> AsyncIterator[Delivery]:
+    async with Delivery(worker, pause=lambda failures: 0.05 * failures) as delivery:
+        delivery.begin(lease.tenure())
+        yield delivery
+
+
+@pytest.fixture
+def hand(delivery: Delivery) -> Hand:
+    return Hand(delivery)
+
+
+async def primary(hand: Hand, worker: Acting, name: str = "a") -> Held:
+    hand.want(f"{name}#0@3:4")
+    await until(lambda: (hand.confirm(), worker.log[-1:] == [f"activate {name}@4"])[1])
+    await hand.until_reported(f"{name}@3=Active")
+    return worker.seen[name]
+
+
+async def test_a_task_that_breaks_because_of_deactivate_does_not_leave_the_replica_failed(
+    worker: Acting, hand: Hand, delivery: Delivery
+) -> None:
+    """`deactivate` closes a connection under the feet of what was spawned: it is being ended anyway."""
+    closed = asyncio.Event()
+
+    async def poll() -> None:
+        await closed.wait()
+        raise ConnectionError("closed")
+
+    async def close(_: Held) -> None:
+        closed.set()
+        await asyncio.sleep(0.02)
+
+    held = await primary(hand, worker)
+    held.spawn(poll())
+    worker.acts["deactivate a"] = close
+    hand.want("a#1@3")
+    await hand.until_reported("a@3=Ready")
+    await asyncio.sleep(0.2)
+    assert hand.reports() == ["a@3=Ready"]
+    assert delivery.snapshot().troubles == ()
+    assert worker.log == ["prepare a", "activate a@4", "deactivate a"]
+
+
+async def test_a_task_that_breaks_when_it_is_cancelled_for_drop_does_not_hold_up_the_next_grant(
+    worker: Acting, hand: Hand, delivery: Delivery
+) -> None:
+    async def untidy() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            raise OSError("while closing")
+
+    hand.want("a#1@3")
+    await hand.until_reported("a@3=Ready")
+    worker.seen["a"].spawn(untidy())
+    await asyncio.sleep(0)
+    delivery._pause = lambda _: 1000.0
+    hand.want("a#1@5")
+    await hand.until_reported("a@5=Ready")
+    assert delivery.snapshot().troubles == ()
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("error", [ValueError("no feed-\udcff"), UnspeakableError()])
+async def test_an_error_that_cannot_be_put_into_words_fails_its_item_only(
+    error: Exception, worker: Acting, hand: Hand, delivery: Delivery
+) -> None:
+    worker.fail("prepare a", error)
+    delivery._pause = lambda _: 0.5
+    hand.want("a#1@3", "b#1@3")
+    await hand.until_reported("a@3=Failed", "b@3=Ready")
+    snapshot = delivery.snapshot()
+    assert type(error).__name__ in snapshot.troubles[0].message
+    msgspec.json.encode(status_patch("me", snapshot, Assignment(Meta("w"))))
+    await hand.until_reported("a@3=Ready", "b@3=Ready")
+
+
+class Panic(BaseException):
+    """As a panic in Rust comes to Python."""
+
+
+async def test_a_callback_that_raises_no_exception_but_worse_fails_its_item_only(
+    worker: Acting, hand: Hand
+) -> None:
+    worker.fail("prepare a", Panic("index out of bounds"))
+    hand.want("a#1@3", "b#1@3")
+    await hand.until_reported("a@3=Ready", "b@3=Ready")
+    assert worker.log.count("prepare a") == 2
+
+
+async def test_a_call_that_fails_when_an_item_is_over_keeps_no_other_from_being_taken_away(
+    worker: Acting, hand: Hand, delivery: Delivery
+) -> None:
+    hand.want("a#1@3", "b#1@3")
+    await hand.until_reported("a@3=Ready", "b@3=Ready")
+    worker.seen["a"].on_over(lambda: 1 / 0)
+    called: list[str] = []
+    worker.seen["a"].on_over(lambda: called.append("a"))
+    worker.seen["b"].on_over(lambda: called.append("b"))
+    delivery.lose()
+    assert called == ["a", "b"]
+    await asyncio.wait_for(delivery.settled(), 5)
+    assert sorted(worker.log[-2:]) == ["drop a", "drop b"]
+
+
+async def test_news_that_come_after_a_loss_begin_nothing_until_the_next_session(
+    worker: Acting, hand: Hand, delivery: Delivery, lease: Lease
+) -> None:
+    """What is under way in the watch's task when everything is cancelled may still arrive."""
+    hand.want("a#1@3")
+    await hand.until_reported("a@3=Ready")
+    delivery.lose()
+    hand.want("a#1@3", "b#1@3")
+    await asyncio.wait_for(delivery.settled(), 5)
+    assert worker.log == ["prepare a", "drop a"]
+    delivery.begin(lease.tenure())
+    hand.want("a#1@3", "b#1@3")
+    await hand.until_reported("a@3=Ready", "b@3=Ready")
+    assert worker.seen["a"].owned()
+    assert worker.seen["b"].owned()
+
+
+async def test_nothing_is_begun_once_the_lease_is_over_by_the_clock(
+    worker: Acting, hand: Hand, delivery: Delivery, lease: Lease
+) -> None:
+    """A process that slept past its Lease finds the answer to its report before it finds out."""
+    hand.want("a#0@3:4")
+    await until(lambda: hand.reports() == ["a@3=Active"])
+    lease.left = 0.0
+    hand.confirm()
+    hand.want("a#0@3:4", "b#1@5")
+    await asyncio.sleep(0.05)
+    assert worker.log == ["prepare a"]
+    delivery.lose()
+    await asyncio.wait_for(delivery.settled(), 5)
+    assert worker.log == ["prepare a", "drop a"]
+
+
+async def test_what_is_spawned_while_a_primary_is_stopped_ends_before_it_counts_as_released(
+    worker: Acting, hand: Hand
+) -> None:
+    late: list[asyncio.Task[Any]] = []
+    held = await primary(hand, worker)
+
+    async def relay() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            late.append(held.spawn(asyncio.sleep(1000)))
+
+    held.spawn(relay())
+    await asyncio.sleep(0)
+    hand.want("a#1@3")
+    await hand.until_reported("a@3=Ready")
+    assert late[0].cancelled()
+    assert worker.log[-1] == "deactivate a"
+
+
+async def test_what_is_spawned_in_drop_or_later_does_not_outlive_the_item(worker: Acting, hand: Hand) -> None:
+    late: list[asyncio.Task[Any]] = []
+
+    async def spawn(item: Held) -> None:
+        late.append(item.spawn(asyncio.sleep(1000)))
+        await asyncio.sleep(0)
+
+    hand.want("a#1@3")
+    await hand.until_reported("a@3=Ready")
+    worker.acts["drop a"] = spawn
+    hand.want()
+    await hand.until_reported()
+    late.append(worker.seen["a"].spawn(asyncio.sleep(1000)))
+    await until(lambda: all(task.cancelled() for task in late))
+
+
+async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
+    worker: Acting, hand: Hand, delivery: Delivery
+) -> None:
+    async def convert(_: Held) -> None:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            raise RuntimeError("interrupted") from None
+
+    delivery._pause = lambda _: 1000.0
+    worker.acts["prepare a"] = convert
+    hand.want("a#1@3")
+    await until(lambda: worker.log == ["prepare a"])
+    await asyncio.sleep(0.01)
+    worker.acts.clear()
+    hand.want("a#1@5")
+    await hand.until_reported("a@5=Ready")
+    assert delivery.snapshot().troubles == ()
+
+
+async def test_a_callback_is_cancelled_once_and_may_tidy_up(worker: Acting, hand: Hand) -> None:
+    tidied: list[bool] = []
+
+    async def tidy(_: Held) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0.05)
+            tidied.append(True)
+
+    worker.acts["prepare a"] = tidy
+    hand.want("a#1@3")
+    await until(lambda: worker.log == ["prepare a"])
+    await asyncio.sleep(0.01)
+    for grant in range(5, 9):
+        hand.want(f"a#1@{grant}")
+        await asyncio.sleep(0.005)
+    worker.acts.clear()
+    await hand.until_reported("a@8=Ready")
+    assert tidied == [True]
