@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -66,8 +67,23 @@ class FileWorker(Worker):
                 return
             newest = self._version
             body = {"items": [self._items[name] for name in sorted(self._items)]}
-            await asyncio.to_thread(replace, self._path, msgspec.json.encode(body) + b"\n")
+            await _finished(replace, self._path, msgspec.json.encode(body) + b"\n")
             self._written = newest
+
+
+async def _finished(write: Callable[[Path, bytes], None], path: Path, content: bytes) -> None:
+    """Run it in a thread, to its end also when cancelled: nothing newer may be written before."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write, path, content))
+    cancelled = False
+    while not writing.done():
+        try:
+            await asyncio.wait({writing})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        writing.exception()
+        raise asyncio.CancelledError
+    writing.result()
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -109,13 +109,13 @@ class HttpWorker(Worker):
         """
         self._touched = set(self._locks)
         listed = set(await self.list())
+        for name in self._held.keys() - listed - self._touched:
+            self._held[name].spawn(_missing())
         for name in listed - self._held.keys() - self._touched:
             log.warning("item %s: the worker has it but should not, deleted", name)
             async with self._changing(name):
                 if name not in self._held:
                     await self._delete(name)
-        for name in self._held.keys() - listed - self._touched:
-            self._held[name].spawn(_missing())
 
     async def compare_for_ever(self, interval: float) -> None:
         """`compare` every `interval` seconds."""

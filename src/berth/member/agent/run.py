@@ -89,13 +89,22 @@ async def _emptied(worker: Worker, session: Session) -> bool:
         return True
     said = False
     while not session.asked_to_end:
+        clearing = asyncio.create_task(worker.clear())
         try:
-            await worker.clear()
+            # It may hang for as long as a request may take: not when we are to end.
+            while not clearing.done() and not session.asked_to_end:
+                await asyncio.wait({clearing}, timeout=0.2)
+            if not clearing.done():
+                return False
+            await clearing
             return True
         except WorkerError as error:
             if not said:
                 log.info("waiting for the worker: %s", error)
                 said = True
+        finally:
+            clearing.cancel()
+            await asyncio.wait({clearing})
         await asyncio.sleep(0.2)
     return False
 
