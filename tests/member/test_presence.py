@@ -82,3 +82,39 @@ async def test_an_assignment_of_a_member_that_others_made_again_is_ours(
         await leader.give("w", "b#1@5", owner=await leader.uid("w"))
         await leader.until_reported("w", "b@5=Ready")
         assert worker.log == ["prepare a", "drop a", "prepare b"]
+
+
+async def test_a_session_that_is_cancelled_while_it_waits_for_a_callback_does_not_release_the_lease(
+    worker: Recorder, leader: Leader
+) -> None:
+    """As `asyncio.run` cancels all there is after a second Ctrl-C: what is still at work may go on."""
+    session = session_of(worker, leader)
+    await session.__aenter__()
+    worker.hold("deactivate a")
+    await leader.give("w", "a#0@3:4")
+    await until(lambda: "activate a@4" in worker.log)
+    session.stop()
+    await until(lambda: "deactivate a" in worker.log)
+    assert session._main is not None
+    session._main.cancel()
+    await asyncio.wait({session._main}, timeout=10)
+    assert session._main.cancelled()
+    assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == session.id
+
+
+async def test_a_member_whose_deletion_a_finalizer_holds_up_is_announced_again_soon_after(
+    worker: Recorder, leader: Leader
+) -> None:
+    path = MEMBERS.path(leader.namespace, "w")
+    async with session_of(worker, leader):
+        first = await leader.uid("w")
+        await leader.client.patch(path, {"metadata": {"finalizers": ["test.dev/hold"]}}, "merge")
+        await leader.give("w", "a#1@3", owner=first)
+        await leader.until_reported("w", "a@3=Ready")
+        await leader.client.delete(path)
+        await leader.client.delete(ASSIGNMENTS.path(leader.namespace, "w"))
+        await until(lambda: "drop a" in worker.log)
+        await asyncio.sleep(0.5)
+        await leader.client.patch(path, {"metadata": {"finalizers": None}}, "merge")
+        await leader.until_limit("w", 10, seconds=10.0)
+        assert await leader.uid("w") != first

@@ -94,11 +94,16 @@ async def announce(client: Client, namespace: str, settings: Settings, limit: in
 
 
 async def find_member(client: Client, namespace: str, settings: Settings) -> str | None:
-    """The uid of the Member on the API server; None where there is none with our Lease. Raises ApiError."""
+    """The uid of the Member on the API server; None where there is none with our Lease.
+
+    Raises ApiError; Conflict while it is on its way out, held up by a finalizer.
+    """
     try:
         member = await client.get(MEMBERS.path(namespace, settings.name), type=MemberObject)
     except NotFound:
         return None
+    if member.metadata.deletion_timestamp is not None:
+        raise Conflict(409, "Terminating", "it is being deleted")
     return member.metadata.uid if member.spec.lease_name == settings.name else None
 
 
@@ -134,7 +139,7 @@ async def release_for(client: Client, namespace: str, name: str, session: str) -
             if lease_spec(lease).holder_identity == session:
                 await client.update(path, released(lease, datetime.now(UTC)), timeout=3.0)
             return
-        except (ConnectionLost, ServerError, TooManyRequests, Conflict) as error:
+        except (ConnectionLost, ServerError, TooManyRequests, Conflict, msgspec.DecodeError) as error:
             log.debug("member %s: its last Lease cannot be released yet: %s", name, error)
         except ApiError:
             return  # it is gone, or not ours to touch: it expires by itself

@@ -9,12 +9,15 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from berth.api import Entry, parse_entry
-from berth.kube import ApiError, Backoff, Client, Gone, NotFound
+from berth.kube import ApiError, Backoff, Client, NotFound
 from berth.kube.errors import error_from_status
 from berth.kube.lines import LineSplitter
 from berth.member.objects import ASSIGNMENTS, Assignment
 
 log = logging.getLogger("berth.member")
+
+UNUSABLE = (ApiError, msgspec.DecodeError)
+"""How a request ends that is to be tried again: with an error, or with what something else has answered."""
 
 _SILENCE = 75.0  # seconds; the API server sends a bookmark every minute
 
@@ -107,11 +110,16 @@ class Inbox:
         self.changed.set()
 
     async def refresh(self) -> None:
-        """Read it now. Raises ApiError."""
+        """Read it now. Raises ApiError, DecodeError."""
         path = ASSIGNMENTS.path(self._namespace, self._name)
-        before = self._newest
+        before, version = self._newest, self._version
         try:
-            self.see(await self._client.get(path, decoder=_assignment_decoder))
+            new = await self._client.get(path, decoder=_assignment_decoder)
+            if _version(new) < version == self._version:
+                # A read is never older than what was seen before it: the server was restored from a backup.
+                log.warning("assignment %s: the API server has gone back, following it", self._name)
+                self._version = 0
+            self.see(new)
         except NotFound:
             # The answer has no resourceVersion; what came by the watch meanwhile is newer.
             if before is not None and self._newest is before:
@@ -128,7 +136,7 @@ class Inbox:
             await asyncio.sleep(self._resync)
             try:
                 await self.refresh()
-            except ApiError as error:
+            except UNUSABLE as error:
                 log.debug("assignment %s: cannot be read: %s", self._name, error)
 
     async def _watch_for_ever(self) -> None:
@@ -136,9 +144,7 @@ class Inbox:
         while True:
             try:
                 await self._watch_once(backoff)
-            except Gone:
-                continue
-            except ApiError as error:
+            except UNUSABLE as error:
                 log.log(
                     logging.WARNING if backoff.failures > 2 else logging.INFO,
                     "assignment %s: the watch broke: %s", self._name, error,

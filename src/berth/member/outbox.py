@@ -5,9 +5,11 @@ import logging
 import time
 from typing import Any
 
+import msgspec
+
 from berth.kube import ApiError, Backoff, Client, Forbidden, Invalid, NotFound
 from berth.member.delivery import Delivery
-from berth.member.inbox import Inbox
+from berth.member.inbox import UNUSABLE, Inbox
 from berth.member.objects import ASSIGNMENTS, Assignment
 from berth.member.report import Snapshot
 from berth.member.tenure import Tenure
@@ -100,7 +102,7 @@ class Outbox:
             started = time.monotonic()
             try:
                 await self._write(snapshot, seen)
-            except ApiError as error:
+            except UNUSABLE as error:
                 self.notify(urgent=True)
                 await self._recover(error, seen, backoff)
             else:
@@ -123,7 +125,9 @@ class Outbox:
         self._delivery.written(snapshot)
         self._inbox.see(answer)
 
-    async def _recover(self, error: ApiError, seen: Assignment, backoff: Backoff) -> None:
+    async def _recover(
+        self, error: ApiError | msgspec.DecodeError, seen: Assignment, backoff: Backoff
+    ) -> None:
         """Find out what a write that failed means: mostly that the leader wrote in between."""
         if isinstance(error, Invalid | NotFound) and self._inbox.current is not seen:
             return  # the watch was quicker
@@ -135,7 +139,7 @@ class Outbox:
             backoff.next()
         try:
             await self._inbox.refresh()
-        except ApiError as again:
+        except UNUSABLE as again:
             log.debug("the Assignment cannot be read: %s", again)
             return
         if isinstance(error, Invalid) and self._inbox.current is seen:

@@ -8,7 +8,7 @@ import time
 from berth.kube import ApiError, Backoff, Client, NotFound
 from berth.member.announce import announce, find_member, set_limit, withdraw
 from berth.member.delivery import Delivery
-from berth.member.inbox import Inbox
+from berth.member.inbox import UNUSABLE, Inbox
 from berth.member.outbox import Outbox
 from berth.member.settings import Settings
 
@@ -44,8 +44,9 @@ class Presence:
                 uid = await announce(self._client, self._namespace, self._settings, limit)
                 self.known = True
                 return uid
-            except ApiError as error:
-                stays = 400 <= error.status < 500 and error.status not in (409, 429)
+            except UNUSABLE as error:
+                status = error.status if isinstance(error, ApiError) else 400
+                stays = 400 <= status < 500 and status not in (409, 429)
                 if stays and not self.known:
                     raise
                 log.warning("member %s: cannot be announced: %s", self._settings.name, error)
@@ -53,7 +54,7 @@ class Presence:
 
     async def stay(self, inbox: Inbox) -> None:
         """Announce the Member again should it be deleted while we live; `inbox` is told whose it is."""
-        name = self._settings.name
+        name, backoff = self._settings.name, Backoff(base=0.2, limit=CHECK)
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK):
@@ -65,28 +66,35 @@ class Presence:
                     log.warning("member %s: was deleted, announcing it again", name)
                     uid = await self.announce()
                 inbox.belong_to(uid)
-            except ApiError as error:
+                backoff.reset()
+            except UNUSABLE as error:
                 log.debug("member %s: cannot be read: %s", name, error)
+                await asyncio.sleep(backoff.next())
+                inbox.doubt.set()
 
     async def hand_over(self, until: float, inbox: Inbox, outbox: Outbox, delivery: Delivery) -> bool:
         """Set the limit to 0 and wait until nothing is held here; False where it still is at `until`."""
         name, backoff = self._settings.name, Backoff(base=0.1, limit=2.0)
-        told, left, said = False, -1, 0.0
-        while time.monotonic() < until:
-            if not told:
+        told, absent, again = False, False, 0.0
+        left, said = -1, 0.0
+        while (now := time.monotonic()) < until:
+            if not told and now >= again:
                 try:
-                    await set_limit(self._client, self._namespace, self._settings, 0)
+                    async with asyncio.timeout(until - now):
+                        await set_limit(self._client, self._namespace, self._settings, 0)
                     told = True
                 except NotFound:
-                    told = True
-                except ApiError as error:
-                    log.warning("member %s: cannot set its limit to 0: %s", name, error)
-                    await asyncio.sleep(backoff.next())
-                continue
-            if inbox.empty and delivery.empty and outbox.empty:
+                    absent = True  # it may be on its way back, with the limit of before
+                except (ApiError, TimeoutError) as error:
+                    absent = False
+                    log.warning(
+                        "member %s: cannot set its limit to 0: %s", name, error or "no answer in time"
+                    )
+                again = time.monotonic() + backoff.next()
+            if (told or absent) and inbox.empty and delivery.empty and outbox.empty:
                 log.info("member %s: drained", name)
                 return True
-            now, count = time.monotonic(), len(delivery.held)
+            count = len(delivery.held)
             if count != left and now - said > 1.0:
                 log.info("member %s: draining, %d items left", name, count)
                 left, said = count, now

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Self, Unpack
 
 from berth.kube import (
-    ApiError,
     Backoff,
     Client,
     Config,
@@ -22,7 +21,7 @@ from berth.kube import (
 from berth.member.announce import NameTaken, labels, owners, read_data, release_for
 from berth.member.delivery import Delivery
 from berth.member.held import Held
-from berth.member.inbox import Inbox
+from berth.member.inbox import UNUSABLE, Inbox
 from berth.member.outbox import Outbox
 from berth.member.presence import Presence
 from berth.member.settings import Options, Settings
@@ -191,10 +190,13 @@ class Session:
             try:
                 outcome = await self._work(client, presence, delivery, keeper, tenure)
             finally:
-                clean = await self._let_go(delivery, outcome)
-                if not clean and outcome is not Outcome.LOST:
-                    # A callback goes on all the same, so nobody may take over before the Lease has expired.
-                    await keeper.abandon()
+                try:
+                    clean = await self._let_go(delivery, outcome)
+                finally:
+                    if not clean and outcome is not Outcome.LOST:
+                        # A callback goes on all the same, so nobody may take over before the Lease has
+                        # expired: also when we are cancelled while we wait for it.
+                        await keeper.abandon()
             if outcome is Outcome.LOST:
                 self._over = self.id if clean else ""
                 log.warning("member %s: lease lost: %s", settings.name, keeper.lost_reason)
@@ -231,7 +233,7 @@ class Session:
                     f"Member {self.namespace}/{self.settings.name} is held by session {error.holder!r}, "
                     "which is alive: stop that process, choose another name, or give wait=True"
                 ) from error
-            except ApiError as error:
+            except UNUSABLE as error:
                 if not self._known:
                     raise
                 # What worked once will work again: an API server that starts refuses much for a moment.

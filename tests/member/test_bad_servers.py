@@ -1,0 +1,213 @@
+"""An API server that hangs, forgets, or answers with rubbish, and what a Member does."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+from member_fakes import Recorder, until
+
+from berth.api import Entry
+from berth.kube import NotFound, ServerError
+from berth.member.delivery import Delivery
+from berth.member.inbox import Inbox
+from berth.member.objects import Assignment
+from berth.member.outbox import Outbox
+from berth.member.presence import Presence
+from berth.member.settings import Settings
+from berth.member.tenure import Tenure
+
+SETTINGS = Settings.of({"name": "w", "limit": 10, "lease_seconds": 60.0}, {})
+
+
+def assignment(version: int, *items: str) -> dict[str, Any]:
+    return {"metadata": {"name": "w", "resourceVersion": str(version)}, "spec": {"items": items}}
+
+
+def event(kind: str, what: object) -> bytes:
+    return msgspec.json.encode({"type": kind, "object": what}) + b"\n"
+
+
+class Server:
+    """Answers GET with `answers` (the last one for ever), and each watch with the next of `watches`."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
+        self.watches: list[list[bytes]] = []
+        self.opened = 0
+        self.patched: list[tuple[str, Any]] = []
+        self.on_patch: Callable[[], Any] = lambda: {}
+
+    async def get(self, path: str, *, decoder: Any = None, type: Any = None, **_: Any) -> Any:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+        return msgspec.json.decode(body, type=type) if type else decoder.decode(body)
+
+    async def patch(self, path: str, body: Any, *_: Any, type: Any = None, **__: Any) -> Any:
+        self.patched.append((path, body))
+        answer = self.on_patch()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if isinstance(answer, Exception):
+            raise answer
+        body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+        return msgspec.json.decode(body, type=type) if type else answer
+
+    def stream(self, *_: Any, **__: Any) -> Any:
+        self.opened += 1
+        chunks = self.watches.pop(0) if len(self.watches) > 1 else self.watches[0] if self.watches else None
+
+        @contextlib.asynccontextmanager
+        async def opened() -> AsyncIterator[AsyncIterator[bytes]]:
+            async def lines() -> AsyncIterator[bytes]:
+                if chunks is None:
+                    await asyncio.sleep(1000)
+                for chunk in chunks or ():
+                    yield chunk
+
+            yield lines()
+
+        return opened()
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def aimed() -> list[list[Entry]]:
+    return []
+
+
+@pytest.fixture
+def inbox(server: Server, aimed: list[list[Entry]]) -> Inbox:
+    return Inbox(cast(Any, server), "ns", "w", aimed.append, resync=0.05)
+
+
+def names(aimed: list[list[Entry]]) -> list[list[str]]:
+    return [[entry.name for entry in entries] for entries in aimed]
+
+
+@contextlib.asynccontextmanager
+async def running(work: Any) -> AsyncIterator["asyncio.Task[Any]"]:
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_rubbish_in_a_watch_or_an_answer_is_got_over(
+    server: Server, inbox: Inbox, aimed: list[list[Entry]]
+) -> None:
+    """A load balancer's page with status 200, say."""
+    server.watches = [[b"<html>sorry</html>\n"], [event("ADDED", {"spec": 3})],
+                      [event("ADDED", assignment(5, "a#1@3")), b"{}\n"], []]  # fmt: skip
+    server.answers = [b"<html>", b'{"metadata": []}', assignment(7, "b#1@3")]
+    async with running(inbox.watch()) as watching:
+        await until(lambda: names(aimed)[-1:] == [["b"]] or watching.done())
+        assert not watching.done()
+
+
+async def test_a_server_that_says_again_and_again_that_it_is_gone_is_not_asked_in_a_hurry(
+    server: Server, inbox: Inbox
+) -> None:
+    server.watches = [[event("ERROR", {"code": 410, "reason": "Expired"})]]
+    async with running(inbox.watch()):
+        await asyncio.sleep(0.5)
+    assert server.opened < 10
+
+
+async def test_a_server_that_was_restored_from_a_backup_is_followed(
+    server: Server, inbox: Inbox, aimed: list[list[Entry]]
+) -> None:
+    """Its resourceVersions are behind those that were seen; a read is never older than they."""
+    inbox.see(msgspec.convert(assignment(1000, "a#1@3"), Assignment))
+    server.answers = [assignment(90, "b#1@3")]
+    await inbox.refresh()
+    inbox.see(msgspec.convert(assignment(91, "c#1@3"), Assignment))
+    assert names(aimed) == [["a"], ["b"], ["c"]]
+
+
+async def test_an_answer_that_was_overtaken_by_the_watch_is_no_restored_server(
+    server: Server, inbox: Inbox, aimed: list[list[Entry]]
+) -> None:
+    inbox.see(msgspec.convert(assignment(10, "a#1@3"), Assignment))
+
+    async def get(*_: Any, **__: Any) -> Assignment:
+        inbox.see(msgspec.convert(assignment(12, "c#1@3"), Assignment))
+        return msgspec.convert(assignment(11, "b#1@3"), Assignment)
+
+    server.get = get  # type: ignore[method-assign]
+    await inbox.refresh()
+    assert names(aimed) == [["a"], ["c"]]
+
+
+async def test_an_answer_to_a_report_that_cannot_be_read_is_got_over(server: Server) -> None:
+    async with Delivery(Recorder()) as delivery:
+        tenure = Tenure(lambda: 1000.0)
+        delivery.begin(tenure)
+        inbox = Inbox(cast(Any, server), "ns", "w", delivery.aim)
+        outbox = Outbox(cast(Any, server), "ns", "w", "me", inbox, delivery, tenure)
+        inbox.see(msgspec.convert(assignment(1), Assignment))
+        answers: list[Any] = [b"<html>", {**assignment(3), "status": {"session": "me"}}]
+        server.on_patch = lambda: answers.pop(0)
+        server.answers = [assignment(2)]
+        async with running(outbox.write_for_ever()) as writing:
+            await until(lambda: not answers or writing.done())
+            await until(lambda: inbox.current is not None and inbox.current.session == "me")
+            assert not writing.done()
+
+
+class Life:
+    """A Presence, and what it looks at while it drains."""
+
+    def __init__(self, server: Server) -> None:
+        self.draining = asyncio.Event()
+        self.presence = Presence(cast(Any, server), "ns", SETTINGS, self.draining)
+        self.presence.known = True
+        self.busy = True
+
+    async def hand_over(self, seconds: float) -> bool:
+        look = cast(Any, SimpleNamespace(empty=False))
+        delivery = cast(Any, SimpleNamespace(empty=not self.busy, held={}))
+        return await self.presence.hand_over(time.monotonic() + seconds, look, look, delivery)
+
+
+async def test_a_drain_ends_in_time_although_the_api_server_hangs(server: Server) -> None:
+    server.on_patch = lambda: asyncio.sleep(1000)
+    assert await asyncio.wait_for(Life(server).hand_over(0.3), 3) is False
+
+
+async def test_a_member_that_is_made_again_while_it_drains_gets_its_limit_set_to_0_all_the_same(
+    server: Server,
+) -> None:
+    """It was deleted; its creation was under way when the drain began, with the limit of before."""
+    answers: list[Any] = [NotFound(404, "NotFound", "gone"), ServerError(503, "Unavailable", "-"), {}, {}]
+    server.on_patch = lambda: answers.pop(0)
+    assert await Life(server).hand_over(2.0) is False
+    assert [body for _, body in server.patched] == [{"spec": {"limit": 0}}] * 3
+
+
+async def test_a_look_at_the_member_that_failed_is_repeated_soon(server: Server, inbox: Inbox) -> None:
+    there = {"metadata": {"name": "w", "uid": "u2"}, "spec": {"limit": 1, "leaseName": "w"}}
+    going = {**there, "metadata": {"name": "w", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    server.answers = [ServerError(500, "InternalError", "etcd"), b"<html>", going, there]
+    inbox.belong_to("u1")
+    inbox.doubt.set()
+    owned = assignment(5, "a#1@3")
+    owned["metadata"]["ownerReferences"] = [
+        {"apiVersion": "berth.dev/v1alpha1", "kind": "Member", "name": "w", "uid": "u2"}
+    ]
+    async with running(Life(server).presence.stay(inbox)) as staying:
+        inbox.see(msgspec.convert(owned, Assignment))
+        await until(lambda: inbox.current is not None or staying.done())
+        assert not staying.done()
