@@ -112,6 +112,7 @@ def _tell_lease(
         leases.put(lease._replace(holder=""), now - age(said.since, wall))
     elif said.reason != "LeaseMissing":
         leases.put(lease, now - lease.duration - age(said.since, wall))
+        leases.advance(now)
 
 
 def age(since: str, wall: datetime | None = None) -> float:
