@@ -7,7 +7,7 @@ import pytest
 from member_fakes import Recorder, until
 from member_leader import ASSIGNMENTS, MEMBERS, Leader
 
-from berth import Session
+from berth import Outcome, Session
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
@@ -24,10 +24,10 @@ def worker() -> Recorder:
     return Recorder()
 
 
-def session_of(worker: Recorder, leader: Leader) -> Session:
+def session_of(worker: Recorder, leader: Leader, lease_seconds: float = 3.0) -> Session:
     return Session(
         worker, name="w", namespace=leader.namespace, kubeconfig=leader.kubeconfig, limit=10,
-        lease_seconds=3.0,
+        lease_seconds=lease_seconds,
     )  # fmt: skip
 
 
@@ -118,3 +118,19 @@ async def test_a_member_whose_deletion_a_finalizer_holds_up_is_announced_again_s
         await leader.client.patch(path, {"metadata": {"finalizers": None}}, "merge")
         await leader.until_limit("w", 10, seconds=10.0)
         assert await leader.uid("w") != first
+
+
+async def test_a_drain_drops_what_is_left_in_time_although_the_api_server_hangs(
+    worker: Recorder, leader: Leader, control_plane: ControlPlane
+) -> None:
+    async with session_of(worker, leader, lease_seconds=60.0) as session:
+        await leader.give("w", "a#0@3:4")
+        await until(lambda: "activate a@4" in worker.log)
+        control_plane.pause()
+        try:
+            session.ask_to_drain(1.0)
+            await until(lambda: worker.log[2:] == ["deactivate a", "drop a"], seconds=5.0)
+        finally:
+            control_plane.resume()
+        assert await session.wait() is Outcome.OVERDUE
+    assert await leader.read(MEMBERS, "w") is None
