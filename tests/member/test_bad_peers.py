@@ -253,3 +253,24 @@ async def test_file_a_disk_that_refuses_fails_the_item_until_it_takes_it(
         full = False
         await hand.until_reported("a@3=Ready")
         assert [item["name"] for item in json.loads(path.read_text())["items"]] == ["a"]
+
+
+async def test_file_it_is_written_again_where_somebody_else_has_removed_or_changed_it(tmp_path: Path) -> None:
+    """A tidy cron job, or a second agent that was started by mistake and empties the file."""
+    path = tmp_path / "items.json"
+    worker = FileWorker(path, settle=0.01)
+    async with delivery_to(worker) as delivery:
+        hand = Hand(delivery)
+        hand.want("a#1@3")
+        await hand.until_reported("a@3=Ready")
+        whole = path.read_bytes()
+        comparing = asyncio.create_task(worker.compare_for_ever(0.02))
+        path.unlink()
+        await until(lambda: path.exists() and path.read_bytes() == whole)
+        await FileWorker(path).clear()
+        await until(lambda: path.read_bytes() == whole)
+        before = path.stat().st_ino
+        await asyncio.sleep(0.1)
+        assert path.stat().st_ino == before
+        comparing.cancel()
+        await asyncio.wait({comparing})

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import msgspec
 from berth.member.agent.message import Message, demoted, message
 from berth.member.held import Held
 from berth.member.worker import Worker
+
+log = logging.getLogger("berth.agent")
 
 
 class FileWorker(Worker):
@@ -65,10 +68,41 @@ class FileWorker(Worker):
         async with self._lock:
             if self._written >= version:
                 return
-            newest = self._version
-            body = {"items": [self._items[name] for name in sorted(self._items)]}
-            await _finished(replace, self._path, msgspec.json.encode(body) + b"\n")
-            self._written = newest
+            await self._write()
+
+    async def _write(self) -> None:
+        newest, content = self._version, self._content()
+        await _finished(replace, self._path, content)
+        self._written = newest
+
+    def _content(self) -> bytes:
+        body = {"items": [self._items[name] for name in sorted(self._items)]}
+        return msgspec.json.encode(body) + b"\n"
+
+    async def compare(self) -> None:
+        """Write the file again if somebody else has changed or removed it. Raises OSError."""
+        async with self._lock:
+            if self._written < self._version or await asyncio.to_thread(_read, self._path) == self._content():
+                return
+            if self._written == self._version:
+                log.warning("%s was changed or removed by somebody else, written again", self._path)
+                await self._write()
+
+    async def compare_for_ever(self, interval: float) -> None:
+        """`compare` every `interval` seconds."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self.compare()
+            except OSError as error:
+                log.warning("%s cannot be kept up to date: %s", self._path, error)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 async def _finished(write: Callable[[Path, bytes], None], path: Path, content: bytes) -> None:

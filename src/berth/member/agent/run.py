@@ -32,8 +32,9 @@ async def run_agent(
 ) -> int:
     """Hold Items for the worker that one of `http`, `command` and `file` leads to; the exit code.
 
-    `interval`: seconds between looks at the list of an HTTP worker. Raises what `berth.serve` raises, and
-    SettingsError where not exactly one way to the worker is given.
+    `interval`: seconds between looks at the list of an HTTP worker, or at the file.
+
+    Raises what `berth.serve` raises, and SettingsError where not exactly one way to the worker is given.
     """
     if [http, command, file].count(None) != 2:
         raise SettingsError("give exactly one of --http, --exec and --file")
@@ -52,7 +53,7 @@ async def run_agent(
             async with session, asyncio.TaskGroup() as group:
                 comparing = (
                     group.create_task(worker.compare_for_ever(interval))
-                    if isinstance(worker, HttpWorker)
+                    if isinstance(worker, HttpWorker | FileWorker)
                     else None
                 )
                 outcome = await session.wait()
