@@ -66,3 +66,24 @@ async def test_threads_hear_at_once_that_an_item_was_taken_away() -> None:
             assert worker.held is not None
             assert worker.held.lost
             assert worker.log[-1] == "drop False"
+
+
+async def test_a_callback_that_raises_stop_iteration_fails_and_is_tried_again() -> None:
+    """A future cannot carry that one."""
+
+    class Eager(berth.sync.Worker):
+        tries = 0
+
+        def prepare(self, item: berth.sync.Held) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                next(iter(()))
+
+    with ThreadPoolExecutor(4) as pool:
+        async with Delivery(_InThreads(Eager(), pool), pause=lambda _: 0.2) as delivery:
+            delivery.begin(Tenure(lambda: 1000.0))
+            hand = Hand(delivery)
+            hand.want("a#1@3")
+            await until(lambda: delivery.snapshot().troubles, seconds=3)
+            assert "StopIteration" in delivery.snapshot().troubles[0].message
+            await hand.until_reported("a@3=Ready")

@@ -134,7 +134,7 @@ class _InThreads(aio_worker.Worker):
     async def _call(self, function: Callable[[Held], None], item: aio.Held) -> None:
         view = self._view(item)
         view._cancelled.clear()
-        running = asyncio.get_running_loop().run_in_executor(self._pool, function, view)
+        running = asyncio.get_running_loop().run_in_executor(self._pool, _called, function, view)
         cancelled = False
         while True:
             try:
@@ -146,6 +146,14 @@ class _InThreads(aio_worker.Worker):
                 view._cancelled.set()
         if cancelled:
             raise asyncio.CancelledError
+
+
+def _called(function: Callable[[Held], None], view: Held) -> None:
+    try:
+        function(view)
+    except StopIteration as error:
+        # No future can carry it: nobody would ever hear that the callback has ended.
+        raise RuntimeError("StopIteration: an iterator had nothing more to give") from error
 
 
 def _pool(options: Options) -> ThreadPoolExecutor:
