@@ -268,3 +268,22 @@ async def test_a_callback_is_cancelled_once_and_may_tidy_up(worker: Acting, hand
     worker.acts.clear()
     await hand.until_reported("a@8=Ready")
     assert tidied == [True]
+
+
+async def test_after_a_loss_deactivate_may_still_spawn_what_it_needs_to_tidy_up(
+    worker: Acting, hand: Hand, delivery: Delivery
+) -> None:
+    tidied: list[bool] = []
+
+    async def tidy() -> None:
+        await asyncio.sleep(0.02)
+        tidied.append(True)
+
+    async def deactivate(item: Held) -> None:
+        await item.spawn(tidy())
+
+    await primary(hand, worker)
+    worker.acts["deactivate a"] = deactivate
+    delivery.lose()
+    await asyncio.wait_for(delivery.settled(), 5)
+    assert tidied == [True]

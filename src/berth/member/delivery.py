@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Self
@@ -10,7 +9,7 @@ from typing import Self
 from berth.api import Entry, Phase, Report, format_report
 from berth.member.held import Held
 from berth.member.report import MAX_MESSAGE, MAX_PROBLEMS, Intent, Snapshot, Trouble, describe
-from berth.member.run import Run
+from berth.member.run import Run, default_pause
 from berth.member.steps import Position, Stage, Step, next_step, phase, superseded
 from berth.member.tenure import Tenure, never
 from berth.member.worker import PlainError, Worker
@@ -19,11 +18,6 @@ log = logging.getLogger("berth.member")
 
 _BEGINNINGS = frozenset({Step.PREPARE, Step.ACTIVATE})
 _CALM = 60.0  # seconds after which a crash of a spawned task counts as the first again
-
-
-def default_pause(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: 0.5 doubling to 30, spread by a quarter."""
-    return min(30.0, 0.5 * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
 
 
 def _warn(run: Run, what: str, error: BaseException) -> None:
@@ -126,6 +120,7 @@ class Delivery:
             run.forget_failure()
             if run.held is not None:
                 run.held.take_away()
+                run.held.close()
             run.cancel_current(again=True)
 
     def written(self, snapshot: Snapshot) -> None:

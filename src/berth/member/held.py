@@ -21,7 +21,7 @@ class Held:
     """
 
     __slots__ = (
-        "_calls", "_on_crash", "_over", "_primary_tasks", "_tasks", "_tenure",
+        "_calls", "_closed", "_on_crash", "_over", "_primary_tasks", "_tasks", "_tenure",
         "data", "epoch", "grant", "lost", "name", "primary", "slot",
     )  # fmt: skip
 
@@ -57,6 +57,7 @@ class Held:
         self._tenure = tenure
         self.lost = False
         self._over = asyncio.Event()
+        self._closed = False
         self._calls: list[Callable[[], object]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._primary_tasks: set[asyncio.Task[Any]] = set()
@@ -100,14 +101,14 @@ class Held:
 
         What is spawned while primary is cancelled after `deactivate`, anything else before `drop`, and
         all of it at once when the Lease is lost. If it raises, the Item is marked `Failed`, and
-        activated (or prepared) again after a pause. Once the Item is over, what is spawned is cancelled.
+        activated (or prepared) again after a pause. Once the Item is dropped, what is spawned is cancelled.
         """
         primary = self.primary
         task = asyncio.create_task(work, name=name or f"berth:{self.name}")
         group = self._primary_tasks if primary else self._tasks
         group.add(task)
         task.add_done_callback(lambda done: self._task_done(done, group, primary))
-        if self._over.is_set():
+        if self._closed:
             task.cancel()
         return task
 
@@ -131,10 +132,14 @@ class Held:
     def take_away(self) -> None:
         """Make it not owned and cancel what was spawned, without waiting."""
         self.lost = True
-        self.close()
+        self._end()
 
     def close(self) -> None:
-        """Make it not owned: it was dropped, or taken away. Nothing that was spawned goes on."""
+        """Make it not owned: it was dropped. Nothing that was spawned goes on, and nothing more is begun."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         self._over.set()
         for task in (*self._primary_tasks, *self._tasks):
             task.cancel()

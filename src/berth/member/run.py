@@ -1,10 +1,16 @@
 """One Item on its way: where it stands here, and what it waits for. Kept by the Delivery."""
 
 import asyncio
+import random
 
 from berth.api import Entry
 from berth.member.held import Held
 from berth.member.steps import Position, Stage, Step, next_step
+
+
+def default_pause(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: 0.5 doubling to 30, spread by a quarter."""
+    return min(30.0, 0.5 * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
 
 
 class Run:
