@@ -1,6 +1,7 @@
 """Whose Assignment it is, and what a Member does that is deleted while its process lives."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -134,3 +135,18 @@ async def test_a_drain_drops_what_is_left_in_time_although_the_api_server_hangs(
             control_plane.resume()
         assert await session.wait() is Outcome.OVERDUE
     assert await leader.read(MEMBERS, "w") is None
+
+
+async def test_after_a_suspend_everything_is_cancelled_at_once(
+    worker: Recorder, leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The boot clock has gone on meanwhile; timers have not."""
+    async with session_of(worker, leader, lease_seconds=60.0) as session:
+        first = session.id
+        await leader.give("w", "a#0@3:4")
+        await until(lambda: "activate a@4" in worker.log)
+        real = time.clock_gettime
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + 100.0)
+        await until(lambda: worker.log[2:4] == ["deactivate a", "drop a"], seconds=1.5)
+        await until(lambda: session.id != first and session.live)
+        await until(lambda: worker.log[4:] == ["prepare a", "activate a@4"])

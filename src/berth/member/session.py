@@ -33,6 +33,9 @@ log = logging.getLogger("berth.member")
 STOP_GRACE = 5.0
 """Seconds that callbacks have to end when the session stops at once."""
 
+LOOK = 0.25
+"""Seconds between looks at the clock: after a machine was suspended no timer says how long that took."""
+
 
 class Outcome(Enum):
     """How a session ended."""
@@ -199,7 +202,7 @@ class Session:
                         await keeper.abandon()
             if outcome is Outcome.LOST:
                 self._over = self.id if clean else ""
-                log.warning("member %s: lease lost: %s", settings.name, keeper.lost_reason)
+                log.warning("member %s: lease lost: %s", settings.name, keeper.lost_reason or "it ran out")
             elif clean and outcome is not Outcome.STOPPED:
                 await presence.withdraw()
                 await keeper.release(delete=True)
@@ -293,6 +296,11 @@ class Session:
             await event.wait()
             return outcome
 
+        async def run_out() -> Outcome:
+            while tenure.valid():  # noqa: ASYNC110 - nothing tells of a clock that has jumped
+                await asyncio.sleep(LOOK)
+            return Outcome.LOST
+
         async def drained() -> Outcome:
             await self._draining.wait()
             clean = await presence.hand_over(self._drain_until, inbox, outbox, delivery)
@@ -300,6 +308,7 @@ class Session:
 
         reasons = [
             asyncio.create_task(when(keeper.lost, Outcome.LOST), name="berth:lost"),
+            asyncio.create_task(run_out(), name="berth:run-out"),
             asyncio.create_task(when(self._stopping, Outcome.STOPPED), name="berth:stop"),
             asyncio.create_task(drained(), name="berth:drain"),
             asyncio.create_task(serve(), name="berth:serve"),
