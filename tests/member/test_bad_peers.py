@@ -103,9 +103,28 @@ sleep 1000
         await until(lambda: not alive(daemon))
 
 
-def alive(daemon: Path) -> bool:
+async def test_exec_a_command_that_is_no_longer_wanted_while_it_starts_is_ended_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """At whatever moment of its start; asyncio hangs for ever at some."""
+    pids = tmp_path / "pids"
+    text = f"[ $1 = prepare ] || exit 0\necho $$ >> {pids}\nsleep 1000 & wait\n"
+    worker = CommandWorker(script(tmp_path, text), timeout=50)
+    async with delivery_to(worker) as delivery:
+        hand = Hand(delivery)
+        for ticks in range(20):
+            hand.want("a#1@3")
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            hand.want()
+            await hand.until_reported()
+    assert not any(alive(pid) for pid in pids.read_text().split())
+
+
+def alive(pid: str | Path) -> bool:
     try:
-        return Path(f"/proc/{int(daemon.read_text())}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        number = pid if isinstance(pid, str) else pid.read_text().strip()
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -12,6 +12,7 @@ import subprocess
 import msgspec
 
 from berth.member.agent.message import demoted, message
+from berth.member.agent.patience import to_its_end
 from berth.member.held import Held
 from berth.member.worker import PlainError, Worker
 
@@ -75,13 +76,18 @@ class CommandWorker(Worker):
             "BERTH_EPOCH": str(said["epoch"]),
         }
         try:
-            process, command = await asyncio.get_running_loop().subprocess_exec(
-                _Command, *self._argv, event, item.name, env=env,
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0,
+            # asyncio may hang for ever where this is cancelled, and it ends the command only, not its group.
+            (process, command), cancelled = await to_its_end(
+                asyncio.get_running_loop().subprocess_exec(
+                    _Command, *self._argv, event, item.name, env=env, stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0,
+                )
             )  # fmt: skip
         except OSError as error:
             raise CommandError(f"{self._argv[0]} cannot be run: {error.strerror or error}") from error
         try:
+            if cancelled:
+                raise asyncio.CancelledError
             async with asyncio.timeout(self._timeout):
                 command.tell(msgspec.json.encode({"event": event, **said}))
                 await command.exited.wait()

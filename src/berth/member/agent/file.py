@@ -5,12 +5,12 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from berth.member.agent.message import Message, demoted, message
+from berth.member.agent.patience import to_its_end
 from berth.member.held import Held
 from berth.member.worker import Worker
 
@@ -72,8 +72,11 @@ class FileWorker(Worker):
 
     async def _write(self) -> None:
         newest, content = self._version, self._content()
-        await _finished(replace, self._path, content)
+        # To its end also when cancelled: nothing newer may be written before.
+        _, cancelled = await to_its_end(asyncio.to_thread(replace, self._path, content))
         self._written = newest
+        if cancelled:
+            raise asyncio.CancelledError
 
     def _content(self) -> bytes:
         body = {"items": [self._items[name] for name in sorted(self._items)]}
@@ -103,21 +106,6 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-async def _finished(write: Callable[[Path, bytes], None], path: Path, content: bytes) -> None:
-    """Run it in a thread, to its end also when cancelled: nothing newer may be written before."""
-    writing = asyncio.ensure_future(asyncio.to_thread(write, path, content))
-    cancelled = False
-    while not writing.done():
-        try:
-            await asyncio.wait({writing})
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        writing.exception()
-        raise asyncio.CancelledError
-    writing.result()
 
 
 def replace(path: Path, content: bytes) -> None:
