@@ -67,6 +67,30 @@ def test_differing_objects_of_one_name_are_refused(berth: Run) -> None:
     )
 
 
+@pytest.mark.parametrize("space", ["default", "prod"])
+@pytest.mark.parametrize("named_first", [False, True])
+@pytest.mark.parametrize("options", [(), ("-n", "prod")])
+def test_differing_objects_are_refused_when_only_one_of_them_names_its_namespace(
+    berth: Run, space: str, named_first: bool, options: tuple[str, ...]
+) -> None:
+    objects = [item("a"), item("a", 3, namespace=space)]
+    answer = berth("plan", *options, "-f", "-", stdin=listed(*(objects[::-1] if named_first else objects)))
+    if options and space != "prod":
+        assert answer.code == 0, "with -n prod the one without a namespace is that of prod"
+        return
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == (
+        "berth: standard input, document 1, items[1] (Item a): differs from the Item of that name "
+        "in standard input, document 1, items[0]\n"
+    )
+
+
+def test_equal_objects_count_once_when_only_one_of_them_names_its_namespace(berth: Run) -> None:
+    objects = (item("a", 1, namespace="x"), item("a"), member("m"))
+    answer = berth("plan", "-o", "json", "-f", "-", stdin=listed(*objects))
+    assert answer.json["pools"]["p"]["slots"] == {"wanted": 1, "placed": 1}
+
+
 def test_one_name_in_two_namespaces_or_kinds_is_no_duplicate(berth: Run) -> None:
     objects = (item("a", 1, namespace="x"), item("a", 2, namespace="y"), member("a", namespace="x"))
     assert berth("plan", "-f", "-", stdin=listed(*objects)).code == 0

@@ -18,6 +18,8 @@ from berth.cli.errors import UsageError
 
 Resource = Item | Member | Assignment | Pool
 KINDS: dict[str, type[Resource]] = {"Item": Item, "Member": Member, "Assignment": Assignment, "Pool": Pool}
+Key = tuple[str, str, str]
+"""Kind, namespace ("" where none is said), name."""
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -33,8 +35,8 @@ class Document(NamedTuple):
 class Manifests:
     """All objects that were read, by (kind, namespace, name); the namespace is "" where none is said."""
 
-    objects: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
-    where: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    objects: dict[Key, Resource] = field(default_factory=dict)
+    where: dict[Key, str] = field(default_factory=dict)
     foreign: Counter[str] = field(default_factory=Counter)
     """Kinds that are not Berth's, and how many of each."""
 
@@ -181,7 +183,13 @@ def _take(found: Manifests, where: str, body: dict[str, Any]) -> None:
     known = found.objects.setdefault(key, resource)
     first = found.where.setdefault(key, where)
     if known is not resource and known != resource:
-        raise UsageError(f"{where} ({kind} {meta.name}): differs from the {kind} of that name in {first}")
+        raise UsageError(differs(key, where, first))
+
+
+def differs(key: Key, where: str, first: str) -> str:
+    """That the object read at `where` is not the one of that kind and name that was read at `first`."""
+    kind, _, name = key
+    return f"{where} ({kind} {name}): differs from the {kind} of that name in {first}"
 
 
 def _checked(where: str, kind: str, body: dict[str, Any]) -> Resource:

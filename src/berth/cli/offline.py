@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from berth.api import Assignment, Condition, Item, Member, Pool, PrimaryBalance, Readiness
-from berth.cli.manifests import Manifests
+from berth.cli.errors import UsageError
+from berth.cli.manifests import Key, Manifests, Resource, differs
 from berth.cli.snapshot import PoolSnapshot, Said
 from berth.fleet import AssignmentSeen, ItemSeen, MemberSeen, Policy
 
@@ -20,22 +21,40 @@ def pools_of(manifests: Manifests, namespace: str | None = None) -> tuple[Pools,
 
     An object that names no namespace belongs to `namespace`; without one to the only namespace that
     the other objects name, else to `default`. With `namespace` objects of others are left out.
+    Raises UsageError where two differing objects are one and the same then.
     """
     named = {where for _, where, _ in manifests.objects if where}
     home = namespace or (named.pop() if len(named) == 1 else DEFAULT_NAMESPACE)
     pools: Pools = {}
     left_out = 0
-    for (_, where, _), resource in manifests.objects.items():
-        where = where or home
+    for (kind, said, object_), resource in manifests.objects.items():
+        where = said or home
         if namespace is not None and where != namespace:
             left_out += 1
             continue
+        if said == home:
+            _check_same(manifests, (kind, said, object_), (kind, "", object_))
         name = resource.metadata.name if isinstance(resource, Pool) else resource.spec.pool
         pool = pools.get((where, name))
         if pool is None:
             pool = pools[where, name] = PoolSnapshot(where, name)
         _put(pool, resource)
     return pools, left_out
+
+
+def _check_same(manifests: Manifests, named: Key, unnamed: Key) -> None:
+    """An object may be given with and without its namespace, but not as two that differ."""
+    one, other = manifests.objects[named], manifests.objects.get(unnamed)
+    if other is None or one == _in_namespace(other, named[1]):
+        return
+    order = list(manifests.objects)
+    first, second = sorted((named, unnamed), key=order.index)
+    raise UsageError(differs(second, manifests.where.get(second, ""), manifests.where.get(first, "")))
+
+
+def _in_namespace(resource: Resource, namespace: str) -> Resource:
+    meta = resource.metadata.model_copy(update={"namespace": namespace})
+    return resource.model_copy(update={"metadata": meta})
 
 
 def _put(pool: PoolSnapshot, resource: Item | Member | Assignment | Pool) -> None:
