@@ -91,7 +91,9 @@ async def run(size: Size, args: argparse.Namespace, console: Console) -> dict[st
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    parser.add_argument("--size", default="small,medium,large", help=f"{', '.join(SIZES)} or ITEMSxMEMBERS; comma")
+    parser.add_argument(
+        "--size", default="small,medium,large", help=f"{', '.join(SIZES)} or ITEMSxMEMBERS; comma"
+    )
     parser.add_argument("--reported", action="store_true", help="Members report what they hold (readiness)")
     parser.add_argument("--item-status", default="Full", choices=("Full", "Problems", "None"))
     parser.add_argument(

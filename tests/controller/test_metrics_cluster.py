@@ -120,3 +120,19 @@ def test_a_placement_a_drain_and_a_shortage_are_counted_as_what_they_are(
     assert {"verb": "PATCH", "resource": "items/status", "code": "200"} in requests
     assert any(r["resource"] == "leases" and r["verb"] in ("PUT", "POST") for r in requests)
     assert not any(r["code"] == "403" for r in requests)
+
+
+def test_a_port_for_metrics_that_is_taken_ends_the_controller_and_says_so(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        argv = [str(Path(sys.executable).with_name("berth")), "controller", f"--metrics-port={port}"]
+        argv += [f"--kubeconfig={control_plane.kubeconfig}", f"--namespace={namespace}"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert f"port {port} cannot be used for metrics: Address already in use" in said
+    assert "Traceback" not in said

@@ -145,6 +145,28 @@ def test_a_pool_deleted_while_no_controller_runs_comes_back_above_its_assignment
     stage.history.check()
 
 
+def test_a_pool_is_left_alone_when_all_that_needed_it_goes_with_its_namespace(stage: Stage) -> None:
+    stage.members("a", lease=None)
+    stage.items(2)
+    # No namespace controller runs here: the namespace ends for ever, and nothing can be created in it.
+    stage.plane.kubectl("delete", "namespace", stage.namespace, "--wait=false")
+    controller = stage.controller("--lease-namespace", "default")
+    eventually(lambda: "cannot take over" in controller.text, lambda: controller.text)
+    for name in list(stage.history.store("items")):
+        stage.api.delete("items", name)
+    stage.api.delete("members", "a")
+
+    def tries() -> int:
+        return controller.text.count("cannot take over")
+
+    def quiet() -> bool:
+        before = tries()
+        time.sleep(7.0)  # longer than the longest pause between two tries
+        return tries() == before
+
+    eventually(quiet, lambda: controller.text)
+
+
 def test_takeover_of_many_items_moves_nothing(stage: Stage) -> None:
     first = stage.controller()
     stage.members("a", "b", "c", "d", limit=400)

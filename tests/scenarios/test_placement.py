@@ -196,3 +196,14 @@ def test_draining_leaves_as_capacity_allows_and_unplaces_nothing(led: Stage) -> 
     led.settle()
     assert len(led.holds("b")) == 3
     led.history.check()
+
+
+def test_item_statuses_that_are_switched_off_are_taken_away(led: Stage) -> None:
+    led.members("a", lease=None, reported=False)
+    led.items(3)
+    led.settle()
+    eventually(lambda: all("status" in item for item in led.api.list("items")))
+    led.pool(itemStatus="None")
+    eventually(lambda: not any("status" in item for item in led.api.list("items")))
+    led.pool(itemStatus="Full")
+    eventually(lambda: all(item.get("status", {}).get("primary") == "a" for item in led.api.list("items")))

@@ -27,7 +27,9 @@ def controller_command(
     ] = 15.0,
     lease_namespace: Annotated[
         str | None,
-        typer.Option(help="Namespace of the leader's Lease. Default: the pod's, else `default`."),
+        typer.Option(
+            help="Namespace of the leader's Lease. Default: the first --namespace, the pod's, or `default`."
+        ),
     ] = None,
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics at this port.")
@@ -47,10 +49,12 @@ def controller_command(
     with usage_errors():
         configure_logging(log_format, log_level)
         config = load_config(kubeconfig, context)
+    # Not the context's: who looks after all namespaces from two contexts must meet at one Lease.
+    own = config.namespace if config.in_cluster else "default"
     lease_namespace = lease_namespace or os.environ.get("BERTH_LEASE_NAMESPACE")
     options = Options(
         namespaces=tuple(namespace or ()),
-        lease_namespace=lease_namespace or (namespace[0] if namespace else config.namespace),
+        lease_namespace=lease_namespace or (namespace[0] if namespace else own),
         lease_duration=lease_duration,
         metrics_port=metrics_port,
     )

@@ -54,7 +54,14 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
         settings.networking.connect_timeout = 5
         settings.watching.inactivity_timeout = 90
         settings.watching.server_timeout = 300
-        controller = await Controller(config, options).__aenter__()
+        try:
+            controller = await Controller(config, options).__aenter__()
+        except OSError as error:
+            # kopf would try again for ever, and nobody would lead meanwhile.
+            logger.critical("port %s cannot be used for metrics: %s", options.metrics_port, error.strerror)
+            failures.append(error)
+            stop.set()
+            return
         controllers.append(controller)
         assert controller.failed is not None
         controller.failed.add_done_callback(failed)

@@ -85,7 +85,8 @@ class PoolLoop:
                 if not self._needed():
                     await self._leave()
                     return
-                await self._take_over()
+                if not await self._take_over():
+                    return
             await self._round()
         except NotFound:
             await self._take_over()
@@ -124,9 +125,10 @@ class PoolLoop:
         self._retry_at = time.monotonic() + delay
         logger.warning("pool=%s round failed, again in %.1f s: %s", self._state, delay, error)
 
-    async def _take_over(self) -> None:
+    async def _take_over(self) -> bool:
+        """Raise the term; False where nothing needs the Pool any more, as when its namespace goes."""
         fleet = self._state.fleet
-        while True:
+        while self._needed():
             try:
                 pool = await self._term.take_over(self._highest_term())
                 version = int(pool.metadata.resource_version)
@@ -140,12 +142,15 @@ class PoolLoop:
                 delay = max(self._backoff.next(), error.retry_after or 0.0)
                 logger.warning("pool=%s cannot take over, again in %.1f s: %s", self._state, delay, error)
                 await asyncio.sleep(delay)
+        else:
+            return False
         self._backoff.reset()
         self._unsettled.forget()
         self._state.term = self._term.value
         fleet.set_policy(pool.policy())
         self._state.item_status = pool.spec.item_status
         logger.info("pool=%s leading in term %d", self._state, self._term.value)
+        return True
 
     def _highest_term(self) -> int:
         return max(
@@ -288,7 +293,8 @@ class PoolLoop:
         labels = (state.namespace, state.name)
         self._metrics.solve_seconds.labels(*labels, state.solution.engine).observe(state.solution.seconds)
         short = reasons(problem, state.solution)
-        dirty.item_status.update(short.keys() ^ state.short.keys())
+        either = short.keys() | state.short.keys()
+        dirty.item_status.update(r for r in either if short.get(r) is not state.short.get(r))
         state.short = short
         changed = state.solution.changed
         rows = range(len(problem.replicas)) if changed is None else changed.tolist()

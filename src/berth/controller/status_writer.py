@@ -78,7 +78,7 @@ class StatusWriter:
         state = self._state
         rows, state.fleet.dirty.member_status = sorted(state.fleet.dirty.member_status), set()
         store = self._cluster.informer_of(self._cluster.members, state.namespace).store
-        work: list[tuple[Resource, str, Status, int]] = []
+        work: list[tuple[Resource, str, Status | None, int]] = []
         for row in rows:
             member = state.fleet.members.get(row)
             seen = store.get((state.namespace, member.name)) if member else None
@@ -100,19 +100,21 @@ class StatusWriter:
 
     async def _items(self) -> None:
         state = self._state
-        if state.item_status == "None":
-            state.fleet.dirty.item_status.clear()
-            return
         rows, state.fleet.dirty.item_status = sorted(state.fleet.dirty.item_status), set()
         store = self._cluster.informer_of(self._cluster.items, state.namespace).store
         for start in range(0, len(rows), 64):
-            work: list[tuple[Resource, str, Status, int]] = []
+            work: list[tuple[Resource, str, Status | None, int]] = []
             for row in rows[start : start + 64]:
                 item = state.fleet.item_seen.get(row)
                 seen = store.get((state.namespace, item.name)) if item else None
                 if item is None or seen is None:
                     continue
                 old = seen.status
+                if state.item_status == "None":
+                    if old is not None:
+                        # What is not kept up to date would be wrong before long.
+                        work.append((ITEMS, item.name, None, row))
+                    continue
                 status = item_status(state, row, old.conditions if old else ())
                 if state.item_status == "Problems" and old is None and _all_true(status):
                     continue
@@ -126,11 +128,11 @@ class StatusWriter:
             # A new leader looks at every Item and mostly finds nothing to write: others must have their turn.
             await asyncio.sleep(0)
 
-    async def _write(self, work: list[tuple[Resource, str, Status, int]], again: set[int]) -> None:
+    async def _write(self, work: list[tuple[Resource, str, Status | None, int]], again: set[int]) -> None:
         gate = asyncio.Semaphore(PARALLEL)
         failed: list[ApiError] = []
 
-        async def write(resource: Resource, name: str, status: Status, row: int) -> None:
+        async def write(resource: Resource, name: str, status: Status | None, row: int) -> None:
             async with gate:
                 await self._take_turn()
                 try:

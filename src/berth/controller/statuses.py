@@ -52,24 +52,33 @@ def item_problem(state: PoolState, row: int) -> tuple[str, str] | None:
 def item_status(state: PoolState, row: int, old: tuple[Condition, ...]) -> Status:
     """`status` of an Item row that exists."""
     seen = state.fleet.item_seen[row]
-    holders = [m for m in state.fleet.holders(row) if m.live or m.kept]
+    holders = [m for m in state.fleet.holders(row) if m.live]
+    kept = tuple(m.row for m in state.fleet.holders(row) if m.kept and not m.live)
     ready = sum(m.ready(seen.name) for m in holders)
     primary = next((m.name for m in holders if m.entries[seen.name].primary), None)
     held, wanted = len(holders), seen.replicas
-    problem = item_problem(state, row)
-    if held >= wanted and state.short.get(row) is None:
-        placed = condition("Placed", True, "Placed", f"{held} of {wanted} replicas are placed", old)
+    wait = state.progress.waits.get(row)
+    if held >= wanted:
+        words = f": {wait_words(state, wait)}" if wait and wait.why is not Why.STEP else ""
+        placed = condition("Placed", True, "Placed", f"{held} of {wanted} replicas are placed{words}", old)
     else:
-        reason, words = problem or (Why.STEP.value, "placement is under way")
+        reason, words = item_problem(state, row) or (Why.STEP.value, "placement is under way")
         placed = condition("Placed", False, reason, f"{held} of {wanted} replicas are placed: {words}", old)
     unready = [m.name for m in holders if not m.ready(seen.name)]
-    if ready >= wanted:
+    if wanted and primary is None and wait is not None and wait.why is Why.RELEASE:
+        words = f"{ready} of {wanted} replicas are ready, but none is primary: {wait_words(state, wait)}"
+        is_ready = condition("Ready", False, Why.RELEASE.value, words, old)
+    elif ready >= wanted:
         is_ready = condition("Ready", True, "Ready", f"{ready} of {wanted} replicas are ready", old)
     elif failed := [(m.name, why) for m in holders if (why := _failure(m, seen.name)) is not None]:
         words = "; ".join(f"{name} reports Failed: {why}" for name, why in failed)[:1000]
         is_ready = condition(
             "Ready", False, "Failed", f"{ready} of {wanted} replicas are ready: {words}", old
         )
+    elif kept and not unready:
+        away = Wait(Why.PAUSED if state.outage.braking else Why.OUTAGE, kept)
+        words = f"{ready} of {wanted} replicas are ready: {wait_words(state, away)}"
+        is_ready = condition("Ready", False, away.why.value, words, old)
     elif unready:
         words = wait_words(state, Wait(Why.NOT_READY, tuple(m.row for m in holders if m.name in unready)))
         is_ready = condition(
@@ -141,7 +150,7 @@ def pool_status(state: PoolState, ready: int, unusable: dict[str, str], old: tup
     fleet = state.fleet
     wanted = int(fleet.arrays.replicas[: fleet.arrays.items].sum())
     members = [m for m in fleet.members.values() if m.seen is not None]
-    held = sum(len(m.entries) for m in members if m.live or m.kept)
+    held = sum(len(m.entries) for m in members if m.live)
     waits = state.progress.waits
     outage = state.outage
     paused = condition(

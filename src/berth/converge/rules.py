@@ -88,7 +88,8 @@ def step(view: View, rules: Rules) -> Step:
     if wait is None and lingering:
         wait = Wait(Why.RELEASE, lingering)
     if wait is None and any(h.kept for h in here):
-        wait = Wait(Why.OUTAGE, tuple(h.member for h in here if h.kept))
+        why = Why.PAUSED if rules.paused else Why.OUTAGE
+        wait = Wait(why, tuple(h.member for h in here if h.kept))
     done = not edits and wait is None and {h.member for h in here} == set(view.target)
     if not done and wait is None:
         wait = Wait(Why.STEP)

@@ -57,12 +57,15 @@ class Access:
 class Config:
     """Access to one API server, kept fresh. Safe to share between threads and event loops."""
 
-    def __init__(self, load: Callable[[Access | None], Access], source: str) -> None:
-        """`source` is said in errors.
+    def __init__(
+        self, load: Callable[[Access | None], Access], source: str, *, in_cluster: bool = False
+    ) -> None:
+        """`source` is said in errors; `in_cluster`: the credentials are those of the pod that this runs in.
 
         `load(previous)` reads everything anew and may block (files, exec plug-ins).
         """
         self.source = source
+        self.in_cluster = in_cluster
         self._load = load
         self._lock = threading.Lock()
         self._access = load(None)
@@ -146,7 +149,9 @@ def from_kubeconfig(paths: str, context: str | None = None) -> Config:
 def from_service_account(folder: Path, environ: Mapping[str, str]) -> Config:
     """Access by the service account that is mounted at `folder`."""
     return Config(
-        lambda previous: _read_service_account(folder, environ, previous), f"service account {folder}"
+        lambda previous: _read_service_account(folder, environ, previous),
+        f"service account {folder}",
+        in_cluster=True,
     )
 
 
