@@ -39,6 +39,17 @@ def test_require_leaves_one_out_rather_than_use_one_zone() -> None:
     assert (plan.members >= 0).sum() in (2, 3)
 
 
-def test_require_with_every_limit_used_up_names_the_limits() -> None:
-    problem = problem_of([2, 2], [[], []], [1, 1], [0, 0], policy=Zones.REQUIRE)
+def test_require_with_every_limit_used_up_names_the_limits_where_raising_them_would_help() -> None:
+    problem = problem_of([2, 2], [[], []], [1, 1, 1], [0, 0, 1], policy=Zones.REQUIRE)
     assert set(reason_of(problem).values()) == {Reason.LIMIT_REACHED}
+    none_placed = problem_of([2, 2, 2], [[], [], []], [1, 1], [0, 0], policy=Zones.REQUIRE)
+    assert sorted(reason_of(none_placed).values()) == [
+        Reason.LIMIT_REACHED,
+        Reason.SINGLE_ZONE,
+        Reason.SINGLE_ZONE,
+    ]
+
+
+def test_require_with_one_zone_names_the_zones_though_the_limits_are_used_up() -> None:
+    problem = problem_of([2, 2], [[], []], [1, 1], [0, 0], policy=Zones.REQUIRE)
+    assert set(reason_of(problem).values()) == {Reason.SINGLE_ZONE}

@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from berth.solve.problem import Problem, Solution, Zones
-from berth.solve.shares import placeable, wanted
+from berth.solve.shares import placeable, second_zone, wanted
 
 
 class Reason(StrEnum):
@@ -48,7 +48,8 @@ def reasons(problem: Problem, solution: Solution) -> dict[int, Reason]:
     load = np.bincount(solution.members[solution.members >= 0], minlength=len(able))
     room = able & (load < problem.limit)
     if problem.zones == Zones.REQUIRE:
-        # One replica is left out, the others share a zone, and another Member of that zone has room.
+        # One replica is left out, the others share a zone, and another Member of that zone has room
+        # or there is no other zone: higher limits would not help.
         free = np.bincount(problem.zone[room], minlength=int(problem.zone.max()) + 1)
         members = solution.members[short]
         there = members >= 0
@@ -57,7 +58,8 @@ def reasons(problem: Problem, solution: Solution) -> dict[int, Reason]:
         here = free[zone] - (there & room[members]).sum(axis=1)
         elsewhere = int(room.sum()) - free[zone]
         one_out = (problem.replicas[short] >= 2) & (placed[short] == problem.replicas[short] - 1)
-        left_out = (codes == 1) & one_out & (placed[short] > 0) & alike & (here > 0) & (elsewhere == 0)
+        stuck = (here > 0) & (elsewhere == 0) | (not second_zone(problem))
+        left_out = (codes == 1) & one_out & (placed[short] > 0) & alike & stuck
         codes[left_out] = 2
     names = (Reason.TOO_FEW_MEMBERS, Reason.LIMIT_REACHED, Reason.SINGLE_ZONE)
     return {row: names[code] for row, code in zip(short.tolist(), codes.tolist(), strict=True)}
