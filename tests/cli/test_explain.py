@@ -100,6 +100,89 @@ def test_a_failed_item_shows_what_its_member_says(berth: Run) -> None:
         assert "disk full" in berth("explain", kind, name, "-f", "-", stdin=listed(*fleet)).out
 
 
+def test_a_failure_is_what_is_waited_for_in_the_words_of_the_condition(berth: Run) -> None:
+    status = {"session": "s", "items": ["a@9=Failed"]}
+    status["problems"] = [{"item": "a", "grant": 9, "message": "disk full"}]
+    fleet = (pool(), item("a"), member("m", **REPORTED), assignment("m", "a#0@9:9", status=status))
+    assert waits(berth, "item", "a", *fleet) == "Failed: m reports Failed: disk full"
+    assert waits(berth, "member", "m", *fleet) == "Failed: a: m reports Failed: disk full"
+    moving = (pool(), item("a"), member("m", 0), member("n", **REPORTED), assignment("m", "a#0@2:3"))
+    silent = reporting("n", "a#1@9", reports=("a@9=Failed",))
+    assert waits(berth, "item", "a", *moving, silent) == "Failed: n reports Failed: it does not say why"
+    earlier = reporting("n", "a#1@9", reports=("a@8=Failed",))
+    assert waits(berth, "item", "a", *moving, earlier) == "WaitingForReady: waiting for n to report ready"
+
+
+def leaving(berth: Run, name: str, *objects: dict) -> dict[str, str]:
+    """Why each Member that an Item leaves gives it up."""
+    found = explained(berth, "item", name, *objects)
+    return {entry["member"]: entry["why"] for entry in found["held"] if not entry["stays"]}
+
+
+def test_a_move_for_balance_is_said_to_be_one_while_both_members_hold_the_item(berth: Run) -> None:
+    fleet = (pool(), *(item(f"i{n}") for n in range(4)), member("m"), member("n", **REPORTED))
+    fleet += (assignment("m", *(f"i{n}#0@1:1" for n in range(4))), reporting("n", "i0#1@9", "i1#1@9"))
+    for name in ("i0", "i1"):
+        assert leaving(berth, name, *fleet) == {"m": "balance"}
+    found = explained(berth, "member", "m", *fleet)["leaves"]
+    assert found == [{"item": "i0", "why": "balance"}, {"item": "i1", "why": "balance"}]
+    plan = berth("plan", "-f", "-", stdin=listed(*fleet)).out
+    assert "Changes by reason: 2 × balance" in plan
+
+
+def test_a_move_into_a_second_zone_is_said_to_be_one_while_it_is_under_way(berth: Run) -> None:
+    fleet = (pool(), item("a", 2), member("m", zone="x"), member("n", zone="x"), member("o", zone="y"))
+    fleet += (assignment("m", "a#0@1:1"), assignment("n", "a#1@1"), assignment("o", "a#2@9"))
+    assert list(leaving(berth, "a", *fleet).values()) == ["it is in one zone only"]
+
+
+def test_replicas_beyond_what_is_asked_for_are_said_to_be_that(berth: Run) -> None:
+    fleet = (pool(), item("a", 1), member("m"), member("n"), member("o"))
+    fleet += (assignment("m", "a#0@1:1"), assignment("n", "a#1@1"), assignment("o", "a#2@1"))
+    assert set(leaving(berth, "a", *fleet).values()) == {"it has more replicas than it asks for"}
+
+
+def test_what_leaves_a_member_above_its_limit_is_said_to_leave_for_that(berth: Run) -> None:
+    fleet = (pool(), item("a"), item("b"), member("m", 1), member("n", 5))
+    fleet += (assignment("m", "a#0@1:1", "b#0@1:1"),)
+    leaves = explained(berth, "member", "m", *fleet)["leaves"]
+    assert {entry["why"] for entry in leaves} == {"m is above its limit"}
+
+
+def test_what_require_leaves_out_is_said_to_leave_for_its_zone(berth: Run) -> None:
+    fleet = (pool(zones="Require"), item("a", 2), member("m", zone="x"), member("n", zone="x"))
+    fleet += (assignment("m", "a#0@1:1"), assignment("n", "a#1@1"))
+    assert list(leaving(berth, "a", *fleet).values()) == [
+        "zones: Require rather leaves a replica out than has all in one zone"
+    ]
+    assert (waits(berth, "item", "a", *fleet) or "").startswith("SingleZone: ")
+
+
+@pytest.mark.parametrize(
+    ("full", "said"),
+    [
+        (item("b", 2), "both replicas are in zone x: no Member of another zone has room"),
+        (None, "both replicas are in zone x: no Member of another zone has room and does not drain"),
+    ],
+)
+def test_an_item_in_one_zone_is_said_to_be_there_for_want_of_room(
+    berth: Run, full: dict | None, said: str
+) -> None:
+    other = member("o", 1, zone="y", **({} if full else {"draining": True}))
+    fleet = [pool(), item("a", 2), member("m", 2, zone="x"), member("n", 1, zone="x"), other]
+    fleet += [assignment("m", "a#0@1:1", *(["b#1@1"] if full else [])), assignment("n", "a#1@1")]
+    fleet += [full, assignment("o", "b#0@1:1")] if full else []
+    found = explained(berth, "item", "a", *fleet)
+    assert (found["missing"], found["oneZone"]) == (0, said)
+    assert said in " ".join(berth("explain", "item", "a", "-f", "-", stdin=listed(*fleet)).out.split())
+
+
+def test_nothing_is_said_of_zones_where_they_are_spread_or_there_is_only_one(berth: Run) -> None:
+    for policy, zone in (("Spread", "y"), ("Spread", "x"), ("Ignore", "x")):
+        fleet = (pool(zones=policy), item("a", 2), member("m", zone="x"), member("n", zone=zone))
+        assert explained(berth, "item", "a", *fleet)["oneZone"] is None
+
+
 def test_an_exclusive_handoff_waits_for_the_release(berth: Run) -> None:
     fleet = (pool(handoff="Exclusive"), item("a"), member("m", 0, **REPORTED), member("n", **REPORTED))
     fleet += (reporting("m", reports=("a@2=Draining",)), reporting("n", "a#1@9", reports=("a@9=Ready",)))

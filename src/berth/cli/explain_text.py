@@ -44,6 +44,8 @@ def _item(screen: Console, facts: Facts) -> None:
         _line(screen, "" if index else "Should be", words, "green" if why is not None else None)
     if facts["primary"]["why"] and facts["primary"]["now"] is not None:
         _line(screen, "Primary", f"{facts['primary']['now']} now: {facts['primary']['why']}")
+    if facts["oneZone"]:
+        _line(screen, "Zones", facts["oneZone"], "yellow")
     for index, step in enumerate(facts["next"]):
         _line(screen, "" if index else "Next", step)
 

@@ -8,7 +8,7 @@ from berth.api import Entry
 from berth.cli.planning import slot_zero
 from berth.cli.situation import Situation, Waiting, item_waits, leftovers, member_waits
 from berth.cli.snapshot import Said
-from berth.cli.why import changes, is_live, why_promoted, why_removed
+from berth.cli.why import changes, is_live, loads, why_one_zone, why_promoted, why_removed
 from berth.converge import MemberEdit
 from berth.solve.reasons import MESSAGES
 
@@ -24,6 +24,7 @@ def explain_item(now: Situation, name: str) -> Facts:
     change = next((c for c in changes(plan) if c.item == name), None)
     holders = sorted(here.items(), key=lambda pair: (pair[1].slot, -pair[1].epoch, pair[0]))
     short = plan.short.get(name)
+    load = loads(plan)
     return {
         "kind": "Item",
         "name": name,
@@ -31,7 +32,7 @@ def explain_item(now: Situation, name: str) -> Facts:
         "pool": pool.name,
         "exists": seen is not None,
         "replicas": seen.replicas if seen else 0,
-        "held": [_held(now, name, member, entry) for member, entry in holders],
+        "held": [_held(now, name, member, entry, load) for member, entry in holders],
         "wanted": wanted,
         "arrives": [{"member": m, "why": change.why if change else ""} for m in wanted if m not in here],
         "primary": {
@@ -41,6 +42,7 @@ def explain_item(now: Situation, name: str) -> Facts:
         },
         "missing": (seen.replicas if seen else 0) - len(wanted),
         "missingReason": {"reason": short.value, "message": MESSAGES[short]} if short else None,
+        "oneZone": why_one_zone(plan, name),
         "waitsFor": _waiting(item_waits(now, name)),
         "next": [
             step_words(member, edit, holds=member in here) for member, edit in now.next_steps.get(name, ())
@@ -49,7 +51,7 @@ def explain_item(now: Situation, name: str) -> Facts:
     }
 
 
-def _held(now: Situation, item: str, member: str, entry: Entry) -> Facts:
+def _held(now: Situation, item: str, member: str, entry: Entry, load: dict[str, int]) -> Facts:
     plan = now.plan
     state = now.fleet.member_named(member)
     seen = now.pool.members.get(member)
@@ -72,7 +74,7 @@ def _held(now: Situation, item: str, member: str, entry: Entry) -> Facts:
         "phase": report.phase.value if report and report.grant == entry.grant else None,
         "problem": problem,
         "stays": stays,
-        "why": "the plan keeps it here" if stays else why_removed(plan, item, member, plan.held[item]),
+        "why": "the plan keeps it here" if stays else why_removed(plan, item, member, plan.held[item], load),
     }
 
 
@@ -100,6 +102,7 @@ def explain_member(now: Situation, name: str) -> Facts:
     why = {change.item: change.why for change in changes(plan)}
     left = leftovers(state) if state else []
     draining = seen is not None and (seen.limit == 0 or seen.draining)
+    load = loads(plan)
     return {
         "kind": "Member",
         "name": name,
@@ -119,7 +122,7 @@ def explain_member(now: Situation, name: str) -> Facts:
         "band": [int(plan.bands.low[row]), int(plan.bands.high[row])] if row is not None else [0, 0],
         "arrives": [{"item": i, "why": why.get(i, "")} for i, m in plan.changes.add if m == name],
         "leaves": [
-            {"item": i, "why": why_removed(plan, i, name, plan.held[i])}
+            {"item": i, "why": why_removed(plan, i, name, plan.held[i], load)}
             for i, m in plan.changes.remove
             if m == name
         ],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from berth.api import Phase
 from berth.cli.planning import PoolPlan, plan_pool
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
 from berth.converge import Health, MemberEdit, Outage, Progress, Wait, Why, describe, outage, plan_round
@@ -103,12 +104,34 @@ def item_waits(now: Situation, name: str) -> Waiting | None:
         wait = Wait(Why.STEP) if name in now.plan.held else None
     else:
         wait = now.progress.waits.get(row) or _unready(now, name, row)
+        if wait is not None and wait.why is Why.NOT_READY and (failed := _failed(now, name, wait.members)):
+            return failed
     return None if wait is None else Waiting(wait.why.value, now.words(wait), now.names(wait))
 
 
 def _unready(now: Situation, name: str, row: int) -> Wait | None:
     rows = tuple(m.row for m in now.fleet.holders(row) if not m.ready(name))
     return Wait(Why.NOT_READY, rows) if rows and name in now.pool.items else None
+
+
+def _failed(now: Situation, item: str, rows: tuple[int, ...]) -> Waiting | None:
+    """What the Members say that cannot prepare an Item, in the words of its condition `Ready`."""
+    found = [
+        (m.name, why) for row in rows if (m := now.fleet.members.get(row)) and (why := _failure(m, item))
+    ]
+    words = "; ".join(f"{name} reports Failed: {why}" for name, why in found)
+    return Waiting(Phase.FAILED.value, words, tuple(name for name, _ in found)) if found else None
+
+
+def _failure(member: MemberState, item: str) -> str | None:
+    entry, report = member.entries.get(item), member.reports.get(item)
+    if entry is None or report is None or not member.session_holds:
+        return None
+    if (report.grant, report.phase) != (entry.grant, Phase.FAILED):
+        return None
+    problems = member.assignment.problems if member.assignment else ()
+    told = (text for name, grant, text in problems if (name, grant) == (item, entry.grant))
+    return next(told, "it does not say why")
 
 
 def member_waits(now: Situation, name: str) -> Waiting | None:
@@ -130,6 +153,9 @@ def member_waits(now: Situation, name: str) -> Waiting | None:
         return Waiting("Draining", f"{len(left)} Items are still here{_first_wait(now, left)}")
     unready = sorted(item for item in state.entries if not state.ready(item))
     if unready:
+        for item in unready:
+            if failed := _failed(now, item, (state.row,)):
+                return failed._replace(message=f"{item}: {failed.message}")
         words = now.words(Wait(Why.NOT_READY, (state.row,)))
         return Waiting(Why.NOT_READY.value, f"{words}: {_some(unready)}", (name,))
     moving = {
