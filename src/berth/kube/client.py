@@ -239,6 +239,18 @@ class Client:
                     raise
                 await asyncio.sleep(delay)
 
+    async def warm(self, connections: int) -> None:
+        """Open so many connections beforehand: a burst of writes need not wait for handshakes.
+
+        Best effort; `/version` is open to everyone who is known to the API server.
+        """
+
+        async def knock() -> None:
+            with contextlib.suppress(ApiError):
+                await self.request("GET", "/version")
+
+        await asyncio.gather(*(knock() for _ in range(connections)))
+
     @property
     def on_request(self) -> RequestHook | None:
         """Called after each attempt with verb, resource, code (0: no answer) and seconds."""
@@ -306,12 +318,15 @@ def _at(deadline: Deadline) -> float:
 
 
 def _decoded(body: bytes, type_: type[T] | None, decoder: "msgspec.json.Decoder[T] | None") -> T:
-    if decoder is not None:
-        return decoder.decode(body)
-    if type_ is None:
-        plain: T = msgspec.json.decode(body)
-        return plain
     if type_ is bytes:
         return body  # type: ignore[return-value]
-    value: T = msgspec.json.decode(body, type=type_)
-    return value
+    try:
+        if decoder is not None:
+            return decoder.decode(body)
+        kind: Any = Any if type_ is None else type_
+        value: T = msgspec.json.decode(body, type=kind)
+        return value
+    except msgspec.DecodeError as error:
+        # A proxy's page, or an answer cut short: what was asked for may have been done all the same.
+        text = body[:200].decode(errors="replace")
+        raise ServerError(200, "NotUnderstood", f"{error}; the answer begins with {text!r}") from error
