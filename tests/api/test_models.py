@@ -85,6 +85,7 @@ def test_what_is_dumped_by_alias_is_what_the_wire_has() -> None:
         (Item, {"pool": "a\n"}, "spec.pool"),
         (Item, {"data": {str(key): "" for key in range(65)}}, "spec.data"),
         (Item, {"data": {"k": "x" * 4097}}, "spec.data.k"),
+        (Item, {"data": {"k": "ü" * 2049}}, "spec.data.k"),
         (Item, {"data": {"k": 1}}, "spec.data.k"),
         (Item, {"replica": 3}, "spec.replica"),
         (Member, {}, "spec.limit"),

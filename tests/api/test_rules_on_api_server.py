@@ -56,6 +56,7 @@ def patch(plane: ControlPlane, namespace: str, what: str, body: Any, *args: str)
         ("Item", {"pool": "a" * 64}, "spec.pool", "may not be more than 63"),
         ("Item", {"data": {f"k{i}": "" for i in range(65)}}, "spec.data", "must have at most 64 items"),
         ("Item", {"data": {"k": "x" * 4097}}, "spec.data.k", "may not be more than 4096"),
+        ("Item", {"data": {"k": "ü" * 2049}}, "spec.data[k]", "must have 4096 bytes or fewer in UTF-8"),
         ("Item", {"data": {"k": 7}}, "spec.data.k", 'must be of type string: "integer"'),
         ("Item", {"data": {"": "x"}}, "spec.data", "every key must have 1 to 253 characters"),
         ("Item", {"data": {"k" * 254: "x"}}, "spec.data", "every key must have 1 to 253 characters"),
@@ -201,7 +202,12 @@ def test_a_pool_gets_the_defaults(control_plane: ControlPlane, namespace: str, s
 
 def test_what_is_at_the_bounds_is_accepted(control_plane: ControlPlane, namespace: str) -> None:
     long = ".".join(["a" * 63] * 3 + ["a" * 61])
-    full = {"pool": "p" * 63, "replicas": 32, "data": {f"{i}" + "k" * 200: "x" * 4096 for i in range(64)}}
+    full: dict[str, Any] = {
+        "pool": "p" * 63,
+        "replicas": 32,
+        "data": {f"{i}" + "k" * 200: "x" * 4096 for i in range(64)},
+    }
+    full["data"]["0" + "k" * 200] = "ü" * 2048
     # Server-side: the annotation of a client-side apply has a bound of its own, 256 KiB.
     args = ("-n", namespace, "apply", "--server-side", "-f", "-")
     control_plane.kubectl(*args, input=manifest("Item", full, long))

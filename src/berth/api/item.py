@@ -12,6 +12,7 @@ from berth.api.model import (
     Conditions,
     Count,
     Kind,
+    MaxBytes,
     ObjectName,
     Observed,
     PoolName,
@@ -38,11 +39,11 @@ class ItemSpec(Shape):
     replicas: Annotated[StrictInt, Field(ge=0, le=MAX_REPLICAS)] = 1
     """How many Members hold the Item at once. 0 keeps it unplaced."""
     data: Annotated[
-        dict[str, Annotated[str, Field(max_length=MAX_DATA_VALUE)]],
+        dict[str, Annotated[str, Field(max_length=MAX_DATA_VALUE), MaxBytes(MAX_DATA_VALUE)]],
         Field(max_length=MAX_DATA_KEYS),
         DATA_KEYS,
     ] = Field(default_factory=dict)
-    """Whatever the worker needs to know: at most 64 keys with values of up to 4096 characters."""
+    """Whatever the worker needs to know: at most 64 keys with values of up to 4 KiB (4096 bytes in UTF-8)."""
 
 
 class ItemStatus(Observed):

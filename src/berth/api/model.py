@@ -86,6 +86,33 @@ class Matches:
         return value
 
 
+@dataclass(frozen=True)
+class MaxBytes:
+    """The most bytes that a string may have in UTF-8: `maxLength` counts characters."""
+
+    most: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        rule = Rule(f"size(bytes(self)) <= {self.most}", self.message)
+        return rule.__get_pydantic_json_schema__(schema, handler)
+
+    @property
+    def message(self) -> str:
+        """What is said of a longer one."""
+        return f"must have {self.most} bytes or fewer in UTF-8"
+
+    def check(self, value: str) -> str:
+        """`value`, or `ValueError` with the message."""
+        if len(value.encode(errors="surrogatepass")) > self.most:
+            raise ValueError(self.message)
+        return value
+
+
 DNS_LABEL = Matches(
     "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
     "must be a DNS label: lower case letters, digits and '-', beginning and ending with a letter or a digit",
