@@ -2,12 +2,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from cliobjects import Run, assignment, eventually, item, member
 
 from berth.cli.drain import parse_duration
-from berth.cli.draining import LIMIT_BEFORE, items_left
+from berth.cli.draining import LIMIT_BEFORE, check_names, drain, items_left, remaining
 from berth.cli.errors import UsageError
 from berth.fleet import AssignmentSeen, MemberSeen
 from berth.testing import ControlPlane
@@ -162,6 +164,37 @@ def test_a_member_that_goes_while_it_is_waited_for_is_empty(
     delete.join()
     assert answer.code == 0
     assert answer.out.splitlines()[-2:] == ["Member m: 1 Items left", "Member m: empty"]
+
+
+class Recorded:
+    """Stands in for a client: a Member with limit 5 and its empty Assignment; notes what is asked of them."""
+
+    def __init__(self) -> None:
+        self.used: set[tuple[str, str]] = set()
+        self.member = member("m", 5, uid="u", generation=1, resourceVersion="1")
+        self.assignment = assignment("m", uid="v", generation=1, resourceVersion="1")
+
+    async def get(self, path: str, *, type: Any = None) -> Any:
+        plural = path.split("/")[-2]
+        self.used.add(("get", plural))
+        body = self.member if plural == "members" else self.assignment
+        return body if type is None else msgspec.convert(body, type)
+
+    async def patch(self, path: str, body: Any, kind: str) -> Any:
+        self.used.add(("patch", path.split("/")[-2]))
+        self.member["spec"]["limit"] = body["spec"]["limit"]
+        return self.member
+
+
+async def test_a_drain_needs_only_the_rights_that_the_docs_name() -> None:
+    client: Any = Recorded()
+    await check_names(client, "n", ["m"])
+    drained = await drain(client, "n", "m")
+    assert client.used == {("get", "members"), ("patch", "members")}
+    await remaining(client, "n", drained)
+    assert client.used == {("get", "members"), ("patch", "members"), ("get", "assignments")}
+    docs = " ".join((Path(__file__).parents[2] / "docs/draining.md").read_text().split())
+    assert "needs `get` and `patch` on members and, for `--wait`, `get` on assignments" in docs
 
 
 def test_the_annotation_is_where_the_docs_say() -> None:
