@@ -120,7 +120,7 @@ class Demo:
                 str(spec["limit"]),
                 str(len(entries)),
                 str(sum(e.primary for e in entries)),
-                str(len(ready.get(name, ()))),
+                str(sum(e.name in ready.get(name, ()) for e in entries)),
                 "■" * (len(entries) // 2),
             )
         console.print(table)
