@@ -89,9 +89,9 @@ def test_a_drain_that_is_not_done_in_time_says_what_is_left_and_exits_1(
     apply(member("n", 9, readiness="Reported"))
     answer = berth("drain", "m", "--wait", "--timeout", "2s", *at)
     assert answer.code == 1
-    assert "Member m: 1 Items left" in answer.out
-    assert "1 Items are still here; see berth explain member m" in answer.err
-    expected = "Draining: 1 Items are still here; a: waiting for n to report ready"
+    assert "Member m: 1 Item left" in answer.out
+    assert "1 Item is still here; see berth explain member m" in answer.err
+    expected = "Draining: 1 Item is still here; a: waiting for n to report ready"
     eventually(lambda: expected in berth("explain", "member", "m", *at).out)
 
 
@@ -109,7 +109,7 @@ def test_ctrl_c_ends_the_waiting_not_the_drain(control_plane: ControlPlane, at: 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("Member m is draining")
-        assert process.stdout.readline() == "Member m: 1 Items left\n"
+        assert process.stdout.readline() == "Member m: 1 Item left\n"
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -163,7 +163,7 @@ def test_a_member_that_goes_while_it_is_waited_for_is_empty(
     answer = berth("drain", "m", "--wait", "--timeout", "60s", *at)
     delete.join()
     assert answer.code == 0
-    assert answer.out.splitlines()[-2:] == ["Member m: 1 Items left", "Member m: empty"]
+    assert answer.out.splitlines()[-2:] == ["Member m: 1 Item left", "Member m: empty"]
 
 
 class Recorded:

@@ -3,6 +3,8 @@ from typing import Any
 import pytest
 from cliobjects import Run, assignment, item, listed, live, member, obj
 
+from berth.testing import ControlPlane
+
 
 def explained(berth: Run, kind: str, name: str, *objects: dict) -> Any:
     answer = berth("explain", kind, name, "-f", "-", "-o", "json", stdin=listed(*objects))
@@ -67,7 +69,7 @@ def test_a_drain_waits_for_the_new_holder_to_report_ready(berth: Run) -> None:
     fleet += (assignment("m", "a#0@2:3"), reporting("n", "a#1@9", reports=("a@9=Preparing",)))
     assert waits(berth, "item", "a", *fleet) == "WaitingForReady: waiting for n to report ready"
     assert waits(berth, "member", "m", *fleet) == (
-        "Draining: 1 Items are still here; a: waiting for n to report ready"
+        "Draining: 1 Item is still here; a: waiting for n to report ready"
     )
     assert waits(berth, "member", "n", *fleet) == "WaitingForReady: waiting for n to report ready: a"
     leaving, arriving = explained(berth, "item", "a", *fleet)["held"]
@@ -301,3 +303,34 @@ def test_a_name_that_cannot_be_found_is_answered_with_names_that_can(
         objects = [item("twice", namespace="default"), item("twice", namespace="other")]
     answer = berth("explain", *arguments, "-f", "-", stdin=listed(*objects))
     assert (answer.code, answer.err) == (2, f"berth: {said}\n")
+
+
+def test_a_name_that_is_not_in_the_namespace_of_files_is_answered_with_it(berth: Run) -> None:
+    objects = listed(item("orders", namespace="x"), item("stock", namespace="y"))
+    answer = berth("explain", "item", "orders", "-n", "y", "-f", "-", stdin=objects)
+    assert answer.err.splitlines()[-1] == (
+        "berth: Item orders does not exist in what was read for namespace y; there are: stock"
+    )
+
+
+@pytest.mark.cluster
+def test_a_name_that_is_not_in_a_cluster_is_answered_with_the_namespace(
+    berth: Run, control_plane: ControlPlane, namespace: str
+) -> None:
+    answer = berth("explain", "item", "x", "--kubeconfig", control_plane.kubeconfig, "-n", namespace)
+    assert (answer.code, answer.err) == (
+        2,
+        f"berth: Item x does not exist in namespace {namespace}; there are no Items at all\n",
+    )
+
+
+def test_one_is_said_in_the_singular(berth: Run) -> None:
+    fleet = (pool(), item("a"), member("m"), assignment("m", "a#0@1:1"))
+    words = {
+        kind: berth("explain", kind, name, "-f", "-", stdin=listed(*fleet)).out
+        for kind, name in (("item", "a"), ("member", "m"))
+    }
+    assert "Asks for:    1 replica\n" in words["item"]
+    assert "Holds:       1 Item, 1 as primary, 1 ready\n" in words["member"]
+    assert "Should hold: 1 Item, 1 as primary\n" in words["member"]
+    assert "placed on 1 Member; " in berth("plan", "-f", "-", stdin=listed(*fleet)).out

@@ -184,7 +184,7 @@ def test_files_that_cannot_be_read_are_named(berth: Run, tmp_path: Path) -> None
     ("arguments", "said"),
     [
         (["plan", "--bogus"], "No such option: --bogus; see berth plan --help"),
-        (["plan", "-o", "xml", "-f", "-"], "'xml' is not one of 'table', 'json'; see berth plan --help"),
+        (["plan", "-o", "xml", "-f", "-"], "'-o': 'xml' is not one of 'table', 'json'"),
         (["plan", "fleet.yaml"], "fleet.yaml: give files after -f, as in: berth plan -f fleet.yaml"),
         (["plan", "-f", "-", "-n", "x", "-A"], "give --namespace or --all-namespaces, not both"),
         (["plan", "-f", "-", "--context", "x"], "files need no cluster"),

@@ -144,7 +144,7 @@ def test_pools_of_one_name_in_two_namespaces_are_qualified(berth: Run) -> None:
     assert set(berth("plan", "-f", "-", "-o", "json", stdin=text).json["pools"]) == {"x/p", "y/p", "q"}
     answer = berth("plan", "-f", "-", "-o", "json", "-n", "y", stdin=text)
     assert set(answer.json["pools"]) == {"p", "q"}
-    assert answer.err == "berth: left out 1 objects of other namespaces than y\n"
+    assert answer.err == "berth: left out 1 object of other namespaces than y\n"
 
 
 def test_objects_without_a_namespace_join_the_only_one_that_is_named(berth: Run) -> None:

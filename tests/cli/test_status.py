@@ -74,7 +74,7 @@ def test_problems_come_in_the_order_of_their_weight(tmp_path: Path) -> None:
         ("Pool", "p", "Not converged (R): Converged is False"),
         ("Member", "dead", "not live: Lease l was not renewed in time"),
         ("Member", "m", "Item fine: disk full"),
-        ("Member", "m", "draining: 1 Items are still here"),
+        ("Member", "m", "draining: 1 Item is still here"),
         ("Item", "shorter", "0 of 5 replicas are placed"),
         ("Item", "short", "0 of 3 replicas are placed"),
     ]

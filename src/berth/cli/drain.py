@@ -13,6 +13,7 @@ import typer
 
 from berth.cli.errors import UsageError, complain, note, usage_errors
 from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, print_json
+from berth.cli.words import counted, still_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +110,7 @@ async def _drain(
         return 0
     stuck = {name: items for name, items in left.items() if items is None or items}
     for name, items in stuck.items():
-        held = "no controller has taken note" if items is None else f"{len(items)} Items are still here"
+        held = "no controller has taken note" if items is None else still_here(len(items))
         complain(
             f"Member {name} is not empty after {time.monotonic() - started:.0f} s: {held}; "
             f"see berth explain member {name}"
@@ -175,7 +176,7 @@ def _lines(stream: Any) -> Callable[[dict[str, list[str] | None]], None]:
         for name, items in left.items():
             count = -1 if items is None else len(items)
             if before.get(name) != count and count >= 0:
-                words = f"{count} Items left" if count else "empty"
+                words = f"{counted(count, 'Item')} left" if count else "empty"
                 print(f"Member {name}: {words}", file=stream, flush=True)
                 before[name] = count
 
@@ -208,6 +209,6 @@ def _undrain(
         return
     for one in for_all:
         if one.changed:
-            print(f"Member {one.name} may hold {one.limit} Items again")
+            print(f"Member {one.name} may hold {counted(one.limit, 'Item')} again")
         else:
             print(f"Member {one.name} does not drain: its limit is {one.limit}")

@@ -7,6 +7,7 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from berth.cli.bars import console
+from berth.cli.words import counted
 
 
 class Bars:
@@ -44,5 +45,5 @@ class Bars:
                 # An empty bar of nothing would pulse for ever: a Member that had nothing is done.
                 total=max(most, 1),
                 completed=most - len(items) if items else max(most, 1),
-                words=f"{len(items)} Items left" if items else "empty",
+                words=f"{counted(len(items), 'Item')} left" if items else "empty",
             )

@@ -81,7 +81,18 @@ def _pool(
         where = ", ".join(sorted(p.namespace for p in found))
         raise UsageError(f"there are {len(found)} {kind}s of that name ({where}): give --namespace")
     names = sorted(name for p in pools for name in existing(p))
-    raise UsageError(missing(kind, name, names, " in what was read" if source.files else " there"))
+    raise UsageError(missing(kind, name, names, _where(source)))
+
+
+def _where(source: Source) -> str:
+    """Where was looked for a name."""
+    if source.files:
+        space = f" for namespace {source.namespace}" if source.namespace else ""
+        return f" in what was read{space}"
+    from berth.cli.cluster import namespace_of
+    from berth.kube import load_config
+
+    return f" in namespace {namespace_of(source, load_config(source.kubeconfig, source.context))}"
 
 
 def _listed(pool: PoolSnapshot) -> Iterable[str]:

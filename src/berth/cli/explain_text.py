@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from berth.cli.bars import against_band, band_text, console, load_bar
+from berth.cli.words import counted
 
 Facts = dict[str, Any]
 SHOWN = 10
@@ -30,7 +31,7 @@ def print_facts(facts: Facts, *, led: bool) -> None:
 
 def _item(screen: Console, facts: Facts) -> None:
     held, wanted = facts["held"], facts["wanted"]
-    _line(screen, "Asks for", f"{facts['replicas']} replicas")
+    _line(screen, "Asks for", counted(facts["replicas"], "replica"))
     if not held:
         _line(screen, "Is", "nowhere")
     for index, entry in enumerate(held):
@@ -72,12 +73,14 @@ def _member(screen: Console, facts: Facts) -> None:
         state += ", draining"
     zone = f", zone {facts['zone']}" if facts["zone"] else ""
     _line(screen, "State", f"{state}, limit {facts['limit']}{zone}")
-    _line(screen, "Holds", f"{items} Items, {facts['primaries']} as primary, {facts['ready']} ready")
+    _line(
+        screen, "Holds", f"{counted(items, 'Item')}, {facts['primaries']} as primary, {facts['ready']} ready"
+    )
     scale = max(items, planned, high, 1)
     off = against_band(items, low, high).plain
     fits = f"{'in' if off == 'in band' else off + ' against'} its band of {band_text(low, high)}"
     _line(screen, "Load", Text.assemble(load_bar(items, low, high, scale), f"  {fits}"))
-    _line(screen, "Should hold", f"{planned} Items, {facts['plannedPrimaries']} as primary")
+    _line(screen, "Should hold", f"{counted(planned, 'Item')}, {facts['plannedPrimaries']} as primary")
     _list(screen, "Arrives", [f"{a['item']}: {a['why']}" for a in facts["arrives"]], "green")
     _list(screen, "Leaves", [f"{a['item']}: {a['why']}" for a in facts["leaves"]], "red")
     _list(screen, "Releasing", facts["releasing"], "yellow")

@@ -85,7 +85,8 @@ def _usage(program: str, error: Exception) -> int | None:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else program
     if message := describe():
-        complain(f"{message.rstrip('.')}; see {path} --help")
+        # So pydantic begins what a value's own check says.
+        complain(f"{message.rstrip('.').replace('Value error, ', '', 1)}; see {path} --help")
     elif context is not None:
         print(context.get_help(), file=sys.stderr)
     return code

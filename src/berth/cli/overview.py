@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from berth.cli.snapshot import PoolSnapshot, Said, fleet_of
+from berth.cli.words import still_here
 from berth.fleet import MemberState, PoolFleet
 from berth.solve import bands
 
@@ -120,7 +121,7 @@ def _member_troubles(pool: PoolSnapshot, fleet: PoolFleet) -> list[Trouble]:
         if state.malformed:
             other.append(Trouble("Member", name, f"its Assignment cannot be read: {state.malformed[0]}"))
         if (state.limit == 0 or (state.seen and state.seen.draining)) and state.entries:
-            other.append(Trouble("Member", name, f"draining: {len(state.entries)} Items are still here"))
+            other.append(Trouble("Member", name, f"draining: {still_here(len(state.entries))}"))
     return dead + failed + other
 
 

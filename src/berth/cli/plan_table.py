@@ -11,6 +11,7 @@ from rich.text import Text
 from berth.cli.bars import against_band, band_text, console, load_bar
 from berth.cli.planning import PoolPlan
 from berth.cli.why import Change, changes, is_live
+from berth.cli.words import counted
 from berth.solve import LEVELS
 from berth.solve.reasons import MESSAGES
 
@@ -34,7 +35,8 @@ def _print_plan(screen: Console, key: str, plan: PoolPlan, shown: int | None) ->
     headline = Text.assemble(
         ("Pool ", "bold"),
         (key, "bold cyan"),
-        f": {plan.slots_placed} of {plan.slots_wanted} slots placed on {len(plan.pool.members)} Members; ",
+        f": {plan.slots_placed} of {plan.slots_wanted} slots placed on "
+        f"{counted(len(plan.pool.members), 'Member')}; ",
         f"{len(done.add)} to add, {len(done.remove)} to remove, {len(done.promote)} to promote",
     )
     screen.print(headline)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from berth.api import Phase
 from berth.cli.planning import PoolPlan, plan_pool
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
+from berth.cli.words import still_here
 from berth.converge import Health, MemberEdit, Outage, Progress, Wait, Why, describe, outage, plan_round
 from berth.fleet import AssignmentSeen, MemberState, PoolFleet
 from berth.solve.reasons import MESSAGES
@@ -150,7 +151,7 @@ def member_waits(now: Situation, name: str) -> Waiting | None:
     if state.seen.limit == 0 or state.seen.draining:
         if not left:
             return None
-        return Waiting("Draining", f"{len(left)} Items are still here{_first_wait(now, left)}")
+        return Waiting("Draining", f"{still_here(len(left))}{_first_wait(now, left)}")
     unready = sorted(item for item in state.entries if not state.ready(item))
     if unready:
         for item in unready:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from berth.cli.errors import UsageError, note
 from berth.cli.snapshot import PoolSnapshot
+from berth.cli.words import counted
 
 Pools = dict[tuple[str, str], PoolSnapshot]
 
@@ -44,7 +45,7 @@ def _from_files(source: Source) -> Pools:
         note(f"berth: skipped {count} of kind {kind}: not of berth.dev")
     pools, left_out = pools_of(manifests, source.namespace)
     if left_out:
-        note(f"berth: left out {left_out} objects of other namespaces than {source.namespace}")
+        note(f"berth: left out {counted(left_out, 'object')} of other namespaces than {source.namespace}")
     if not manifests.objects:
         note("berth: there are no objects of berth.dev in what was read")
     return pools

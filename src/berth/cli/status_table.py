@@ -9,6 +9,7 @@ from rich.text import Text
 from berth.cli.bars import against_band, band_text, load_bar
 from berth.cli.overview import MemberLine, Overview, Trouble
 from berth.cli.plan_table import state_text
+from berth.cli.words import counted
 
 SHOWN = 15
 """Problems shown of each Pool, unless everything is asked for."""
@@ -40,7 +41,7 @@ def headline(key: str, view: Overview) -> Text:
         (f"{view.held} of {view.wanted} slots held", "green" if full else "yellow"),
         ", ",
         (f"{view.ready} ready", "green" if ready else "yellow"),
-        f"; {len(view.pool.items)} Items, {live} of {len(view.members)} Members live; ",
+        f"; {counted(len(view.pool.items), 'Item')}, {live} of {len(view.members)} Members live; ",
         _converged(view),
     )
 
