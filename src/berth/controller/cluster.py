@@ -141,12 +141,16 @@ class Cluster:
         """Begin to count afresh how long each Lease has not been renewed, at the begin of a lead."""
         now = time.monotonic()
         dead: dict[str, set[str]] = {}
+        alive: dict[str, set[str]] = {}
         for informer in self.members.values():
             for member in informer.store.values():
                 if member.said_dead and member.spec.lease_name:
                     dead.setdefault(member.metadata.namespace, set()).add(member.spec.lease_name)
+                elif member.said_live and member.spec.lease_name:
+                    alive.setdefault(member.metadata.namespace, set()).add(member.spec.lease_name)
+                    self._leases.setdefault(member.metadata.namespace, Leases())
         for namespace, leases in self._leases.items():
-            for name in leases.restart(now, dead.get(namespace, set())):
+            for name in leases.restart(now, dead.get(namespace, set()), alive.get(namespace, set())):
                 self._lease_changed(namespace, name, now)
         # Where every Lease had long expired nobody waits for the next moment of one.
         self._timer.set()
@@ -215,7 +219,9 @@ class Cluster:
         state = self.state(seen.metadata.namespace, seen.spec.pool)
         now = time.monotonic()
         if old is not None and new is not None and old.spec.pool != new.spec.pool:
-            self.state(old.metadata.namespace, old.spec.pool).fleet.delete_assignment(old.metadata.name, now)
+            left = self.state(old.metadata.namespace, old.spec.pool)
+            left.fleet.delete_assignment(old.metadata.name, now)
+            left.batch.wake()
         if new is None:
             state.fleet.delete_assignment(seen.metadata.name, now)
         else:

@@ -97,6 +97,12 @@ class MemberObject(_Struct, frozen=True):
         conditions = self.status.conditions if self.status else ()
         return any(c.type == "Live" and c.status == "False" for c in conditions)
 
+    @property
+    def said_live(self) -> bool:
+        """Whether its status says that it is live."""
+        conditions = self.status.conditions if self.status else ()
+        return any(c.type == "Live" and c.status == "True" for c in conditions)
+
     def seen(self) -> MemberSeen:
         """What placement depends on."""
         meta, spec = self.metadata, self.spec

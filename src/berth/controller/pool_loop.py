@@ -81,7 +81,10 @@ class PoolLoop:
         """Make one round, as soon as the cache shows all that the one before has written. Raises Replaced."""
         await self._assignments.wait_for(self._version)
         try:
-            if self._term.pool is None or self._pool_gone():
+            edited = self._state.fleet.highest_term > self._term.value
+            if edited and self._term.pool is not None:
+                await self._term.check()  # by the next leader, or else by hand
+            if self._term.pool is None or self._pool_gone() or edited:
                 if not self._needed():
                     await self._leave()
                     return
@@ -123,6 +126,8 @@ class PoolLoop:
         self._state.batch.put_back(self._since)
         delay = max(self._backoff.next(), error.retry_after or 0.0)
         self._retry_at = time.monotonic() + delay
+        self._state.failure = str(error)
+        self._state.status_due.set()
         logger.warning("pool=%s round failed, again in %.1f s: %s", self._state, delay, error)
 
     async def _take_over(self) -> bool:
@@ -130,13 +135,13 @@ class PoolLoop:
         fleet = self._state.fleet
         while self._needed():
             try:
-                pool = await self._term.take_over(self._highest_term())
+                pool = await self._term.take_over(fleet.highest_term)
                 version = int(pool.metadata.resource_version)
                 await caught_up(
                     self._client, self._assignments, self._state.namespace, version, self._deadline
                 )
                 # A Pool that came back knows nothing; what was written before it went counts all the same.
-                if self._highest_term() <= self._term.value:
+                if fleet.highest_term <= self._term.value:
                     break
             except ApiError as error:
                 delay = max(self._backoff.next(), error.retry_after or 0.0)
@@ -151,16 +156,6 @@ class PoolLoop:
         self._state.item_status = pool.spec.item_status
         logger.info("pool=%s leading in term %d", self._state, self._term.value)
         return True
-
-    def _highest_term(self) -> int:
-        return max(
-            (
-                max([m.assignment.term, *(max(e.grant, e.epoch) for e in m.entries.values())])
-                for m in self._state.fleet.members.values()
-                if m.assignment is not None
-            ),
-            default=0,
-        )
 
     # ---- one round -------------------------------------------------------------------------
 
@@ -391,6 +386,7 @@ class PoolLoop:
         fleet.dirty.converge.update(fleet.items.of[name] for name in written.again if name in fleet.items.of)
         if not written.failed:
             self._backoff.reset()
+            self._state.failure = ""
             if written.again:
                 self._state.batch.wake()
             return

@@ -35,6 +35,8 @@ class PoolState:
     gone: str = ""
     """uid of the Pool object that was last seen to be deleted."""
     status_due: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: str = ""
+    """What the API server answered to the last round, where it did not go well."""
     writing: bool = False
     """Whether a round's Assignments are being written: statuses stand back until they are."""
 

@@ -17,7 +17,7 @@ from berth.controller.objects import ITEMS, MEMBERS, POOLS, Condition
 from berth.controller.recorder import Recorder
 from berth.controller.state import PoolState
 from berth.controller.statuses import Status, item_status, member_status, pool_status
-from berth.kube import ApiError, Backoff, Client, Deadline, Meta, NotFound, Resource
+from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Meta, NotFound, Resource
 
 logger = logging.getLogger(__name__)
 
@@ -63,16 +63,21 @@ class StatusWriter:
             await state.status_due.wait()
             state.status_due.clear()
             await asyncio.sleep(PAUSE)
-            try:
-                await self._members()
-                await self._pool()
-                await self._items()
+            errors: list[ApiError] = []
+            for write in (self._members, self._pool, self._items):
+                try:
+                    await write()
+                except ApiError as error:  # of one kind: the others are written all the same
+                    errors.append(error)
+            if not errors:
                 self._backoff.reset()
-            except ApiError as error:
-                delay = max(self._backoff.next(), error.retry_after or 0.0)
-                logger.info("pool=%s a status was not written, again in %.1f s: %s", state, delay, error)
-                await asyncio.sleep(delay)
-                state.status_due.set()
+                continue
+            delay = max(self._backoff.next(), *(e.retry_after or 0.0 for e in errors))
+            for one in errors:
+                level = logging.WARNING if isinstance(one, Forbidden) else logging.INFO
+                logger.log(level, "pool=%s a status was not written, again in %.1f s: %s", state, delay, one)
+            await asyncio.sleep(delay)
+            state.status_due.set()
 
     async def _members(self) -> None:
         state = self._state

@@ -185,6 +185,8 @@ def pool_status(state: PoolState, ready: int, unusable: dict[str, str], old: tup
 def _degraded(
     state: PoolState, members: list[MemberState], unusable: dict[str, str], old: tuple[Condition, ...]
 ) -> dict[str, str]:
+    if state.failure:
+        return condition("Degraded", True, "RoundFailed", state.failure[:1000], old)
     if unusable:
         name, why = min(unusable.items())
         return condition("Degraded", True, "UnusableObject", f"{name} cannot be used: {why}", old)

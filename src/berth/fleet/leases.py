@@ -37,7 +37,9 @@ class Leases:
             self._watches[name] = self._watches[name].vanish()
             self._enqueue(name, now)
 
-    def restart(self, now: float, dead: AbstractSet[str] = frozenset()) -> list[str]:
+    def restart(
+        self, now: float, dead: AbstractSet[str] = frozenset(), missing: AbstractSet[str] = frozenset()
+    ) -> list[str]:
         """Begin every count afresh at `now`, for a leader that has just taken over.
 
         It may have been suspended, or cut off, while they were renewed. `dead` names those that the
@@ -45,6 +47,8 @@ class Leases:
         Returns the names of those whose state changed.
         """
         changed = []
+        for name in missing - self._watches.keys() - dead:
+            self._watches[name] = LeaseWatch(LeaseSeen(name, holder="?"), now, deleted=True)
         for name, watch in self._watches.items():
             live = watch.renewed and watch.liveness(now) is Liveness.LIVE
             silent = name in dead and not live

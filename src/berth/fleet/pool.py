@@ -48,6 +48,8 @@ class PoolFleet:
         self.members: dict[int, MemberState] = {}
         self.dirty = Dirty()
         self.last_primaries = LastPrimaries()
+        self.highest_term = 0
+        """Of all terms, grants and epochs ever seen here: the next one must be above it."""
         self._releasing: dict[str, set[int]] = {}
         self._by_lease: dict[str, set[int]] = {}
         self._zones: dict[str, int] = {}
@@ -91,6 +93,11 @@ class PoolFleet:
         if old is None or old.lease != seen.lease:
             if old and old.lease:
                 self._by_lease[old.lease].discard(row)
+                session = member.assignment.session if member.assignment else ""
+                if old.uid == seen.uid and session:
+                    for entry in member.entries.values():
+                        if entry.primary:
+                            self.last_primaries.put(entry.name, LastPrimary(member.name, old.lease, session))
             if seen.lease:
                 self._by_lease.setdefault(seen.lease, set()).add(row)
         if old is None or old.uid != seen.uid:
@@ -132,6 +139,7 @@ class PoolFleet:
             self._set_reports(member, {})
             member.assignment = None
         old, member.assignment = member.assignment, seen
+        self.highest_term = max(self.highest_term, seen.term)
         if old is None or old.session != seen.session:
             self._check_session(member)
             self._learn_orphan(member)
@@ -323,6 +331,8 @@ class PoolFleet:
         changed += before.keys() - entries.keys()
         for name in changed:
             entry, was = entries.get(name), before.get(name)
+            if entry is not None:
+                self.highest_term = max(self.highest_term, entry.grant, entry.epoch)
             if was is not None and was.primary and (entry is None or not entry.primary):
                 self._remember_primary(member, name)
             row, _ = self._item_row(name)
@@ -357,6 +367,9 @@ class PoolFleet:
     def _remember_primary(self, member: MemberState, item: str) -> None:
         lease = member.seen.lease if member.seen else None
         session = member.assignment.session if member.assignment else ""
+        for last in self.last_primaries.of(item):
+            if last.member == member.name and last.session == session and last.lease:
+                lease = last.lease
         self.last_primaries.put(item, LastPrimary(member.name, lease, session))
 
     def _set_reports(self, member: MemberState, reports: dict[str, Report]) -> None:

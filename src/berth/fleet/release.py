@@ -129,10 +129,20 @@ def holds_back(last: LastPrimary, member: MemberState | None, item: str, leases:
         and member.seen is not None
         and member.assignment is not None
         and member.assignment.session == last.session
+        and member.seen.lease == last.lease
     ):
         return status_holds_back(member, item)
     if not last.session:
         return False
+    if (
+        member is not None
+        and member.seen is not None
+        and member.seen.reported
+        and member.assignment is not None
+        and member.assignment.session == last.session
+        and item not in member.reports
+    ):
+        return False  # it says itself that it has let go, whichever Lease it names
     # Its Assignment is gone or another session's: only its Lease can still speak for that process.
     if last.lease is None:
         # Without one a Member lives as long as its object. Whatever runs there has yet to say a word.
