@@ -85,6 +85,24 @@ def test_a_term_far_ahead_stops_nothing(stage: Stage) -> None:
     assert term(stage) > ahead
 
 
+def test_a_term_that_no_leader_can_pass_spoils_one_assignment_until_that_is_deleted(stage: Stage) -> None:
+    controller = stage.controller()
+    stage.members("a", "b", lease=None)
+    stage.items(4)
+    stage.settle()
+    items = stage.api.get("assignments", "a")["spec"]["items"]
+    stage.api.merge("assignments", "a", {"spec": {"items": items, "term": 10**15 - 1}})
+    controller.kill()
+    stage.controller()
+    stage.items(4, 2, prefix="new")
+    eventually(lambda: len(stage.holds("b")) >= 4, lambda: str(stage.held()))
+    eventually(lambda: stage.condition("pools", "default", "Degraded").get("reason") == "RoundFailed")
+    assert "may not go back" in stage.condition("pools", "default", "Degraded")["message"]
+    stage.api.delete("assignments", "a")
+    stage.settle()
+    eventually(lambda: stage.condition("pools", "default", "Degraded").get("reason") == "Healthy")
+
+
 def test_an_epoch_far_ahead_is_never_gone_below(stage: Stage) -> None:
     stage.controller()
     stage.members("a", "b", lease=None)

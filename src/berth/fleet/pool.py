@@ -13,6 +13,12 @@ from berth.fleet.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
 from berth.fleet.release import LastPrimaries, LastPrimary, holds_back, may_be_active, status_holds_back
 from berth.solve import Problem, Zones
 
+MOST_TERM = 10**12
+"""No leader gets here, at a thousand terms a second in thirty years: more was written by hand.
+
+To go above that would use up the terms that the API server takes.
+"""
+
 
 @dataclass(slots=True)
 class Dirty:
@@ -49,7 +55,7 @@ class PoolFleet:
         self.dirty = Dirty()
         self.last_primaries = LastPrimaries()
         self.highest_term = 0
-        """Of all terms, grants and epochs ever seen here: the next one must be above it."""
+        """Of all terms, grants and epochs seen here below MOST_TERM: the next one must be above it."""
         self._releasing: dict[str, set[int]] = {}
         self._by_lease: dict[str, set[int]] = {}
         self._zones: dict[str, int] = {}
@@ -139,7 +145,7 @@ class PoolFleet:
             self._set_reports(member, {})
             member.assignment = None
         old, member.assignment = member.assignment, seen
-        self.highest_term = max(self.highest_term, seen.term)
+        self._count_term(seen.term)
         if old is None or old.session != seen.session:
             self._check_session(member)
             self._learn_orphan(member)
@@ -332,7 +338,7 @@ class PoolFleet:
         for name in changed:
             entry, was = entries.get(name), before.get(name)
             if entry is not None:
-                self.highest_term = max(self.highest_term, entry.grant, entry.epoch)
+                self._count_term(max(entry.grant, entry.epoch))
             if was is not None and was.primary and (entry is None or not entry.primary):
                 self._remember_primary(member, name)
             row, _ = self._item_row(name)
@@ -363,6 +369,10 @@ class PoolFleet:
         dirty.converge.add(row)
         dirty.item_status.add(row)
         self._forget_item_if_unused(row)
+
+    def _count_term(self, term: int) -> None:
+        if self.highest_term < term < MOST_TERM:
+            self.highest_term = term
 
     def _remember_primary(self, member: MemberState, item: str) -> None:
         lease = member.seen.lease if member.seen else None
