@@ -13,7 +13,9 @@ from berth.controller.batch import Batch
 from berth.controller.endpoint import endpoint
 from berth.controller.handoffs import Finished, Handoffs
 from berth.controller.metrics import Metrics
+from berth.controller.state import PoolState
 from berth.converge import Lane, Wait, Why
+from berth.fleet import Leases, PoolFleet
 
 
 class Clock:
@@ -122,3 +124,20 @@ def test_every_metric_has_a_sentence_and_a_conventional_name() -> None:
         assert family.documentation.endswith(".")
         if family.type == "histogram":
             assert family.name.endswith("_seconds")
+
+
+def test_what_is_heard_of_assignments_while_they_are_written_is_read_afterwards_in_order() -> None:
+    state = PoolState("ns", "p", PoolFleet(Leases()))
+    read: list[int] = []
+
+    def fail() -> None:
+        raise ValueError
+
+    with state.undisturbed():
+        state.hear(lambda: read.append(1))
+        state.hear(fail)
+        state.hear(lambda: read.append(2))
+        assert read == []
+    assert read == [1, 2], "one that fails stops no other"
+    state.hear(lambda: read.append(3))
+    assert read == [1, 2, 3]

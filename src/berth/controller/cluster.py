@@ -216,16 +216,16 @@ class Cluster:
     ) -> None:
         seen = new or old
         assert seen is not None
-        state = self.state(seen.metadata.namespace, seen.spec.pool)
-        now = time.monotonic()
+        namespace, name = seen.metadata.key
         if old is not None and new is not None and old.spec.pool != new.spec.pool:
-            left = self.state(old.metadata.namespace, old.spec.pool)
-            left.fleet.delete_assignment(old.metadata.name, now)
+            left = self.state(namespace, old.spec.pool)
+            left.hear(lambda: left.fleet.delete_assignment(name, time.monotonic()))
             left.batch.wake()
+        state = self.state(namespace, seen.spec.pool)
         if new is None:
-            state.fleet.delete_assignment(seen.metadata.name, now)
+            state.hear(lambda: state.fleet.delete_assignment(name, time.monotonic()))
         else:
-            state.fleet.put_assignment(new.seen(), now)
+            state.hear(lambda: state.fleet.put_assignment(new.seen(), time.monotonic()))
         state.batch.wake()
 
     def _on_lease(self, _: EventKind, old: LeaseObject | None, new: LeaseObject | None) -> None:

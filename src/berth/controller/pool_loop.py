@@ -192,15 +192,13 @@ class PoolLoop:
             if plan.writes:
                 if plan.raises_term:
                     state.term = await self._term.raise_by_one()
-                state.writing = True
-                written.add(await self._writer.write(plan, self._term.value, self._deadline))
+                with state.undisturbed():
+                    written.add(await self._writer.write(plan, self._term.value, self._deadline))
             await self._mend_objects(objects - plan.writes.keys() - orphans, written)
         except BaseException:
             fleet.dirty.converge.update(items)
             fleet.dirty.assignments |= objects
             raise
-        finally:
-            state.writing = False
         self._version = max(self._version, written.version)
         self._tell(written)
         state.batch.served(time.monotonic() - started)
@@ -233,16 +231,19 @@ class PoolLoop:
 
     def _note_handoffs(self, items: list[int]) -> None:
         # Before the round is written: once it is, an Item may look as if it had never lacked anything.
-        state = self._state
-        for done in state.handoffs.note(items, state.progress.waits, self._lacks_replica):
+        state, solution = self._state, self._state.solution
+        assert solution is not None
+        known = [row for row in items if row < len(solution.primary)]
+        placed: dict[int, int] = dict(
+            zip(known, (solution.members[known] >= 0).sum(axis=1).tolist(), strict=True)
+        )
+
+        def lacks_replica(row: int) -> bool:
+            return sum(m.live or m.kept for m in state.fleet.holders(row)) < placed.get(row, 0)
+
+        for done in state.handoffs.note(items, state.progress.waits, lacks_replica):
             seconds = self._metrics.handoff_seconds.labels(state.namespace, state.name, done.lane.value)
             seconds.observe(done.seconds)
-
-    def _lacks_replica(self, row: int) -> bool:
-        solution = self._state.solution
-        assert solution is not None
-        placed = int((solution.members[row] >= 0).sum()) if row < len(solution.primary) else 0
-        return sum(m.live or m.kept for m in self._state.fleet.holders(row)) < placed
 
     def _judge_outage(self, now: float) -> None:
         state, fleet = self._state, self._state.fleet

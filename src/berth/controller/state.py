@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from berth.controller.batch import Batch
@@ -11,6 +14,8 @@ from berth.controller.objects import PoolObject
 from berth.converge import Outage, Progress
 from berth.fleet import PoolFleet
 from berth.solve import Reason, Solution
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -38,7 +43,31 @@ class PoolState:
     failure: str = ""
     """What the API server answered to the last round, where it did not go well."""
     writing: bool = False
-    """Whether a round's Assignments are being written: statuses stand back until they are."""
+    """Whether a round's Assignments are being written: all else stands back until they are."""
+    unread: list[Callable[[], None]] = field(default_factory=list)
+    """Events of Assignments that came while they were written, to be read afterwards."""
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Leave what is heard of Assignments for later: reading takes as long as writing them did."""
+        self.writing = True
+        try:
+            yield
+        finally:
+            self.writing = False
+            unread, self.unread = self.unread, []
+            for read in unread:
+                try:
+                    read()
+                except Exception:  # as an informer does it: one that fails stops no other
+                    logger.exception("pool=%s: an event of an Assignment could not be read", self)
+
+    def hear(self, read: Callable[[], None]) -> None:
+        """Read an event of an Assignment now, or once what is being written is."""
+        if self.writing:
+            self.unread.append(read)
+        else:
+            read()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
