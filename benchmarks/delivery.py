@@ -27,45 +27,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-import berth
+from benchmarks.delivery_worker import NAMESPACE
 from berth.kube import Client, Resource, load_config
 from berth.testing import ControlPlane
 
-NAMESPACE = "delivery"
 ASSIGNMENTS = Resource("berth.dev", "v1alpha1", "assignments")
 ITEMS = Resource("berth.dev", "v1alpha1", "items")
-LEASE = 15.0
-
-
-class Notes(berth.Worker):
-    """Prints when each callback starts."""
-
-    def note(self, what: str, item: berth.Held, term: int) -> None:
-        print(json.dumps([what, item.name, term, time.monotonic()]), flush=True)
-
-    async def prepare(self, item: berth.Held) -> None:
-        self.note("prepare", item, item.grant)
-
-    async def activate(self, item: berth.Held) -> None:
-        self.note("activate", item, item.epoch)
-
-    async def drop(self, item: berth.Held) -> None:
-        self.note("drop", item, item.grant)
-
-
-async def work(names: list[str], kubeconfig: str) -> None:
-    """One process: a Session for each name, until standard input ends."""
-    sessions = [
-        berth.Session(
-            Notes(), name=name, namespace=NAMESPACE, kubeconfig=kubeconfig, limit=4096, lease_seconds=LEASE
-        )
-        for name in names
-    ]
-    for session in sessions:
-        await session.__aenter__()
-    print(json.dumps(["ready", "", 0, 0]), flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    await asyncio.gather(*(session.__aexit__(None, None, None) for session in sessions))
 
 
 class Processes:
@@ -79,7 +46,7 @@ class Processes:
 
     async def start(self, names: list[str], kubeconfig: str) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "benchmarks.delivery", "--work", kubeconfig, *names,
+            sys.executable, "-m", "benchmarks.delivery_worker", kubeconfig, *names,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         self.running.append(process)
@@ -276,11 +243,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--items", type=int, default=1000, help="of the worker whose footprint is taken")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.work:
-        asyncio.run(work(arguments.work[1:], arguments.work[0]))
-        return
     figures = asyncio.run(measure(arguments))
     if arguments.json:
         print(json.dumps(figures, indent=2))
