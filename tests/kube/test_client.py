@@ -152,14 +152,6 @@ async def test_an_answer_that_cannot_be_read_is_an_error_of_the_server(api: Any)
         assert api.count("PATCH") == 1, "it may have been done"
 
 
-async def test_connections_are_opened_beforehand_and_it_does_not_matter_if_that_fails(api: Any) -> None:
-    async with Client(api.config()) as client:
-        await client.warm(3)
-        assert [seen.path for seen in api.seen] == ["/version"] * 3
-        api.script("get", *[api.status(403, "Forbidden") for _ in range(3)])
-        await client.warm(3)
-
-
 async def test_repeats_are_bounded(api: Any) -> None:
     api.script("get", *[api.status(503, "ServiceUnavailable") for _ in range(20)])
     async with Client(api.config(), attempts=3) as client:

@@ -20,7 +20,6 @@ from berth.controller.recorder import Recorder
 from berth.controller.state import PoolState
 from berth.controller.status_writer import StatusWriter
 from berth.controller.term import Replaced
-from berth.controller.writer import PARALLEL
 from berth.kube import Backoff, Client, Config, Election, Key
 
 logger = logging.getLogger(__name__)
@@ -160,7 +159,6 @@ class Controller:
             try:
                 self.cluster.restart_leases()
                 self._leading = [group.create_task(self.recorder.run())]
-                self._leading.append(group.create_task(self._client.warm(PARALLEL)))
                 for state in self.cluster.states.values():
                     self._lead_pool(state)
                 await lost.wait()

@@ -239,18 +239,6 @@ class Client:
                     raise
                 await asyncio.sleep(delay)
 
-    async def warm(self, connections: int) -> None:
-        """Open so many connections beforehand: a burst of writes need not wait for handshakes.
-
-        Best effort; `/version` is open to everyone who is known to the API server.
-        """
-
-        async def knock() -> None:
-            with contextlib.suppress(ApiError):
-                await self.request("GET", "/version")
-
-        await asyncio.gather(*(knock() for _ in range(connections)))
-
     @property
     def on_request(self) -> RequestHook | None:
         """Called after each attempt with verb, resource, code (0: no answer) and seconds."""
