@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import urllib.error
 import urllib.request
 
@@ -66,20 +65,6 @@ def test_the_age_of_the_queue_is_that_of_the_first_event_until_a_round_has_serve
     assert batch.take() == first, "a round that failed leaves its events as old as they were"
     batch.put_back(None)
     assert batch.age == 0.0
-
-
-def test_a_burst_that_goes_on_is_gathered_for_as_long_as_a_round_takes() -> None:
-    batch = Batch(quiet=0.02, longest=0.5)
-    now = time.monotonic()
-    assert batch.pause(now) == 0.02
-    batch.served(0.06)
-    assert batch.pause(now) == 0.06
-    batch.served(7.0)
-    assert batch.pause(now) == 0.1, "but never for longer than this"
-    batch.served(0.001)
-    assert batch.pause(now) == 0.02
-    batch.served(0.06)
-    assert batch.pause(now + 1.0) == 0.02, "after a rest the first round is as prompt as ever"
 
 
 def get(url: str) -> tuple[int, str]:

@@ -1,8 +1,4 @@
-"""Gathers a burst of events into one round: quiet for 20 ms, or 500 ms at most.
-
-While one burst is followed by the next, rounds that take long are not made more often than they are worth:
-what is waited for then is a pause as long as the last round took (100 ms at most).
-"""
+"""Gathers a burst of events into one round: quiet for 20 ms, or 500 ms at most."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import time
 
 QUIET = 0.020
 LONGEST = 0.500
-MOST_QUIET = 0.100
 
 
 class Batch:
@@ -23,8 +18,6 @@ class Batch:
         self._event = asyncio.Event()
         self._last = 0.0
         self._since: float | None = None
-        self._served = 0.0
-        self._took = 0.0
 
     def wake(self) -> None:
         """Something happened."""
@@ -49,16 +42,6 @@ class Batch:
         if since is not None:
             self._since = since if self._since is None else min(since, self._since)
 
-    def served(self, seconds: float) -> None:
-        """A round that took so long has ended."""
-        self._served, self._took = time.monotonic(), seconds
-
-    def pause(self, now: float) -> float:
-        """Seconds without an event after which a burst that is under way at `now` counts as over."""
-        if now - self._served > self._longest:
-            return self._quiet
-        return max(self._quiet, min(self._took, MOST_QUIET))
-
     async def wait(self, until: float | None) -> None:
         """Return after the next burst of events, or at `until` (monotonic seconds)."""
         timeout = None if until is None else max(0.0, until - time.monotonic())
@@ -68,8 +51,7 @@ class Batch:
         except TimeoutError:
             return
         started = time.monotonic()
-        pause = self.pause(started)
         # A later event moves the end of the burst, it does not signal it.
-        while (left := min(self._last + pause, started + self._longest) - time.monotonic()) > 0:  # noqa: ASYNC110
+        while (left := min(self._last + self._quiet, started + self._longest) - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)
         self._event.clear()

@@ -201,7 +201,6 @@ class PoolLoop:
             raise
         self._version = max(self._version, written.version)
         self._tell(written)
-        state.batch.served(time.monotonic() - started)
         state.rounds += 1
         self._count(written, started)
         state.status_due.set()
