@@ -74,7 +74,12 @@ MUTATIONS = [
     ),
     Mutation("a promotion keeps the epoch of the grant", RULES, "epoch=rules.term)", "epoch=chosen.grant)"),
     Mutation("grants and promotions do not raise the term", LOOP, "if plan.raises_term:", "if False:"),
-    Mutation("two claims to slot 0 both stay", RULES, "for claim in claims[1:]:", "for claim in ():"),
+    Mutation(
+        "two claims to slot 0 both stay",
+        RULES,
+        "for claim in claims[1:] if holds else claims:",
+        "for claim in ():",
+    ),
     Mutation(
         "Exclusive does not wait for the release",
         RULES,

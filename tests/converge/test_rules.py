@@ -353,3 +353,8 @@ def test_slots_stay_as_they_are_while_something_else_happens() -> None:
 def test_closing_a_gap_needs_no_new_term() -> None:
     view = item(2, held(A, 0), held(B, 2), target=(A, B))
     assert after(view, step(view, rules()))[B] == Entry("x", 1, 10, 0)
+
+
+def test_a_lower_claim_to_slot_0_is_promoted_anew_when_the_higher_one_goes_in_the_same_step() -> None:
+    view = item(1, held(A, 0, epoch=15), held(B, 0, epoch=11), target=(B,))
+    assert after(view, step(view, rules())) == {B: Entry("x", 0, 10, TERM)}

@@ -175,10 +175,13 @@ def primary(
     Returns the entries, whether one was promoted, whose writes must come first, and what is waited for.
     """
     claims = sorted((h for h in stay if h.slot == 0), key=lambda h: -h.epoch)
-    for claim in claims[1:]:
+    # Who has a lower epoch than another does not hold slot 0, also when that other goes in this step.
+    highest = max((h.epoch for h in view.holdings if h.slot == 0), default=0)
+    holds = bool(claims) and claims[0].epoch == highest
+    for claim in claims[1:] if holds else claims:
         stay = _with(stay, claim._replace(slot=_free_slot(stay), epoch=0))
         vacated, busy = (*vacated, claim.member), (*busy, claim.member)
-    if claims:
+    if holds:
         holder = claims[0]
         better = next((h for h in stay if h.member == view.primary and h.ready), None)
         if (
