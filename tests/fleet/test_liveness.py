@@ -307,3 +307,13 @@ def test_an_event_read_late_does_not_bury_a_member_before_the_observer_has_looke
     fleet.leases.delay(111.0, 10.0)
     assert fleet.leases.advance(111.0) == []
     assert fleet.members[0].live
+
+
+def test_an_item_that_was_listed_twice_is_read_anew_when_only_the_lesser_entry_is_left() -> None:
+    fleet = PoolFleet(Leases())
+    fleet.put_member(MemberSeen("m", 5, uid="u"), 100.0)
+    both = ("i#0@2:2", "i#3@2")
+    fleet.put_assignment(AssignmentSeen("m", both, 2, uid="a", owner="u", generation=1), 100.0)
+    assert fleet.members[0].entries["i"].slot == 0
+    fleet.put_assignment(AssignmentSeen("m", both[1:], 2, uid="a", owner="u", generation=2), 101.0)
+    assert fleet.members[0].entries["i"].slot == 3

@@ -94,14 +94,16 @@ class MemberObject(_Struct, frozen=True):
     @property
     def said_dead(self) -> bool:
         """Whether its status says that it is not live."""
-        conditions = self.status.conditions if self.status else ()
-        return any(c.type == "Live" and c.status == "False" for c in conditions)
+        return self._said("False")
 
     @property
     def said_live(self) -> bool:
         """Whether its status says that it is live."""
+        return self._said("True")
+
+    def _said(self, live: str) -> bool:
         conditions = self.status.conditions if self.status else ()
-        return any(c.type == "Live" and c.status == "True" for c in conditions)
+        return any(c.type == "Live" and c.status == live for c in conditions)
 
     def seen(self) -> MemberSeen:
         """What placement depends on."""

@@ -44,7 +44,8 @@ class Leases:
 
         It may have been suspended, or cut off, while they were renewed. `dead` names those that the
         leader before it had given up: unless a renewal was seen since, they count as expired.
-        Returns the names of those whose state changed.
+        `missing` names those whose holders it had called live: one that was never seen, as somebody has
+        deleted it meanwhile, counts from now on. Returns the names of those whose state changed.
         """
         changed = []
         for name in missing - self._watches.keys() - dead:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from berth.api import Entry, Phase, Report, format_entry, parse_entry, parse_report
+from berth.api import Entry, Phase, Report, parse_entry, parse_report
 from berth.fleet.liveness import Liveness
 from berth.fleet.model import AssignmentSeen, MemberSeen
 
@@ -85,14 +85,13 @@ def read_entries(old: AssignmentSeen | None, known: dict[str, Entry], items: tup
 
     An Item listed twice counts once, as the entry of the higher epoch, then of the lower slot.
     """
-    reuse = set(old.items) if old else set()
+    # Of an Item that was listed twice `known` has only one entry: then all are read anew.
+    reuse = set(old.items) if old and len(old.items) == len(known) else set()
     entries: dict[str, Entry] = {}
     malformed: list[str] = []
     for text in items:
         name = text.partition("#")[0]
         entry = known.get(name) if text in reuse else None
-        if entry is not None and format_entry(entry) != text:
-            entry = None  # of an Item listed twice `known` has only one
         if entry is None:
             try:
                 entry = parse_entry(text)
