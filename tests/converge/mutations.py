@@ -27,7 +27,7 @@ class Mutation(NamedTuple):
 
 
 RULES = "berth.converge.rules"
-ROUND = "berth.converge.round"
+LOADS = "berth.converge.loads"
 WRITER = "berth.controller.writer"
 LOOP = "berth.controller.pool_loop"
 RELEASE = "berth.fleet.release"
@@ -56,7 +56,7 @@ MUTATIONS = [
     Mutation("entries are added whatever the limit", RULES, "if rules.room(member) <= 0:", "if False:"),
     Mutation(
         "adds of one round do not count for each other's room",
-        ROUND,
+        LOADS,
         "self._room[edit.member] = self.room(edit.member) - 1",
         "pass",
     ),

@@ -1,8 +1,10 @@
 """How the target is reached: step rules, budgets, the brake, explanations. Pure."""
 
+from berth.converge.edits import MemberEdit, Round
 from berth.converge.lanes import Lane, lane
 from berth.converge.outage import Health, Outage, outage
-from berth.converge.round import MemberEdit, Progress, Round, plan_round, view_of
+from berth.converge.progress import Progress
+from berth.converge.round import plan_round, view_of
 from berth.converge.rules import Edit, Rules, Step, step
 from berth.converge.view import Holding, View
 from berth.converge.words import Wait, Why, describe
