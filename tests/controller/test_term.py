@@ -18,12 +18,14 @@ class PoolServer:
         self.uid, self.version, self.term, self.leader = "u1", 1, 0, ""
         self.there = True
         self.lose_answer = False
+        self.reads = 0
 
     def _object(self) -> PoolObject:
         meta = Meta("pool", uid=self.uid, resource_version=str(self.version))
         return PoolObject(metadata=meta, status=PoolStatus(self.term, self.leader) if self.term else None)
 
     async def get(self, path: str, **_: Any) -> PoolObject:
+        self.reads += 1
         if not self.there:
             raise NotFound(404, "NotFound", "pool")
         return self._object()
@@ -68,6 +70,23 @@ async def test_a_leader_takes_over_above_the_pools_term_and_all_assignments() ->
     assert (server.term, term.value, server.leader) == (6, 6, "a")
     await term.take_over(above=20)
     assert server.term == 21
+
+
+async def test_a_pool_as_last_heard_of_need_not_be_read() -> None:
+    server = PoolServer()
+    server.term = 5
+    await leader(server, "a").take_over(above=3, seen=server._object())
+    assert (server.term, server.reads) == (6, 0)
+
+
+async def test_a_pool_that_was_heard_of_long_ago_is_read_anew() -> None:
+    server = PoolServer()
+    old = server._object()
+    await leader(server, "a").take_over(above=3)
+    assert (await leader(server, "b").take_over(above=3, seen=old)).status == PoolStatus(5, "b")
+    server.there = False
+    await leader(server, "c").take_over(above=7, seen=old)
+    assert server.term == 8
 
 
 async def test_a_leader_that_was_replaced_finds_out_when_it_raises_the_term() -> None:

@@ -24,14 +24,15 @@ class PoolTerm:
         self.value = 0
         self.pool: PoolObject | None = None
 
-    async def take_over(self, above: int) -> PoolObject:
+    async def take_over(self, above: int, seen: PoolObject | None = None) -> PoolObject:
         """Raise the term above `above` and whatever the Pool says; creates a Pool that is missing.
 
         Raises ApiError. A Pool that came back after having been deleted starts above `above`, the
-        highest term known from its Assignments.
+        highest term known from its Assignments. `seen`, the Pool as last heard of, saves reading it
+        where nobody has written it since.
         """
         while True:
-            pool = await self._get_or_create()
+            pool, seen = seen or await self._get_or_create(), None
             # Our own term too: a Pool that was deleted has forgotten what it was raised to.
             term = max(above, self.value, pool.status.term if pool.status else 0) + 1
             body = {

@@ -22,7 +22,7 @@ from berth.kube.errors import (
     Unauthorized,
 )
 from berth.kube.pages import Page
-from berth.kube.transport import RequestHook, Transport
+from berth.kube.transport import KEEPALIVE, RequestHook, Transport
 from berth.kube.wire import Params
 
 __all__ = ["Client", "Deadline", "Params", "RequestHook"]
@@ -238,6 +238,16 @@ class Client:
                 if resume >= give_up or (deadline is not None and resume >= _at(deadline)):
                     raise
                 await asyncio.sleep(delay)
+
+    async def keep_open(self, count: int) -> None:
+        """Keep `count` connections open through times in which nothing is sent, until cancelled.
+
+        Each request has one to itself: what follows a rest has to open as many as it sends at once.
+        """
+        while True:
+            asked = (self.get("/version", type=bytes) for _ in range(count))
+            await asyncio.gather(*asked, return_exceptions=True)  # whoever has something to do finds out too
+            await asyncio.sleep(KEEPALIVE / 2)
 
     @property
     def on_request(self) -> RequestHook | None:

@@ -17,6 +17,8 @@ __all__ = ["RequestHook", "Transport"]
 
 RequestHook = Callable[[str, str, int, float], None]
 
+KEEPALIVE = 60.0
+"""Seconds that a connection stays open unused; the API server closes it after 90."""
 _NEVER_ROUND = 1e9  # aiohttp rounds timeouts above this up to whole seconds, past a Lease's deadline
 
 
@@ -36,7 +38,7 @@ class Transport:
         """Make the pool; call it on the event loop that uses it."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=60.0, ttl_dns_cache=10, socket_factory=keepalive_socket
+                limit=0, keepalive_timeout=KEEPALIVE, ttl_dns_cache=10, socket_factory=keepalive_socket
             ),
             # Compression costs the API server and us more time than it saves inside a cluster.
             headers={
