@@ -28,28 +28,28 @@ class Clock:
 def test_the_way_of_an_item_is_measured_from_the_first_round_to_the_one_that_finds_it_there() -> None:
     clock = Clock()
     handoffs = Handoffs(clock)
-    assert handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, missing=lambda row: row == 1) == []
+    assert handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, lacking={1}) == []
     clock.now += 5
     waits = {1: Wait(Why.NOT_READY), 2: Wait(Why.STEP)}
-    assert handoffs.note([1], waits, missing=lambda row: False) == []
+    assert handoffs.note([1], waits, lacking=()) == []
     assert handoffs.oldest(waits) == {"WaitingForReady": 5.0, "InProgress": 5.0}
     clock.now += 2
-    assert handoffs.note([1, 2], {}, missing=lambda row: False) == [
+    assert handoffs.note([1, 2], {}, lacking=()) == [
         Finished(Lane.RECOVERY, 7.0),
         Finished(Lane.MOVE, 7.0),
     ]
-    assert handoffs.note([1, 2], {}, missing=lambda row: False) == []
+    assert handoffs.note([1, 2], {}, lacking=()) == []
 
 
 def test_an_item_that_is_gone_or_was_led_by_another_is_not_measured() -> None:
     clock = Clock()
     handoffs = Handoffs(clock)
-    handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, missing=lambda row: True)
+    handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, lacking={1, 2, 3})
     handoffs.forget(1)
-    assert [f.lane for f in handoffs.note([1, 2], {}, missing=lambda row: True)] == [Lane.RECOVERY]
-    handoffs.note([3], {3: Wait(Why.STEP)}, missing=lambda row: True)
+    assert [f.lane for f in handoffs.note([1, 2], {}, lacking={1, 2, 3})] == [Lane.RECOVERY]
+    handoffs.note([3], {3: Wait(Why.STEP)}, lacking={1, 2, 3})
     handoffs.clear()
-    assert handoffs.note([3], {}, missing=lambda row: True) == []
+    assert handoffs.note([3], {}, lacking={1, 2, 3}) == []
 
 
 def test_the_age_of_the_queue_is_that_of_the_first_event_until_a_round_has_served_it() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from berth.converge import Lane, Wait
@@ -25,11 +25,11 @@ class Handoffs:
         self._since: dict[int, tuple[float, Lane]] = {}
 
     def note(
-        self, items: Iterable[int], waits: Mapping[int, Wait], missing: Callable[[int], bool]
+        self, items: Iterable[int], waits: Mapping[int, Wait], lacking: Container[int]
     ) -> list[Finished]:
         """Take note of the Item rows that a round looked at; those that have arrived.
 
-        `waits` holds the rows that are still under way; `missing` says whether a row lacks a replica.
+        `waits` holds the rows that are still under way, `lacking` those that lack a replica.
         """
         now = self._clock()
         finished = []
@@ -39,7 +39,7 @@ class Handoffs:
                 if began is not None:
                     finished.append(Finished(began[1], now - began[0]))
             elif row not in self._since:
-                self._since[row] = (now, Lane.RECOVERY if missing(row) else Lane.MOVE)
+                self._since[row] = (now, Lane.RECOVERY if row in lacking else Lane.MOVE)
         return finished
 
     def forget(self, row: int) -> None:

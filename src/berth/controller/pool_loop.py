@@ -15,7 +15,7 @@ from berth.controller.settle import Unsettled
 from berth.controller.state import PoolState
 from berth.controller.term import PoolTerm
 from berth.controller.writer import RoundWriter, Written
-from berth.converge import Health, Progress, Round, outage, plan_round
+from berth.converge import Health, Lane, Progress, Round, outage, plan_round
 from berth.fleet.arrays import as_rows
 from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Informer, NotFound
 from berth.solve import Touched, reasons, solve
@@ -135,7 +135,7 @@ class PoolLoop:
         fleet = self._state.fleet
         while self._needed():
             try:
-                pool = await self._term.take_over(fleet.highest_term)
+                pool = await self._term.take_over(fleet.highest_term, self._state.pool)
                 version = int(pool.metadata.resource_version)
                 await caught_up(
                     self._client, self._assignments, self._state.namespace, version, self._deadline
@@ -225,22 +225,19 @@ class PoolLoop:
         metrics.round_seconds.labels(*labels).observe(time.monotonic() - started)
         if self._since is not None:
             metrics.queue_seconds.labels(*labels).observe(max(0.0, started - self._since))
-        for lane, count in Counter(change.lane for change in written.changes).items():
+        for lane, count in self._lanes(written).items():
             metrics.changes.labels(*labels, lane.value).inc(count)
 
     def _note_handoffs(self, items: list[int]) -> None:
         # Before the round is written: once it is, an Item may look as if it had never lacked anything.
         state, solution = self._state, self._state.solution
         assert solution is not None
-        known = [row for row in items if row < len(solution.primary)]
-        placed: dict[int, int] = dict(
-            zip(known, (solution.members[known] >= 0).sum(axis=1).tolist(), strict=True)
-        )
-
-        def lacks_replica(row: int) -> bool:
-            return sum(m.live or m.kept for m in state.fleet.holders(row)) < placed.get(row, 0)
-
-        for done in state.handoffs.note(items, state.progress.waits, lacks_replica):
+        known = as_rows({row for row in items if row < len(solution.primary)})
+        arrays = state.fleet.arrays
+        held, wanted = arrays.held[known], solution.members[known]
+        here = (held >= 0) & arrays.live[held]
+        lacking = set(known[here.sum(axis=1) < (wanted >= 0).sum(axis=1)].tolist())
+        for done in state.handoffs.note(items, state.progress.waits, lacking):
             seconds = self._metrics.handoff_seconds.labels(state.namespace, state.name, done.lane.value)
             seconds.observe(done.seconds)
 
@@ -360,25 +357,30 @@ class PoolLoop:
             if not kept:
                 del plan.writes[row]
 
+    @staticmethod
+    def _lanes(written: Written) -> Counter[Lane]:
+        return Counter(edit.lane for _, edits in written.accepted for edit in edits)
+
     def _tell(self, written: Written) -> None:
-        many = len(written.changes) > MOST_LINES
+        lanes = self._lanes(written)
+        many = lanes.total() > MOST_LINES
         if many:
-            lanes = Counter(change.lane.value for change in written.changes)
-            counts = " ".join(f"{lane}={count}" for lane, count in sorted(lanes.items()))
-            logger.info("pool=%s members=%d %s", self._state, written.accepted, counts)
+            counts = " ".join(f"{lane.value}={count}" for lane, count in sorted(lanes.items()))
+            logger.info("pool=%s members=%d %s", self._state, len(written.accepted), counts)
         level = logging.DEBUG if many else logging.INFO
         if not logger.isEnabledFor(level):
             return
-        for item, member, entry, lane in written.changes:
-            logger.log(
-                level,
-                "pool=%s item=%s member=%s lane=%s %s",
-                self._state,
-                item,
-                member,
-                lane.value,
-                f"slot={entry.slot} grant={entry.grant} epoch={entry.epoch}" if entry else "removed",
-            )
+        for member, edits in written.accepted:
+            for item, entry, _, lane in edits:
+                logger.log(
+                    level,
+                    "pool=%s item=%s member=%s lane=%s %s",
+                    self._state,
+                    item,
+                    member,
+                    lane.value,
+                    f"slot={entry.slot} grant={entry.grant} epoch={entry.epoch}" if entry else "removed",
+                )
 
     async def _after(self, written: Written) -> None:
         fleet = self._state.fleet

@@ -29,6 +29,8 @@ PAUSE = 0.25
 STEP = 0.05
 STAND_BACK = 20
 """Steps for which a status waits while a round is being written; then it is written all the same."""
+STAND_BACK_PASS = 200
+"""The same before a pass, which looks at everything that is dirty and takes a while of its own."""
 
 
 class StatusWriter:
@@ -63,6 +65,7 @@ class StatusWriter:
             await state.status_due.wait()
             state.status_due.clear()
             await asyncio.sleep(PAUSE)
+            await self._stand_back(STAND_BACK_PASS)
             errors: list[ApiError] = []
             for write in (self._members, self._pool, self._items):
                 try:
@@ -159,11 +162,14 @@ class StatusWriter:
         if failed:
             raise failed[0]
 
-    async def _take_turn(self) -> None:
-        for _ in range(STAND_BACK):
+    async def _stand_back(self, steps: int) -> None:
+        for _ in range(steps):
             if not self._state.writing:
                 break
             await asyncio.sleep(STEP)
+
+    async def _take_turn(self) -> None:
+        await self._stand_back(STAND_BACK)
         now = time.monotonic()
         self._next_slot = max(now, self._next_slot + 1.0 / RATE)
         if self._next_slot > now:

@@ -9,33 +9,32 @@ from typing import Any, NamedTuple
 
 from berth.api import API_VERSION, Entry, format_entry
 from berth.controller.objects import ASSIGNMENTS, AssignmentObject
-from berth.converge import Lane, MemberEdit, Round
+from berth.converge import MemberEdit, Round
 from berth.fleet import MemberState
 from berth.kube import ApiError, Client, ConnectionLost, Deadline, ServerError
 
 PARALLEL = 16
-"""Writes of Assignments under way at once.
+"""Most writes of Assignments under way at once."""
+FIRST_PARALLEL = 8
+"""Writes under way at the begin of a round; each answer allows one more, as in TCP's slow start.
 
-Each needs a connection, which in a fleet at rest has to be opened first: with 32 the handshakes of 20 writes
-take longer than the writes.
+Each needs a connection. So many are kept open; the others have to be opened first, and on a machine that is
+busy with the writes a handshake takes as long as one of them.
 """
 
 
-class Change(NamedTuple):
-    """An accepted change of one entry."""
+class Accepted(NamedTuple):
+    """An accepted write of one Assignment."""
 
-    item: str
     member: str
-    entry: Entry | None
-    """As it stands now, None where it was taken away."""
-    lane: Lane
+    edits: list[MemberEdit]
 
 
 @dataclass(slots=True)
 class Written:
     """What came of a round's writes."""
 
-    accepted: int = 0
+    accepted: list[Accepted] = field(default_factory=list)
     failed: list[ApiError] = field(default_factory=list)
     again: set[str] = field(default_factory=set)
     """Items whose edits were not made, to be looked at again."""
@@ -43,7 +42,6 @@ class Written:
     """Members whose write got no answer, so that it may yet be accepted, and the Items of its edits."""
     version: int = 0
     """Highest resourceVersion that the API server answered with."""
-    changes: list[Change] = field(default_factory=list)
 
     def add(self, other: Written) -> None:
         """Take in what came of other writes of the same round."""
@@ -52,7 +50,6 @@ class Written:
         self.again |= other.again
         self.unsure.update(other.unsure)
         self.version = max(self.version, other.version)
-        self.changes += other.changes
 
 
 def may_be_done(error: ApiError) -> bool:
@@ -166,9 +163,10 @@ class RoundWriter:
         order = _Order(round_.writes)
         lost: set[int] = set()
         running: dict[asyncio.Task[ApiError | int], int] = {}
+        window = min(FIRST_PARALLEL, self._parallel)
         async with asyncio.TaskGroup() as group:
             while True:
-                while len(running) < self._parallel and (row := order.take(stuck=not running)) is not None:
+                while len(running) < window and (row := order.take(stuck=not running)) is not None:
                     kept = []
                     for edit in round_.writes[row]:
                         if lost.isdisjoint(edit.after) and order.written.issuperset(edit.after):
@@ -183,6 +181,7 @@ class RoundWriter:
                 if not running:
                     return result
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                window = min(window + len(done), self._parallel)
                 for task in done:
                     row = running.pop(task)
                     outcome = task.result()
@@ -194,7 +193,6 @@ class RoundWriter:
                         if may_be_done(outcome):
                             result.unsure[round_.members[row].name] = items
                     else:
-                        result.accepted += 1
                         result.version = max(result.version, outcome)
                     order.finish(row)
 
@@ -216,7 +214,7 @@ class RoundWriter:
             version = await self.put(member, entries, term, deadline)
         except ApiError as error:
             return error
-        result.changes += [Change(e.item, member.name, e.entry, e.lane) for e in edits]
+        result.accepted.append(Accepted(member.name, edits))
         return version
 
     async def put(self, member: MemberState, entries: dict[str, Entry], term: int, deadline: Deadline) -> int:
