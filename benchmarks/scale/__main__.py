@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -23,9 +24,10 @@ from berth.testing import ControlPlane
 def one_line(m: Measured) -> str:
     other = " ".join(f"{key}={value:.3g}" for key, value in m.other.items())
     return (
-        f"{m.case}: {m.seconds:.3f} s, floor {m.floor:.3f} s, ratio {m.ratio:.2f}; "
+        f"{m.case}: {m.seconds:.3f} s, floor {m.floor:.3f} s ({m.open_floor:.3f}), ratio {m.ratio:.2f}; "
         f"{m.writes} writes of {m.touched} Assignments (most {m.most}), {m.bytes / 1e6:.2f} MB, "
-        f"{m.rounds} rounds; controller {m.controller_cpu:.2f} s CPU, {m.controller_peak:.0f} MiB; "
+        f"{m.rounds} rounds for {m.bursts} bursts; "
+        f"controller {m.controller_cpu:.2f} s CPU, {m.controller_peak:.0f} MiB; "
         f"API server {m.api_cpu:.2f} s CPU; {other}"
     )
 
@@ -109,6 +111,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.logs:
         args.logs.mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background a shell has SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     console = Console(width=200)
     for name in args.size.split(","):
         size = size_named(name)

@@ -20,7 +20,7 @@ import msgspec
 from berth.kube import load_config
 
 PARALLEL = 32
-"""Requests under way at once: as many as the controller has."""
+"""Requests under way at once, where load is made."""
 PAGE = 500
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -63,24 +63,26 @@ class Bare:
 
     async def all(
         self, requests: Iterable[Request], parallel: int = PARALLEL, *, patient: bool = False
-    ) -> float:
-        """Send all; seconds from the first to the last answer.
+    ) -> list[float]:
+        """Send all; seconds from the first request to each answer, in the order of the answers.
 
         `patient`: repeats what fails for a while, and takes "exists already" and "gone already" for done;
         otherwise the first refusal is raised.
         """
+        answers: list[float] = []
         todo = iter(requests)
         send = self.persist if patient else self.send
 
         async def worker() -> None:
             for request in todo:
                 await send(request)
+                answers.append(time.perf_counter() - started)
 
         started = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for _ in range(parallel):
                 group.create_task(worker())
-        return time.perf_counter() - started
+        return answers
 
     async def persist(self, request: Request, seconds: float = 120.0) -> None:
         until = time.monotonic() + seconds

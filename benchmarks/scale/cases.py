@@ -32,7 +32,9 @@ class Measured:
     seconds: float
     """From the cause to the last write of an Assignment."""
     floor: float
-    """What a bare program takes for the same objects."""
+    """What a bare program takes for the same objects, opening its connections included."""
+    open_floor: float = 0.0
+    """What it takes where its connections are open already."""
     writes: int = 0
     """Of Assignments."""
     touched: int = 0
@@ -41,6 +43,8 @@ class Measured:
     """Most writes of one Assignment."""
     bytes: int = 0
     rounds: int = 0
+    bursts: int = 1
+    """Bursts of events, as the controller reckons them, that the cause consists of."""
     controller_cpu: float = 0.0
     controller_peak: float = 0.0
     api_cpu: float = 0.0
@@ -69,6 +73,7 @@ async def measure(
     acting = watched or controller
     timeout = 120.0 + stage.size.items / 200
     stage.observer.start_tally()
+    stage.observer.defer()
     forget_peak(acting.pid)
     metrics, used, api = await acting.metrics(), acting.usage(), stage.api_usage()
     began = await cause()
@@ -86,7 +91,8 @@ async def measure(
     return Measured(
         case,
         last - began,
-        statistics.median(floors),
+        statistics.median(floors["opening"]),
+        open_floor=statistics.median(floors["open"]),
         writes=tally.writes.total(),
         touched=len(differs),
         most=max(tally.writes.values(), default=0),
@@ -281,14 +287,14 @@ async def all_cases(stage: Stage, show: Callable[[Measured], None]) -> list[Meas
             new.extend(names)
             return at
 
-        note(await measure(stage, controller, f"{stage.size.more:,} Items added", add))
-        await stage.idle(controller, 300)
-        note(
-            await measure(
-                stage, controller, f"{stage.size.more:,} Items deleted", lambda: stage.delete_items(new)
-            )
-        )
-        await stage.idle(controller, 300)
+        async def delete() -> float:
+            return await stage.delete_items(new)
+
+        for case, change in (("added", add), ("deleted", delete)):
+            measured = await measure(stage, controller, f"{stage.size.more:,} Items {case}", change)
+            measured.bursts = await stage.load.ask("bursts")
+            note(measured)
+            await stage.idle(controller, 300)
         measured, controller = await leader_killed(stage, stack, controller)
         note(measured)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 from pathlib import Path
@@ -12,11 +13,19 @@ from benchmarks.scale import objects
 from benchmarks.scale.bare import JSON_PATCH, MERGE, Bare, Request, bare
 from benchmarks.scale.child import serve
 from benchmarks.scale.objects import path
+from berth.controller.batch import LONGEST, QUIET
+from berth.controller.writer import PARALLEL
+
+REST = 1.0
+"""Seconds before each bare run."""
 
 
 class Load:
-    def __init__(self, client: Bare) -> None:
+    def __init__(self, client: Bare, kubeconfig: Path) -> None:
         self.client = client
+        self.kubeconfig = kubeconfig
+        self.answers: list[float] = []
+        """When each request of the last command was answered, in seconds after its first one."""
 
     async def create_items(self, namespace: str, names: list[str], replicas: int) -> float:
         """Seconds since the epoch when the last one was accepted, as from each of these."""
@@ -71,13 +80,15 @@ class Load:
         return time.time()
 
     async def floor(self, namespace: str, before: dict[str, Any], after: dict[str, Any], runs: int) -> Any:
-        """Seconds to write the specs `after` (by name) over those `before`, each run by itself.
+        """Seconds to write the specs `after` (by name) over those `before`: runs that open their own
+        connections, as a program does and the controller after a rest, and runs that find them open.
 
         What is not in `before` is created, what is not in `after` deleted. A JSON patch each, as the
-        controller writes them. The namespace must be out of the controller's view.
+        controller writes them, as many at once, and after a second of rest, as each case begins.
+        The namespace must be out of the controller's view.
         """
-        seconds = []
-        for run in range(runs):
+        seconds: dict[str, list[float]] = {"opening": [], "open": []}
+        for run in range(2 * runs):
             names = {name: f"run-{run}-{name}" for name in before.keys() | after.keys()}
             await self.client.all(
                 Request("POST", path(namespace, "assignments"), objects.assignment(names[n], spec))
@@ -94,20 +105,40 @@ class Load:
                 else:
                     patch = [{"op": "replace", "path": "/spec", "value": after[name]}]
                     work.append(Request("PATCH", one, patch, JSON_PATCH))
-            seconds.append(await self.client.all(work))
+            await asyncio.sleep(REST)
+            if run % 2:
+                seconds["open"].append(max(await self.client.all(work, PARALLEL), default=0.0))
+            else:
+                async with bare(self.kubeconfig) as fresh:
+                    seconds["opening"].append(max(await fresh.all(work, PARALLEL), default=0.0))
             await self.client.send(Request("DELETE", path(namespace, "assignments")))
         return seconds
 
+    async def bursts(self) -> int:
+        """How many bursts of events the answers to the last command were."""
+        return bursts(self.answers)
+
     async def _sent(self, requests: Any) -> float:
-        await self.client.all(requests, patient=True)
+        self.answers = await self.client.all(requests, patient=True)
         return time.time()
+
+
+def bursts(times: list[float], quiet: float = QUIET, longest: float = LONGEST) -> int:
+    """In how many bursts, as the controller reckons them, events at these times (ascending) come."""
+    count, began, last = 0, -math.inf, -math.inf
+    for at in times:
+        if at - last > quiet or at - began > longest:
+            count, began = count + 1, at
+        last = at
+    return count
 
 
 async def main(kubeconfig: Path) -> None:
     async with bare(kubeconfig) as client:
-        load = Load(client)
+        load = Load(client, kubeconfig)
         names = ("create_items", "scale_items", "create_members", "limit_members", "delete", "clean")
-        await serve({name: getattr(load, name) for name in (*names, "create_pool", "put_lease", "floor")})
+        names += ("create_pool", "put_lease", "floor", "bursts")
+        await serve({name: getattr(load, name) for name in names})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from benchmarks.scale.bare import Bare
-from benchmarks.scale.history import History
+from benchmarks.scale.history import History, Truth
 from benchmarks.scale.objects import path
 
 
@@ -73,9 +73,13 @@ class Tally:
 
 
 class Observer:
-    def __init__(self, client: Bare, namespace: str, history: History) -> None:
+    def __init__(self, client: Bare, namespace: str, truth: Truth, reported: bool) -> None:
         self.client = client
-        self.history = history
+        self.at = time.time()
+        """When what is being looked at was heard, in seconds since the epoch."""
+        self.heard = self.at
+        """When anything was heard last."""
+        self.history = History(truth, lambda: self.at, reported)
         self.specs: dict[str, Spec] = {}
         self.tally = Tally(time.time())
         self.relists = 0
@@ -83,6 +87,23 @@ class Observer:
         self._path = path(namespace, "assignments")
         self._known: dict[str, tuple[str, int]] = {}
         self._version = ""
+        self._deferred: list[tuple[float, bytes]] | None = None
+
+    @property
+    def deferring(self) -> bool:
+        """Whether what is heard is kept for later."""
+        return self._deferred is not None
+
+    def defer(self) -> None:
+        """Only keep what is heard until `catch_up`: checking takes the cores from what is measured."""
+        self._deferred = []
+        self.heard = time.time()
+
+    def catch_up(self) -> None:
+        """Look at what was kept."""
+        kept, self._deferred = self._deferred or [], None
+        for at, line in kept:
+            self._look(at, line)
 
     def start_tally(self) -> None:
         """Count anew from now."""
@@ -99,6 +120,7 @@ class Observer:
                 if not self._version:
                     await self._list()
                 await self._watch()
+            self.catch_up()  # the next watch begins where this one has ended
             await asyncio.sleep(0.1)
 
     async def _list(self) -> None:
@@ -107,12 +129,13 @@ class Observer:
             answer.raise_for_status()
             page = PAGE.decode(await answer.read())
         self._version = page.metadata.resource_version
+        self.at = self.heard = time.time()
         there = {each.metadata.name for each in page.items}
         for name in [name for name in self.specs if name not in there]:
-            self._count(name, time.time(), 0)
+            self._count(name, self.at, 0)
             del self.specs[name], self._known[name]
         for each in page.items:
-            self._take(each, time.time())
+            self._take(each, self.at)
         self.history.rebuild(
             (each.metadata.name, each.spec.items, each.spec.term, each.status.items) for each in page.items
         )
@@ -135,15 +158,23 @@ class Observer:
                     tail = [line]
 
     def _line(self, line: bytes) -> None:
+        self.heard = time.time()
         if line.startswith(b'{"type":"ERROR"'):
             self._version = ""
             raise aiohttp.ClientError(f"the watch ended: {line[:200].decode()}")
+        if self._deferred is not None:
+            self._deferred.append((self.heard, line))
+        else:
+            self._look(self.heard, line)
+
+    def _look(self, at: float, line: bytes) -> None:
+        self.at = at
         event = EVENT.decode(line)
         self._version = event.object.metadata.resource_version
         if event.type == "DELETED":
             self._gone(event.object.metadata.name)
         elif event.type != "BOOKMARK":
-            self._put(event.object, time.time())
+            self._put(event.object, at)
 
     def _put(self, seen: Seen, at: float) -> None:
         name, spec, reports = seen.metadata.name, seen.spec, seen.status.items
@@ -163,7 +194,7 @@ class Observer:
         return True
 
     def _gone(self, name: str) -> None:
-        self._count(name, time.time(), 0)
+        self._count(name, self.at, 0)
         self.specs.pop(name, None)
         self._known.pop(name, None)
         self.history.gone(name)

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.scale import objects
 from benchmarks.scale.bare import Bare, Refused, bare
 from benchmarks.scale.child import Child
-from benchmarks.scale.history import History, Truth
+from benchmarks.scale.history import Truth
 from benchmarks.scale.objects import path
 from benchmarks.scale.observer import Observer
 from benchmarks.scale.processes import ControllerProcess, Usage, usage
@@ -158,8 +158,11 @@ class Stage:
         self.truth.replicas.update(dict.fromkeys(names, replicas))
         return float(at)
 
-    async def write_floor(self, before: dict[str, Any], after: dict[str, Any], runs: int = 1) -> list[float]:
-        answer: list[float] = await self.load.ask(
+    async def write_floor(
+        self, before: dict[str, Any], after: dict[str, Any], runs: int
+    ) -> dict[str, list[float]]:
+        """Seconds of each run of the bare program, see Load.floor."""
+        answer: dict[str, list[float]] = await self.load.ask(
             "floor", namespace=self.floor, before=before, after=after, runs=runs
         )
         return answer
@@ -204,7 +207,11 @@ class Stage:
         while True:
             if self.watching is not None and self.watching.done():
                 await self.watching  # raises what ended it
+            if self.observer.deferring and time.time() - self.observer.heard >= quiet:
+                self.observer.catch_up()
             why = self.unsettled()
+            if self.observer.deferring:
+                why = "there is no end of writes"
             if not why and time.time() - self.observer.tally.last >= quiet:
                 wrong = self.observer.history.wrong_items()
                 if not wrong:
@@ -281,7 +288,7 @@ async def stage(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="berth-scale-")))
         client = await stack.enter_async_context(bare(plane.kubeconfig))
         truth = Truth()
-        observer = Observer(client, namespace, History(truth, time.time, reported))
+        observer = Observer(client, namespace, truth, reported)
         watching = asyncio.create_task(observer.run())
         load = await stack.enter_async_context(Child("benchmarks.scale.load", str(plane.kubeconfig)))
         sessions = [
