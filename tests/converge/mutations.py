@@ -69,8 +69,8 @@ MUTATIONS = [
     Mutation(
         "a promotion is written although the write of the old primary failed",
         WRITER,
-        "if lost.isdisjoint(edit.after) and order.written.issuperset(edit.after):",
-        "if True:",
+        "or (lost.isdisjoint(edit.after) and order.written.issuperset(edit.after))",
+        "or True",
     ),
     Mutation("a promotion keeps the epoch of the grant", RULES, "epoch=rules.term)", "epoch=chosen.grant)"),
     Mutation("grants and promotions do not raise the term", LOOP, "if plan.raises_term:", "if False:"),

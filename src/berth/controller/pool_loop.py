@@ -90,12 +90,15 @@ class PoolLoop:
                     return
                 if not await self._take_over():
                     return
+            self._state.busy = True
             await self._round()
         except NotFound:
             await self._take_over()
             self._state.batch.wake()
         except ApiError as error:
             self._fail(error)
+        finally:
+            self._state.busy = False
 
     def _next_moment(self) -> float | None:
         moments = (self._state.outage.until, self._retry_at)

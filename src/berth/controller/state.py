@@ -42,8 +42,10 @@ class PoolState:
     status_due: asyncio.Event = field(default_factory=asyncio.Event)
     failure: str = ""
     """What the API server answered to the last round, where it did not go well."""
+    busy: bool = False
+    """Whether a round is under way: all else stands back."""
     writing: bool = False
-    """Whether a round's Assignments are being written: all else stands back until they are."""
+    """Whether its Assignments are being written."""
     unread: list[Callable[[], None]] = field(default_factory=list)
     """Events of Assignments that came while they were written, to be read afterwards."""
 

@@ -28,7 +28,7 @@ PAUSE = 0.25
 """Seconds between two passes, in which changes gather."""
 STEP = 0.05
 STAND_BACK = 20
-"""Steps for which a status waits while a round is being written; then it is written all the same."""
+"""Steps for which a status waits while a round is under way; then it is written all the same."""
 STAND_BACK_PASS = 200
 """The same before a pass, which looks at everything that is dirty and takes a while of its own."""
 
@@ -164,7 +164,7 @@ class StatusWriter:
 
     async def _stand_back(self, steps: int) -> None:
         for _ in range(steps):
-            if not self._state.writing:
+            if not self._state.busy:
                 break
             await asyncio.sleep(STEP)
 

@@ -111,7 +111,7 @@ class _Order:
         self.written: set[int] = set()
         """Rows whose write has ended, well or not."""
         for row, edits in writes.items():
-            needs = {other for edit in edits for other in edit.after if other != row}
+            needs = set().union(*(edit.after for edit in edits)) - {row}
             # Nothing is written there in this round, so nothing is taken away there either.
             self.written |= needs - writes.keys()
             needs &= writes.keys()
@@ -167,12 +167,15 @@ class RoundWriter:
         async with asyncio.TaskGroup() as group:
             while True:
                 while len(running) < window and (row := order.take(stuck=not running)) is not None:
-                    kept = []
-                    for edit in round_.writes[row]:
-                        if lost.isdisjoint(edit.after) and order.written.issuperset(edit.after):
-                            kept.append(edit)
-                        else:
-                            result.again.add(edit.item)
+                    edits = round_.writes[row]
+                    kept = [
+                        edit
+                        for edit in edits
+                        if not edit.after
+                        or (lost.isdisjoint(edit.after) and order.written.issuperset(edit.after))
+                    ]
+                    if len(kept) < len(edits):
+                        result.again |= {e.item for e in edits} - {e.item for e in kept}
                     if not kept:
                         order.finish(row)
                         continue
