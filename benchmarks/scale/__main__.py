@@ -91,10 +91,27 @@ async def run(size: Size, args: argparse.Namespace, console: Console) -> dict[st
     }
 
 
+def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several runs of the cases as one: of each case the run of the median ratio, and the ratios of all."""
+    cases = []
+    for same in zip(*(run["cases"] for run in runs), strict=True):
+        ordered = sorted(same, key=lambda case: case["ratio"])
+        ratios = [case["ratio"] for case in ordered]
+        cases.append(ordered[(len(ordered) - 1) // 2] | {"ratios": ratios})
+    return runs[0] | {
+        "cases": cases,
+        "checked": sum(run["checked"] for run in runs),
+        "violations": [line for run in runs for line in run["violations"]],
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument(
         "--size", default="small,medium,large", help=f"{', '.join(SIZES)} or ITEMSxMEMBERS; comma"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=1, help="of each case the run of the median ratio is kept"
     )
     parser.add_argument("--reported", action="store_true", help="Members report what they hold (readiness)")
     parser.add_argument("--item-status", default="Full", choices=("Full", "Problems", "None"))
@@ -118,7 +135,10 @@ def main() -> int:
         size = size_named(name)
         console.rule(str(size))
         started = time.monotonic()
-        result = asyncio.run(run(size, args, console))
+        if args.soak or args.refuse:
+            result = asyncio.run(run(size, args, console))
+        else:
+            result = median_of([asyncio.run(run(size, args, console)) for _ in range(args.runs)])
         console.print(f"{time.monotonic() - started:.0f} s in all")
         if args.json:
             args.json.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +71,22 @@ class Tally:
     last: float = 0.0
     before: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     """`spec` of each written Assignment as it was before, None where it did not exist."""
+
+
+async def lines(client: Bare, collection: str, version: str = "") -> AsyncIterator[bytes]:
+    """What a watch of the collection says, a line each. Raises aiohttp.ClientError."""
+    url = f"{client.base}{collection}?watch=1&allowWatchBookmarks=1&resourceVersion={version}"
+    # A bookmark comes each minute or so: a watch that is silent for longer has been forgotten.
+    limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=100)
+    async with client.session.get(url, read_bufsize=2**20, timeout=limit) as answer:
+        answer.raise_for_status()
+        tail: list[bytes] = []
+        async for chunk in answer.content.iter_any():
+            first, *rest = chunk.split(b"\n")
+            tail.append(first)
+            for line in rest:
+                yield b"".join(tail)
+                tail = [line]
 
 
 class Observer:
@@ -142,20 +159,13 @@ class Observer:
         self.relists += 1
 
     async def _watch(self) -> None:
-        url = f"{self.client.base}{self._path}?watch=1&allowWatchBookmarks=1&resourceVersion={self._version}"
-        # A bookmark comes each minute or so: a watch that is silent for longer has been forgotten.
-        limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=100)
-        async with self.client.session.get(url, read_bufsize=2**20, timeout=limit) as answer:
-            if answer.status == 410:
+        try:
+            async for line in lines(self.client, self._path, self._version):
+                self._line(line)
+        except aiohttp.ClientResponseError as error:
+            if error.status == 410:
                 self._version = ""
-            answer.raise_for_status()
-            tail: list[bytes] = []
-            async for chunk in answer.content.iter_any():
-                first, *rest = chunk.split(b"\n")
-                tail.append(first)
-                for line in rest:
-                    self._line(b"".join(tail))
-                    tail = [line]
+            raise
 
     def _line(self, line: bytes) -> None:
         self.heard = time.time()

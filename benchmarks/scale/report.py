@@ -35,6 +35,13 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def ratio(case: dict[str, Any]) -> str:
+    """The ratio to the floor; the least and the most of several runs with it."""
+    ratios = case["ratios"]
+    text = f"{case['ratio']:.2f}"
+    return text if len(ratios) < 2 else f"{text} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
 def case_table(run: Run) -> str:
     """One row for each case with a cause."""
     rows = [
@@ -42,12 +49,14 @@ def case_table(run: Run) -> str:
             case["case"],
             f"{case['seconds']:.2f}",
             f"{case['floor']:.2f}",
-            f"{case['ratio']:.2f}",
+            f"{case['open_floor']:.2f}",
+            ratio(case),
             f"{case['writes']:,}",
             f"{case['touched']:,}",
             f"{case['most']}",
             f"{case['bytes'] / 1e6:.2f}",
             f"{case['rounds']}",
+            f"{case['bursts']}",
             f"{case['controller_cpu']:.1f}",
             f"{case['controller_peak']:.0f}",
             f"{case['api_cpu']:.1f}",
@@ -56,8 +65,8 @@ def case_table(run: Run) -> str:
         if case["case"] not in ("idle", "cold start")
     ]
     head = (
-        "case", "s", "floor s", "ratio", "writes", "touched", "most", "MB", "rounds", "CPU s", "peak MiB",
-        "API CPU s",
+        "case", "s", "floor s", "open s", "ratio", "writes", "touched", "most", "MB", "rounds", "bursts",
+        "CPU s", "peak MiB", "API CPU s",
     )  # fmt: skip
     return table(head, rows)
 
@@ -76,7 +85,7 @@ def start_table(runs: list[Run]) -> str:
                         f"{other['leading']:.2f}",
                         f"{case['seconds']:.2f}",
                         f"{case['floor']:.2f}",
-                        f"{case['ratio']:.2f}",
+                        ratio(case),
                         f"{case['controller_cpu']:.1f}",
                         f"{case['controller_peak']:.0f}",
                         f"{case['writes']}",

@@ -17,7 +17,7 @@ from benchmarks.scale.bare import Bare, Refused, bare
 from benchmarks.scale.child import Child
 from benchmarks.scale.history import Truth
 from benchmarks.scale.objects import path
-from benchmarks.scale.observer import Observer
+from benchmarks.scale.observer import Observer, lines
 from benchmarks.scale.processes import ControllerProcess, Usage, usage
 from benchmarks.scale.sizes import Size
 from berth.testing import ControlPlane
@@ -161,10 +161,20 @@ class Stage:
     async def write_floor(
         self, before: dict[str, Any], after: dict[str, Any], runs: int
     ) -> dict[str, list[float]]:
-        """Seconds of each run of the bare program, see Load.floor."""
-        answer: dict[str, list[float]] = await self.load.ask(
-            "floor", namespace=self.floor, before=before, after=after, runs=runs
-        )
+        """Seconds of each run of the bare program, see Load.floor; watched as the controller's writes are."""
+
+        async def listen() -> None:
+            async for _ in lines(self.client, path(self.floor, "assignments")):
+                pass
+
+        listening = asyncio.create_task(listen())
+        try:
+            answer: dict[str, list[float]] = await self.load.ask(
+                "floor", namespace=self.floor, before=before, after=after, runs=runs
+            )
+        finally:
+            listening.cancel()
+            await asyncio.wait({listening})
         return answer
 
     @contextlib.asynccontextmanager
