@@ -217,7 +217,7 @@ def taken(**changes: str) -> tuple[PoolFleet, Leases]:
 
 def test_one_that_still_lists_the_item_has_not_released() -> None:
     fleet, _ = taken()
-    assert fleet.unreleased("x", 101.0) == ["m"]
+    assert fleet.former.unreleased("x", 101.0) == ["m"]
 
 
 def test_one_that_lists_it_no_longer_has_released() -> None:
@@ -226,7 +226,7 @@ def test_one_that_lists_it_no_longer_has_released() -> None:
     assert member is not None
     assert member.assignment is not None
     fleet.put_assignment(member.assignment._replace(reports=()), 102.0)
-    assert fleet.unreleased("x", 102.0) == []
+    assert fleet.former.unreleased("x", 102.0) == []
 
 
 def test_one_that_died_has_released_once_it_has_surely_stopped() -> None:
@@ -236,26 +236,26 @@ def test_one_that_died_has_released_once_it_has_surely_stopped() -> None:
         for name in leases.advance(at):
             fleet.lease_changed(name, at)
         assert fleet.items.of["x"] in fleet.dirty.converge
-        assert fleet.unreleased("x", at) == expected
+        assert fleet.former.unreleased("x", at) == expected
 
 
 def test_a_new_leader_knows_from_the_status_who_is_at_work() -> None:
     fleet, _ = fleet_with(items=(), reports=("x@3=Active",))
-    assert fleet.unreleased("x", 101.0) == ["m"]
+    assert fleet.former.unreleased("x", 101.0) == ["m"]
 
 
 def test_one_that_keeps_a_replica_has_released_when_it_is_no_longer_active() -> None:
     for phase, expected in (("Active", ["m"]), ("Draining", ["m"]), ("Ready", [])):
         fleet, _ = fleet_with(items=("x#1@3",), reports=(f"x@3={phase}",))
-        assert fleet.unreleased("x", 101.0) == expected, phase
+        assert fleet.former.unreleased("x", 101.0) == expected, phase
 
 
 def test_an_assignment_that_was_replaced_does_not_release_what_its_process_works_on() -> None:
     fleet, _ = fleet_with()
     fleet.put_assignment(AssignmentSeen("m", (), 5, "a2", "u", 1, 9), 101.0)
-    assert fleet.unreleased("x", 101.0) == ["m"]
+    assert fleet.former.unreleased("x", 101.0) == ["m"]
     fleet.put_assignment(AssignmentSeen("m", (), 5, "a2", "u", 1, 10, "s1"), 102.0)
-    assert fleet.unreleased("x", 102.0) == []
+    assert fleet.former.unreleased("x", 102.0) == []
 
 
 def test_a_process_at_work_by_what_an_earlier_member_was_given_has_not_released() -> None:
@@ -266,7 +266,7 @@ def test_a_process_at_work_by_what_an_earlier_member_was_given_has_not_released(
     fleet.put_assignment(AssignmentSeen("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1", ("x@3=Active",)), 100.0)
     fleet.put_member(MemberSeen("m", 5, lease="l", reported=True, uid="u2"), 100.0)
     fleet.delete_assignment("m", 101.0)
-    assert fleet.unreleased("x", 101.0) == ["m"]
+    assert fleet.former.unreleased("x", 101.0) == ["m"]
 
 
 def test_a_report_of_an_older_grant_counts_for_nothing() -> None:

@@ -32,8 +32,8 @@ def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
             fleet.put_assignment(assignment(old, (), 2), now)
             fleet.delete_member(old, now)
             fleet.delete_assignment(old, now)
-        fleet.sweep(now + 50.0)
-    assert not any(fleet.had_primary(f"i{n:03d}") for n in range(100))
+        fleet.former.sweep(now + 50.0)
+    assert not any(f"i{n:03d}" in fleet.former for n in range(100))
 
 
 def test_who_may_still_work_is_not_forgotten() -> None:
@@ -45,10 +45,10 @@ def test_who_may_still_work_is_not_forgotten() -> None:
     fleet.put_assignment(assignment("old", entries(1, 0, 1), 1), 0.0)
     fleet.delete_member("old", 1.0)
     fleet.delete_assignment("old", 1.0)
-    fleet.sweep(2.0)
-    assert fleet.unreleased("i000", 2.0) == ["old"]  # its Lease runs on: so may the process
-    fleet.sweep(12.0)
-    assert not fleet.had_primary("i000")
+    fleet.former.sweep(2.0)
+    assert fleet.former.unreleased("i000", 2.0) == ["old"]  # its Lease runs on: so may the process
+    fleet.former.sweep(12.0)
+    assert "i000" not in fleet.former
 
 
 def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
@@ -62,8 +62,8 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
     fleet.put_assignment(assignment("old", entries(count, 0, 1), 1), 0.0)
     fleet.delete_member("old", 1.0)
     for _ in range(4):
-        fleet.sweep(2.0)
-    assert sum(fleet.had_primary(f"i{n:03d}") for n in range(count)) == count
+        fleet.former.sweep(2.0)
+    assert sum(f"i{n:03d}" in fleet.former for n in range(count)) == count
     for _ in range(3):
-        fleet.sweep(20.0)
-    assert sum(fleet.had_primary(f"i{n:03d}") for n in range(count)) == 0
+        fleet.former.sweep(20.0)
+    assert sum(f"i{n:03d}" in fleet.former for n in range(count)) == 0

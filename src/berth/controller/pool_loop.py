@@ -181,7 +181,7 @@ class PoolLoop:
             now=time.monotonic(),
             braking=state.outage.braking,
         )
-        fleet.sweep(time.monotonic())
+        fleet.former.sweep(time.monotonic())
         self._note_handoffs(items)
         fleet.dirty.item_status.update(items)
         objects = fleet.dirty.assignments

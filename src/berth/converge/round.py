@@ -44,7 +44,7 @@ def view_of(fleet: PoolFleet, row: int, solution: Solution, now: float) -> View:
         primary = int(solution.primary[row])
     unreleased: tuple[int, ...] = ()
     if fleet.policy.handoff is Handoff.EXCLUSIVE and seen is not None:
-        unreleased = tuple(fleet.member_rows.of.get(m, -1) for m in fleet.unreleased(name, now))
+        unreleased = tuple(fleet.member_rows.of.get(m, -1) for m in fleet.former.unreleased(name, now))
     return View(name, seen.replicas if seen else 0, tuple(holdings), target, primary, unreleased)
 
 

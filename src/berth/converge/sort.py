@@ -47,7 +47,7 @@ def sort_items(fleet: PoolFleet, solution: Solution, rows: list[int]) -> Sorted:
     fresh = exists & (held[:, 0] < 0) & (target[:, 0] >= 0) & (solution.primary[index] == target[:, 0])
     if fleet.policy.handoff is Handoff.EXCLUSIVE:
         names = fleet.items.names
-        fresh &= np.array([not fleet.had_primary(names[row] or "") for row in index.tolist()], dtype=np.bool_)
+        fresh &= np.array([(names[row] or "") not in fleet.former for row in index.tolist()], dtype=np.bool_)
     others = ~(settled | fresh)
     return Sorted(index[settled].tolist(), index[fresh].tolist(), [*index[others].tolist(), *rest.tolist()])
 

@@ -1,11 +1,12 @@
 """What is known of Items, Members, entries and reports: indexes, arrays, dirty sets, liveness."""
 
 from berth.api import Handoff, ZonePolicy
+from berth.fleet.dirty import Dirty
 from berth.fleet.leases import Leases
 from berth.fleet.liveness import LeaseSeen, LeaseWatch, Liveness, safety_margin
 from berth.fleet.member import MemberState
 from berth.fleet.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
-from berth.fleet.pool import Dirty, PoolFleet
+from berth.fleet.pool import PoolFleet
 from berth.fleet.release import stopped
 
 __all__ = [

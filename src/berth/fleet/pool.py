@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from berth.api import Entry, Report
 from berth.fleet.arrays import Arrays, Rows
+from berth.fleet.dirty import Dirty
+from berth.fleet.former import FormerPrimaries
 from berth.fleet.leases import Leases
 from berth.fleet.liveness import Liveness
 from berth.fleet.member import MemberState, read_entries, read_reports
 from berth.fleet.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
-from berth.fleet.release import LastPrimaries, LastPrimary, holds_back, may_be_active, status_holds_back
 from berth.solve import Problem, Zones
 
 MOST_TERM = 10**12
@@ -18,22 +17,6 @@ MOST_TERM = 10**12
 
 To go above that would use up the terms that the API server takes.
 """
-
-
-@dataclass(slots=True)
-class Dirty:
-    """Rows to look at again. Each reader empties the sets that are its own."""
-
-    problem: bool = True
-    """Whether the target must be solved again."""
-    solve_items: set[int] = field(default_factory=set)
-    solve_members: set[int] = field(default_factory=set)
-    converge: set[int] = field(default_factory=set)
-    """Items whose next step may have changed."""
-    assignments: set[int] = field(default_factory=set)
-    """Members whose Assignment object itself needs work: to be created, replaced, deleted or mended."""
-    item_status: set[int] = field(default_factory=set)
-    member_status: set[int] = field(default_factory=set)
 
 
 class PoolFleet:
@@ -53,10 +36,9 @@ class PoolFleet:
         self.member_rows = Rows()
         self.members: dict[int, MemberState] = {}
         self.dirty = Dirty()
-        self.last_primaries = LastPrimaries()
+        self.former = FormerPrimaries(leases, self.members, self.member_named)
         self.highest_term = 0
         """Of all terms, grants and epochs seen here below MOST_TERM: the next one must be above it."""
-        self._releasing: dict[str, set[int]] = {}
         self._by_lease: dict[str, set[int]] = {}
         self._zones: dict[str, int] = {}
         self._ages_stale = False
@@ -103,7 +85,7 @@ class PoolFleet:
                 if old.uid == seen.uid and session:
                     for entry in member.entries.values():
                         if entry.primary:
-                            self.last_primaries.put(entry.name, LastPrimary(member.name, old.lease, session))
+                            self.former.put(entry.name, member.name, old.lease, session)
             if seen.lease:
                 self._by_lease.setdefault(seen.lease, set()).add(row)
         if old is None or old.uid != seen.uid:
@@ -180,13 +162,13 @@ class PoolFleet:
                 self._recheck_items(member)
             self.refresh(row, now)
             self.dirty.member_status.add(row)
-        for name in self.last_primaries.of_lease(lease):
+        for name in self.former.of_lease(lease):
             if (item := self.items.of.get(name)) is not None:
                 self.dirty.converge.add(item)
 
     def uses_lease(self, lease: str) -> bool:
         """Whether any Member names that Lease, or an Item's last primary did."""
-        return bool(self._by_lease.get(lease) or self.last_primaries.of_lease(lease))
+        return bool(self._by_lease.get(lease) or self.former.of_lease(lease))
 
     # ---- liveness --------------------------------------------------------------------------
 
@@ -266,32 +248,6 @@ class PoolFleet:
         """The zone with that number."""
         return next(name for name, known in self._zones.items() if known == number)
 
-    def had_primary(self, item: str) -> bool:
-        """Whether somebody was the Item's primary, or says so, without holding its slot 0."""
-        return item in self.last_primaries or item in self._releasing
-
-    def unreleased(self, item: str, now: float) -> list[str]:
-        """Names of Members that may still work as primary of the Item without holding its slot 0."""
-        names = {
-            self.members[row].name
-            for row in self._releasing.get(item, ())
-            if status_holds_back(self.members[row], item)
-        }
-        for last in self.last_primaries.of(item):
-            if holds_back(last, self.member_named(last.member), item, self.leases, now):
-                names.add(last.member)
-            else:
-                self.last_primaries.drop(item, last.member)
-        return sorted(names)
-
-    def sweep(self, now: float) -> None:
-        """Forget some of those who were primaries and have released; to be called now and then."""
-
-        def released(item: str, last: LastPrimary) -> bool:
-            return not holds_back(last, self.member_named(last.member), item, self.leases, now)
-
-        self.last_primaries.sweep(released)
-
     # ---- keeping the indexes ---------------------------------------------------------------
 
     def _item_row(self, name: str) -> tuple[int, bool]:
@@ -327,7 +283,7 @@ class PoolFleet:
         if member.orphaned and member.assignment:
             for entry in read_entries(None, {}, member.assignment.items).entries.values():
                 if entry.primary:
-                    self._remember_primary(member, entry.name)
+                    self.former.note_taken(member, entry.name)
 
     def _set_entries(self, member: MemberState, entries: dict[str, Entry]) -> None:
         before, member.entries = member.entries, entries
@@ -340,10 +296,10 @@ class PoolFleet:
             if entry is not None:
                 self._count_term(max(entry.grant, entry.epoch))
             if was is not None and was.primary and (entry is None or not entry.primary):
-                self._remember_primary(member, name)
+                self.former.note_taken(member, name)
             row, _ = self._item_row(name)
-            if member.reports or self._releasing:
-                self._set_releasing(member, name)
+            if member.reports or self.former.reported:
+                self.former.note_report(member, name)
             self._reindex_item(row, name, member.row, entry is not None)
         self.dirty.member_status.add(member.row)
         self._set_problem_member(member)
@@ -374,20 +330,12 @@ class PoolFleet:
         if self.highest_term < term < MOST_TERM:
             self.highest_term = term
 
-    def _remember_primary(self, member: MemberState, item: str) -> None:
-        lease = member.seen.lease if member.seen else None
-        session = member.assignment.session if member.assignment else ""
-        for last in self.last_primaries.of(item):
-            if last.member == member.name and last.session == session and last.lease:
-                lease = last.lease
-        self.last_primaries.put(item, LastPrimary(member.name, lease, session))
-
     def _set_reports(self, member: MemberState, reports: dict[str, Report]) -> None:
         before, member.reports = member.reports, reports
         changed = [name for name, report in reports.items() if before.get(name) != report]
         changed += before.keys() - reports.keys()
         for name in changed:
-            self._set_releasing(member, name)
+            self.former.note_report(member, name)
             row = self.items.of.get(name)
             if row is not None:
                 self.dirty.converge.add(row)
@@ -395,19 +343,11 @@ class PoolFleet:
         if changed:
             self.dirty.member_status.add(member.row)
 
-    def _set_releasing(self, member: MemberState, item: str) -> None:
-        if may_be_active(member, item):
-            self._releasing.setdefault(item, set()).add(member.row)
-        elif (rows := self._releasing.get(item)) is not None:
-            rows.discard(member.row)
-            if not rows:
-                del self._releasing[item]
-
     def _recheck_items(self, member: MemberState) -> None:
         of = self.items.of
         rows = [of[name] for name in member.entries]
         rows += [of[name] for name in member.reports if name in of]
-        rows += [of[name] for name in self.last_primaries.of_member(member.name) if name in of]
+        rows += [of[name] for name in self.former.of_member(member.name) if name in of]
         self.dirty.converge.update(rows)
         self.dirty.item_status.update(rows)
 
@@ -426,7 +366,7 @@ class PoolFleet:
             name = self.items.names[row]
             if name is not None:
                 self.items.forget(name)
-                self.last_primaries.forget(name)
+                self.former.forget(name)
             # It stays in `dirty.converge`: whoever notes what Items wait for must forget this one.
             self.dirty.item_status.discard(row)
 

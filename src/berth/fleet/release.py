@@ -5,8 +5,6 @@ Under `Exclusive` nobody is promoted while this names anyone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import islice
 from typing import NamedTuple
 
 from berth.api import Phase
@@ -29,72 +27,6 @@ class LastPrimary(NamedTuple):
     member: str
     lease: str | None
     session: str
-
-
-class LastPrimaries:
-    """Who held slot 0 of which Item before, as long as that may matter; found by Member and by Lease too."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, dict[str, LastPrimary]] = {}
-        self._items: dict[tuple[str, str], set[str]] = {}
-
-    def __contains__(self, item: str) -> bool:
-        return item in self._of
-
-    def of(self, item: str) -> list[LastPrimary]:
-        """Those of an Item."""
-        return list(self._of.get(item, {}).values())
-
-    def of_member(self, member: str) -> set[str]:
-        """Items of which this Member was the last primary."""
-        return self._items.get(("member", member), set())
-
-    def of_lease(self, lease: str) -> set[str]:
-        """Items whose last primary had this Lease."""
-        return self._items.get(("lease", lease), set())
-
-    def put(self, item: str, last: LastPrimary) -> None:
-        """Note one; it replaces an earlier one of the same Member."""
-        self.drop(item, last.member)
-        self._of.setdefault(item, {})[last.member] = last
-        for key in _keys(last):
-            self._items.setdefault(key, set()).add(item)
-
-    def drop(self, item: str, member: str) -> None:
-        """Forget that this Member was the last primary of the Item."""
-        lasts = self._of.get(item, {})
-        last = lasts.pop(member, None)
-        if last is None:
-            return
-        if not lasts:
-            del self._of[item]
-        for key in _keys(last):
-            items = self._items[key]
-            items.discard(item)
-            if not items:
-                del self._items[key]
-
-    def sweep(self, released: Callable[[str, LastPrimary], bool]) -> None:
-        """Forget those who have released, among an eighth of the Items (at least 1,000), in turns.
-
-        Nobody asks about an Item that is at rest, so without this each primary that ever moved would
-        be remembered for ever.
-        """
-        for item in list(islice(self._of, max(1000, len(self._of) // 8))):
-            for last in self.of(item):
-                if released(item, last):
-                    self.drop(item, last.member)
-            if item in self._of:
-                self._of[item] = self._of.pop(item)  # to the end
-
-    def forget(self, item: str) -> None:
-        """Forget all of an Item."""
-        for member in list(self._of.get(item, {})):
-            self.drop(item, member)
-
-
-def _keys(last: LastPrimary) -> list[tuple[str, str]]:
-    return [("member", last.member), *([("lease", last.lease)] if last.lease else [])]
 
 
 def may_be_active(member: MemberState, item: str) -> bool:
