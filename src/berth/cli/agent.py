@@ -58,7 +58,10 @@ def agent_command(
             "--namespace", "-n", help="Default: BERTH_NAMESPACE, else as kubectl.", rich_help_panel=_CLUSTER
         ),
     ] = None,
-    interval: Annotated[float, typer.Option(min=0.1, help="--http: seconds between GET /items.")] = 2.0,
+    interval: Annotated[
+        float,
+        typer.Option(min=0.1, help="Seconds between GET /items (--http), or looks at the file (--file)."),
+    ] = 2.0,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that a request or command may take.")
     ] = 60.0,

@@ -13,7 +13,7 @@ import typer
 
 from berth.cli.errors import UsageError, complain, note, usage_errors
 from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, print_json
-from berth.cli.words import counted, still_here
+from berth.words import counted, still_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from berth.cli.bars import console
-from berth.cli.words import counted
+from berth.words import counted
 
 
 class Bars:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from berth.cli.bars import against_band, band_text, console, load_bar
-from berth.cli.words import counted
+from berth.words import counted
 
 Facts = dict[str, Any]
 SHOWN = 10

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from berth.cli.snapshot import PoolSnapshot, Said, fleet_of
-from berth.cli.words import still_here
 from berth.fleet import MemberState, PoolFleet
 from berth.solve import bands
+from berth.words import still_here
 
 NO_CONTROLLER = "no controller has led this Pool yet: is berth controller running?"
 

@@ -11,9 +11,9 @@ from rich.text import Text
 from berth.cli.bars import against_band, band_text, console, load_bar
 from berth.cli.planning import PoolPlan
 from berth.cli.why import Change, changes, is_live
-from berth.cli.words import counted
 from berth.solve import LEVELS
 from berth.solve.reasons import MESSAGES
+from berth.words import counted
 
 SHOWN = 20
 """Rows of changes and of short Items, unless everything is asked for."""

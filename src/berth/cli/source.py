@@ -7,7 +7,7 @@ from pathlib import Path
 
 from berth.cli.errors import UsageError, note
 from berth.cli.snapshot import PoolSnapshot
-from berth.cli.words import counted
+from berth.words import counted
 
 Pools = dict[tuple[str, str], PoolSnapshot]
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from berth.cli.bars import against_band, band_text, load_bar
 from berth.cli.overview import MemberLine, Overview, Trouble
 from berth.cli.plan_table import state_text
-from berth.cli.words import counted
+from berth.words import counted
 
 SHOWN = 15
 """Problems shown of each Pool, unless everything is asked for."""

@@ -11,6 +11,7 @@ from berth.converge import Wait, Why, describe
 from berth.fleet import Liveness, MemberState
 from berth.solve import Reason
 from berth.solve.reasons import MESSAGES
+from berth.words import items_are, still_here
 
 Status = dict[str, Any]
 
@@ -133,7 +134,7 @@ def member_status(member: MemberState, old: tuple[Condition, ...]) -> Status:
     if not leaving:
         drained = condition("Drained", False, "NotDraining", "its limit is above 0", old)
     elif left:
-        drained = condition("Drained", False, "Draining", f"{left} Items are still here", old)
+        drained = condition("Drained", False, "Draining", still_here(left), old)
     else:
         drained = condition("Drained", True, "Empty", "it holds nothing", old)
     return {
@@ -167,7 +168,7 @@ def pool_status(state: PoolState, ready: int, unusable: dict[str, str], old: tup
     else:
         row, wait = min(waits.items(), key=lambda pair: (pair[1].why is Why.STEP, pair[0]))
         name = fleet.items.names[row] or "an Item"
-        words = f"{len(waits)} Items are on their way; {name}: {wait_words(state, wait)}"
+        words = f"{items_are(len(waits))} on the way; {name}: {wait_words(state, wait)}"
         held_back = [other for other in waits.values() if other.why is Why.BUDGET]
         if held_back and wait.why is not Why.BUDGET:
             words += f"; {len(held_back)} held back by the {wait_words(state, held_back[0])}"
@@ -198,7 +199,7 @@ def _degraded(
         row = min(state.short)
         reason: Reason = state.short[row]
         name = state.fleet.items.names[row] or "an Item"
-        text = f"{len(state.short)} Items are short of replicas; {name}: {MESSAGES[reason]}"
+        text = f"{items_are(len(state.short))} short of replicas; {name}: {MESSAGES[reason]}"
         return condition("Degraded", True, reason.value, text, old)
     dead = sorted(m.name for m in members if not m.live)
     if dead:
