@@ -14,7 +14,7 @@ env: .venv/.stamp ## create or refresh .venv from requirements.lock
 .venv/.stamp: requirements.lock pyproject.toml
 	@test -x .venv/bin/python || { command -v uv >/dev/null && uv venv --quiet --python '>=3.11' .venv || python3 -m venv .venv; }
 	@command -v uv >/dev/null || test -x .venv/uv/bin/uv || python3 -m pip install --quiet --root-user-action=ignore --target .venv/uv uv
-	$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(PY) --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(PY) --no-deps --editable .
 	@touch $@
 
