@@ -89,6 +89,14 @@ async def test_a_list_whose_continue_token_expired_is_taken_in_one_piece(api: An
     assert api.last("list").query == {}
 
 
+async def test_a_list_of_metadata_asks_for_nothing_else(api: Any) -> None:
+    async with Client(api.config()) as client:
+        await client.list(COLLECTION, type=api.Thing, metadata_only=True)
+        assert "as=PartialObjectMetadataList" in api.last("list").headers["Accept"]
+        await client.list(COLLECTION, type=api.Thing)
+        assert api.last("list").headers["Accept"] == "application/json"
+
+
 async def test_errors_of_the_server_are_raised_as_their_class(api: Any) -> None:
     api.script("get", api.status(404, "NotFound"))
     api.script("POST", api.status(409, "AlreadyExists"))

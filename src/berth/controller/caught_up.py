@@ -25,7 +25,7 @@ async def caught_up(
     A watch may lag by any amount, and says nothing when nothing happens; so the Assignments are listed
     afresh and the cache is compared with that. Raises ApiError.
     """
-    there = await client.list(ASSIGNMENTS.path(namespace), type=_Bare, deadline=deadline)
+    there = await client.list(ASSIGNMENTS.path(namespace), type=_Bare, metadata_only=True, deadline=deadline)
     versions = {each.metadata.name: int(each.metadata.resource_version) for each in there}
     while True:
         await informer.wait_for(max(versions.values(), default=0))

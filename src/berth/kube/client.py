@@ -53,6 +53,7 @@ PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class Client:
@@ -118,17 +119,27 @@ class Client:
         *,
         type: type[T] | None = None,
         limit: int = 500,
+        metadata_only: bool = False,
         timeout: float | None = None,
         deadline: Deadline | None = None,
     ) -> "list[T]":
-        """Read a whole collection, page by page, each object as `type`."""
+        """Read a whole collection, page by page, each object as `type`, or its metadata only."""
         page_type: Any = Page[type if type is not None else Any]  # type: ignore[misc]
         decoder = msgspec.json.Decoder(page_type)
         items: list[T] = []
         query: dict[str, str | int | bool] = {**(params or {}), "limit": limit}
         while True:
             try:
-                page = await self.get(path, query, decoder=decoder, timeout=timeout, deadline=deadline)
+                answer = await self.request(
+                    "GET",
+                    path,
+                    query,
+                    accept=METADATA_LIST if metadata_only else None,
+                    timeout=timeout,
+                    deadline=deadline,
+                    idempotent=True,
+                )
+                page = _decoded(answer, None, decoder)
             except Gone:
                 if "continue" not in query:
                     raise
@@ -207,6 +218,7 @@ class Client:
         body: Any = None,
         *,
         content_type: str = "application/json",
+        accept: str | None = None,
         timeout: float | None = None,
         deadline: Deadline | None = None,
         idempotent: bool = False,
@@ -222,7 +234,7 @@ class Client:
                 async with self._slot(path, deadline):
                     attempt = _time_left(path, timeout or self.timeout, deadline)
                     return await self._transport.send(
-                        method, path, params, data, content_type, attempt, access
+                        method, path, params, data, content_type, attempt, access, accept
                     )
             except Unauthorized as error:
                 if refreshed:

@@ -85,6 +85,7 @@ class Transport:
         content_type: str,
         timeout: float,
         access: Access,
+        accept: str | None = None,
     ) -> bytes:
         """Send one request and return the answer's body; ends within `timeout` seconds. Raises ApiError."""
         query = dict(params) if params else {}
@@ -94,6 +95,8 @@ class Transport:
         headers = dict(access.headers)
         if data is not None:
             headers["Content-Type"] = content_type
+        if accept is not None:
+            headers["Accept"] = accept
         started = time.monotonic()
         code = 0
         limit = aiohttp.ClientTimeout(total=timeout, ceil_threshold=_NEVER_ROUND)
