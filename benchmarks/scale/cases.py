@@ -68,8 +68,12 @@ async def measure(
     cause: Cause,
     *,
     watched: ControllerProcess | None = None,
+    rest: float = 1.0,
 ) -> Measured:
-    """Bring about the cause and wait for the end of what it sets off; `watched` is who will act."""
+    """Bring about the cause and wait for the end of what it sets off.
+
+    `watched` is who will act, `rest` the seconds before that in which little happens on the server.
+    """
     acting = watched or controller
     timeout = 120.0 + stage.size.items / 200
     stage.observer.start_tally()
@@ -87,7 +91,7 @@ async def measure(
     differs = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
     before = {n: s for n, s in before.items() if n in differs}
     after = {n: s for n, s in after.items() if n in differs}
-    floors = await stage.write_floor(before, after, runs=3)
+    floors = await stage.write_floor(before, after, runs=3, rest=rest)
     return Measured(
         case,
         last - began,
@@ -193,7 +197,7 @@ async def leader_killed(
         renewed = datetime.fromisoformat(lease["spec"]["renewTime"].replace("Z", "+00:00"))
         return renewed.timestamp() + LEASE_DURATION
 
-    measured = await measure(stage, leader, "leader killed", cause, watched=standby)
+    measured = await measure(stage, leader, "leader killed", cause, watched=standby, rest=LEASE_DURATION)
     led = standby.said("leading in term")
     if led:
         measured.other["led_before_end"] = stage.observer.tally.last - led

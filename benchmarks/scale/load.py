@@ -16,9 +16,6 @@ from benchmarks.scale.objects import path
 from berth.controller.batch import LONGEST, QUIET
 from berth.controller.writer import PARALLEL
 
-REST = 1.0
-"""Seconds before each bare run."""
-
 
 class Load:
     def __init__(self, client: Bare, kubeconfig: Path) -> None:
@@ -79,12 +76,14 @@ class Load:
         await self.client.persist(Request("PATCH", path(namespace, "leases", name), {"spec": spec}, MERGE))
         return time.time()
 
-    async def floor(self, namespace: str, before: dict[str, Any], after: dict[str, Any], runs: int) -> Any:
+    async def floor(
+        self, namespace: str, before: dict[str, Any], after: dict[str, Any], runs: int, rest: float
+    ) -> Any:
         """Seconds to write the specs `after` (by name) over those `before`: runs that open their own
         connections, as a program does and the controller after a rest, and runs that find them open.
 
         What is not in `before` is created, what is not in `after` deleted. A JSON patch each, as the
-        controller writes them, as many at once, and after a second of rest, as each case begins.
+        controller writes them, as many at once, and after as many seconds of rest as the case began with.
         The namespace must be out of the controller's view.
         """
         seconds: dict[str, list[float]] = {"opening": [], "open": []}
@@ -105,7 +104,7 @@ class Load:
                 else:
                     patch = [{"op": "replace", "path": "/spec", "value": after[name]}]
                     work.append(Request("PATCH", one, patch, JSON_PATCH))
-            await asyncio.sleep(REST)
+            await asyncio.sleep(rest)
             if run % 2:
                 seconds["open"].append(max(await self.client.all(work, PARALLEL), default=0.0))
             else:

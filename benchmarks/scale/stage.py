@@ -159,7 +159,7 @@ class Stage:
         return float(at)
 
     async def write_floor(
-        self, before: dict[str, Any], after: dict[str, Any], runs: int
+        self, before: dict[str, Any], after: dict[str, Any], runs: int, rest: float
     ) -> dict[str, list[float]]:
         """Seconds of each run of the bare program, see Load.floor; watched as the controller's writes are."""
 
@@ -170,7 +170,7 @@ class Stage:
         listening = asyncio.create_task(listen())
         try:
             answer: dict[str, list[float]] = await self.load.ask(
-                "floor", namespace=self.floor, before=before, after=after, runs=runs
+                "floor", namespace=self.floor, before=before, after=after, runs=runs, rest=rest
             )
         finally:
             listening.cancel()
