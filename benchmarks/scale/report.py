@@ -56,7 +56,7 @@ def case_table(run: Run) -> str:
             f"{case['most']}",
             f"{case['bytes'] / 1e6:.2f}",
             f"{case['rounds']}",
-            f"{case['bursts']}",
+            f"{case['bursts']}" if "Items" in case["case"] else "",
             f"{case['controller_cpu']:.1f}",
             f"{case['controller_peak']:.0f}",
             f"{case['api_cpu']:.1f}",
