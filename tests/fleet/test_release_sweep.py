@@ -67,3 +67,40 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
     for _ in range(3):
         fleet.former.sweep(20.0)
     assert sum(f"i{n:03d}" in fleet.former for n in range(count)) == 0
+
+
+def two_of_one_lease(handoff: Handoff) -> tuple[PoolFleet, Leases]:
+    """Slot 0 of x was taken from a, then from b, which name one Lease and both say that they work."""
+    leases = Leases()
+    leases.put(LeaseSeen("l", "s", "then", 10.0), 0.0)
+    fleet = PoolFleet(leases, Policy(handoff=handoff))
+    fleet.put_item(ItemSeen("x", 1))
+    for name in "ab":
+        fleet.put_member(MemberSeen(name, 5, lease="l", reported=True, uid=f"u-{name}"), 0.0)
+    for name in "ab":
+        held = assignment(name, ("x#0@1:1",), 1)._replace(session="s", reports=("x@1=Active",))
+        fleet.put_assignment(held, 0.0)
+        fleet.put_assignment(held._replace(items=(), generation=2), 0.0)
+    return fleet, leases
+
+
+def test_of_two_former_primaries_with_one_lease_each_is_forgotten_by_itself() -> None:
+    fleet, leases = two_of_one_lease(Handoff.EXCLUSIVE)
+    first = fleet.member_named("a")
+    assert first is not None
+    assert first.assignment is not None
+    fleet.put_assignment(first.assignment._replace(reports=()), 2.0)
+    fleet.former.sweep(2.0)
+    assert fleet.former.unreleased("x", 2.0) == ["b"]
+    assert fleet.former.of_lease("l") == {"x"}  # when it runs out x must be looked at
+    for at in (11.0, 40.0):
+        for name in leases.advance(at):
+            fleet.lease_changed(name, at)
+    fleet.former.sweep(40.0)
+    assert fleet.former.of_lease("l") == set()
+
+
+def test_an_item_with_two_former_primaries_of_one_lease_can_be_deleted() -> None:
+    fleet, _ = two_of_one_lease(Handoff.OVERLAP)
+    fleet.delete_item("x")
+    fleet.former.sweep(1.0)

@@ -114,6 +114,8 @@ class FormerPrimaries:
         if not lasts:
             del self._of[item]
         for key in _keys(last):
+            if any(key in _keys(other) for other in lasts.values()):
+                continue  # another of them has the same Lease
             items = self._items[key]
             items.discard(item)
             if not items:

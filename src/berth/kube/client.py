@@ -257,9 +257,16 @@ class Client:
         Each request has one to itself: what follows a rest has to open as many as it sends at once.
         """
         while True:
-            asked = (self.get("/version", type=bytes) for _ in range(count))
-            await asyncio.gather(*asked, return_exceptions=True)  # whoever has something to do finds out too
+            touched = (self._touch() for _ in range(count))
+            await asyncio.gather(
+                *touched, return_exceptions=True
+            )  # whoever has something to do finds out too
             await asyncio.sleep(KEEPALIVE / 2)
+
+    async def _touch(self) -> None:
+        # Never repeated: a refusal has opened the connection too, and a server that is away has its rest.
+        access = await self._transport.access("/version", self.timeout)
+        await self._transport.send("GET", "/version", None, None, "", self.timeout, access)
 
     @property
     def on_request(self) -> RequestHook | None:
