@@ -16,6 +16,7 @@ import msgspec
 from benchmarks.scale.bare import Bare
 from benchmarks.scale.history import History, Truth
 from benchmarks.scale.objects import path
+from berth.kube.lines import LineSplitter
 
 
 class Meta(msgspec.Struct, rename="camel"):
@@ -80,13 +81,10 @@ async def lines(client: Bare, collection: str, version: str = "") -> AsyncIterat
     limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=100)
     async with client.session.get(url, read_bufsize=2**20, timeout=limit) as answer:
         answer.raise_for_status()
-        tail: list[bytes] = []
+        splitter = LineSplitter()
         async for chunk in answer.content.iter_any():
-            first, *rest = chunk.split(b"\n")
-            tail.append(first)
-            for line in rest:
-                yield b"".join(tail)
-                tail = [line]
+            for line in splitter.feed(chunk):
+                yield line
 
 
 class Observer:

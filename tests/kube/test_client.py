@@ -337,12 +337,13 @@ async def test_a_client_outside_of_its_block_says_so(api: Any) -> None:
 
 async def test_connections_kept_open_serve_what_comes_later(api: Any) -> None:
     ports: list[Any] = []
-    together = asyncio.Barrier(4)
+    together, touched = asyncio.Barrier(4), asyncio.Event()
 
     async def note(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         ports.append(request.transport.get_extra_info("peername")[1])
         await together.wait()
+        touched.set()
         return web.json_response({})
 
     api.script("list", *[note] * 4)
@@ -350,19 +351,21 @@ async def test_connections_kept_open_serve_what_comes_later(api: Any) -> None:
     async with Client(api.config()) as client:
         keeping = asyncio.create_task(client.keep_open(4))
         async with asyncio.timeout(5):
-            while len(ports) < 4:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.05)
+            await touched.wait()
+            await asyncio.sleep(0.05)  # until the answers are read and the connections are free again
             await asyncio.gather(*(client.create(COLLECTION, {}) for _ in range(4)))
         keeping.cancel()
     assert len(set(ports[:4])) == 4
     assert set(ports[4:]) == set(ports[:4])
 
 
-async def test_an_api_server_that_is_away_does_not_end_the_keeping_of_connections(api: Any) -> None:
-    api.script("list", *[cut] * 12)
-    async with Client(api.config(), attempts=2) as client:
+@pytest.mark.parametrize("how", ["cut", "refuse"])
+async def test_an_api_server_that_is_away_does_not_end_the_keeping_of_connections(api: Any, how: str) -> None:
+    refusals = [api.status(503, "ServiceUnavailable") for _ in range(12)]
+    api.script("list", *([cut] * 12 if how == "cut" else refusals))
+    async with Client(api.config()) as client:
         keeping = asyncio.create_task(client.keep_open(2))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # in which a request that is repeated would be
         assert not keeping.done()
+        assert how == "cut" or api.count("list") == 2
         keeping.cancel()

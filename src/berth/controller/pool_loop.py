@@ -7,6 +7,8 @@ import logging
 import time
 from collections import Counter
 
+import numpy as np
+
 from berth.controller.caught_up import caught_up
 from berth.controller.metrics import Metrics
 from berth.controller.objects import AssignmentObject
@@ -19,6 +21,7 @@ from berth.converge import Health, Lane, Progress, Round, outage, plan_round
 from berth.fleet.arrays import as_rows
 from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Informer, NotFound
 from berth.solve import Touched, reasons, solve
+from berth.solve.shares import held_live
 
 logger = logging.getLogger(__name__)
 
@@ -203,9 +206,10 @@ class PoolLoop:
             fleet.dirty.assignments |= objects
             raise
         self._version = max(self._version, written.version)
-        self._tell(written)
+        lanes = written.lanes()
+        self._tell(written, lanes)
         state.rounds += 1
-        self._count(written, started)
+        self._count(lanes, started)
         state.status_due.set()
         await self._after(written)
 
@@ -221,25 +225,24 @@ class PoolLoop:
                 await self._term.check()
             self._fail(error)
 
-    def _count(self, written: Written, started: float) -> None:
+    def _count(self, lanes: Counter[Lane], started: float) -> None:
         state, metrics = self._state, self._metrics
         labels = (state.namespace, state.name)
         metrics.rounds.labels(*labels).inc()
         metrics.round_seconds.labels(*labels).observe(time.monotonic() - started)
         if self._since is not None:
             metrics.queue_seconds.labels(*labels).observe(max(0.0, started - self._since))
-        for lane, count in self._lanes(written).items():
+        for lane, count in lanes.items():
             metrics.changes.labels(*labels, lane.value).inc(count)
 
     def _note_handoffs(self, items: list[int]) -> None:
         # Before the round is written: once it is, an Item may look as if it had never lacked anything.
         state, solution = self._state, self._state.solution
         assert solution is not None
-        known = as_rows({row for row in items if row < len(solution.primary)})
-        arrays = state.fleet.arrays
-        held, wanted = arrays.held[known], solution.members[known]
-        here = (held >= 0) & arrays.live[held]
-        lacking = set(known[here.sum(axis=1) < (wanted >= 0).sum(axis=1)].tolist())
+        known = np.array([row for row in items if row < len(solution.primary)], dtype=np.int64)
+        here = held_live(state.fleet.arrays.problem(), known)
+        wanted = solution.members[known] >= 0
+        lacking = set(known[here.sum(axis=1) < wanted.sum(axis=1)].tolist())
         for done in state.handoffs.note(items, state.progress.waits, lacking):
             seconds = self._metrics.handoff_seconds.labels(state.namespace, state.name, done.lane.value)
             seconds.observe(done.seconds)
@@ -360,12 +363,7 @@ class PoolLoop:
             if not kept:
                 del plan.writes[row]
 
-    @staticmethod
-    def _lanes(written: Written) -> Counter[Lane]:
-        return Counter(edit.lane for _, edits in written.accepted for edit in edits)
-
-    def _tell(self, written: Written) -> None:
-        lanes = self._lanes(written)
+    def _tell(self, written: Written, lanes: Counter[Lane]) -> None:
         many = lanes.total() > MOST_LINES
         if many:
             counts = " ".join(f"{lane.value}={count}" for lane, count in sorted(lanes.items()))

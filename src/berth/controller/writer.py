@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from berth.api import API_VERSION, Entry, format_entry
 from berth.controller.objects import ASSIGNMENTS, AssignmentObject
-from berth.converge import MemberEdit, Round
+from berth.converge import Lane, MemberEdit, Round
 from berth.fleet import MemberState
 from berth.kube import ApiError, Client, ConnectionLost, Deadline, ServerError
 
@@ -42,6 +42,10 @@ class Written:
     """Members whose write got no answer, so that it may yet be accepted, and the Items of its edits."""
     version: int = 0
     """Highest resourceVersion that the API server answered with."""
+
+    def lanes(self) -> Counter[Lane]:
+        """Accepted changes of entries, by what they are for."""
+        return Counter(edit.lane for _, edits in self.accepted for edit in edits)
 
     def add(self, other: Written) -> None:
         """Take in what came of other writes of the same round."""

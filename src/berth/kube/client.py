@@ -257,11 +257,9 @@ class Client:
         Each request has one to itself: what follows a rest has to open as many as it sends at once.
         """
         while True:
-            touched = (self._touch() for _ in range(count))
-            await asyncio.gather(
-                *touched, return_exceptions=True
-            )  # whoever has something to do finds out too
-            await asyncio.sleep(KEEPALIVE / 2)
+            # What goes wrong is left to whoever has something to send: it finds out too.
+            await asyncio.gather(*(self._touch() for _ in range(count)), return_exceptions=True)
+            await asyncio.sleep(KEEPALIVE / 2)  # well before the pool closes them
 
     async def _touch(self) -> None:
         # Never repeated: a refusal has opened the connection too, and a server that is away has its rest.
