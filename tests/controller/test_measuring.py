@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import urllib.error
 import urllib.request
 
@@ -65,6 +67,24 @@ def test_the_age_of_the_queue_is_that_of_the_first_event_until_a_round_has_serve
     assert batch.take() == first, "a round that failed leaves its events as old as they were"
     batch.put_back(None)
     assert batch.age == 0.0
+
+
+async def test_there_is_time_to_think_when_a_burst_has_begun_and_events_go_on_to_count() -> None:
+    batch = Batch(quiet=0.05, longest=10.0)
+    begun: list[float] = []
+
+    def think() -> None:
+        begun.append(time.monotonic())
+        asyncio.get_running_loop().call_later(0.03, batch.wake)
+
+    await batch.wait(time.monotonic(), think)
+    assert not begun, "no burst: the moment has come"
+    batch.wake()
+    started = time.monotonic()
+    await batch.wait(None, think)
+    assert len(begun) == 1
+    assert begun[0] - started < 0.05
+    assert time.monotonic() - started >= 0.08
 
 
 def get(url: str) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -109,6 +110,49 @@ async def test_a_raise_whose_answer_was_lost_is_taken_for_its_own() -> None:
     with pytest.raises(Invalid):
         await term.raise_by_one()
     assert await term.raise_by_one() == 3
+
+
+async def test_a_term_that_was_reserved_serves_one_round() -> None:
+    server = PoolServer()
+    term = leader(server, "a")
+    await term.take_over(0)
+    assert await term.upcoming() == 2
+    assert server.term == 1
+    term.reserve()
+    term.reserve()
+    assert (await term.upcoming(), server.term) == (2, 2)
+    term.reserve()
+    assert (await term.upcoming(), await term.claim(), server.term) == (2, 2, 2)
+    assert (await term.upcoming(), await term.claim(), server.term) == (3, 3, 3)
+
+
+async def test_what_was_reserved_in_vain_is_told_and_forgotten() -> None:
+    server = PoolServer()
+    first, second = leader(server, "a"), leader(server, "b")
+    await first.take_over(0)
+    first.reserve()
+    await second.take_over(0)
+    with pytest.raises(Replaced):
+        await first.upcoming()
+    second.reserve()
+    await second.upcoming()
+    await second.take_over(above=9)
+    assert (await second.upcoming(), await second.claim()) == (11, 11)
+
+
+async def test_a_reservation_that_nobody_waits_for_leaves_nothing_behind() -> None:
+    server = PoolServer()
+    term = leader(server, "a")
+    await term.take_over(0)
+    term.reserve()
+    term.abandon()
+    await asyncio.sleep(0)
+    assert (server.term, await term.upcoming()) == (1, 2)
+    server.there = False
+    term.reserve()
+    await asyncio.sleep(0.01)
+    term.abandon()
+    term.abandon()
 
 
 async def test_a_pool_that_is_missing_is_created() -> None:

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from protocol_world import Claim, World, entries
+from protocol_world import Claim, PoolSeen, World, entries
 
-from berth.controller import pool_loop
+from berth.controller import planner, pool_loop
 from berth.controller.metrics import Metrics
 from berth.controller.objects import (
     AssignmentObject,
@@ -86,7 +86,7 @@ class FakeClient:
     async def get(self, path: str, params: Any = None, *, type: Any = None, deadline: Any = None) -> Any:
         world = self._leader.world
         if "/pools/" in path:
-            return await self._send("get pool", lambda: pool_object(world), reads=True)
+            return await self._send("get pool", lambda: pool_object(world.need_pool()), reads=True)
         name = path.rsplit("/", 1)[1]
         return await self._send(f"get {name}", lambda: assignment_object(world, name), reads=True)
 
@@ -96,7 +96,7 @@ class FakeClient:
 
             def make() -> Any:
                 world.create_pool()
-                return pool_object(world)
+                return pool_object(world.need_pool())
 
             return await self._send("create pool", make)
         meta = body["metadata"]
@@ -118,7 +118,7 @@ class FakeClient:
                     world.take_over(leader.name, patch)
                 else:
                     world.raise_term(leader.name, patch)
-                return pool_object(world)
+                return pool_object(world.need_pool())
 
             return await self._send(f"term {patch}", act_pool)
         name = path.rsplit("/", 1)[1]
@@ -150,8 +150,7 @@ class FakeClient:
         return await self._send(f"delete {name}", act)
 
 
-def pool_object(world: World) -> PoolObject:
-    pool = world.need_pool()
+def pool_object(pool: PoolSeen) -> PoolObject:
     meta = Meta("pool", "ns", pool.uid, str(pool.version))
     return _Pool(metadata=meta, status=PoolStatus(pool.term, pool.leader), asked=pool.policy)
 
@@ -187,6 +186,9 @@ class FakeInformer:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.waiting.append((version, future))
             await future
+
+    def has_seen(self, version: int) -> bool:
+        return self._leader.seen["assignments"] >= version
 
     def advance(self) -> None:
         """Wake those whose version is seen now."""
@@ -270,6 +272,7 @@ class Leader:
                     self.state.gone = old.uid if old else ""
                 else:
                     fleet.set_policy(new.policy)
+                    self.state.pool = pool_object(new)
 
     def time_passes(self) -> None:
         """Notice what time alone has changed."""
@@ -285,7 +288,8 @@ class Leader:
     def begin(self) -> None:
         """Take the Pool over."""
         self.quit()
-        for name in self.leases.restart(self.world.now):
+        dead, alive = self._said()
+        for name in self.leases.restart(self.world.now, dead, alive):
             self.fleet.lease_changed(name, self.world.now)
         self.pool_loop = PoolLoop(
             self.state,
@@ -304,19 +308,45 @@ class Leader:
         if self.pool_loop is not None and self.begun and not self.busy:
             self.task = self.loop.create_task(self._run(self.pool_loop.once()))
 
+    def think_ahead(self) -> None:
+        """A burst of events has begun."""
+        if self.pool_loop is not None and self.begun and not self.busy:
+            self.loop.call_soon(self.pool_loop.think_ahead)
+
     async def _run(self, what: Any) -> None:
         try:
             await what
             if not self.begun and self.world.pool is not None and self.world.pool.leader == self.name:
                 self.world.established = self.name
             self.begun = True
+            if self.world.established == self.name:
+                self._say()
         except Replaced:
+            assert self.pool_loop is not None
+            self.pool_loop._term.abandon()
             self.pool_loop, self.begun = None, False
+
+    def _say(self) -> None:
+        """Write the statuses of the Members."""
+        for member in self.fleet.members.values():
+            there = self.world.members.get(member.name)
+            if member.seen is not None and there is not None and there.uid == member.seen.uid:
+                self.world.said_live[there.uid] = member.live
+
+    def _said(self) -> tuple[set[str], set[str]]:
+        """The Leases whose holders the Members' statuses call dead, and live."""
+        found: tuple[set[str], set[str]] = (set(), set())
+        for seen in self.stores["members"].values():
+            if seen.lease and seen.uid in self.world.said_live:
+                found[self.world.said_live[seen.uid]].add(seen.lease)
+        return found
 
     def quit(self) -> None:
         """Stop at once; what was sent is on its way."""
         if self.task is not None:
             self.task.cancel()
+        if self.pool_loop is not None:
+            self.pool_loop._term.abandon()
         for request in [r for r in self.network.pending if r.leader is self]:
             self.network.pending.remove(request)
             if not request.reads:
@@ -381,7 +411,7 @@ LEADERS: list[Leader] = []
 def modelled(world: World) -> Iterator[None]:
     """The controller's modules with the model's time, without real delays, and watched."""
     patch = pytest.MonkeyPatch()
-    real_plan = pool_loop.plan_round
+    real_plan = planner.plan_round
 
     def plan_round(fleet: Any, solution: Any, *args: Any, **kwargs: Any) -> Any:
         planned = real_plan(fleet, solution, *args, **kwargs)
@@ -395,10 +425,12 @@ def modelled(world: World) -> Iterator[None]:
         log = [e.version for e in leader.world.log["assignments"] if e.version <= version]
         await informer.wait_for(max(log, default=0))
 
-    patch.setattr(pool_loop, "plan_round", plan_round)
+    patch.setattr(planner, "plan_round", plan_round)
     patch.setattr(pool_loop, "caught_up", caught_up)
     patch.setattr(pool_loop, "Backoff", _NoBackoff)
-    patch.setattr(pool_loop, "time", SimpleNamespace(monotonic=lambda: world.now))
+    patch.setattr(pool_loop, "ON_ITS_WAY", 0)
+    for module in (planner, pool_loop):
+        patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
     logger = logging.getLogger("berth.controller")
     patch.setattr(logger, "disabled", True)
     patch.setattr(pool_loop.logger, "disabled", True)

@@ -86,6 +86,8 @@ class World:
     """Whether processes go by an Assignment that belongs to an earlier Member of their name."""
     established: str = ""
     """The leader that was the last to complete a take-over."""
+    said_live: dict[str, bool] = field(default_factory=dict)
+    """By the uid of a Member, what its status says of it."""
 
     # ---- the store ------------------------------------------------------------------------------
 
@@ -239,6 +241,8 @@ class World:
                 raise Broken(f"1: {name} taken from {new.name}: {left} left, {claim.need} needed")
         for name, entry in after.items():
             was = before.get(name)
+            if was != entry and max(entry.grant, entry.epoch) > new.term:
+                raise Broken(f"4: {name} given to {new.name} in a term above {new.term}: {entry}")
             if entry.primary and (was is None or was.epoch != entry.epoch):
                 if entry.epoch <= self.epochs.get(name, 0):
                     raise Broken(f"4: epoch {entry.epoch} of {name} after {self.epochs[name]}")

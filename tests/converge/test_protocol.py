@@ -351,6 +351,17 @@ class Protocol(RuleBasedStateMachine):
         self.spin()
         self.answer_some(leader, answers)
 
+    @rule(k=NAMES(CONTROLLERS), kinds=st.sets(NAMES(KINDS), min_size=1), answers=answers)
+    def burst_begins(self, k: int, kinds: set[str], answers: tuple[str, ...]) -> None:
+        """Something is seen, and the round that it makes necessary is prepared."""
+        leader = self.leaders[k]
+        for kind in sorted(kinds):
+            leader.deliver(kind, 10_000)
+        leader.time_passes()
+        leader.think_ahead()
+        self.spin()
+        self.answer_some(leader, answers[:1])
+
     def answer_some(self, leader: Leader, answers: tuple[str, ...]) -> None:
         for outcome in answers:
             mine = [r for r in self.network.pending if r.leader is leader]

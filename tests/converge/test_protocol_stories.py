@@ -131,6 +131,46 @@ def test_epochs_grow_when_an_item_goes_back_and_forth() -> None:
             assert held(machine) == {f"m{there}": 0}
 
 
+def test_a_pool_that_came_back_grants_above_every_term_that_was_granted() -> None:
+    """The new leader has not seen the grants yet when it takes the Pool over and reserves a term."""
+    with protocol({"m0": 1, "m1": 1}) as machine:
+        machine.put_item("x", 1)
+        for kind in ("items", "members"):
+            machine.leaders[1].relist(kind)
+        machine.quiet_rounds(0, 2)
+        primary = next(iter(held(machine)))
+        machine.world.put("pool", "pool", None)
+        set_limits(machine, **{primary: 0})
+        machine.elect(1, False, FINE)
+        machine.all_is_well(4)
+        assert held(machine).keys() == {"m0", "m1"} - {primary}
+
+
+def test_a_term_that_was_reserved_is_granted_in_once() -> None:
+    with protocol({"m0": 1, "m1": 0}) as machine:
+        machine.put_item("x", 1)
+        for there in (0, 1, 0, 1):
+            set_limits(machine, m0=1 - there, m1=there)
+            for _ in range(4):
+                machine.burst_begins(0, ALL, FINE)
+                machine.quiet_rounds(0, 1)
+            assert held(machine) == {f"m{there}": 0}
+
+
+def test_exclusive_waits_for_a_lease_that_was_deleted_while_nobody_led() -> None:
+    with protocol({}, exclusive=True) as machine:
+        spec = {"limit": 1, "zone": "", "draining": False, "leased": True, "reported": True}
+        machine.put_member("m0", spec)
+        machine.world.start("m0")
+        machine.put_item("x", 1)
+        machine.all_is_well(4)
+        machine.put_member("m1", spec | {"leased": False, "reported": False})
+        machine.world.put("leases", "l-m0", None)
+        machine.elect(1, True)
+        machine.quiet_rounds(1, 3)
+        assert held(machine) == {"m0": 0}
+
+
 def test_exclusive_trusts_a_status_that_does_not_say_active() -> None:
     """A worker that was about to begin is refused by the removal of its entry, and so never begins."""
     with protocol({"m0": 1, "m1": 0}, reported=True, exclusive=True) as machine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 QUIET = 0.020
 LONGEST = 0.500
@@ -42,8 +43,11 @@ class Batch:
         if since is not None:
             self._since = since if self._since is None else min(since, self._since)
 
-    async def wait(self, until: float | None) -> None:
-        """Return after the next burst of events, or at `until` (monotonic seconds)."""
+    async def wait(self, until: float | None, begun: Callable[[], None] | None = None) -> None:
+        """Return after the next burst of events, or at `until` (monotonic seconds).
+
+        `begun` is called when a burst has begun: time to think in, while it may go on.
+        """
         timeout = None if until is None else max(0.0, until - time.monotonic())
         try:
             async with asyncio.timeout(timeout):
@@ -51,6 +55,8 @@ class Batch:
         except TimeoutError:
             return
         started = time.monotonic()
+        if begun is not None:
+            begun()
         # A later event moves the end of the burst, it does not signal it.
         while (left := min(self._last + self._quiet, started + self._longest) - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)

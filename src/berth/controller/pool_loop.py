@@ -7,24 +7,22 @@ import logging
 import time
 from collections import Counter
 
-import numpy as np
-
 from berth.controller.caught_up import caught_up
 from berth.controller.metrics import Metrics
 from berth.controller.objects import AssignmentObject
+from berth.controller.planner import Planner
 from berth.controller.recorder import Recorder
 from berth.controller.settle import Unsettled
 from berth.controller.state import PoolState
 from berth.controller.term import PoolTerm
 from berth.controller.writer import RoundWriter, Written
-from berth.converge import Health, Lane, Progress, Round, outage, plan_round
-from berth.fleet.arrays import as_rows
+from berth.converge import Lane, Round
 from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Informer, NotFound
-from berth.solve import Touched, reasons, solve
-from berth.solve.shares import held_live
 
 logger = logging.getLogger(__name__)
 
+ON_ITS_WAY = 0.001
+"""Seconds after which a request has left, and the event loop may be held up without delaying it."""
 PARALLEL_OBJECT_WORK = 16
 """Assignments created or deleted at once."""
 MOST_LINES = 1000
@@ -53,6 +51,7 @@ class PoolLoop:
         self._deadline = deadline
         self._recorder = recorder
         self._metrics = metrics
+        self._planner = Planner(state, recorder, metrics)
         self._term = PoolTerm(client, state.namespace, state.name, leader, deadline)
         self._writer = RoundWriter(client, state.namespace, state.name)
         self._unsettled = Unsettled(state.fleet, self._writer, self._term)
@@ -63,28 +62,37 @@ class PoolLoop:
 
     async def run(self) -> None:
         """Lead until cancelled. Raises Replaced when another leader has the Pool."""
-        await self.begin()
-        while True:
-            # At once at first: what is to be done has waited for a leader long enough.
-            await self.once()
-            await self._state.batch.wait(self._next_moment())
+        try:
+            await self.begin()
+            while True:
+                # At once at first: what is to be done has waited for a leader long enough.
+                await self.once()
+                await self._state.batch.wait(self._next_moment(), self.think_ahead)
+        finally:
+            self._term.abandon()
 
     async def begin(self) -> None:
         """Take the Pool over. Raises Replaced."""
         state = self._state
-        # What an earlier lead left behind may be out of date: begin with everything.
-        state.solution, state.progress = None, Progress()
-        state.handoffs.clear()
+        self._planner.begin()
         self._metrics.queue_age.labels(state.namespace, state.name).set_function(lambda: state.batch.age)
-        state.fleet.dirty.converge.update(range(len(state.fleet.items)))
         if self._needed():
             await self._take_over()
+
+    def think_ahead(self) -> None:
+        """Solve already while a burst may go on, and raise the term where its round is sure to grant."""
+        fits = self._term.pool is not None and not self._pool_gone() and not self._unsettled.items()
+        if fits and self._assignments.has_seen(self._version):
+            self._planner.solve()
+            if self._planner.grants:
+                self._term.reserve()
 
     async def once(self) -> None:
         """Make one round, as soon as the cache shows all that the one before has written. Raises Replaced."""
         await self._assignments.wait_for(self._version)
         try:
-            edited = self._state.fleet.highest_term > self._term.value
+            upcoming = await self._term.upcoming()
+            edited = self._state.fleet.highest_term >= upcoming
             if edited and self._term.pool is not None:
                 await self._term.check()  # by the next leader, or else by hand
             if self._term.pool is None or self._pool_gone() or edited:
@@ -141,13 +149,23 @@ class PoolLoop:
         fleet = self._state.fleet
         while self._needed():
             try:
-                pool = await self._term.take_over(fleet.highest_term, self._state.pool)
+                await self._term.upcoming()  # which an attempt before this one may have begun to raise
+                thinking = asyncio.get_running_loop().call_later(ON_ITS_WAY, self._planner.solve)
+                try:
+                    pool = await self._term.take_over(fleet.highest_term, self._state.pool)
+                finally:
+                    thinking.cancel()
+                fleet.set_policy(pool.policy())
+                self._state.item_status = pool.spec.item_status
+                self._planner.solve()
+                if self._planner.grants:
+                    self._term.reserve()
                 version = int(pool.metadata.resource_version)
                 await caught_up(
                     self._client, self._assignments, self._state.namespace, version, self._deadline
                 )
                 # A Pool that came back knows nothing; what was written before it went counts all the same.
-                if fleet.highest_term <= self._term.value:
+                if fleet.highest_term < await self._term.upcoming():
                     break
             except ApiError as error:
                 delay = max(self._backoff.next(), error.retry_after or 0.0)
@@ -158,8 +176,6 @@ class PoolLoop:
         self._backoff.reset()
         self._unsettled.forget()
         self._state.term = self._term.value
-        fleet.set_policy(pool.policy())
-        self._state.item_status = pool.spec.item_status
         logger.info("pool=%s leading in term %d", self._state, self._term.value)
         return True
 
@@ -171,22 +187,9 @@ class PoolLoop:
         state, fleet = self._state, self._state.fleet
         self._since = state.batch.take()
         await self._settle()
-        self._judge_outage(started)
-        self._solve()
-        assert state.solution is not None
-        items = self._items_to_look_at()
-        plan = plan_round(
-            fleet,
-            state.solution,
-            items,
-            state.progress,
-            term=self._term.value + 1,
-            now=time.monotonic(),
-            braking=state.outage.braking,
-        )
-        fleet.former.sweep(time.monotonic())
-        self._note_handoffs(items)
-        fleet.dirty.item_status.update(items)
+        term = await self._term.upcoming()
+        self._planner.solve()
+        items, plan = self._planner.plan(term, self._unsettled.items())
         objects = fleet.dirty.assignments
         fleet.dirty.assignments = set()
         written = Written()
@@ -197,7 +200,7 @@ class PoolLoop:
             self._hold_back(plan, orphans & fleet.dirty.assignments, written)
             if plan.writes:
                 if plan.raises_term:
-                    state.term = await self._term.raise_by_one()
+                    state.term = await self._term.claim()
                 with state.undisturbed():
                     written.add(await self._writer.write(plan, self._term.value, self._deadline))
             await self._mend_objects(objects - plan.writes.keys() - orphans, written)
@@ -234,91 +237,6 @@ class PoolLoop:
             metrics.queue_seconds.labels(*labels).observe(max(0.0, started - self._since))
         for lane, count in lanes.items():
             metrics.changes.labels(*labels, lane.value).inc(count)
-
-    def _note_handoffs(self, items: list[int]) -> None:
-        # Before the round is written: once it is, an Item may look as if it had never lacked anything.
-        state, solution = self._state, self._state.solution
-        assert solution is not None
-        known = np.array([row for row in items if row < len(solution.primary)], dtype=np.int64)
-        here = held_live(state.fleet.arrays.problem(), known)
-        wanted = solution.members[known] >= 0
-        lacking = set(known[here.sum(axis=1) < wanted.sum(axis=1)].tolist())
-        for done in state.handoffs.note(items, state.progress.waits, lacking):
-            seconds = self._metrics.handoff_seconds.labels(state.namespace, state.name, done.lane.value)
-            seconds.observe(done.seconds)
-
-    def _judge_outage(self, now: float) -> None:
-        state, fleet = self._state, self._state.fleet
-        policy = fleet.policy
-        before = state.outage
-        # One that never lived, as its process is still starting, has not died either.
-        members = [m for m in fleet.members.values() if m.seen is not None and (m.lived or m.entries)]
-        one_died = any(m.dead_since is not None for m in members)  # else silence tells nothing
-        state.outage = outage(
-            (
-                Health(
-                    m.row,
-                    m.dead_since,
-                    len(m.entries),
-                    *(fleet.leases.silence(m.seen.lease or "", now) if one_died and m.seen else ()),
-                )
-                for m in members
-            ),
-            now,
-            delay=policy.outage_delay,
-            brake_percent=policy.brake_percent,
-            brake_min_members=policy.brake_min_members,
-        )
-        # All of them: one that came back and died again in between has to be told anew.
-        for row in before.kept | state.outage.kept:
-            if row in fleet.members:
-                fleet.keep(row, row in state.outage.kept)
-        if before.braking != state.outage.braking:
-            fleet.dirty.converge.update(state.progress.waits)
-            self._recorder.brake(state, state.outage)
-
-    def _solve(self) -> None:
-        state, fleet = self._state, self._state.fleet
-        dirty = fleet.dirty
-        if state.solution is not None and not dirty.problem:
-            return
-        dirty.problem = False
-        problem = fleet.problem()
-        touched = Touched(as_rows(dirty.solve_items), as_rows(dirty.solve_members))
-        dirty.solve_items, dirty.solve_members = set(), set()
-        previous = state.solution
-        state.solution = solve(problem, previous, touched)
-        labels = (state.namespace, state.name)
-        self._metrics.solve_seconds.labels(*labels, state.solution.engine).observe(state.solution.seconds)
-        short = reasons(problem, state.solution)
-        either = short.keys() | state.short.keys()
-        dirty.item_status.update(r for r in either if short.get(r) is not state.short.get(r))
-        state.short = short
-        changed = state.solution.changed
-        rows = range(len(problem.replicas)) if changed is None else changed.tolist()
-        dirty.converge.update(rows)
-
-    def _items_to_look_at(self) -> list[int]:
-        state, fleet = self._state, self._state.fleet
-        items = {row for row in fleet.dirty.converge if row < len(fleet.items)}
-        fleet.dirty.converge = set()
-        progress = state.progress
-        for row, waiting in progress.for_room.items():
-            member = fleet.members.get(row)
-            if waiting and member is not None and len(member.entries) < member.limit:
-                items |= waiting
-        if fleet.policy.max_in_flight is not None and progress.for_budget:
-            left = max(0, fleet.policy.max_in_flight - progress.moving)
-            items.update(sorted(progress.for_budget)[:left])
-        for row in [r for r in items if fleet.items.names[r] is None]:
-            progress.forget(row)
-            state.handoffs.forget(row)
-            items.discard(row)
-        if blocked := self._unsettled.items():
-            later = {row for row in items if fleet.items.names[row] in blocked}
-            fleet.dirty.converge |= later
-            items -= later
-        return sorted(items)
 
     async def _mend_objects(self, rows: set[int], written: Written) -> None:
         """Create, replace, delete or rewrite Assignments that need it whatever the Items do."""

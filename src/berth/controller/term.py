@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from berth.api import API_VERSION
 from berth.controller.objects import POOLS, PoolObject
 from berth.kube import ApiError, Client, Conflict, Deadline, Invalid, NotFound
@@ -21,6 +23,8 @@ class PoolTerm:
         self._name = pool
         self._leader = leader
         self._deadline = deadline
+        self._reserving: asyncio.Task[int] | None = None
+        self._reserved = False
         self.value = 0
         self.pool: PoolObject | None = None
 
@@ -45,8 +49,37 @@ class PoolTerm:
                 )
             except (Conflict, NotFound):
                 continue
-            self.value = term
+            self.value, self._reserved = term, False
             return self.pool
+
+    def reserve(self) -> None:
+        """Begin to raise the term for the next round that grants, which then need not wait for it.
+
+        Until `upcoming` has returned nothing else may be asked of the term.
+        """
+        if self._reserving is None and not self._reserved:
+            self._reserving = asyncio.create_task(self.raise_by_one())
+
+    def abandon(self) -> None:
+        """Wait no longer for a raise that was begun."""
+        reserving, self._reserving = self._reserving, None
+        if reserving is not None and not reserving.cancel() and not reserving.cancelled():
+            reserving.exception()  # or asyncio would complain that nobody wanted to know
+
+    async def upcoming(self) -> int:
+        """The term that the next round that grants will have; raises as `raise_by_one` does."""
+        if self._reserving is not None:
+            reserving, self._reserving = self._reserving, None
+            await reserving
+            self._reserved = True
+        return self.value if self._reserved else self.value + 1
+
+    async def claim(self) -> int:
+        """The term for one round that grants: `upcoming`, raised now if it was not reserved."""
+        if not self._reserved:
+            await self.raise_by_one()
+        self._reserved = False
+        return self.value
 
     async def raise_by_one(self) -> int:
         """The next term. Raises Replaced if it is not ours to raise, NotFound if the Pool is gone."""

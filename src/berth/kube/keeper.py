@@ -269,7 +269,7 @@ class LeaseKeeper:
             if state is LeaseState.HELD_BY_OTHER and seen is not None:
                 # Not later than when it runs out: a dead leader is replaced in that very moment.
                 left = seen.since + seen.duration - self._clock()
-                pause = min(pause, max(0.01, left + 0.01))
+                pause = min(pause, max(0.001, left + 0.001))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await freed.wait()

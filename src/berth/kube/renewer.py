@@ -82,9 +82,12 @@ class Renewer:
     async def try_acquire(self) -> LeaseState:
         """Take the Lease if nobody holds it: HELD_BY_US where that worked, else what stands in the way.
 
+        A Lease that was seen to be free or to run out is not read again: the write fails where it changed.
         Raises ApiError.
         """
-        state = await self.look()
+        state = judge(self.observation, self._lease.identity, self._clock())
+        if state not in (LeaseState.FREE, LeaseState.EXPIRED) or self._object is None:
+            state = await self.look()
         if state is LeaseState.HELD_BY_OTHER:
             return state
         body = claimed(
@@ -105,7 +108,9 @@ class Renewer:
             else:
                 lease = await self._client.update(self._path, body, timeout=self._timing.attempt)
         except Conflict:
-            return LeaseState.HELD_BY_OTHER  # another was quicker; the next look says who
+            # Another was quicker, or renewed it unseen, or it is gone: the next attempt reads it.
+            self._object = None
+            return LeaseState.HELD_BY_OTHER
         state = self._note(lease)
         return state if self._validity.begin(sent, self._clock()) else LeaseState.EXPIRED
 
@@ -170,11 +175,11 @@ class Renewer:
                 for line in splitter.feed(chunk):
                     event = msgspec.json.decode(line)
                     spec = event.get("object", {}).get("spec") or {}
+                    if event.get("type") in ("ADDED", "MODIFIED"):
+                        with contextlib.suppress(msgspec.ValidationError):  # the next look says what is wrong
+                            self._note(event["object"])
                     if event.get("type") == "DELETED" or not spec.get("holderIdentity"):
                         freed()
-                    elif event.get("type") in ("ADDED", "MODIFIED"):
-                        with contextlib.suppress(msgspec.ValidationError):  # the next look says what is wrong
-                            self._observe(lease_spec(event["object"]))
 
     def describe(self) -> str:
         """Who has the Lease, for people."""
