@@ -69,22 +69,36 @@ def test_the_age_of_the_queue_is_that_of_the_first_event_until_a_round_has_serve
     assert batch.age == 0.0
 
 
-async def test_there_is_time_to_think_when_a_burst_has_begun_and_events_go_on_to_count() -> None:
+async def test_there_is_time_to_think_while_a_burst_goes_on_and_events_go_on_to_count() -> None:
     batch = Batch(quiet=0.05, longest=10.0)
-    begun: list[float] = []
+    thought: list[float] = []
 
     def think() -> None:
-        begun.append(time.monotonic())
-        asyncio.get_running_loop().call_later(0.03, batch.wake)
+        thought.append(time.monotonic())
+        if len(thought) == 1:
+            asyncio.get_running_loop().call_later(0.03, batch.wake)
 
     await batch.wait(time.monotonic(), think)
-    assert not begun, "no burst: the moment has come"
+    assert not thought, "no burst: the moment has come"
     batch.wake()
     started = time.monotonic()
     await batch.wait(None, think)
-    assert len(begun) == 1
-    assert begun[0] - started < 0.05
+    assert thought[0] - started < 0.04
+    assert len(thought) >= 2, "what came after the first thought is thought about, too"
     assert time.monotonic() - started >= 0.08
+
+
+async def test_a_burst_ends_however_long_thinking_takes() -> None:
+    batch = Batch(quiet=0.02, longest=0.1)
+    batch.wake()
+    started = time.monotonic()
+
+    def think() -> None:
+        time.sleep(0.03)
+        asyncio.get_running_loop().call_soon(batch.wake)
+
+    await batch.wait(None, think)
+    assert 0.1 <= time.monotonic() - started < 1.0
 
 
 def get(url: str) -> tuple[int, str]:

@@ -43,10 +43,11 @@ class Batch:
         if since is not None:
             self._since = since if self._since is None else min(since, self._since)
 
-    async def wait(self, until: float | None, begun: Callable[[], None] | None = None) -> None:
+    async def wait(self, until: float | None, thinking: Callable[[], None] | None = None) -> None:
         """Return after the next burst of events, or at `until` (monotonic seconds).
 
-        `begun` is called when a burst has begun: time to think in, while it may go on.
+        `thinking` is called when a burst has begun, and when it went on after that: while nothing may be
+        done yet there is time to think.
         """
         timeout = None if until is None else max(0.0, until - time.monotonic())
         try:
@@ -55,9 +56,11 @@ class Batch:
         except TimeoutError:
             return
         started = time.monotonic()
-        if begun is not None:
-            begun()
         # A later event moves the end of the burst, it does not signal it.
-        while (left := min(self._last + self._quiet, started + self._longest) - time.monotonic()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(left)
+        while min(self._last + self._quiet, started + self._longest) > time.monotonic():
+            if thinking is not None:
+                thinking()
+            # Thinking took a part of it, and kept events from being heard.
+            left = min(self._last + self._quiet, started + self._longest) - time.monotonic()
+            await asyncio.sleep(max(0.0, left))
         self._event.clear()

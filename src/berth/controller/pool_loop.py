@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 
+from berth.controller.batch import QUIET
 from berth.controller.caught_up import caught_up
 from berth.controller.metrics import Metrics
 from berth.controller.objects import AssignmentObject
@@ -80,9 +81,14 @@ class PoolLoop:
             await self._take_over()
 
     def think_ahead(self) -> None:
-        """Solve already while a burst may go on, and raise the term where its round is sure to grant."""
-        fits = self._term.pool is not None and not self._pool_gone() and not self._unsettled.items()
-        if fits and self._assignments.has_seen(self._version):
+        """Solve already while a burst may go on, and raise the term where its round is sure to grant.
+
+        Not where solving takes longer than the quiet: then it would hold up what it should speed up.
+        """
+        target = self._state.solution
+        quick = target is not None and target.seconds < QUIET
+        leads = self._term.pool is not None and not self._pool_gone()
+        if quick and leads and not self._unsettled.items() and self._assignments.has_seen(self._version):
             self._planner.solve()
             if self._planner.grants:
                 self._term.reserve()

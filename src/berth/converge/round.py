@@ -75,33 +75,33 @@ def plan_round(
     moving = progress.moving
     views = [view_of(fleet, row, solution, now) for row in others]
     views.sort(key=lambda v: (sum(h.live for h in v.holdings) >= len(v.target), v.name))
+    rules = Rules(
+        term=term,
+        room=loads.room,
+        fullness=loads.fullness,
+        primaries=loads.primaries,
+        exclusive=policy.handoff is Handoff.EXCLUSIVE,
+        active_primaries=policy.active_primaries,
+        paused=braking,
+    )
     for view in views:
         row = fleet.items.of[view.name]
         moving -= progress.in_flight.get(row, 0)
-        left = None
         if policy.max_in_flight is not None:
             left = max(0, policy.max_in_flight - moving - progress.in_flight.get(row, 0))
-        rules = Rules(
-            term=term,
-            room=loads.room,
-            fullness=loads.fullness,
-            primaries=loads.primaries,
-            exclusive=policy.handoff is Handoff.EXCLUSIVE,
-            active_primaries=policy.active_primaries,
-            moves_left=left,
-            paused=braking,
-        )
+            rules = rules._replace(moves_left=left)
         done = step(view, rules)
         moving += done.in_flight
         progress.note(row, done)
-        added = [e.member for e in done.edits if e.entry and view.name not in fleet.members[e.member].entries]
-        moved = added[len(added) - done.moves :]
+        moved: list[int] = []
+        if done.moves:
+            adds = [e.member for e in done.edits if e.entry and view.name not in fleet.members[e.member].entries]
+            moved = adds[-done.moves :]
         for edit in done.edits:
             member = fleet.members[edit.member]
             loads.take(edit, member)
             reason = lane(member.entries.get(view.name), edit.entry, is_move=edit.member in moved)
-            change = MemberEdit(view.name, edit.entry, edit.after, reason)
-            result.add(member, change)
+            result.add(member, MemberEdit(view.name, edit.entry, edit.after, reason))
             if edit.entry is not None and term in (edit.entry.grant, edit.entry.epoch):
                 result.raises_term = True
     return result
