@@ -126,6 +126,16 @@ async def test_a_term_that_was_reserved_serves_one_round() -> None:
     assert (await term.upcoming(), await term.claim(), server.term) == (3, 3, 3)
 
 
+async def test_a_reserved_term_may_be_let_go() -> None:
+    server = PoolServer()
+    term = leader(server, "a")
+    await term.take_over(0)
+    term.reserve()
+    assert await term.upcoming() == 2
+    term.spend()
+    assert (await term.upcoming(), await term.claim(), server.term) == (3, 3, 3)
+
+
 async def test_what_was_reserved_in_vain_is_told_and_forgotten() -> None:
     server = PoolServer()
     first, second = leader(server, "a"), leader(server, "b")

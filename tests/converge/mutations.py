@@ -73,7 +73,12 @@ MUTATIONS = [
         "or True",
     ),
     Mutation("a promotion keeps the epoch of the grant", RULES, "epoch=rules.term)", "epoch=chosen.grant)"),
-    Mutation("grants and promotions do not raise the term", LOOP, "if plan.raises_term:", "if False:"),
+    Mutation(
+        "grants and promotions do not raise the term",
+        LOOP,
+        "if plan.writes and plan.raises_term:",
+        "if False:",
+    ),
     Mutation(
         "two claims to slot 0 both stay",
         RULES,
@@ -139,6 +144,18 @@ MUTATIONS = [
         "berth.controller.term",
         "term = max(above, self.value, pool.status.term if pool.status else 0) + 1",
         "term = (pool.status.term if pool.status else 0) + 1",
+    ),
+    Mutation(
+        "a new leader's target is that of what it had seen before",
+        LOOP,
+        "fleet.dirty.problem |= bool(fleet.dirty.solve_items)",
+        "pass",
+    ),
+    Mutation(
+        "a term that was reserved in vain stays reserved",
+        LOOP,
+        "self._term.spend()",
+        "pass",
     ),
     Mutation(
         "a Lease that is gone when a leader begins has run out",

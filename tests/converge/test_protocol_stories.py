@@ -157,6 +157,41 @@ def test_a_term_that_was_reserved_is_granted_in_once() -> None:
             assert held(machine) == {f"m{there}": 0}
 
 
+def test_a_term_that_was_reserved_in_vain_ends_with_its_round() -> None:
+    """Else what that round writes in it would look like the writes of another leader."""
+    with protocol({"m0": 2, "m1": 2}) as machine:
+        machine.put_item("x", 1)
+        machine.put_item("z", 1)
+        machine.all_is_well(3)
+        before = machine.world.need_pool().term
+        machine.put_item("w", 1)
+        machine.burst_begins(0, ALL, FINE)
+        machine.world.put("items", "w", None)
+        machine.world.put("items", "z", None)
+        machine.quiet_rounds(0, 3)
+        assert list(held(machine).values()) == [0]
+        assert machine.world.need_pool().term == before + 1
+
+
+def test_a_new_leader_plans_with_what_it_has_seen_last() -> None:
+    with protocol({"m0": 0, "m1": 1}) as machine:
+        machine.put_item("a", 1)
+        machine.all_is_well(1)
+        for kind in KINDS:
+            machine.leaders[1].relist(kind)
+        machine.all_is_well(2)
+        set_limits(machine, m0=1)
+        machine.put_item("b", 1)
+        machine.all_is_well(3)
+        before = {name: there.items for name, there in machine.world.assignments.items()}
+        for kind in ("items", "members"):
+            machine.leaders[1].relist(kind)
+        machine.elect(1, False, FINE)
+        machine.all_is_well(4)
+        assert not machine.leaders[1].state.progress.waits
+        assert {name: there.items for name, there in machine.world.assignments.items()} == before
+
+
 def test_exclusive_waits_for_a_lease_that_was_deleted_while_nobody_led() -> None:
     with protocol({}, exclusive=True) as machine:
         spec = {"limit": 1, "zone": "", "draining": False, "leased": True, "reported": True}

@@ -60,7 +60,8 @@ class Batch:
         while min(self._last + self._quiet, started + self._longest) > time.monotonic():
             if thinking is not None:
                 thinking()
-            # Thinking took a part of it, and kept events from being heard.
+                if time.monotonic() > self._last + self._quiet:
+                    self._last = time.monotonic()  # nothing could be heard meanwhile
             left = min(self._last + self._quiet, started + self._longest) - time.monotonic()
             await asyncio.sleep(max(0.0, left))
         self._event.clear()

@@ -23,8 +23,8 @@ class Planner:
         self._state = state
         self._recorder = recorder
         self._metrics = metrics
-        self.grants = False
-        """Whether the next round is sure to grant, as far as is known: Items came to lack a replica."""
+        self.expects_grants = False
+        """Whether the next round will most likely grant: Items came to lack a replica that can be given."""
 
     def begin(self) -> None:
         """Forget what an earlier lead has left behind: it may be out of date."""
@@ -32,21 +32,21 @@ class Planner:
         state.solution, state.progress = None, Progress()
         state.handoffs.clear()
         state.fleet.dirty.converge.update(range(len(state.fleet.items)))
-        self.grants = False
+        self.expects_grants = False
 
     def solve(self) -> None:
-        """Bring the target up to date. It costs what the changes since the last time cost."""
+        """Judge outages and bring the target up to date, at the cost of what changed since the last time."""
         self._judge_outage(time.monotonic())
         state, fleet = self._state, self._state.fleet
         dirty = fleet.dirty
         if state.solution is not None and not dirty.problem:
             return
-        dirty.problem = False
         problem = fleet.problem()
         touched = Touched(as_rows(dirty.solve_items), as_rows(dirty.solve_members))
-        dirty.solve_items, dirty.solve_members = set(), set()
         previous = state.solution
         state.solution = solve(problem, previous, touched)
+        dirty.problem = False
+        dirty.solve_items, dirty.solve_members = set(), set()
         labels = (state.namespace, state.name)
         self._metrics.solve_seconds.labels(*labels, state.solution.engine).observe(state.solution.seconds)
         short = reasons(problem, state.solution)
@@ -56,7 +56,7 @@ class Planner:
         changed = state.solution.changed
         rows = range(len(problem.replicas)) if changed is None else changed.tolist()
         dirty.converge.update(rows)
-        self.grants |= bool(self._lacking(rows))
+        self.expects_grants |= self._can_gain(self._lacking(rows))
 
     def plan(self, term: int, blocked: set[str]) -> tuple[list[int], Round]:
         """The Items to look at, by row, and the step that the rules allow them; it grants in `term`.
@@ -73,7 +73,7 @@ class Planner:
         fleet.former.sweep(now)
         self._note_handoffs(items)
         fleet.dirty.item_status.update(items)
-        self.grants = False
+        self.expects_grants = False
         return items, step
 
     def _judge_outage(self, now: float) -> None:
@@ -143,3 +143,12 @@ class Planner:
         here = held_live(self._state.fleet.arrays.problem(), known)
         wanted = solution.members[known] >= 0
         return set(known[here.sum(axis=1) < wanted.sum(axis=1)].tolist())
+
+    def _can_gain(self, items: set[int]) -> bool:
+        """Whether any of the Items is to go to a Member that has an Assignment already."""
+        fleet, solution = self._state.fleet, self._state.solution
+        assert solution is not None
+        rows = np.array(sorted(items), dtype=np.int64)
+        wanted, held = solution.members[rows], fleet.arrays.held[rows]
+        new = wanted[(wanted >= 0) & ~(wanted[:, :, None] == held[:, None, :]).any(axis=2)]
+        return any(fleet.members[row].owned for row in np.unique(new).tolist())

@@ -81,7 +81,7 @@ class PoolLoop:
             await self._take_over()
 
     def think_ahead(self) -> None:
-        """Solve already while a burst may go on, and raise the term where its round is sure to grant.
+        """Solve already while a burst may go on, and raise the term where its round will grant.
 
         Not where solving takes longer than the quiet: then it would hold up what it should speed up.
         """
@@ -90,7 +90,7 @@ class PoolLoop:
         leads = self._term.pool is not None and not self._pool_gone()
         if quick and leads and not self._unsettled.items() and self._assignments.has_seen(self._version):
             self._planner.solve()
-            if self._planner.grants:
+            if self._planner.expects_grants:
                 self._term.reserve()
 
     async def once(self) -> None:
@@ -164,12 +164,14 @@ class PoolLoop:
                 fleet.set_policy(pool.policy())
                 self._state.item_status = pool.spec.item_status
                 self._planner.solve()
-                if self._planner.grants:
+                if self._planner.expects_grants:
                     self._term.reserve()
                 version = int(pool.metadata.resource_version)
                 await caught_up(
                     self._client, self._assignments, self._state.namespace, version, self._deadline
                 )
+                # What was seen only now changes what is held, and so the target.
+                fleet.dirty.problem |= bool(fleet.dirty.solve_items)
                 # A Pool that came back knows nothing; what was written before it went counts all the same.
                 if fleet.highest_term < await self._term.upcoming():
                     break
@@ -204,9 +206,11 @@ class PoolLoop:
             orphans = {row for row in objects if row in fleet.members and fleet.members[row].orphaned}
             await self._mend_objects(orphans, written)
             self._hold_back(plan, orphans & fleet.dirty.assignments, written)
+            if plan.writes and plan.raises_term:
+                state.term = await self._term.claim()
+            else:
+                self._term.spend()
             if plan.writes:
-                if plan.raises_term:
-                    state.term = await self._term.claim()
                 with state.undisturbed():
                     written.add(await self._writer.write(plan, self._term.value, self._deadline))
             await self._mend_objects(objects - plan.writes.keys() - orphans, written)

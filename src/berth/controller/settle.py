@@ -56,9 +56,9 @@ class Unsettled:
                 del self._pending[name]
             else:
                 members.append(member)
-        if members:
-            # The spec must differ, or the write would not count as one.
-            await self._term.claim()
+        # The spec must differ, or the write would not count as one.
+        if any(m.assignment is not None and m.assignment.term >= self._term.value for m in members):
+            await self._term.raise_by_one()
         results = await asyncio.gather(*(self._settle_one(member, deadline) for member in members))
         version, error = 0, None
         for result in results:

@@ -35,6 +35,7 @@ class PoolTerm:
         highest term known from its Assignments. `seen`, the Pool as last heard of, saves reading it
         where nobody has written it since.
         """
+        assert self._reserving is None
         while True:
             pool, seen = seen or await self._get_or_create(), None
             # Our own term too: a Pool that was deleted has forgotten what it was raised to.
@@ -63,7 +64,11 @@ class PoolTerm:
     def abandon(self) -> None:
         """Wait no longer for a raise that was begun."""
         reserving, self._reserving = self._reserving, None
-        if reserving is not None and not reserving.cancel() and not reserving.cancelled():
+        if reserving is None:
+            return
+        if not reserving.done():
+            reserving.cancel()
+        elif not reserving.cancelled():
             reserving.exception()  # or asyncio would complain that nobody wanted to know
 
     async def upcoming(self) -> int:
@@ -75,11 +80,19 @@ class PoolTerm:
         return self.value if self._reserved else self.value + 1
 
     async def claim(self) -> int:
-        """The term for one round that grants: `upcoming`, raised now if it was not reserved."""
+        """The term for the round that grants now: `upcoming`, raised now if it was not reserved."""
+        assert self._reserving is None
         if not self._reserved:
             await self.raise_by_one()
         self._reserved = False
         return self.value
+
+    def spend(self) -> None:
+        """A reserved term ends with the round that it was reserved for, whether that granted or not.
+
+        The round may have written it into Assignments, where a term that is not this leader's is looked for.
+        """
+        self._reserved = False
 
     async def raise_by_one(self) -> int:
         """The next term. Raises Replaced if it is not ours to raise, NotFound if the Pool is gone."""

@@ -95,8 +95,8 @@ def plan_round(
         progress.note(row, done)
         moved: list[int] = []
         if done.moves:
-            adds = [e.member for e in done.edits if e.entry and view.name not in fleet.members[e.member].entries]
-            moved = adds[-done.moves :]
+            holders = {holding.member for holding in view.holdings}
+            moved = [e.member for e in done.edits if e.entry and e.member not in holders][-done.moves :]
         for edit in done.edits:
             member = fleet.members[edit.member]
             loads.take(edit, member)

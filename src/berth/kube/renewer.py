@@ -11,7 +11,6 @@ import msgspec
 from berth.kube.client import Client
 from berth.kube.errors import Conflict, NotFound
 from berth.kube.lease import (
-    LeaseSpec,
     LeaseState,
     Observation,
     claimed,
@@ -178,6 +177,8 @@ class Renewer:
                     if event.get("type") in ("ADDED", "MODIFIED"):
                         with contextlib.suppress(msgspec.ValidationError):  # the next look says what is wrong
                             self._note(event["object"])
+                    elif event.get("type") == "DELETED":
+                        self._note(None)
                     if event.get("type") == "DELETED" or not spec.get("holderIdentity"):
                         freed()
 
@@ -188,11 +189,8 @@ class Renewer:
         return f"held by {self.observation.holder}" if self.observation.holder else "it was released"
 
     def _note(self, lease: dict[str, Any] | None) -> LeaseState:
-        self._object = lease
-        now = self._observe(None if lease is None else lease_spec(lease))
-        return judge(self.observation, self._lease.identity, now)
-
-    def _observe(self, spec: LeaseSpec | None) -> float:
+        spec = None if lease is None else lease_spec(lease)
         now = self._clock()
+        self._object = lease
         self.observation = observe(self.observation, spec, now, self._timing.lease_duration)
-        return now
+        return judge(self.observation, self._lease.identity, now)
