@@ -49,9 +49,9 @@ class PoolServer:
                 raise Conflict(409, "Conflict", "pool")
             self.term, self.leader = body["status"]["term"], body["status"]["leader"]
         else:
-            if not self.term or body[0]["value"] != self.term:
+            if not self.term or [op["value"] for op in body[:2]] != [self.uid, self.term]:
                 raise Invalid(422, "Invalid", "test failed")
-            self.term = body[1]["value"]
+            self.term = body[2]["value"]
         self.version += 1
         if self.lose_answer:
             self.lose_answer = False
@@ -163,6 +163,18 @@ async def test_a_reservation_that_nobody_waits_for_leaves_nothing_behind() -> No
     await asyncio.sleep(0.01)
     term.abandon()
     term.abandon()
+
+
+async def test_a_pool_that_came_back_and_has_the_same_term_is_another() -> None:
+    server = PoolServer()
+    first, second = leader(server, "a"), leader(server, "b")
+    await first.take_over(above=4)
+    server.recreate()
+    await second.take_over(above=4)
+    assert first.value == second.value == server.term
+    with pytest.raises(NotFound):
+        await first.raise_by_one()
+    assert await second.raise_by_one() == 6
 
 
 async def test_a_pool_that_is_missing_is_created() -> None:

@@ -144,9 +144,9 @@ class World:
     def raise_term(self, leader: str, patch: list[dict[str, Any]]) -> PoolSeen:
         """The JSON patch that raises the term."""
         pool = self.need_pool()
-        if not pool.term or patch[0]["value"] != pool.term:
+        if not pool.term or [op["value"] for op in patch[:2]] != [pool.uid, pool.term]:
             raise Invalid(422, "Invalid", "test failed")
-        return self._set_term(pool, patch[1]["value"], pool.leader)
+        return self._set_term(pool, patch[2]["value"], pool.leader)
 
     def _set_term(self, pool: PoolSeen, term: int, leader: str) -> PoolSeen:
         if term < pool.term:

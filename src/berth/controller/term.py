@@ -96,7 +96,10 @@ class PoolTerm:
 
     async def raise_by_one(self) -> int:
         """The next term. Raises Replaced if it is not ours to raise, NotFound if the Pool is gone."""
+        assert self.pool is not None
         patch = [
+            # Of a Pool that was deleted the next one of its name may have come to the same term.
+            {"op": "test", "path": "/metadata/uid", "value": self.pool.metadata.uid},
             {"op": "test", "path": "/status/term", "value": self.value},
             {"op": "replace", "path": "/status/term", "value": self.value + 1},
         ]
