@@ -56,12 +56,15 @@ class Batch:
         except TimeoutError:
             return
         started = time.monotonic()
+
+        def left() -> float:
+            return min(self._last + self._quiet, started + self._longest) - time.monotonic()
+
         # A later event moves the end of the burst, it does not signal it.
-        while min(self._last + self._quiet, started + self._longest) > time.monotonic():
+        while left() > 0:
             if thinking is not None:
                 thinking()
                 if time.monotonic() > self._last + self._quiet:
                     self._last = time.monotonic()  # nothing could be heard meanwhile
-            left = min(self._last + self._quiet, started + self._longest) - time.monotonic()
-            await asyncio.sleep(max(0.0, left))
+            await asyncio.sleep(max(0.0, left()))  # none is left where thinking took the longest time
         self._event.clear()

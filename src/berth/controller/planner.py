@@ -10,7 +10,7 @@ import numpy as np
 from berth.controller.metrics import Metrics
 from berth.controller.recorder import Recorder
 from berth.controller.state import PoolState
-from berth.converge import Health, Progress, Round, outage, plan_round
+from berth.converge import Health, Progress, Round, new_in, outage, plan_round
 from berth.fleet.arrays import as_rows
 from berth.solve import Touched, reasons, solve
 from berth.solve.shares import held_live
@@ -148,7 +148,4 @@ class Planner:
         """Whether any of the Items is to go to a Member that has an Assignment already."""
         fleet, solution = self._state.fleet, self._state.solution
         assert solution is not None
-        rows = np.array(sorted(items), dtype=np.int64)
-        wanted, held = solution.members[rows], fleet.arrays.held[rows]
-        new = wanted[(wanted >= 0) & ~(wanted[:, :, None] == held[:, None, :]).any(axis=2)]
-        return any(fleet.members[row].owned for row in np.unique(new).tolist())
+        return any(fleet.members[row].owned for row in np.unique(new_in(fleet, solution, items)).tolist())

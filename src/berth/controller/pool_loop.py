@@ -89,9 +89,13 @@ class PoolLoop:
         quick = target is not None and target.seconds < QUIET
         leads = self._term.pool is not None and not self._pool_gone()
         if quick and leads and not self._unsettled.items() and self._assignments.has_seen(self._version):
-            self._planner.solve()
-            if self._planner.expects_grants:
-                self._term.reserve()
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Solve, and begin to raise the term where the next round will grant."""
+        self._planner.solve()
+        if self._planner.expects_grants:
+            self._term.reserve()
 
     async def once(self) -> None:
         """Make one round, as soon as the cache shows all that the one before has written. Raises Replaced."""
@@ -163,9 +167,7 @@ class PoolLoop:
                     thinking.cancel()
                 fleet.set_policy(pool.policy())
                 self._state.item_status = pool.spec.item_status
-                self._planner.solve()
-                if self._planner.expects_grants:
-                    self._term.reserve()
+                self._prepare()
                 version = int(pool.metadata.resource_version)
                 await caught_up(
                     self._client, self._assignments, self._state.namespace, version, self._deadline

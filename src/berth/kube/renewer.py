@@ -174,12 +174,13 @@ class Renewer:
                 for line in splitter.feed(chunk):
                     event = msgspec.json.decode(line)
                     spec = event.get("object", {}).get("spec") or {}
-                    if event.get("type") in ("ADDED", "MODIFIED"):
+                    what = event.get("type")
+                    if what in ("ADDED", "MODIFIED"):
                         with contextlib.suppress(msgspec.ValidationError):  # the next look says what is wrong
                             self._note(event["object"])
-                    elif event.get("type") == "DELETED":
+                    elif what == "DELETED":
                         self._note(None)
-                    if event.get("type") == "DELETED" or not spec.get("holderIdentity"):
+                    if what == "DELETED" or not spec.get("holderIdentity"):
                         freed()
 
     def describe(self) -> str:
