@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from berth.solve.problem import UInt64
+from berth.solve.model import UInt64
 
 
 def keys(names: Iterable[str]) -> UInt64:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.problem import Bool, Int32, Int64, Problem, Zones
+from berth.solve.model import Bool, Int32, Int64, Problem, Zones
 
 SCALE = 4096
 """Units of the balance level: `floor(SCALE·k/limit)` for the k-th unit outside of the band."""
