@@ -224,7 +224,6 @@ class StatusWriter:
                 metrics.oldest_wait.remove(*labels, reason)
         metrics.moves_in_flight.labels(*labels).set(state.progress.moving)
         metrics.paused.labels(*labels).set(state.outage.braking)
-        metrics.term.labels(*labels).set(state.term)
 
 
 class RawSlots(msgspec.Struct):
