@@ -118,7 +118,6 @@ class PoolLoop:
             try:
                 pool = await self._term.take_over(fleet.highest_term, state.pool)
                 fleet.set_policy(pool.policy())
-                state.item_status = pool.spec.item_status
                 version = int(pool.metadata.resource_version)
                 await caught_up(self._client, self._assignments, state.namespace, version, self._deadline)
                 # A Pool that came back knows nothing; what was written before it went counts all the same.

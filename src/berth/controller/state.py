@@ -33,7 +33,6 @@ class PoolState:
     handoffs: Handoffs = field(default_factory=Handoffs)
     outage: Outage = field(default_factory=lambda: Outage(frozenset(), False, 0, 0, None))
     rounds: int = 0
-    item_status: str = "Full"
     pool: PoolObject | None = None
     """The Pool object as last seen."""
     gone: str = ""
