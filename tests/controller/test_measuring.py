@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
+import itertools
 import urllib.error
 import urllib.request
 
@@ -69,39 +68,38 @@ def test_the_age_of_the_queue_is_that_of_the_first_event_until_a_round_has_serve
     assert batch.age == 0.0
 
 
-async def test_there_is_time_to_think_while_a_burst_goes_on_and_events_go_on_to_count() -> None:
-    batch = Batch(quiet=0.05, longest=10.0)
-    thought: list[float] = []
+async def burst(*pauses: float) -> float:
+    """Seconds for which a batch waits where an event comes at once, and after each of the pauses."""
+    clock = Clock()
+    coming = list(itertools.accumulate(pauses, initial=clock.now))
 
-    def think() -> None:
-        thought.append(time.monotonic())
-        if len(thought) == 1:
-            asyncio.get_running_loop().call_later(0.03, batch.wake)
-
-    await batch.wait(time.monotonic(), think)
-    assert not thought, "no burst: the moment has come"
-    batch.wake()
-    started = time.monotonic()
-    await batch.wait(None, think)
-    assert thought[0] - started < 0.04
-    assert len(thought) >= 2, "what came after the first thought is thought about, too"
-    assert time.monotonic() - started >= 0.08
-
-
-async def test_a_burst_ends_however_long_thinking_takes_and_is_not_cut_short_by_it() -> None:
-    batch = Batch(quiet=0.02, longest=0.2)
-
-    async def events(count: int) -> None:
-        for _ in range(count):
+    async def sleep(seconds: float) -> None:
+        end = clock.now + seconds
+        while coming and coming[0] <= end:
+            clock.now = coming.pop(0)
             batch.wake()
-            await asyncio.sleep(0.005)
+        clock.now = end
 
-    for count, least, most in ((1000, 0.2, 1.0), (3, 0.05, 0.5)):
-        started = time.monotonic()
-        coming = asyncio.create_task(events(count))
-        await batch.wait(None, lambda: time.sleep(0.03))
-        assert least <= time.monotonic() - started < most
-        coming.cancel()
+    batch = Batch(quiet=0.02, longest=0.2, clock=clock, sleep=sleep)
+    coming.pop(0)
+    batch.wake()
+    await batch.wait(None)
+    return clock.now - 100.0
+
+
+async def test_a_burst_ends_when_nothing_has_come_for_the_quiet_time() -> None:
+    assert await burst() == pytest.approx(0.02)
+    assert await burst(0.015, 0.015, 0.015) == pytest.approx(0.065)
+    assert await burst(0.015, 0.03) == pytest.approx(0.035), "the second one begins a burst of its own"
+
+
+async def test_a_burst_that_does_not_end_is_cut() -> None:
+    assert await burst(*[0.015] * 100) == pytest.approx(0.2)
+
+
+async def test_a_moment_that_has_come_is_not_waited_for() -> None:
+    clock = Clock()
+    await Batch(clock=clock).wait(clock.now)
 
 
 def get(url: str) -> tuple[int, str]:

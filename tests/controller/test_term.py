@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -73,20 +72,20 @@ async def test_a_leader_takes_over_above_the_pools_term_and_all_assignments() ->
     assert server.term == 21
 
 
-async def test_a_pool_as_last_heard_of_need_not_be_read() -> None:
+async def test_a_pool_that_an_event_has_shown_need_not_be_read() -> None:
     server = PoolServer()
     server.term = 5
-    await leader(server, "a").take_over(above=3, seen=server._object())
+    await leader(server, "a").take_over(above=3, known=server._object())
     assert (server.term, server.reads) == (6, 0)
 
 
-async def test_a_pool_that_was_heard_of_long_ago_is_read_anew() -> None:
+async def test_a_pool_that_was_written_since_the_event_is_read() -> None:
     server = PoolServer()
     old = server._object()
     await leader(server, "a").take_over(above=3)
-    assert (await leader(server, "b").take_over(above=3, seen=old)).status == PoolStatus(5, "b")
+    assert (await leader(server, "b").take_over(above=3, known=old)).status == PoolStatus(5, "b")
     server.there = False
-    await leader(server, "c").take_over(above=7, seen=old)
+    await leader(server, "c").take_over(above=7, known=old)
     assert server.term == 8
 
 
@@ -110,59 +109,6 @@ async def test_a_raise_whose_answer_was_lost_is_taken_for_its_own() -> None:
     with pytest.raises(Invalid):
         await term.raise_by_one()
     assert await term.raise_by_one() == 3
-
-
-async def test_a_term_that_was_reserved_serves_one_round() -> None:
-    server = PoolServer()
-    term = leader(server, "a")
-    await term.take_over(0)
-    assert await term.upcoming() == 2
-    assert server.term == 1
-    term.reserve()
-    term.reserve()
-    assert (await term.upcoming(), server.term) == (2, 2)
-    term.reserve()
-    assert (await term.upcoming(), await term.claim(), server.term) == (2, 2, 2)
-    assert (await term.upcoming(), await term.claim(), server.term) == (3, 3, 3)
-
-
-async def test_a_reserved_term_may_be_let_go() -> None:
-    server = PoolServer()
-    term = leader(server, "a")
-    await term.take_over(0)
-    term.reserve()
-    assert await term.upcoming() == 2
-    term.spend()
-    assert (await term.upcoming(), await term.claim(), server.term) == (3, 3, 3)
-
-
-async def test_what_was_reserved_in_vain_is_told_and_forgotten() -> None:
-    server = PoolServer()
-    first, second = leader(server, "a"), leader(server, "b")
-    await first.take_over(0)
-    first.reserve()
-    await second.take_over(0)
-    with pytest.raises(Replaced):
-        await first.upcoming()
-    second.reserve()
-    await second.upcoming()
-    await second.take_over(above=9)
-    assert (await second.upcoming(), await second.claim()) == (11, 11)
-
-
-async def test_a_reservation_that_nobody_waits_for_leaves_nothing_behind() -> None:
-    server = PoolServer()
-    term = leader(server, "a")
-    await term.take_over(0)
-    term.reserve()
-    term.abandon()
-    await asyncio.sleep(0)
-    assert (server.term, await term.upcoming()) == (1, 2)
-    server.there = False
-    term.reserve()
-    await asyncio.sleep(0.01)
-    term.abandon()
-    term.abandon()
 
 
 async def test_a_pool_that_came_back_and_has_the_same_term_is_another() -> None:

@@ -30,6 +30,7 @@ RULES = "berth.converge.rules"
 LOADS = "berth.converge.loads"
 WRITER = "berth.controller.writer"
 LOOP = "berth.controller.pool_loop"
+PLANNER = "berth.controller.planner"
 RELEASE = "berth.fleet.release"
 MEMBER = "berth.fleet.member"
 WORLD = "protocol_world"
@@ -130,8 +131,8 @@ MUTATIONS = [
     Mutation(
         "a new leader goes by what its cache happens to show",
         LOOP,
-        "                await caught_up(\n",
-        "                await _nothing(\n",
+        "await caught_up(self._client",
+        "await _nothing(self._client",
     ),
     Mutation(
         "a round starts before the cache shows the writes of the one before",
@@ -146,16 +147,28 @@ MUTATIONS = [
         "term = (pool.status.term if pool.status else 0) + 1",
     ),
     Mutation(
-        "a new leader's target is that of what it had seen before",
-        LOOP,
-        "fleet.dirty.problem |= bool(fleet.dirty.solve_items)",
+        "a problem that changes while it is solved is not solved again",
+        PLANNER,
+        "for _ in range(MAX_TURNS):",
+        "for _ in range(1):",
+    ),
+    Mutation(
+        "the target of a row that changed while it was solved is believed",
+        PLANNER,
+        "if not fleet.dirty.problem:\n",
+        "if True:\n",
+    ),
+    Mutation(
+        "Members that die while a problem is solved are not waited for",
+        PLANNER,
+        "self._judge_outage(time.monotonic())  # a Member that died meanwhile may be waited for",
         "pass",
     ),
     Mutation(
-        "a term that was reserved in vain stays reserved",
+        "a leader that is replaced while it solves goes on",
         LOOP,
-        "self._term.spend()",
-        "pass",
+        "if self._lost():  # by an event that came while it was solved",
+        "if False:",
     ),
     Mutation(
         "a Lease that is gone when a leader begins has run out",
@@ -172,8 +185,8 @@ MUTATIONS = [
     Mutation(
         "what an earlier Member of the name held is promoted elsewhere before it is gone",
         LOOP,
-        "            await self._mend_objects(orphans, written)\n",
-        "            orphans = set()\n",
+        "        repaired = await self._objects.repair(orphans, self._term.value)\n",
+        "        orphans, repaired = set(), Repaired()\n",
     ),
     Mutation(
         "a worker begins to work before its Active is written",
@@ -224,8 +237,6 @@ def mutated(mutation: Mutation) -> Iterator[None]:
     for name in ("time", "plan_round", "caught_up", "Backoff"):
         if name in vars(module):
             twin.__dict__[name] = _Late(module, name)
-    if "ON_ITS_WAY" in vars(module):
-        twin.__dict__["ON_ITS_WAY"] = 0  # as `modelled` sets it
     try:
         yield
     finally:

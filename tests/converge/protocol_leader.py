@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ from berth.controller.state import PoolState
 from berth.controller.term import Replaced
 from berth.fleet import Handoff, Leases, MemberSeen, PoolFleet
 from berth.kube import Conflict, DeadlinePassed, Meta, NotFound
+from berth.solve import Problem, Solution, Touched, solve
+
+SOLVE = "solve"
+"""What a request is called that goes to a process which solves."""
 
 
 class _NoBackoff:
@@ -187,9 +192,6 @@ class FakeInformer:
             self.waiting.append((version, future))
             await future
 
-    def has_seen(self, version: int) -> bool:
-        return self._leader.seen["assignments"] >= version
-
     def advance(self) -> None:
         """Wake those whose version is seen now."""
         seen = self._leader.seen["assignments"]
@@ -299,6 +301,7 @@ class Leader:
             lambda: float("inf"),
             SimpleNamespace(brake=lambda *_: None, malformed=lambda *_: None),
             METRICS,
+            self._solve,
         )
         self.begun = False
         self.task = self.loop.create_task(self._run(self.pool_loop.begin()))
@@ -308,10 +311,15 @@ class Leader:
         if self.pool_loop is not None and self.begun and not self.busy:
             self.task = self.loop.create_task(self._run(self.pool_loop.once()))
 
-    def think_ahead(self) -> None:
-        """A burst of events has begun."""
-        if self.pool_loop is not None and self.begun and not self.busy:
-            self.loop.call_soon(self.pool_loop.think_ahead)
+    async def _solve(self, problem: Problem, previous: Solution | None, touched: Touched) -> Solution:
+        """At once, or in another process that ends when the test says so."""
+        if not self.world.solves_elsewhere:
+            return solve(problem, previous, touched)
+        sent = copy.deepcopy(problem)
+        answer = self.loop.create_future()
+        self.network.pending.append(Request(self, SOLVE, lambda: solve(sent), True, answer))
+        solution: Solution = await answer
+        return solution
 
     async def _run(self, what: Any) -> None:
         try:
@@ -322,8 +330,6 @@ class Leader:
             if self.world.established == self.name:
                 self._say()
         except Replaced:
-            assert self.pool_loop is not None
-            self.pool_loop._term.abandon()
             self.pool_loop, self.begun = None, False
 
     def _say(self) -> None:
@@ -345,8 +351,6 @@ class Leader:
         """Stop at once; what was sent is on its way."""
         if self.task is not None:
             self.task.cancel()
-        if self.pool_loop is not None:
-            self.pool_loop._term.abandon()
         for request in [r for r in self.network.pending if r.leader is self]:
             self.network.pending.remove(request)
             if not request.reads:
@@ -428,7 +432,6 @@ def modelled(world: World) -> Iterator[None]:
     patch.setattr(planner, "plan_round", plan_round)
     patch.setattr(pool_loop, "caught_up", caught_up)
     patch.setattr(pool_loop, "Backoff", _NoBackoff)
-    patch.setattr(pool_loop, "ON_ITS_WAY", 0)
     for module in (planner, pool_loop):
         patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
     logger = logging.getLogger("berth.controller")

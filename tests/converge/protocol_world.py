@@ -86,6 +86,8 @@ class World:
     """Whether processes go by an Assignment that belongs to an earlier Member of their name."""
     established: str = ""
     """The leader that was the last to complete a take-over."""
+    solves_elsewhere: bool = False
+    """Whether leaders have their problems solved by another process, which takes time."""
     said_live: dict[str, bool] = field(default_factory=dict)
     """By the uid of a Member, what its status says of it."""
 

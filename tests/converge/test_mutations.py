@@ -8,6 +8,7 @@ import inspect
 import pytest
 import test_liveness
 import test_outage
+import test_planner
 import test_protocol
 import test_protocol_stories
 import test_round
@@ -23,6 +24,7 @@ MODULES = [
     test_round,
     test_outage,
     test_liveness,
+    test_planner,
     test_writer,
     test_term,
     test_protocol_stories,

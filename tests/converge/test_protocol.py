@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from protocol_leader import LEADERS, Leader, Network, Request, modelled
+from protocol_leader import LEADERS, SOLVE, Leader, Network, Request, modelled
 from protocol_world import KINDS, Process, World
 
 from berth.converge import Why
@@ -112,6 +112,8 @@ class Protocol(RuleBasedStateMachine):
         self.network.pending.remove(request)
         result: Any = None
         error: ApiError | None = None
+        if request.what == SOLVE:
+            outcome = "ok"
         if outcome in ("ok", "unheard"):
             try:
                 result = request.act()
@@ -134,7 +136,7 @@ class Protocol(RuleBasedStateMachine):
         self.spin()
 
     def answer_all(self, leader: Leader) -> None:
-        for _ in range(60):
+        for _ in range(90):
             mine = [r for r in self.network.pending if r.leader is leader]
             if not mine:
                 if not leader.busy:
@@ -156,10 +158,14 @@ class Protocol(RuleBasedStateMachine):
         policy=policies,
         members=st.integers(2, 4),
         settled=st.sampled_from([True, True, False]),
+        elsewhere=st.booleans(),
         data=st.data(),
     )
-    def fleet_appears(self, policy: Policy, members: int, settled: bool, data: st.DataObject) -> None:
+    def fleet_appears(
+        self, policy: Policy, members: int, settled: bool, elsewhere: bool, data: st.DataObject
+    ) -> None:
         world = self.world
+        world.solves_elsewhere = elsewhere
         world.create_pool()
         pool = world.need_pool()
         world.put("pool", "pool", type(pool)(pool.uid, world.version + 1, policy))
@@ -350,17 +356,6 @@ class Protocol(RuleBasedStateMachine):
         leader.round()
         self.spin()
         self.answer_some(leader, answers)
-
-    @rule(k=NAMES(CONTROLLERS), kinds=st.sets(NAMES(KINDS), min_size=1), answers=answers)
-    def burst_begins(self, k: int, kinds: set[str], answers: tuple[str, ...]) -> None:
-        """Something is seen, and the round that it makes necessary is prepared."""
-        leader = self.leaders[k]
-        for kind in sorted(kinds):
-            leader.deliver(kind, 10_000)
-        leader.time_passes()
-        leader.think_ahead()
-        self.spin()
-        self.answer_some(leader, answers[:1])
 
     def answer_some(self, leader: Leader, answers: tuple[str, ...]) -> None:
         for outcome in answers:

@@ -132,7 +132,7 @@ def test_epochs_grow_when_an_item_goes_back_and_forth() -> None:
 
 
 def test_a_pool_that_came_back_grants_above_every_term_that_was_granted() -> None:
-    """The new leader has not seen the grants yet when it takes the Pool over and reserves a term."""
+    """The new leader has not seen the grants yet when it takes the Pool over."""
     with protocol({"m0": 1, "m1": 1}) as machine:
         machine.put_item("x", 1)
         for kind in ("items", "members"):
@@ -146,31 +146,33 @@ def test_a_pool_that_came_back_grants_above_every_term_that_was_granted() -> Non
         assert held(machine).keys() == {"m0", "m1"} - {primary}
 
 
-def test_a_term_that_was_reserved_is_granted_in_once() -> None:
-    with protocol({"m0": 1, "m1": 0}) as machine:
-        machine.put_item("x", 1)
-        for there in (0, 1, 0, 1):
-            set_limits(machine, m0=1 - there, m1=there)
-            for _ in range(4):
-                machine.burst_begins(0, ALL, FINE)
-                machine.quiet_rounds(0, 1)
-            assert held(machine) == {f"m{there}": 0}
-
-
-def test_a_term_that_was_reserved_in_vain_ends_with_its_round() -> None:
-    """Else what that round writes in it would look like the writes of another leader."""
-    with protocol({"m0": 2, "m1": 2}) as machine:
-        machine.put_item("x", 1)
-        machine.put_item("z", 1)
-        machine.all_is_well(3)
-        before = machine.world.need_pool().term
-        machine.put_item("w", 1)
-        machine.burst_begins(0, ALL, FINE)
-        machine.world.put("items", "w", None)
+def test_an_item_that_takes_the_row_of_another_while_it_is_solved_does_not_get_its_places() -> None:
+    with protocol({"m0": 1, "m1": 1}) as machine:
+        machine.world.solves_elsewhere = True
+        machine.put_item("z", 2)
+        machine.round(0, ALL, ())
         machine.world.put("items", "z", None)
-        machine.quiet_rounds(0, 3)
-        assert list(held(machine).values()) == [0]
-        assert machine.world.need_pool().term == before + 1
+        machine.put_item("x", 1)
+        machine.leaders[0].deliver("items", 10)
+        machine.quiet_rounds(0, 1)
+        assert len(held(machine)) == 1
+
+
+def test_a_leader_that_is_replaced_while_it_solves_changes_nothing() -> None:
+    with protocol({"m0": 1, "m1": 1}) as machine:
+        machine.put_item("x", 1)
+        machine.all_is_well(3)
+        machine.put_item("x", 2)
+        machine.world.solves_elsewhere = True
+        machine.round(0, ALL, ())
+        there = machine.world.assignments["m0"]
+        by_hand = there._replace(term=there.term + 9, resource_version=machine.world.version + 1)
+        machine.world.put("assignments", "m0", by_hand)
+        machine.controller_sees(0, "assignments", 4, False)
+        machine.answer_all(machine.leaders[0])
+        assert len(held(machine)) == 1, "it raises its term above the one that it saw first"
+        machine.quiet_rounds(0, 2)
+        assert len(held(machine)) == 2
 
 
 def test_a_new_leader_plans_with_what_it_has_seen_last() -> None:

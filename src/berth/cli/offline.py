@@ -127,6 +127,7 @@ def policy(pool: Pool) -> Policy:
         outage_delay=float(spec.outage.delay_seconds),
         brake_percent=spec.outage.brake_percent,
         brake_min_members=spec.outage.brake_min_members,
+        item_status=spec.item_status,
     )
 
 

@@ -178,11 +178,9 @@ class Cluster:
             return
         state = self.state(meta.namespace, meta.name)
         state.fleet.set_policy(pool.policy())
-        if state.item_status != pool.spec.item_status:
-            state.item_status = pool.spec.item_status
-            state.fleet.dirty.item_status.update(state.fleet.item_seen)
-            state.status_due.set()
         state.pool = pool
+        if state.fleet.dirty.item_status:
+            state.status_due.set()
         if state.fleet.dirty.problem:
             state.batch.wake()
 

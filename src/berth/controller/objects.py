@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from berth.api import API_VERSION, Handoff, Readiness, ZonePolicy
+from berth.api import API_VERSION, Handoff, ItemStatusMode, Readiness, ZonePolicy
 from berth.fleet import AssignmentSeen, ItemSeen, LeaseSeen, MemberSeen, Policy
 from berth.kube import Meta, Resource
 
@@ -226,7 +226,7 @@ class PoolSpec(_Struct, frozen=True):
     balance: Balance = Balance()
     moves: Moves = Moves()
     outage: Outage = Outage()
-    item_status: str = "Full"
+    item_status: ItemStatusMode = ItemStatusMode.FULL
 
 
 class PoolStatus(_Struct, frozen=True):
@@ -256,6 +256,7 @@ class PoolObject(_Struct, frozen=True):
             outage_delay=float(spec.outage.delay_seconds),
             brake_percent=spec.outage.brake_percent,
             brake_min_members=spec.outage.brake_min_members,
+            item_status=spec.item_status,
         )
 
 

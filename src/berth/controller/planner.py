@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 
 from berth.controller.metrics import Metrics
 from berth.controller.recorder import Recorder
 from berth.controller.state import PoolState
-from berth.converge import Health, Progress, Round, new_in, outage, plan_round
+from berth.converge import Health, Progress, Round, outage, plan_round
 from berth.fleet.arrays import as_rows
-from berth.solve import Touched, reasons, solve
+from berth.solve import Problem, Solution, Touched, reasons, solve
 from berth.solve.shares import held_live
+
+MAX_TURNS = 3
+"""Solves of one round: more than one only if events changed the problem while it was solved."""
+
+
+class Solver(Protocol):
+    """Solves the placement problem of a Pool, here or in another process.
+
+    Events go on to change the arrays of `problem` while it is awaited: what it needs of them it reads or
+    copies before it awaits anything.
+    """
+
+    async def __call__(self, problem: Problem, previous: Solution | None, touched: Touched) -> Solution:
+        """The answer, as `berth.solve.solve` gives it."""
+
+
+async def solve_here(problem: Problem, previous: Solution | None, touched: Touched) -> Solution:
+    """Solve in this process. No event can arrive meanwhile."""
+    return solve(problem, previous, touched)
 
 
 class Planner:
-    """The decisions of a Pool's loop. It awaits nothing and sends nothing but metrics and Events."""
+    """The decisions of a Pool's loop. It awaits its solver only, and sends nothing but metrics and Events."""
 
-    def __init__(self, state: PoolState, recorder: Recorder, metrics: Metrics) -> None:
+    def __init__(
+        self, state: PoolState, recorder: Recorder, metrics: Metrics, solver: Solver = solve_here
+    ) -> None:
         self._state = state
         self._recorder = recorder
         self._metrics = metrics
-        self.expects_grants = False
-        """Whether the next round will most likely grant: Items came to lack a replica that can be given."""
+        self._solver = solver
 
     def begin(self) -> None:
         """Forget what an earlier lead has left behind: it may be out of date."""
@@ -32,31 +53,43 @@ class Planner:
         state.solution, state.progress = None, Progress()
         state.handoffs.clear()
         state.fleet.dirty.converge.update(range(len(state.fleet.items)))
-        self.expects_grants = False
 
-    def solve(self) -> None:
-        """Judge outages and bring the target up to date, at the cost of what changed since the last time."""
+    async def solve(self) -> None:
+        """Judge outages and bring the target up to date, at the cost of what changed since the last time.
+
+        Events may change the problem while the solver is awaited: it is solved again then, up to
+        `MAX_TURNS` times. What is still out of date after that `plan` leaves alone.
+        """
         self._judge_outage(time.monotonic())
+        for _ in range(MAX_TURNS):
+            if self._state.solution is not None and not self._state.fleet.dirty.problem:
+                return
+            await self._solve_once()
+            if self._state.fleet.dirty.problem:
+                self._judge_outage(time.monotonic())  # a Member that died meanwhile may be waited for
+
+    async def _solve_once(self) -> None:
         state, fleet = self._state, self._state.fleet
         dirty = fleet.dirty
-        if state.solution is not None and not dirty.problem:
-            return
         problem = fleet.problem()
-        touched = Touched(as_rows(dirty.solve_items), as_rows(dirty.solve_members))
-        previous = state.solution
-        state.solution = solve(problem, previous, touched)
-        dirty.problem = False
-        dirty.solve_items, dirty.solve_members = set(), set()
+        items, members = dirty.solve_items, dirty.solve_members
+        dirty.problem, dirty.solve_items, dirty.solve_members = False, set(), set()
+        try:
+            solution = await self._solver(problem, state.solution, Touched(as_rows(items), as_rows(members)))
+        except BaseException:
+            dirty.problem = True
+            dirty.solve_items |= items
+            dirty.solve_members |= members
+            raise
+        state.solution = solution
         labels = (state.namespace, state.name)
-        self._metrics.solve_seconds.labels(*labels, state.solution.engine).observe(state.solution.seconds)
-        short = reasons(problem, state.solution)
+        self._metrics.solve_seconds.labels(*labels, solution.engine).observe(solution.seconds)
+        short = reasons(problem, solution)
         either = short.keys() | state.short.keys()
         dirty.item_status.update(r for r in either if short.get(r) is not state.short.get(r))
         state.short = short
-        changed = state.solution.changed
-        rows = range(len(problem.replicas)) if changed is None else changed.tolist()
-        dirty.converge.update(rows)
-        self.expects_grants |= self._can_gain(self._lacking(rows))
+        changed = solution.changed
+        dirty.converge.update(range(len(solution.primary)) if changed is None else changed.tolist())
 
     def plan(self, term: int, blocked: set[str]) -> tuple[list[int], Round]:
         """The Items to look at, by row, and the step that the rules allow them; it grants in `term`.
@@ -73,7 +106,6 @@ class Planner:
         fleet.former.sweep(now)
         self._note_handoffs(items)
         fleet.dirty.item_status.update(items)
-        self.expects_grants = False
         return items, step
 
     def _judge_outage(self, now: float) -> None:
@@ -122,11 +154,26 @@ class Planner:
             progress.forget(row)
             state.handoffs.forget(row)
             items.discard(row)
-        if blocked:
-            later = {row for row in items if fleet.items.names[row] in blocked}
-            fleet.dirty.converge |= later
-            items -= later
-        return sorted(items)
+        later = {row for row in items if fleet.items.names[row] in blocked} if blocked else set()
+        later |= self._out_of_date(items)
+        fleet.dirty.converge |= later
+        return sorted(items - later)
+
+    def _out_of_date(self, items: set[int]) -> set[int]:
+        """Those of the Items whose target an event has overtaken while it was solved.
+
+        A row may even be another Item's or another Member's by now.
+        """
+        fleet, solution = self._state.fleet, self._state.solution
+        assert solution is not None
+        if not fleet.dirty.problem:
+            return set()
+        changed = items & fleet.dirty.solve_items
+        rows = np.array([row for row in items - changed if row < len(solution.primary)], dtype=np.int64)
+        members = as_rows(fleet.dirty.solve_members)
+        concerned = np.isin(solution.members[rows], members).any(axis=1)
+        concerned |= np.isin(fleet.arrays.held[rows], members).any(axis=1)
+        return changed | set(rows[concerned].tolist())
 
     def _note_handoffs(self, items: list[int]) -> None:
         # Before the round is written: once it is, an Item may look as if it had never lacked anything.
@@ -143,9 +190,3 @@ class Planner:
         here = held_live(self._state.fleet.arrays.problem(), known)
         wanted = solution.members[known] >= 0
         return set(known[here.sum(axis=1) < wanted.sum(axis=1)].tolist())
-
-    def _can_gain(self, items: set[int]) -> bool:
-        """Whether any of the Items is to go to a Member that has an Assignment already."""
-        fleet, solution = self._state.fleet, self._state.solution
-        assert solution is not None
-        return any(fleet.members[row].owned for row in np.unique(new_in(fleet, solution, items)).tolist())

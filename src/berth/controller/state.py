@@ -32,9 +32,7 @@ class PoolState:
     progress: Progress = field(default_factory=Progress)
     handoffs: Handoffs = field(default_factory=Handoffs)
     outage: Outage = field(default_factory=lambda: Outage(frozenset(), False, 0, 0, None))
-    term: int = 0
     rounds: int = 0
-    item_status: str = "Full"
     pool: PoolObject | None = None
     """The Pool object as last seen."""
     gone: str = ""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from prometheus_client import Gauge
 
+from berth.api import ItemStatusMode
 from berth.controller.cluster import Cluster
 from berth.controller.metrics import Metrics
 from berth.controller.objects import ITEMS, MEMBERS, POOLS, Condition
@@ -110,6 +111,7 @@ class StatusWriter:
         state = self._state
         rows, state.fleet.dirty.item_status = sorted(state.fleet.dirty.item_status), set()
         store = self._cluster.informer_of(self._cluster.items, state.namespace).store
+        mode = state.fleet.policy.item_status
         for start in range(0, len(rows), 64):
             work: list[tuple[Resource, str, Status | None, int]] = []
             for row in rows[start : start + 64]:
@@ -118,13 +120,13 @@ class StatusWriter:
                 if item is None or seen is None:
                     continue
                 old = seen.status
-                if state.item_status == "None":
+                if mode is ItemStatusMode.NONE:
                     if old is not None:
                         # What is not kept up to date would be wrong before long.
                         work.append((ITEMS, item.name, None, row))
                     continue
                 status = item_status(state, row, old.conditions if old else ())
-                if state.item_status == "Problems" and old is None and _all_true(status):
+                if mode is ItemStatusMode.PROBLEMS and old is None and _all_true(status):
                     continue
                 if not same_status(status, old):
                     work.append((ITEMS, item.name, status, row))
@@ -224,7 +226,6 @@ class StatusWriter:
                 metrics.oldest_wait.remove(*labels, reason)
         metrics.moves_in_flight.labels(*labels).set(state.progress.moving)
         metrics.paused.labels(*labels).set(state.outage.braking)
-        metrics.term.labels(*labels).set(state.term)
 
 
 class RawSlots(msgspec.Struct):

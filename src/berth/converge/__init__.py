@@ -1,7 +1,6 @@
 """How the target is reached: step rules, budgets, the brake, explanations. Pure."""
 
 from berth.converge.edits import MemberEdit, Round
-from berth.converge.fresh import new_in
 from berth.converge.lanes import Lane, lane
 from berth.converge.outage import Health, Outage, outage
 from berth.converge.progress import Progress
@@ -26,7 +25,6 @@ __all__ = [
     "Why",
     "describe",
     "lane",
-    "new_in",
     "outage",
     "plan_round",
     "step",

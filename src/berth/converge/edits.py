@@ -34,7 +34,6 @@ class Round:
     """
     raises_term: bool = False
     """Whether anything is granted or promoted, so that the term must be raised first."""
-    looked_at: int = 0
 
     def edits(self, member: MemberState) -> list[MemberEdit]:
         """The edits of that Member's Assignment, to be added to."""

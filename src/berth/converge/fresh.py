@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import repeat
 
 import numpy as np
@@ -29,7 +28,7 @@ def place_fresh(
         return []
     rows = np.array(sorted_.fresh)
     targets = solution.members[rows]
-    wanted = np.bincount(np.concatenate((targets[targets >= 0], new_in(fleet, solution, sorted_.others))))
+    wanted = np.bincount(np.concatenate((targets[targets >= 0], _new_in(fleet, solution, sorted_.others))))
     short = [m for m in np.flatnonzero(wanted).tolist() if loads.room(m) < wanted[m]]
     # Where room is scarce the rules say who gets it.
     scarce = np.isin(targets, short).any(axis=1)
@@ -59,7 +58,7 @@ def _add(fleet: PoolFleet, rows: list[int], targets: Int32, result: Round) -> No
         edits += map(MemberEdit, named, entries, repeat(()), repeat(Lane.RECOVERY))
 
 
-def new_in(fleet: PoolFleet, solution: Solution, rows: Iterable[int]) -> Int32:
+def _new_in(fleet: PoolFleet, solution: Solution, rows: list[int]) -> Int32:
     """The Member rows of all entries that `rows` have in the target and do not hold."""
     index = np.array([row for row in rows if row < len(solution.primary)], dtype=np.int64)
     targets, held = solution.members[index], fleet.arrays.held[index]

@@ -67,7 +67,6 @@ def plan_round(
     result = Round(term)
     loads = Loads(fleet)
     known = [row for row in items if fleet.items.names[row] is not None]
-    result.looked_at = len(known)
     sorted_ = sort_items(fleet, solution, known)
     for row in sorted_.settled:
         progress.forget(row)

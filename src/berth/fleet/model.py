@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from berth.api import Handoff, ZonePolicy
+from berth.api import Handoff, ItemStatusMode, ZonePolicy
 
 
 class ItemSeen(NamedTuple):
@@ -54,7 +54,7 @@ class AssignmentSeen(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """`spec` of a Pool, as far as fleet and converge look at it."""
+    """`spec` of a Pool. The fleet has the one copy that everything goes by."""
 
     handoff: Handoff = Handoff.OVERLAP
     zones: ZonePolicy = ZonePolicy.SPREAD
@@ -66,3 +66,4 @@ class Policy(NamedTuple):
     """Seconds."""
     brake_percent: int = 55
     brake_min_members: int = 10
+    item_status: ItemStatusMode = ItemStatusMode.FULL

@@ -46,9 +46,11 @@ class PoolFleet:
     # ---- events ----------------------------------------------------------------------------
 
     def set_policy(self, policy: Policy) -> None:
-        """Take over a changed `spec` of the Pool."""
-        if policy != self.policy:
-            self.policy = policy
+        """Take over a changed `spec` of the Pool: from an event, or from the answer of a take-over."""
+        old, self.policy = self.policy, policy
+        if old.item_status != policy.item_status:
+            self.dirty.item_status.update(self.item_seen)
+        if old._replace(item_status=policy.item_status) != policy:
             self.dirty.problem = True
             self.dirty.converge.update(range(len(self.items)))
 
