@@ -63,12 +63,11 @@ def proof(plan: PoolPlan) -> str:
     by = f"{found.engine} engine in {found.seconds:.3f} s ({found.why})"
     if found.optimal:
         return f"Proven optimal in all {len(LEVELS)} levels by the {by}."
-    open_ = [
-        f"{name} {reached} (bound {bound})"
-        for name, reached, bound in zip(LEVELS, found.proof.reached, found.proof.bounds, strict=True)
-        if reached != bound
-    ]
-    return f"Not proven optimal, by the {by}: {', '.join(open_)}."
+    name = found.proof.first_open
+    if found.engine == "plain" or name is None:
+        return f"Not proven optimal, by the {by}."
+    reached, bound = found.proof.reached[name], found.proof.bounds[name]
+    return f"Not proven optimal, by the {by}: {name} is {reached}, its bound {bound}."
 
 
 def _members(plan: PoolPlan) -> Table:

@@ -2,8 +2,8 @@
 
 import numpy.ma  # noqa: F401 - np.unique loads it when first called: 40 ms of the first plan
 
+from berth.solve.arrays import keys
 from berth.solve.engine import Pending, Solver, solve
-from berth.solve.keys import keys
 from berth.solve.model import LEVELS, Bool, Int32, Int64, Primaries, Problem, Proof, Solution, Touched, Zones
 from berth.solve.reasons import MESSAGES, Reason, reasons
 from berth.solve.shares import Bands, bands, held_live, placeable, wanted

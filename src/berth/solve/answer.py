@@ -1,4 +1,12 @@
-"""One answer to a Problem: the pooled way, and the exact network where that is not the best."""
+"""One answer to a Problem: the pooled way, and the exact network where that is not the best.
+
+    intervals ──> what must go is gone ──> least moves ──> deal ──> repair ──> certificate ──> exact
+     (levels         (certain in            (bound on      (by     (what does    (is each       (where
+      1 to 7)         every plan)            8 to 10)      lot)     not fit)     bound met?)     not)
+
+Small networks decide, arrays carry it out. Whether the plan is the best shows when the certificate
+has counted it: each level against its bound.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.certify import certify
+from berth.solve.certify import Certificate, certify
+from berth.solve.deal import Deal
 from berth.solve.exact import Placement, exact
-from berth.solve.flow import NoFlow, TooLarge
-from berth.solve.model import LEVELS, Int32, Primaries, Problem
-from berth.solve.pooled import pooled
+from berth.solve.flow import NoFlowError, TooLargeError
+from berth.solve.model import LEVELS, Int32, Primaries, Problem, minor
+from berth.solve.moves import drop_surplus, least_moves
 from berth.solve.primaries import arrange
+from berth.solve.repair import repair
 from berth.solve.state import State
 from berth.solve.tuning import DEFAULT, Tuning
 from berth.solve.work import Work
@@ -19,12 +29,19 @@ from berth.solve.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an engine says. Nobody believes it before it is certified."""
+    """What an engine says, with its own certificate; another process's is certified again."""
 
     members: Int32
     bounds: dict[str, int]
     engine: str
     why: str
+    certificate: Certificate
+
+    @property
+    def first_open(self) -> str | None:
+        """The first level that is not proven to be the best."""
+        reached = self.certificate.reached
+        return next((name for name in LEVELS if reached[name] != self.bounds[name]), None)
 
 
 def thorough(problem: Problem, tuning: Tuning = DEFAULT) -> Answer:
@@ -33,64 +50,73 @@ def thorough(problem: Problem, tuning: Tuning = DEFAULT) -> Answer:
 
 
 def answer(problem: Problem, state: State, tuning: Tuning, *, quick: bool) -> Answer:
-    """The best answer that can be had; with `quick` TooLarge is raised where it may take long."""
+    """The best answer that can be had; with `quick` TooLargeError is raised where it may take long."""
     found: Answer | None = None
     limit = tuning.quick_exact_arcs if quick else tuning.exact_arcs
     try:
-        placement = pooled(Work(problem, state, tuning, quick))
-        found = _finish(problem, state, placement, tuning, "pooled", "every interval met")
-        level = _first_open(problem, found)
+        found = _finish(problem, state, _pooled(Work(problem, state, tuning, quick)), tuning, "pooled", "")
+        level = found.first_open
         if level is None:
             return found
         why = f"the pooled plan leaves {level} open"
-        if LEVELS.index(level) > LEVELS.index("moves"):
-            # Nearly the best: worth a small network, not a large one.
+        if minor(level):  # nearly the best: worth a small network, not a large one
             limit = tuning.quick_exact_arcs
-    except NoFlow:
-        why = "no plan can lie in the intervals"
+    except NoFlowError:
+        level, why = LEVELS[0], "no plan can lie in the intervals"
     for whole in (False, True):
         try:
             placement = exact(Work(problem, state, tuning, quick), limit, whole)
-        except NoFlow:
-            why = "no plan can lie in the intervals"
-            continue
-        except TooLarge as large:
-            if found is None or quick and LEVELS.index(level or "moves") <= LEVELS.index("moves"):
+        except NoFlowError:
+            continue  # the intervals promise what no plan can keep: all levels have to be in the network
+        except TooLargeError:
+            if found is None or (quick and not minor(level)):
                 raise
-            return Answer(found.members, found.bounds, found.engine, f"{why}; {large} is too large")
+            return found
         best = _finish(problem, state, placement, tuning, "exact", why)
-        if whole or _first_open(problem, best) is None:
+        if whole or best.first_open is None:
             return best
-    raise NoFlow("the exact network has no flow")
+    raise NoFlowError("the exact network has no flow")
 
 
-def _first_open(problem: Problem, found: Answer) -> str | None:
-    """The first level that the answer does not prove to be the best."""
-    reached = certify(problem, found.members).reached
-    return next((name for name in LEVELS if reached[name] != found.bounds[name]), None)
+def _pooled(work: Work) -> Placement:
+    """The plan for the Items that the dealing looked at; the others stay."""
+    tuning = work.tuning
+    work.empty_members()
+    known = drop_surplus(work)
+    moves = least_moves(work)
+    bounds = work.intervals.bounds | (known or moves.bounds)
+    if work.quick and bounds["moves"] > tuning.quick_moves:
+        raise TooLargeError(f"{bounds['moves']} moves")
+    for wide in (False, True):  # few Items may not be enough choice: then all are looked at
+        deal = Deal(work, moves, wide)
+        if work.quick and len(deal.rows) > tuning.quick_items:
+            raise TooLargeError(f"{len(deal.rows)} Items")
+        deal.run()
+        repair(deal, moves.bounds["moves"])
+        fits = deal.loads_fit() and not deal.misfits().any()
+        if (fits and deal.moved() <= moves.bounds["moves"]) or len(deal.rows) > 0.9 * len(work.state.at):
+            break
+    return Placement(deal.rows, deal.at, bounds)
 
 
 def _finish(
     problem: Problem, state: State, placement: Placement, tuning: Tuning, engine: str, why: str
 ) -> Answer:
-    """The placement in the Problem's rows and in slot order, with primaries."""
+    """The placement in the Problem's rows and in slot order, with primaries, and certified."""
     rows, at = placement.rows, placement.at
-    now = state.at[rows]
-    shared = min(now.shape[1], at.shape[1])
-    changed = (at[:, :shared] != now[:, :shared]).any(axis=1)
-    changed |= (at[:, shared:] >= 0).any(axis=1) | (now[:, shared:] >= 0).any(axis=1)
-    out = np.full((len(problem.replicas), max(state.stays.shape[1], at.shape[1])), -1, np.int32)
+    width = max(1, state.stays.shape[1], at.shape[1])
+    now = np.full((len(rows), width), -1)
+    now[:, : state.at.shape[1]] = state.at[rows]
+    then = np.full((len(rows), width), -1)
+    then[:, : at.shape[1]] = at
+    changed = (then != now).any(axis=1)
+    out = np.full((len(problem.replicas), width), -1, np.int32)
     out[:, : state.stays.shape[1]] = state.stays[: len(out)]
-    rows = rows[changed]
-    out[rows] = -1
-    row_of = np.append(state.row, -1).astype(np.int32)
-    out[rows[:, None], np.arange(at.shape[1])] = row_of[at[changed]]
-    again = state.headless.copy()
-    again[rows] = True
-    if problem.primaries == Primaries.ACTIVE:
-        again |= out[:, 0] >= 0
+    out[rows[changed]] = np.append(state.row, -1)[then[changed]]
+    again = state.headless | (out[:, 0] >= 0 if problem.primaries == Primaries.ACTIVE else False)
+    again[rows[changed]] = True
     others = out[~again, 0]
     counts = np.bincount(others[others >= 0], minlength=len(problem.limit)).astype(np.int64)
     some = np.flatnonzero(again)
     out[some] = arrange(problem, some, out[some], counts, tuning)
-    return Answer(out, placement.bounds, engine, why)
+    return Answer(out, placement.bounds, engine, why, certify(problem, out, placement.bounds))

@@ -16,10 +16,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from time import monotonic
-from typing import Any
 
 from berth.solve.model import Problem
 from berth.solve.tuning import Tuning
@@ -27,7 +25,7 @@ from berth.solve.tuning import Tuning
 ENGINE = "berth.solve.answer:thorough"
 
 
-class EngineFailed(RuntimeError):
+class EngineError(RuntimeError):
     """The engine gave no answer; says why, for people."""
 
 
@@ -37,8 +35,7 @@ class Apart:
     def __init__(self, tuning: Tuning, engine: str = ENGINE) -> None:
         self._tuning, self._engine = tuning, engine
         self._connection: Connection | None = None
-        self._kill: Callable[[], None] = lambda: None
-        self._ended: Callable[[], int | None] = lambda: None
+        self._process: subprocess.Popen[bytes] | multiprocessing.Process | None = None
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -46,60 +43,62 @@ class Apart:
         with self._lock:
             self._start()
 
-    def _start(self) -> None:
-        if self._connection is not None:
-            return
-        mine, theirs = multiprocessing.Pipe()
-        if threading.active_count() == 1:
-            child = multiprocessing.get_context("fork").Process(target=_serve, args=(theirs, mine), daemon=True)
-            child.start()
-            self._kill, self._ended = child.kill, lambda: (child.join(5), child.exitcode)[1]
-        else:
-            code = f"from berth.solve.apart import main; main({theirs.fileno()})"
-            other = subprocess.Popen(
-                [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
-            self._kill, self._ended = other.kill, lambda: other.wait(5)
-        theirs.close()
-        self._connection = mine
-
-    def ask(self, problem: Problem, seconds: float) -> Any:
-        """The engine's answer; blocks for at most about `seconds`. Raises EngineFailed."""
+    def ask(self, problem: Problem, seconds: float) -> object:
+        """The engine's answer; blocks for at most about `seconds`. Raises EngineError."""
         with self._lock:
             until = monotonic() + seconds
             try:
-                self._start()
-                assert self._connection is not None
-                question = (self._engine, sys.path, problem, self._tuning, seconds)
-                self._connection.send(question)
-                if not self._connection.poll(max(0.0, until - monotonic())):
-                    raise EngineFailed(f"no answer within {seconds:g} s")
-                ok, answer = self._connection.recv()
-            except EngineFailed:
-                self._stop()
-                raise
-            except Exception as error:  # it died, or what it sent cannot be read
-                code = self._stop()
-                how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-                raise EngineFailed(f"the engine's process ended by {how}: {error!r}") from error
-            if not ok:
-                raise EngineFailed(str(answer))
+                connection = self._start()
+                connection.send((self._engine, sys.path, problem, self._tuning, seconds))
+                if not connection.poll(max(0.0, until - monotonic())):
+                    self._stop()
+                    raise EngineError(f"no answer within {seconds:g} s")
+                answered, answer = connection.recv()
+            except (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError) as error:
+                raise EngineError(f"the engine's process ended ({self._stop()}): {error!r}") from error
+            if not answered:
+                raise EngineError(str(answer))
             return answer
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; a question under way fails at once."""
+        if self._process is not None:
+            self._process.kill()
         with self._lock:
             self._stop()
 
-    def _stop(self) -> int | None:
+    def _start(self) -> Connection:
         if self._connection is None:
-            return None
+            self._connection, theirs = multiprocessing.Pipe()
+            if threading.active_count() == 1:
+                arguments = (theirs, self._connection)
+                self._process = multiprocessing.get_context("fork").Process(
+                    target=_serve, args=arguments, daemon=True
+                )  # type: ignore[assignment]
+                self._process.start()  # type: ignore[union-attr]
+            else:
+                code = f"from berth.solve.apart import main; main({theirs.fileno()})"
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
+            theirs.close()
+        return self._connection
+
+    def _stop(self) -> str:
+        """End the process; says how it ended."""
+        if self._connection is None or self._process is None:
+            return "not started"
         self._connection.close()
-        self._connection = None
-        self._kill()
+        self._connection, process = None, self._process
         with contextlib.suppress(Exception):
-            return self._ended()
-        return None
+            process.kill()
+            if isinstance(process, subprocess.Popen):
+                code: int | None = process.wait(5)
+            else:
+                process.join(5)
+                code = process.exitcode
+            return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return "unknown"
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
@@ -129,12 +128,12 @@ def _serve(questions: Connection, not_mine: Connection | None = None) -> None:
         signal.alarm(int(seconds) + 5)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_AS, (tuning.memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        sys.path[:] = path
+        module, _, name = engine.partition(":")
         try:
-            sys.path[:] = path
-            module, _, name = engine.partition(":")
-            said = (True, getattr(importlib.import_module(module), name)(problem, tuning))
-        except Exception as error:
-            said = (False, f"{type(error).__name__}: {error}")
+            reply = (True, getattr(importlib.import_module(module), name)(problem, tuning))
+        except Exception as error:  # whatever it is, the one who asks is told
+            reply = (False, f"{type(error).__name__}: {error}")
         with contextlib.suppress(OSError):
-            questions.send(said)
+            questions.send(reply)
         signal.alarm(0)

@@ -17,49 +17,48 @@ from __future__ import annotations
 
 import numpy as np
 
-from berth.solve.arrays import SALT, alike, ranks_within
+from berth.solve.arrays import SALT, alike, names_one, rank_within, tally
 from berth.solve.flow import Network
-from berth.solve.model import SCALE, Int64
+from berth.solve.model import SCALE, Bool, Int64
 from berth.solve.moves import Moves
-from berth.solve.state import names_one
 from berth.solve.work import Work
 
 TURNS = 14
-"""Turns of `leave` and `swap`; what is left after them is left over."""
+"""Turns of leaving by lot and of swapping; what is left after them is left over."""
 TRIES = 60
-"""Turns of exchanges in `seat`."""
+"""Turns of exchanges between seats."""
 
 
 class Deal:
     """The Items that may change, and who holds them in the end.
 
     `rows` are rows of the Problem in the order of their keys; `at`, shape (rows, w), the positions
-    that hold each (at first as now, in the end as planned); `load` that of all Members.
+    that hold each (at first as now, in the end as planned); `load` that of all Members. With
+    `wide` all Items may change.
     """
 
     def __init__(self, work: Work, moves: Moves, wide: bool) -> None:
-        self.work, self.moves, self.kinds = work, moves, work.kinds
-        found = work.intervals
-        draining = work.members.draining
+        self.work, self.moves, self.kinds, found = work, moves, work.kinds, work.intervals
         self.load = work.load.copy()
         # What a draining Member keeps is settled by its age; the others may end anywhere within.
+        draining = work.members.draining
         self.low = np.where(draining, moves.draining_load, found.load_low)
         self.high = np.where(draining, moves.draining_load, found.load_high)
-        self.rows = self._choose_rows(wide)
+        every = work.kind()
+        self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
         self.at = work.at(self.rows).astype(np.int64)
-        self.kind = work.kind(self.rows).astype(np.int64)
-        known = self.kind >= 0
-        self.rows, self.at, self.kind = self.rows[known], self.at[known], self.kind[known]
+        self.kind = every[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
+        # Entries: local row, column, Member, its area, whether the primary is there, a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
         self.member = self.at[self.item, self.column]
         self.area = work.area[self.member]
+        self.leads = work.state.lead[self.rows][self.item] == self.member
+        self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
         self.gone = np.zeros(len(self.item), np.bool_)
         self.given = np.zeros(len(self.rows), np.int64)
         self.left_over = np.zeros(len(self.rows), np.bool_)
-        lead = work.state.lead[self.rows]
-        self.leads = lead[self.item] == self.member
-        self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
+        self._column_of = np.append(work.area, work.areas)
 
     def run(self) -> None:
         """Deal everything out."""
@@ -67,48 +66,41 @@ class Deal:
         self._swap()
         self._seat(*self._seek())
 
-    # ---- which Items are looked at -------------------------------------------------------------
-
-    def _choose_rows(self, wide: bool) -> Int64:
+    def _choice(self, every: Int64) -> Bool:
         """Items of kinds that lose or get something, and some on Members that have too much.
 
-        A few per hundred are enough where only few change; they are drawn by lot.
+        A few per hundred are enough where only few change; they are drawn by lot, from the low bits
+        of their keys, as they are sorted by the high ones.
         """
-        work, kinds, state = self.work, self.kinds, self.work.state
-        every = work.kind()
-        if wide:
-            rows = np.flatnonzero(every >= 0)
-            return rows[np.argsort(state.hash[rows], kind="stable")]
+        kinds, state, load = self.kinds, self.work.state, self.load
+        lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
         need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
         has = kinds.spread.sum(axis=1)
-        forced = (kinds.spread > kinds.area_high).any(axis=1) | (kinds.spread < kinds.area_low).any(axis=1)
+        forced = ((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low)).any(axis=1)
         forced |= (has < kinds.placed_low) | (has > kinds.placed_high)
         share = np.where(need > 0, 0.02 + 8 * need / np.maximum(1, kinds.count), 0.0)
-        bar = np.append(np.where(forced, 65536, np.minimum(65536, np.ceil(share * 65536))), 0).astype(np.int32)
-        take = state.lot < bar[every]
-        excess = np.maximum(0, self.load - self._targets(self.load))
-        over = excess > 0
-        if over.any():
-            part = float(((4 * excess[over] + 10) / np.maximum(1, self.load[over])).max())
-            some = np.flatnonzero(state.lot < 65536 * part) if part < 0.5 else np.arange(len(take))
-            take[some[names_one(np.append(over, False), state.at[some])]] = True
-        take[work.over_rows] = True
-        rows = np.flatnonzero(take & (every >= 0))
-        return rows[np.argsort(state.hash[rows], kind="stable")]
+        bar = np.ceil(np.where(forced, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
+        take = lot < np.append(bar, 0)[every]
+        excess = np.maximum(0, load - self._targets())
+        if excess.any():
+            part = float(((4 * excess + 10) / np.maximum(1, load))[excess > 0].max())
+            some = np.flatnonzero(lot < 65536 * part) if part < 0.5 else np.arange(len(lot))
+            take[some[names_one(np.append(excess > 0, False), state.at[some])]] = True
+        take[self.work.over_rows] = True
+        return take
 
-    def misfits(self) -> np.ndarray:
+    # ---- what is asked of the result -----------------------------------------------------------
+
+    def misfits(self) -> Bool:
         """Shape (rows,): Items that have not got what their intervals ask for, or are twice in a cell."""
-        kinds, work = self.kinds, self.work
-        area = np.append(work.area, work.areas)[self.at]
-        have = np.zeros((len(self.rows), work.areas + 1), np.int64)
-        np.add.at(have, (np.repeat(np.arange(len(area)), area.shape[1]), area.ravel()), 1)
-        have = have[:, : work.areas]
+        kinds, kind = self.kinds, self.kind
+        have = tally(self.at, self._column_of, self.work.areas)
         total = have.sum(axis=1)
-        out = (total < kinds.placed_low[self.kind]) | (total > kinds.placed_high[self.kind])
-        out |= (have < kinds.area_low[self.kind]).any(axis=1) | (have > kinds.area_high[self.kind]).any(axis=1)
-        cell = np.sort(np.append(work.cell, -1)[self.at], axis=1)
+        out = (total < kinds.placed_low[kind]) | (total > kinds.placed_high[kind])
+        out |= ((have < kinds.area_low[kind]) | (have > kinds.area_high[kind])).any(axis=1)
+        cell = np.sort(np.append(self.work.cell, -1)[self.at], axis=1)
         out |= ((cell[:, 1:] == cell[:, :-1]) & (cell[:, 1:] >= 0)).any(axis=1)
-        return out
+        return np.asarray(out)
 
     def loads_fit(self) -> bool:
         """Whether each Member's load, and with them the number of replicas placed, is as it must be."""
@@ -118,41 +110,34 @@ class Deal:
 
     def moved(self) -> int:
         """Entries on Members that do not hold the Item now."""
-        was, new = self.work.state.at[self.rows], self.at >= 0
-        for column in range(was.shape[1]):
-            new &= self.at != was[:, column : column + 1]
+        new = self.at >= 0
+        for column in self.work.state.at[self.rows].T:
+            new &= self.at != column[:, None]
         return int(new.sum())
 
     # ---- 1 leave -------------------------------------------------------------------------------
 
     def _leave(self) -> None:
-        kinds, areas = self.kinds, self.work.areas
         left = self.moves.leave.copy()
-        self.have = np.zeros((len(self.rows), areas), np.int64)
-        np.add.at(self.have, (self.item, self.area), 1)
-        size = np.maximum(1, kinds.count)
+        self.have = tally(self.at, self._column_of, self.work.areas)
+        size = np.maximum(1, self.kinds.count)
         each = -(-left.sum(axis=1) // size)
         self.scarce = 4 * left.sum(axis=1) > size
-        total = int(left.sum())
-        if total > self.work.tuning.leave_lots:
+        if int(left.sum()) > self.work.tuning.leave_lots:
             # Three quarters by lot; the rest, by a flow, still has a choice that makes all fit.
             part = left * 3 // 4
-            left += self._leave_by_lot(part, each) - left * 3 // 4
-        if total:
+            left += self._leave_by_lot(part, each) - part
+        if left.any():
             self._leave_by_flow(left, each)
-        left = self._leave_by_lot(left, each)
-        # What could not leave: let `repair` look at some of these kinds' Items.
+            left = self._leave_by_lot(left, each)
         for short in np.flatnonzero(left.sum(axis=1)).tolist():
             some = np.flatnonzero(self.kind == short)[: 4 * int(left[short].sum())]
             self.left_over[some] = True
 
     def _leave_by_lot(self, left: Int64, each: Int64) -> Int64:
         """Entries of each kind in each area go, at most `each` of an Item; what of it could not."""
-        kinds, areas = self.kinds, self.work.areas
-        left, kind = left.copy(), self.kind[self.item]
+        kinds, areas, left, kind = self.kinds, self.work.areas, left.copy(), self.kind[self.item]
         for turn in range(TURNS):
-            if not left.any():
-                break
             pool = np.flatnonzero(
                 ~self.gone
                 & (left[kind, self.area] > 0)
@@ -160,98 +145,29 @@ class Deal:
                 & (self.have[self.item, self.area] > kinds.area_low[kind, self.area])
             )
             if not len(pool):
-                if turn >= each.max():
+                if turn >= each.max(initial=0):
                     break
                 continue
-            item, total = self.item[pool], self.have.sum(axis=1)[self.item[pool]]
-            must = self.have[item, self.area[pool]] > kinds.area_high[kind[pool], self.area[pool]]
+            item, area, group = self.item[pool], self.area[pool], kind[pool] * areas + self.area[pool]
+            total = self.have.sum(axis=1)[item]
+            must = self.have[item, area] > kinds.area_high[kind[pool], area]
             must |= total > kinds.placed_high[kind[pool]]
             may = total > kinds.placed_low[kind[pool]]
             # Kinds of which nearly every Item has to give one go first: they have the least choice.
-            group = kind[pool] * areas + self.area[pool]
             share = left.ravel() / np.maximum(1, np.bincount(group, minlength=left.size))
             ample = (4 * (1 - np.minimum(1, share))).astype(np.int64)[group]
-            dear = 32 * np.minimum(self.given[item], 9) + 16 * ~may - 400 * must + 2 * ample + self.leads[pool]
+            dear = (
+                32 * np.minimum(self.given[item], 9) + 16 * ~may - 400 * must + 2 * ample + self.leads[pool]
+            )
             quota = self._quotas(np.bincount(self.member[pool], minlength=len(self.load)), left.sum(axis=0))
-            order = np.lexsort((self.entry_lot[pool], dear, self.member[pool]))
-            pick = pool[order]
-            pick = pick[ranks_within(self.member[pick]) < quota[self.member[pick]]]
-            group = kind[pick] * areas + self.area[pick]
-            dear = dear[np.searchsorted(pool, pick)]
-            order = np.lexsort((self.entry_lot[pick], dear, group))
-            pick, group = pick[order], group[order]
-            pick = self._one_each(pick[ranks_within(group) < left.ravel()[group]])
-            self._leave_with(pick, left)
+            # First so many of each Member, of these so many of each kind, of these one of each Item.
+            for owner, most in ((self.member, quota), (kind * areas + self.area, left.ravel())):
+                order = np.lexsort((self.entry_lot[pool], dear, owner[pool]))
+                whose = owner[pool[order]]
+                order = order[rank_within(whose) < most[whose]]
+                pool, dear = pool[order], dear[order]
+            self._take_leaving(self._one_each(pool), left)
         return left
-
-    def _leave_with(self, pick: Int64, left: Int64) -> None:
-        self._take(pick)
-        np.subtract.at(left, (self.kind[self.item[pick]], self.area[pick]), 1)
-        np.subtract.at(self.have, (self.item[pick], self.area[pick]), 1)
-
-    def _leave_by_flow(self, left: Int64, each: Int64) -> None:
-        """Where a good part of some kinds must give one up: which entries, by a flow that sees each Item.
-
-            source ──> kind ──> Item ──> Item in zone a ──> Member ──> zone a ──> sink
-
-        A Member gives what is above its interval's lower end at no cost, more of it at some. Of
-        kinds with a choice a few Items for each that must give are enough.
-        """
-        kinds, areas = self.kinds, self.work.areas
-        needs = left.sum(axis=1)
-        if not needs.any():
-            return
-        order = np.lexsort((self.lot, self.kind))
-        rank = np.empty(len(order), np.int64)
-        rank[order] = ranks_within(self.kind[order])
-        chosen = needs > 0
-        for factor in (6, 3):
-            some = rank < (factor * needs + 20)[self.kind]
-            rows = np.flatnonzero(chosen[self.kind] & (self.scarce[self.kind] & (factor > 3) | some))
-            if len(rows) <= self.work.tuning.leave_items:
-                break
-        if len(rows) > self.work.tuning.leave_items:
-            chosen = self.scarce
-            rows = np.flatnonzero(chosen[self.kind])
-        if not len(rows) or len(rows) > self.work.tuning.leave_items:
-            return
-        local = np.full(len(self.rows), -1)
-        local[rows] = np.arange(len(rows))
-        kind = self.kind[self.item]
-        some = np.flatnonzero((local[self.item] >= 0) & ~self.gone & (left[kind, self.area] > 0))
-        free = self.have[self.item[some], self.area[some]] - kinds.area_low[kind[some], self.area[some]]
-        some = some[free > 0]
-        item, member, area = local[self.item[some]], self.member[some], self.area[some]
-        wanted = np.where(chosen[:, None], left, 0)
-        total = int(wanted.sum())
-        net = Network("left", "strain", "primaries", limit=self.work.arcs)
-        source, sink = (int(net.add_nodes(1, hub=True)[0]) for _ in range(2))
-        members, zones = net.add_nodes(len(self.load), hub=True), net.add_nodes(areas, hub=True)
-        groups, items = net.add_nodes(len(left), hub=True), net.add_nodes(len(rows))
-        net.add(source, sink, 0, total, left=1)
-        net.add(source, groups, 0, wanted.sum(axis=1))
-        net.add(groups[self.kind[rows]], items, 0, np.maximum(0, each[self.kind[rows]] - self.given[rows]))
-        pairs, first, pair = np.unique(item * areas + area, return_index=True, return_inverse=True)
-        inside = net.add_nodes(len(pairs))
-        free = self.have[rows[item[first]], area[first]] - kinds.area_low[self.kind[rows[item[first]]], area[first]]
-        must = self.have[rows[item[first]], area[first]] - kinds.area_high[self.kind[rows[item[first]]], area[first]]
-        must = np.clip(must, 0, free)
-        net.add(items[item[first]], inside, 0, must, strain=-3)
-        net.add(items[item[first]], inside, 0, free - must)
-        arcs = net.add(inside[pair], members[member], 0, 1, primaries=self.leads[some])
-        spare = np.maximum(0, self.load - self.low)
-        surely = np.maximum(0, self.load - self.high)
-        owner = np.arange(len(members))
-        net.add(members, zones[self.work.area[owner]], 0, surely, strain=-1)
-        net.add(members, zones[self.work.area[owner]], 0, spare - surely)
-        net.add(members, zones[self.work.area[owner]], 0, total, strain=2)
-        net.add(zones, sink, 0, wanted.sum(axis=0))
-        flow = net.solve({source: total, sink: -total})
-        self._leave_with(some[flow.units[arcs] > 0], left)
-        # The sums of kinds and of areas are met, but not that of each kind in each area: it need not be.
-        left[chosen] = 0
-        if flow.totals["left"]:
-            self.left_over[rows] = True
 
     def _quotas(self, have: Int64, amount: Int64) -> Int64:
         """How many of the candidates (`have` for each Member) go, `amount` in each area.
@@ -264,115 +180,160 @@ class Deal:
         quota = np.zeros(len(have), np.int64)
         for area in range(self.work.areas):
             here = np.flatnonzero((self.work.area == area) & (have > 0))
-            rest = int(amount[area])
             for tier in (surely, maybe, have):
-                cap = np.minimum(tier[here], have[here] - quota[here])
-                took = _cut(cap, rest)
-                quota[here] += took
-                rest -= int(took.sum())
+                rest = int(amount[area] - quota[here].sum())
+                quota[here] += _cut(np.minimum(tier[here], have[here] - quota[here]), rest)
         return quota
 
     def _one_each(self, pick: Int64) -> Int64:
         """At most one entry of an Item in a turn, the first in order."""
-        _, first = np.unique(self.item[pick], return_index=True)
-        return pick[np.sort(first)]
+        return pick[np.sort(np.unique(self.item[pick], return_index=True)[1])]
 
     def _take(self, pick: Int64) -> None:
         self.gone[pick] = True
-        self.given[self.item[pick]] += 1
+        np.add.at(self.given, self.item[pick], 1)
         self.load -= np.bincount(self.member[pick], minlength=len(self.load))
+
+    def _take_leaving(self, pick: Int64, left: Int64) -> None:
+        self._take(pick)
+        np.subtract.at(left, (self.kind[self.item[pick]], self.area[pick]), 1)
+        np.subtract.at(self.have, (self.item[pick], self.area[pick]), 1)
+
+    def _leave_by_flow(self, left: Int64, each: Int64) -> None:
+        """Which entries leave, by a flow that sees each Item; `left` is what remains.
+
+            source ──> kind ──> Item ──> Item in zone a ──> Member ──> zone a ──> sink
+
+        A Member gives what is above its interval's lower end at no cost, more of it at some. Of
+        kinds with a choice a few Items for each that must give are enough.
+        """
+        kinds, areas, tuning = self.kinds, self.work.areas, self.work.tuning
+        needs = left.sum(axis=1)
+        may = self.given < each[self.kind]
+        order = np.lexsort((self.lot, ~may, self.kind))
+        rank = np.empty(len(order), np.int64)
+        rank[order] = rank_within(self.kind[order])
+        chosen, scarce = needs > 0, self.scarce[self.kind]
+        for some in (
+            scarce | (rank < (6 * needs + 20)[self.kind]),
+            rank < (3 * needs + 20)[self.kind],
+            scarce,
+        ):
+            rows = np.flatnonzero(may & chosen[self.kind] & some)
+            if len(rows) <= tuning.leave_items:
+                break
+        else:
+            return
+        chosen = np.bincount(self.kind[rows], minlength=len(needs)) > 0
+        local = np.full(len(self.rows), -1)
+        local[rows] = np.arange(len(rows))
+        kind, free = self.kind[self.item], self.have - kinds.area_low[self.kind]
+        some = np.flatnonzero((local[self.item] >= 0) & ~self.gone & (left[kind, self.area] > 0))
+        some = some[free[self.item[some], self.area[some]] > 0]
+        pairs, pair = np.unique(self.item[some] * areas + self.area[some], return_inverse=True)
+        item, area = pairs // areas, pairs % areas
+        wanted = np.where(chosen[:, None], left, 0)
+        total = int(wanted.sum())
+        net = Network("left", "strain", "primaries", limit=self.work.arcs)
+        source, sink = net.add_ends()
+        members, zones = net.add_nodes(len(self.load), hub=True), net.add_nodes(areas, hub=True)
+        groups, items = net.add_nodes(len(left), hub=True), net.add_nodes(len(rows))
+        inside = net.add_nodes(len(pairs))
+        net.add(source, sink, 0, total, left=1)
+        net.add(source, groups, 0, wanted.sum(axis=1))
+        net.add(groups[self.kind[rows]], items, 0, np.maximum(0, each[self.kind[rows]] - self.given[rows]))
+        free = free[item, area]
+        must = np.clip(self.have[item, area] - kinds.area_high[self.kind[item], area], 0, free)
+        net.add(items[local[item]], inside, 0, must, strain=-3)
+        net.add(items[local[item]], inside, 0, free - must)
+        arcs = net.add(inside[pair], members[self.member[some]], 0, 1, primaries=self.leads[some])
+        spare, surely = np.maximum(0, self.load - self.low), np.maximum(0, self.load - self.high)
+        for amount, strain in ((surely, -1), (spare - surely, 0), (total, 1)):
+            net.add(members, zones[self.work.area], 0, amount, strain=strain)
+        net.add(zones, sink, 0, wanted.sum(axis=0))
+        flow = net.solve({source: total, sink: -total})
+        self._take_leaving(some[flow.units[arcs] > 0], left)
+        # The sums of kinds and of areas are met, but not that of each kind in each area: it need not be.
+        if flow.totals["left"]:
+            np.maximum(left, 0, out=left)
+        else:
+            left[chosen] = 0
 
     # ---- 2 swap --------------------------------------------------------------------------------
 
-    def _targets(self, load: Int64) -> Int64:
+    def _targets(self) -> Int64:
         """Loads that the areas' sums allow, at the least cost in level 11 of those with fewest moves."""
-        work = self.work
-        target = np.clip(load, self.low, self.high)
-        limit = np.maximum(1, work.members.limit)
-        for area in range(work.areas):
-            here = np.flatnonzero(work.area == area)
-            lacks = int(self.moves.loads[area] - target[here].sum())
-            if not lacks:
-                continue
-            low, high = (target[here], self.high[here]) if lacks > 0 else (self.low[here], target[here])
-            target[here] = _fill(low, high, limit[here], int(self.moves.loads[area]))
+        target, limit = np.clip(self.load, self.low, self.high), np.maximum(1, self.work.members.limit)
+        for area, total in enumerate(self.moves.loads.tolist()):
+            here = np.flatnonzero(self.work.area == area)
+            lacks = total - int(target[here].sum())
+            low, high = (target, self.high) if lacks > 0 else (self.low, target)
+            if lacks:
+                target[here] = _fill(low[here], high[here], limit[here], total)
         return target
 
     def _swap(self) -> None:
-        target = self._targets(self.load)
-        self.vacant = np.maximum(0, target - self.load)
+        target = self._targets()
         quota = np.maximum(0, self.load - target)
-        if quota.any():
-            pool = np.flatnonzero((quota > 0)[self.member] & ~self.gone)
-            # Rather not a primary, nor an Item that is on many of the few Members that receive.
-            taker = np.append(self.vacant > 0.02 * self.vacant.sum(), False)
-            met = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
-            dear = met
-            for turn in range(TURNS):
-                given = np.minimum(self.given[self.item[pool]], 3)
-                order = np.lexsort((self.entry_lot[pool], dear, given, self.leads[pool], self.member[pool]))
-                pick = pool[order]
-                pick = pick[ranks_within(self.member[pick]) < quota[self.member[pick]]]
-                if turn < TURNS - 1:
-                    pick = self._one_each(pick)
-                self._take(pick)
-                quota -= np.bincount(self.member[pick], minlength=len(quota))
-                if not quota.any():
-                    break
-                rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]
-                pool, dear = pool[rest], dear[rest]
+        vacant = np.maximum(0, target - self.load)
+        pool = np.flatnonzero((quota > 0)[self.member] & ~self.gone)
+        # Rather not a primary, nor an Item that is on many of the few Members that receive; and where
+        # these are very few, rather a primary than an Item of which another entry moves there.
+        taker = np.append(vacant > 0.02 * vacant.sum(), False)
+        met = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
+        few = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
+        for turn in range(TURNS):
+            if not quota.any():
+                break
+            given = np.minimum(self.given[self.item[pool]], 3)
+            lead = self.leads[pool]
+            first, second = (given, lead) if few else (lead, given)
+            pick = pool[np.lexsort((self.entry_lot[pool], met, second, first, self.member[pool]))]
+            pick = pick[rank_within(self.member[pick]) < quota[self.member[pick]]]
+            if turn < TURNS - 1:
+                pick = self._one_each(pick)
+            self._take(pick)
+            quota -= np.bincount(self.member[pick], minlength=len(quota))
+            rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]
+            pool, met = pool[rest], met[rest]
         self.vacant = np.maximum(0, target - self.load)
-        self.target = target
 
     # ---- 3 seek --------------------------------------------------------------------------------
 
     def _seek(self) -> tuple[Int64, Int64]:
         """Which Items get an entry in which area: (local rows, areas), one for each entry."""
-        work, kinds = self.work, self.kinds
-        self.was = self.at.copy()
+        kinds, areas = self.kinds, self.work.areas
         self.at[self.item[self.gone], self.column[self.gone]] = -1
-        vacant = np.bincount(work.area, self.vacant, work.areas).astype(np.int64)
-        total = int(vacant.sum())
-        area = np.append(work.area, work.areas)[self.at]
-        have = np.zeros((len(self.rows), work.areas + 1), np.int64)
-        np.add.at(have, (np.repeat(np.arange(len(area)), area.shape[1]), area.ravel()), 1)
-        have = have[:, : work.areas]
+        vacant = np.bincount(self.work.area, self.vacant, areas).astype(np.int64)
+        have = tally(self.at, self._column_of, areas)
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
-        nobody = np.zeros(0, np.int64)
+        total = int(vacant.sum())
         if not total or not len(lacks):
-            return nobody, nobody
-        first, group = alike(self.kind[lacks], *have[lacks].T)
-        order = np.lexsort([*have[lacks][first].T[::-1], self.kind[lacks][first]])
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        first, group = first[order], rank[group]
-        size = np.bincount(group, minlength=len(first))
+            return lacks[:0], lacks[:0]
+        first, group = alike(self.kind[lacks], *have[lacks].T, sort=True)
+        size = np.bincount(group)
         here, kind = have[lacks][first], self.kind[lacks][first]
         net = Network("unseated", "unfit", limit=self.work.arcs)
-        source, sink = (int(net.add_nodes(1, hub=True)[0]) for _ in range(2))
-        ends, groups = net.add_nodes(work.areas, hub=True), net.add_nodes(len(first))
+        source, sink = net.add_ends()
+        ends, groups = net.add_nodes(areas, hub=True), net.add_nodes(len(first))
         net.add(source, sink, 0, total, unseated=1)
         net.add(ends, sink, 0, vacant)
-        must = np.maximum(0, kinds.placed_low[kind] - here.sum(axis=1)) * size
-        may = np.maximum(0, kinds.placed_high[kind] - here.sum(axis=1)) * size
+        must, may = (
+            np.maximum(0, bound[kind] - here.sum(axis=1)) * size
+            for bound in (kinds.placed_low, kinds.placed_high)
+        )
         net.add(source, groups, 0, must, unfit=-1)
         net.add(source, groups, 0, may - must)
         g, a = np.nonzero(kinds.area_high[kind] > here)
         least = np.maximum(0, kinds.area_low[kind[g], a] - here[g, a]) * size[g]
-        top = (kinds.area_high[kind[g], a] - here[g, a]) * size[g]
         needed = net.add(groups[g], ends[a], 0, least, unfit=-1)
-        wanted = net.add(groups[g], ends[a], 0, top - least)
+        other = net.add(groups[g], ends[a], 0, (kinds.area_high[kind[g], a] - here[g, a]) * size[g] - least)
         flow = net.solve({source: total, sink: -total})
-        amount = np.zeros((len(first), work.areas), np.int64)
-        amount[g, a] = flow.units[needed] + flow.units[wanted]
-        members = np.argsort(group, kind="stable")
+        # Area after area round the Items of a group: each gets as many as the others, or one more.
+        amount = flow.units[needed] + flow.units[other]
+        g, a = np.repeat(g, amount), np.repeat(a, amount)
         start = np.cumsum(size) - size
-        seekers, areas = [nobody], [nobody]
-        for one in range(len(first)):
-            ends_in = np.repeat(np.arange(work.areas), amount[one])
-            seekers.append(lacks[members[start[one] + np.arange(len(ends_in)) % size[one]]])
-            areas.append(ends_in)
-        return np.concatenate(seekers), np.concatenate(areas)
+        return lacks[np.argsort(group, kind="stable")[start[g] + rank_within(g) % size[g]]], a
 
     # ---- 4 seat --------------------------------------------------------------------------------
 
@@ -383,39 +344,28 @@ class Deal:
         order = np.lexsort((seeker, lot >> np.uint64(24), area))
         seeker, area = seeker[order], area[order]
         seats = np.repeat(np.arange(len(self.vacant)), self.vacant)
-        turn = ranks_within(seats)
         # Each Member's places evenly over the list, its neighbours by lot: if lists were dealt in
         # turn, Items would share all their Members, and one lost could not be made up for.
-        spot = (turn + np.random.default_rng(3).random(len(seats))) / np.maximum(1, self.vacant)[seats]
+        spot = (rank_within(seats) + np.random.default_rng(3).random(len(seats))) / self.vacant[seats]
         seats = seats[np.lexsort((seats, spot, work.area[seats]))]
         sought, there = (np.bincount(x, minlength=work.areas) for x in (area, work.area[seats]))
-        if (sought != there).any():
-            both = np.minimum(sought, there)
-            use = ranks_within(area) < both[area]
-            self.left_over[seeker[~use]] = True
-            seeker, area = seeker[use], area[use]
-            seats = seats[ranks_within(work.area[seats]) < both[work.area[seats]]]
-        clashes = _exchange(seats, seeker, area, work.cell, self.at)
-        self.left_over[seeker[clashes]] = True
-        keep = np.ones(len(seats), np.bool_)
-        keep[clashes] = False
-        self._sit(seeker[keep], seats[keep])
-
-    def _sit(self, seeker: Int64, seat: Int64) -> None:
-        """Write the new entries into the gaps of each Item's row."""
+        both = np.minimum(sought, there)
+        use = rank_within(area) < both[area]
+        self.left_over[seeker[~use]] = True
+        seeker, area = seeker[use], area[use]
+        seats = seats[rank_within(work.area[seats]) < both[work.area[seats]]]
+        clashing = _exchange(seats, seeker, area, work.cell, self.at)
+        self.left_over[seeker[clashing]] = True
+        seeker, seats = np.delete(seeker, clashing), np.delete(seats, clashing)
+        # Write the new entries into the gaps of each Item's row.
+        self.load += np.bincount(seats, minlength=len(self.load))
         order = np.argsort(seeker, kind="stable")
-        seeker, seat = seeker[order], seat[order]
-        self.load += np.bincount(seat, minlength=len(self.load))
-        changed = np.unique(seeker)
-        wide = int(self.kinds.placed_high.max(initial=0))
-        if self.at.shape[1] < wide:
-            more = np.full((len(self.at), wide - self.at.shape[1]), -1, np.int64)
-            self.at = np.concatenate([self.at, more], axis=1)
-        some = self.at[changed]
-        gaps = np.argsort(some >= 0, axis=1, kind="stable")  # empty columns first
-        place = np.searchsorted(changed, seeker)
-        some[place, gaps[place, ranks_within(seeker)]] = seat
-        self.at[changed] = some
+        seeker, seats = seeker[order], seats[order]
+        wider = max(0, int(self.kinds.placed_high.max(initial=0)) - self.at.shape[1])
+        self.at = np.concatenate([self.at, np.full((len(self.at), wider), -1)], axis=1)
+        changed, place = np.unique(seeker, return_inverse=True)
+        gaps = np.argsort(self.at[changed] >= 0, axis=1, kind="stable")  # empty columns first
+        self.at[seeker, gaps[place, rank_within(seeker)]] = seats
 
 
 def _cut(cap: Int64, amount: int) -> Int64:
@@ -430,7 +380,7 @@ def _cut(cap: Int64, amount: int) -> Int64:
         else:
             low = middle + 1
     took = np.maximum(0, cap - low)
-    level = np.flatnonzero(cap >= low) if low else np.zeros(0, np.int64)
+    level = np.flatnonzero(cap >= max(low, 1))
     lot = (level * 2654435761) & 0xFFFF
     took[level[np.argsort(lot, kind="stable")][: amount - int(took.sum())]] += 1
     return took
@@ -445,18 +395,13 @@ def _fill(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
     below, above = -1, SCALE + 1
     while above - below > 1:
         middle = (below + above) // 2
-        if int(up_to(middle).sum()) <= total:
-            below = middle
-        else:
-            above = middle
+        below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)
     out = up_to(below) if below >= 0 else low.copy()
-    rest = total - int(out.sum())
-    while rest > 0:  # at most once for each unit of equal cost that fits on one Member
-        more = np.flatnonzero((out < high) & (up_to(above) > out))[:rest]
+    for _ in range(SCALE):  # a turn for each unit of equal cost that fits on one Member: one, as a rule
+        more = np.flatnonzero(up_to(above) > out)[: max(0, total - int(out.sum()))]
         if not len(more):
             break
         out[more] += 1
-        rest -= len(more)
     return out
 
 
@@ -466,58 +411,50 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     Seats are grouped by area. One seat of an Item changes at a time: if both did, they could
     clash for ever.
     """
-    count = len(seats)
-    if not count:
-        return np.zeros(0, np.int64)
     holds = np.append(cell, -1)[at[seeker]]
     size = np.bincount(area)
     start = np.cumsum(size) - size
     # Seats of one Item, as places in the list, to see whether two of them are in one cell.
     order = np.argsort(seeker, kind="stable")
-    mine = ranks_within(seeker[order])
-    several = int(mine.max()) + 1
-    fellow = np.full((int(seeker.max()) + 1, several), -1)
+    mine = rank_within(seeker[order])
+    fellow = np.full((len(at), int(mine.max(initial=0)) + 1), -1)
     fellow[seeker[order], mine] = order
 
-    def clash(places: Int64, values: Int64) -> np.ndarray:
-        spot = cell[values]
-        out = (holds[places] == spot[:, None]).any(axis=1)
-        if several > 1:
-            others = fellow[seeker[places]]
+    def clash(places: Int64, values: Int64) -> Bool:
+        spot, others = cell[values][:, None], fellow[seeker[places]]
+        out = (holds[places] == spot).any(axis=1)
+        if others.shape[1] > 1:
             used = (others >= 0) & (others != places[:, None])
-            out |= (used & (cell[seats[np.maximum(others, 0)]] == spot[:, None])).any(axis=1)
-        return out
+            out |= (used & (cell[seats[np.maximum(others, 0)]] == spot)).any(axis=1)
+        return np.asarray(out)
 
     rng = np.random.default_rng(1)
-    bad = np.flatnonzero(clash(np.arange(count), seats))
+    bad = np.flatnonzero(clash(np.arange(len(seats)), seats))
     for _ in range(TRIES):
         if not len(bad):
             break
-        _, alone = np.unique(seeker[bad], return_index=True)
-        one = bad[alone]
-        group = area[one]
-        two = start[group] + (rng.random(len(one)) * size[group]).astype(np.int64)
+        one = bad[np.unique(seeker[bad], return_index=True)[1]]
+        two = start[area[one]] + (rng.random(len(one)) * size[area[one]]).astype(np.int64)
         busy = np.bincount(np.concatenate([seeker[one], seeker[two]]), minlength=len(fellow))
         fine = (busy[seeker[one]] == 1) & (busy[seeker[two]] == 1)
         one, two = one[fine], two[fine]
-        first, second = seats[one].copy(), seats[two].copy()
-        fine = ~clash(one, second) & ~clash(two, first)
-        seats[one[fine]], seats[two[fine]] = second[fine], first[fine]
+        fine = ~clash(one, seats[two]) & ~clash(two, seats[one])
+        one, two = one[fine], two[fine]
+        seats[one], seats[two] = seats[two], seats[one]
         bad = bad[clash(bad, seats[bad])]
     for place in bad[:50].tolist():  # one by one it did not work: many partners at once
         group = area[place]
         others = start[group] + rng.permutation(size[group])[:4_000]
         others = others[seeker[others] != seeker[place]]
         here = np.full(len(others), place)
-        fine = ~clash(here, seats[others]) & ~clash(others, np.full(len(others), seats[place]))
+        fine = ~clash(here, seats[others]) & ~clash(others, seats[here])
         if fine.any():
             other = others[fine.argmax()]
             seats[place], seats[other] = seats[other], seats[place]
-    # Of two seats of an Item in one cell only the later one clashes: the other may stay.
     bad = bad[clash(bad, seats[bad])]
+    # Of two seats of an Item in one cell only one has to go; both where it holds one there already.
     own = (holds[bad] == cell[seats[bad]][:, None]).any(axis=1)
-    pair = seeker[bad] * (int(cell.max()) + 1) + cell[seats[bad]]
-    _, first = np.unique(pair, return_index=True)
-    spare = np.zeros(len(bad), np.bool_)
-    spare[first] = True
-    return bad[own | ~spare]
+    pair = seeker[bad] * (int(cell.max(initial=0)) + 1) + cell[seats[bad]]
+    spare = np.ones(len(bad), np.bool_)
+    spare[np.unique(pair, return_index=True)[1]] = False
+    return bad[own | spare]

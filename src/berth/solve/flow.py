@@ -4,7 +4,7 @@ One weight per level would be the obvious way, but OR-tools multiplies costs by 
 within 64 bits. So as many levels as fit are weighed together and solved in one *stage*; then the
 network is narrowed to its optimal flows, and the next levels are solved on what is left. By
 complementary slackness a flow is optimal for given prices exactly when arcs of positive reduced
-cost are empty and arcs of negative reduced cost are full, so those arcs are fixed
+cost are empty and arcs of negative reduced cost full, so those arcs are fixed
 (Ahuja, Magnanti, Orlin: Network Flows, 1993, section 9.4).
 
 The same theorem makes the *intervals* that the whole solver rests on: what `Flow.low` and
@@ -24,28 +24,27 @@ from berth.solve.model import Int64
 
 BUDGET = 2**60
 """Largest (weighed cost) × (nodes) that is given to OR-tools, with room to spare within 64 bits."""
-BIG = 1 << 62
 
 Numbers = int | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
 
-class TooLarge(RuntimeError):
+class TooLargeError(RuntimeError):
     """A network would have more arcs than may be spent on it."""
 
 
-class NoFlow(RuntimeError):
+class NoFlowError(RuntimeError):
     """No flow satisfies the network's bounds, or OR-tools did not find the one of least cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A flow of least cost in all levels."""
+    """A flow of least cost in all levels; arrays of shape (arcs,)."""
 
     units: Int64
-    """Shape (arcs,): what flows on each arc."""
+    """What flows on each arc."""
     low: Int64
     high: Int64
-    """Shape (arcs,): the least and the most that the arc carries in any flow as good as this one."""
+    """The least and the most that the arc carries in any flow as good as this one."""
     totals: Mapping[str, int]
     """Cost of this flow in each level."""
 
@@ -54,14 +53,12 @@ class Network:
     """Nodes and arcs that are added in bulk; then `solve`.
 
     `levels` names the levels of cost, most important first. Arcs are numbered as they come; with
-    more than `limit` of them `solve` raises TooLarge.
+    more than `limit` of them `solve` raises TooLargeError.
     """
 
     def __init__(self, *levels: str, limit: int | None = None) -> None:
-        self.levels = levels
-        self.limit = limit
-        self.nodes = 0
-        self.arcs = 0
+        self.levels, self.limit = levels, limit
+        self.nodes = self.arcs = 0
         self._hubs: list[Int64] = []
         self._parts: list[Int64] = []
         self._costs: list[tuple[int, str, Int64]] = []
@@ -73,6 +70,11 @@ class Network:
         if hub:
             self._hubs.append(new)
         return new
+
+    def add_ends(self) -> tuple[int, int]:
+        """Add a source and a sink."""
+        source, sink = self.add_nodes(2, hub=True).tolist()
+        return source, sink
 
     def add(self, tail: Numbers, head: Numbers, low: Numbers, high: Numbers, **costs: Numbers) -> Int64:
         """Add arcs (arguments are broadcast) and return their numbers. A cost is for one unit."""
@@ -89,36 +91,28 @@ class Network:
         """The flow of least cost, level by level; `supply` maps nodes to what enters there (minus: leaves).
 
         `Flow.low` and `Flow.high` are filled in where `intervals` asks for them (it costs another
-        search for prices). Raises NoFlow where the bounds cannot be met.
+        search for prices). Raises NoFlowError where the bounds cannot be met.
         """
         if self.limit is not None and self.arcs > self.limit:
-            raise TooLarge(f"a network of {self.arcs} arcs")
-        tail, head, floor, cap = (
-            np.concatenate(self._parts, axis=1) if self._parts else np.zeros((4, 0), np.int64)
-        )
+            raise TooLargeError(f"a network of {self.arcs} arcs")
+        tail, head, low, high = np.concatenate(self._parts, axis=1)
         costs = {name: np.zeros(self.arcs, np.int64) for name in self.levels}
         for first, name, cost in self._costs:
             costs[name][first : first + len(cost)] += cost
-        used = [name for name in self.levels if costs[name].any()]
-        low, high = floor.copy(), cap.copy()
-        units = low.copy()
+        left = [name for name in self.levels if costs[name].any()]
         while True:
-            weights, stage = self._weigh(used, costs, tail, head)
-            cost = sum(
-                (w * costs[name] for w, name in zip(weights, stage, strict=True)),
-                np.zeros(self.arcs, np.int64),
-            )
-            units = _solve_once(self.nodes, tail, head, low, high, cost, supply)
-            used = used[len(stage) :]
-            if not used and not intervals:
-                break
-            price = _prices(self.nodes, tail, head, low, high, cost, units)
-            reduced = cost + price[tail] - price[head]
-            low, high = np.where(reduced < 0, high, low), np.where(reduced > 0, low, high)
-            if not used:
-                break
-        totals = {name: int(units @ costs[name]) for name in self.levels}
-        return Flow(units, low, high, totals)
+            weights, stage = self._weigh(left, costs, tail, head)
+            cost = np.zeros(self.arcs, np.int64)
+            for weight, name in zip(weights, stage, strict=True):
+                cost += weight * costs[name]
+            units = _cheapest(self.nodes, tail, head, low, high, cost, supply)
+            left = left[len(stage) :]
+            if left or intervals:
+                price = _prices(self.nodes, tail, head, low, high, cost, units)
+                reduced = cost + price[tail] - price[head]
+                low, high = np.where(reduced < 0, high, low), np.where(reduced > 0, low, high)
+            if not left:
+                return Flow(units, low, high, {name: int(units @ costs[name]) for name in self.levels})
 
     def _weigh(
         self, names: list[str], costs: Mapping[str, Int64], tail: Int64, head: Int64
@@ -147,7 +141,7 @@ class Network:
         A simple cycle visits a hub at most once, so it has at most two arcs there; and between two
         hubs it has at most four arcs that touch none.
         """
-        hub = np.ones(self.nodes, np.bool_) if not self._hubs else np.zeros(self.nodes, np.bool_)
+        hub = np.zeros(self.nodes, np.bool_)
         for nodes in self._hubs:
             hub[nodes] = True
         some = np.flatnonzero(cost)
@@ -159,29 +153,24 @@ class Network:
         return 2 * int(dearest[hub].sum()) + 4 * int(hub.sum()) * between
 
 
-def _solve_once(
+def _cheapest(
     nodes: int, tail: Int64, head: Int64, low: Int64, high: Int64, cost: Int64, supply: Mapping[int, int]
 ) -> Int64:
     need = np.zeros(nodes, np.int64)
     for node, amount in supply.items():
         need[node] += amount
-    if low.any():
-        np.subtract.at(need, tail, low)
-        np.add.at(need, head, low)
+    np.subtract.at(need, tail, low)
+    np.add.at(need, head, low)
     use = np.flatnonzero(high > low)
-    engine = min_cost_flow.SimpleMinCostFlow()
-    arcs = (
-        engine.add_arcs_with_capacity_and_unit_cost(
+    engine, units = min_cost_flow.SimpleMinCostFlow(), low.copy()
+    if len(use):
+        arcs = engine.add_arcs_with_capacity_and_unit_cost(
             tail[use].astype(np.int32), head[use].astype(np.int32), (high - low)[use], cost[use]
         )
-        if len(use)
-        else None
-    )
     engine.set_nodes_supplies(np.arange(nodes, dtype=np.int32), need)
     if (low > high).any() or engine.solve() != engine.OPTIMAL:
-        raise NoFlow(f"no flow on {nodes} nodes and {len(use)} arcs")
-    units = low.copy()
-    if arcs is not None:
+        raise NoFlowError(f"no flow on {nodes} nodes and {len(use)} arcs")
+    if len(use):
         units[use] += np.asarray(engine.flows(arcs), np.int64)
     return units
 
@@ -189,7 +178,7 @@ def _solve_once(
 def _prices(
     nodes: int, tail: Int64, head: Int64, low: Int64, high: Int64, cost: Int64, units: Int64
 ) -> Int64:
-    """Prices that prove `units` to be of least cost (Bellman-Ford over all arcs of a turn at once).
+    """Prices that prove `units` to be of least cost (Bellman-Ford, all arcs in each turn).
 
     All nodes start at 0, as if joined to a root, so nodes that nothing reaches have prices too.
     """
@@ -208,4 +197,4 @@ def _prices(
         if (best == price[to]).all():
             return price
         price[to] = best
-    raise NoFlow("the flow that OR-tools found is not of least cost")
+    raise NoFlowError("the flow that OR-tools found is not of least cost")

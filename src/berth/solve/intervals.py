@@ -27,6 +27,7 @@ reach the intervals; then they are a bound that is not met, and `exact` has to a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,9 +36,6 @@ from berth.solve.arrays import alike
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, SHAPE_LEVELS, Bool, Int64, Zones
 from berth.solve.tuning import Tuning
-
-WHOLE = 4096
-"""As far as a load can be from its band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +70,11 @@ class Demand:
     wanted: Int64
     count: Int64
 
+    @property
+    def total(self) -> int:
+        """Replicas wanted by all Items together."""
+        return int(self.wanted @ self.count)
+
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
@@ -92,80 +95,100 @@ class Intervals:
     """The best value of each level before `moves`."""
 
 
-def intervals(members: Members, demand: Demand, zones: Zones, tuning: Tuning) -> Intervals:
-    """Solve the pooled flow; see the module's introduction. Raises NoFlow only if it is built wrong."""
+def intervals(members: Members, demand: Demand, rule: Zones, tuning: Tuning) -> Intervals:
+    """Solve the pooled flow; see the module's introduction. Raises NoFlowError only if it is built wrong."""
     reach = tuning.reach
-    while True:
-        found, far = _solve(members, demand, zones, min(reach, WHOLE))
-        if not far or reach >= WHOLE:
+    while True:  # at most five times, as no limit is above 8^5 times the first reach
+        found, far = _solve(members, demand, rule, reach)
+        if not far or reach >= int(members.limit.max(initial=0)):
             return found
         reach *= 8
 
 
-def _solve(members: Members, demand: Demand, zones: Zones, reach: int) -> tuple[Intervals, bool]:
+def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[Intervals, bool]:
     """The intervals, with single arcs for the `reach` units next to each band.
 
     Also whether some load may lie farther out, where units are lumped and the cost is wrong.
     """
     net = Network(*SHAPE_LEVELS)
-    source, sink = (int(net.add_nodes(1, hub=True)[0]) for _ in range(2))
-    hubs = net.add_nodes(members.zones, hub=True)
-    kinds = net.add_nodes(len(demand.count))
-    total = int(demand.wanted @ demand.count)
-    top = int(demand.wanted.max(initial=0))
-    together = zones != Zones.IGNORE
-    apart = together and int((members.in_zone > 0).sum()) > 1
-
-    net.add(source, sink, 0, total, placed=1)
-    replica, in_zone = [], []
-    for nth in range(1, top + 1):
-        some = np.flatnonzero(demand.wanted >= nth)
-        keeps = nth <= demand.right[some]
-        arcs = net.add(source, kinds[some], 0, demand.count[some], given_up=-1 * keeps, shortage=nth)
-        replica.append((some, arcs))
-    for nth in range(1, top + 1):
-        fits = demand.wanted >= nth
-        if zones == Zones.REQUIRE:
-            fits &= nth <= np.maximum(1, demand.asked - 1)
-        kind, zone = np.nonzero(fits[:, None] & (members.in_zone >= nth))
-        last = (demand.wanted[kind] == nth) & (nth > 1) & apart
-        arcs = net.add(
-            kinds[kind], hubs[zone], 0, demand.count[kind], single_zone=last, zone_pairs=(nth - 1) * together
-        )
-        in_zone.append((kind, zone, arcs))
+    source, sink = net.add_ends()
+    hubs, kinds = net.add_nodes(members.zones, hub=True), net.add_nodes(len(demand.count))
+    shape = (len(demand.count), members.zones)
+    replica, in_zone = add_demand(
+        net, (source, sink), kinds, np.broadcast_to(hubs, shape), demand, members, rule
+    )
     units = units_of_load(members, reach)
     first, pool = alike(units.zone, units.cost, units.draining)
     room = np.bincount(pool, units.size * units.members, len(first)).astype(np.int64)
-    loads = net.add(
-        hubs[units.zone[first]], sink, 0, room, balance=units.cost[first], misplaced=units.draining[first]
-    )
-    flow = net.solve({source: total, sink: -total}, intervals=True)
+    ends = hubs[units.zone[first]]
+    loads = net.add(ends, sink, 0, room, balance=units.cost[first], misplaced=units.draining[first])
+    flow = net.solve({source: demand.total, sink: -demand.total}, intervals=True)
 
-    shape = (len(demand.count), members.zones)
+    full, some = flow.low > 0, flow.high > 0
     placed_low, placed_high = np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int64)
-    for some, arcs in replica:
-        placed_low[some] += flow.low[arcs] > 0
-        placed_high[some] += flow.high[arcs] > 0
+    for kind, arcs in replica:
+        placed_low[kind] += full[arcs]
+        placed_high[kind] += some[arcs]
     zone_low, zone_high = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for kind, zone, arcs in in_zone:
-        zone_low[kind, zone] += flow.low[arcs] > 0
-        zone_high[kind, zone] += flow.high[arcs] > 0
+        zone_low[kind, zone] += full[arcs]
+        zone_high[kind, zone] += some[arcs]
     classes = len(units.first)
-    low = np.bincount(units.of, units.size * (flow.low[loads] > 0)[pool], classes).astype(np.int64)
-    high = np.bincount(units.of, units.size * (flow.high[loads] > 0)[pool], classes).astype(np.int64)
+    low = np.bincount(units.of, units.size * full[loads][pool], classes).astype(np.int64)
+    high = np.bincount(units.of, units.size * some[loads][pool], classes).astype(np.int64)
     at = units.first
     near_low, near_high = members.low[at] - reach, members.high[at] + reach
     beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (members.limit[at] > near_high)
-    far = bool((beyond & ~members.draining[at]).any())
-    placed = int(sum(int(flow.units[arcs].sum()) for _, arcs in replica))
-    bounds = dict.fromkeys(SHAPE_LEVELS, 0) | dict(flow.totals)
-    bounds["given-up"] += int(demand.right @ demand.count)
-    bounds["placed"] = placed
-    bounds["balance"] += units.empty
+    bounds = shape_bounds(flow.totals, demand, units.unfilled)
     found = Intervals(
-        placed_low, placed_high, zone_low, zone_high, low[units.class_of], high[units.class_of], placed, bounds
-    )
-    return found, far
+        placed_low, placed_high, zone_low, zone_high,
+        low[units.class_of], high[units.class_of], bounds["placed"], bounds,
+    )  # fmt: skip
+    return found, bool((beyond & ~members.draining[at]).any())
+
+
+def add_demand(
+    net: Network,
+    ends: tuple[int, int],
+    kinds: Int64,
+    inside: Int64,
+    demand: Demand,
+    members: Members,
+    rule: Zones,
+) -> tuple[list[tuple[Int64, Int64]], list[tuple[Int64, Int64, Int64]]]:
+    """The left half of the picture: rising arcs source -> `kinds` -> `inside` (shape (kinds, zones)).
+
+    Returns the arcs of the 1st, 2nd, ... replica: (kinds, arcs), and in a zone: (kinds, zones, arcs).
+    """
+    together = rule != Zones.IGNORE
+    apart = together and int((members.in_zone > 0).sum()) > 1
+    net.add(*ends, 0, demand.total, placed=1)
+    replica, in_zone = [], []
+    for nth in range(1, int(demand.wanted.max(initial=0)) + 1):
+        fits = demand.wanted >= nth
+        some = np.flatnonzero(fits)
+        keeps = nth <= demand.right[some]
+        arcs = net.add(ends[0], kinds[some], 0, demand.count[some], given_up=-1 * keeps, shortage=nth)
+        replica.append((some, arcs))
+        if rule == Zones.REQUIRE:
+            fits &= nth <= np.maximum(1, demand.asked - 1)
+        kind, zone = np.nonzero(fits[:, None] & (members.in_zone >= nth))
+        last = (demand.wanted[kind] == nth) & (nth > 1) & apart
+        pairs = (nth - 1) * together
+        arcs = net.add(
+            kinds[kind], inside[kind, zone], 0, demand.count[kind], single_zone=last, zone_pairs=pairs
+        )
+        in_zone.append((kind, zone, arcs))
+    return replica, in_zone
+
+
+def shape_bounds(totals: Mapping[str, int], demand: Demand, unfilled: int) -> dict[str, int]:
+    """The levels before `moves`, from what the arcs cost."""
+    bounds = {name: totals[name] for name in SHAPE_LEVELS}
+    bounds["given-up"] += int(demand.right @ demand.count)
+    bounds["placed"] = demand.total - bounds["placed"]
+    bounds["balance"] += unfilled
+    return bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +198,7 @@ class Units:
     first: Int64
     class_of: Int64
     """First position of each class, and the class of each position."""
-    empty: int
+    unfilled: int
     """What the units below the bands save when all of them are filled."""
     of: Int64
     zone: Int64
@@ -195,28 +218,24 @@ def units_of_load(members: Members, reach: int, single: bool = False) -> Units:
     columns = (members.zone, members.limit, members.low, members.high, members.draining)
     everyone = np.arange(len(members.limit))
     first, class_of = (everyone, everyone) if single else alike(*columns)
-    zone, limit, low, high = (a[first][:, None] for a in columns[:4])
-    draining = members.draining[first][:, None]
-    count = np.bincount(class_of, minlength=len(first)).astype(np.int64)
-    per = np.maximum(limit, 1)
+    zone, limit, low, high, draining = (a[first][:, None] for a in columns)
+    count, per = np.bincount(class_of, minlength=len(first)).astype(np.int64), np.maximum(limit, 1)
     down, up = int(members.low.max(initial=0)), int((members.limit - members.high).max(initial=0))
     reach = min(reach, max(down, up))
     nth = np.arange(1, (max(reach, down) if single else reach) + 1)[None, :]
     below = np.where(draining, 0, low if single else np.minimum(reach, low))
     above = np.where(draining, 0, np.minimum(reach, limit - high))
     step = SCALE * nth // per
-    ones = np.ones_like(step)
     bundles = [
         (-(SCALE * (below + 1) // per), np.where(draining, 0, low - below)),
-        (-step, ones * (nth <= below)),
+        (-step, np.ones_like(step) * (nth <= below)),
         (np.zeros_like(limit), np.where(draining, limit, high - low)),
-        (step, ones * (nth <= above)),
+        (step, np.ones_like(step) * (nth <= above)),
         (SCALE * (above + 1) // per, np.where(draining, 0, limit - high - above)),
     ]
     cost, size = (np.concatenate(part, axis=1) for part in zip(*bundles, strict=True))
     of, place = np.nonzero(size > 0)
-    saved = np.minimum(cost, 0) * size
+    saved = -int((np.minimum(cost, 0) * size).sum(axis=1) @ count)
     return Units(
-        first, class_of, -int(saved.sum(axis=1) @ count),
-        of, zone[of, 0], cost[of, place], draining[of, 0], size[of, place], count[of],
-    )  # fmt: skip
+        first, class_of, saved, of, zone[of, 0], cost[of, place], draining[of, 0], size[of, place], count[of]
+    )

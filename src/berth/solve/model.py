@@ -159,3 +159,8 @@ class Solution:
     def optimal(self) -> bool:
         """Whether the proof closes in all levels."""
         return self.proof.optimal
+
+
+def minor(level: str | None) -> bool:
+    """Whether a level that is not proven (None: all are) is not worth another search: one after the moves."""
+    return level is None or LEVELS.index(level) > LEVELS.index("moves")

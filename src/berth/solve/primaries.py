@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from berth.solve.arrays import ranks_within
+from berth.solve.arrays import rank_within
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import held_live
 from berth.solve.tuning import Tuning
 
-ROUNDS = 40
-"""Turns of the auction."""
-SPREADS = 6
-"""Flows over Members after it."""
-NEAR = 6
-"""Primaries above and below a Member's count that have arcs of their own in such a flow."""
+SPREADS = 12
+"""Flows over Members at most."""
+STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 512)
+"""Primaries above and below a Member's count at which the cost of one more is looked at."""
 
 
 def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning: Tuning) -> Int32:
@@ -79,19 +77,19 @@ def _choose(
     column = np.where(single, allowed.argmax(axis=1), -1).astype(np.int64)
     counts = counts + np.bincount(members[single, column[single]], minlength=len(counts))
     rest = np.flatnonzero(~single)
-    if not len(rest):
-        return column
     some, may, now = members[rest], allowed[rest], current[rest] & allowed[rest]
     if int(may.sum()) <= tuning.primary_choices:
         column[rest] = _one_by_one(limit, some, may, now, counts)
         return column
-    started = _start(some, may, now, counts, limit)
+    turn = np.arange(len(rest)) % may.sum(axis=1)
+    start = (np.cumsum(may, axis=1) > turn[:, None]).argmax(axis=1)
+    start = np.where(now.any(axis=1), now.argmax(axis=1), start)
     for _ in range(SPREADS):
-        better = _spread(limit, some, may, started, counts, tuning)
-        if (better == started).all():
+        better = _spread(limit, some, may, start, counts, tuning)
+        if (better == start).all():
             break
-        started = better
-    column[rest] = started
+        start = better
+    column[rest] = start
     return column
 
 
@@ -100,53 +98,17 @@ def _one_by_one(limit: Int32, members: Int32, allowed: Bool, current: Bool, coun
     item, column = np.nonzero(allowed)
     used, member = np.unique(members[item, column], return_inverse=True)
     net = Network("even", "changes")
-    source, sink = (int(net.add_nodes(1, hub=True)[0]) for _ in range(2))
+    source, sink = net.add_ends()
     ends, items = net.add_nodes(len(used), hub=True), net.add_nodes(len(members))
     net.add(source, items, 0, 1)
     arcs = net.add(items[item], ends[member], 0, 1, changes=~current[item, column])
     owner = np.sort(member)
-    nth = counts[used][owner] + ranks_within(owner) + 1
+    nth = counts[used][owner] + rank_within(owner) + 1
     net.add(ends[owner], sink, 0, 1, even=SCALE * nth // np.maximum(limit[used][owner], 1))
     taken = net.solve({source: len(members), sink: -len(members)}).units[arcs] > 0
     out = np.zeros(len(members), np.int64)
     out[item[taken]] = column[taken]
     return out
-
-
-def _start(members: Int32, allowed: Bool, current: Bool, counts: Int64, limit: Int32) -> Int64:
-    """An auction: begin with any choice, then shift primaries from full to empty Members."""
-    items = np.arange(len(members))
-    turn = items % allowed.sum(axis=1)
-    column = (np.cumsum(allowed, axis=1) > turn[:, None]).argmax(axis=1)
-    column = np.where(current.any(axis=1), current.argmax(axis=1), column)
-    if current.any():
-        return np.asarray(column, np.int64)  # fewest changes matter: `_spread` begins with what is
-    per = np.maximum(limit, 1).astype(np.float64)
-    safe = np.where(allowed, members, 0)
-    target = per / per[np.unique(members[allowed])].sum() * (counts.sum() + len(items))
-    for _ in range(ROUNDS):
-        have = counts + np.bincount(members[items, column], minlength=len(counts))
-        price = np.where(allowed, ((have + 1) / per)[safe], np.inf)
-        price[items, column] = np.inf
-        best = price.argmin(axis=1)
-        gain = (have / per)[members[items, column]] - price[items, best]
-        movers = np.flatnonzero(gain > 1e-12)
-        if not len(movers):
-            break
-        give = np.maximum(have - target, 1.0)[members[movers, column[movers]]]
-        movers = movers[_rank(members[movers, column[movers]], gain[movers]) < give]
-        take = np.maximum(target - have, 1.0)[members[movers, best[movers]]]
-        movers = movers[_rank(members[movers, best[movers]], gain[movers]) < take]
-        column[movers] = best[movers]
-    return np.asarray(column, np.int64)
-
-
-def _rank(owner: Int32, gain: np.ndarray) -> Int64:
-    """The place of each among those of the same owner, largest gain first."""
-    order = np.lexsort((-gain, owner))
-    rank = np.empty(len(owner), np.int64)
-    rank[order] = ranks_within(owner[order].astype(np.int64))
-    return rank
 
 
 def _spread(
@@ -157,45 +119,39 @@ def _spread(
     A row may stand on several arcs, so what the flow says is carried out as far as it goes, and
     the next flow begins there.
     """
-    items = np.arange(len(members))
-    leader = members[items, column]
-    count = np.bincount(leader, minlength=len(counts)).astype(np.int64)
+    leader = members[np.arange(len(members)), column].astype(np.int64)
+    mine, per = np.bincount(leader, minlength=len(counts)), np.maximum(limit, 1).astype(np.int64)
     other = allowed.copy()
-    other[items, column] = False
+    other[np.arange(len(members)), column] = False
     item, place = np.nonzero(other)
-    code = leader[item].astype(np.int64) * len(counts) + members[item, place]
+    code = leader[item] * len(counts) + members[item, place]
     order = np.argsort(code, kind="stable")
-    item, place, code = item[order], place[order], code[order]
-    pairs, first, size = np.unique(code, return_index=True, return_counts=True)
-    giver, taker = pairs // len(counts), pairs % len(counts)
-    per = np.maximum(limit, 1).astype(np.int64)
-    have = counts + count
-    useful = SCALE * have[giver] // per[giver] > SCALE * (have[taker] + 1) // per[taker]
-    if not useful.any():
+    item, place = item[order], place[order]
+    pairs, first, size = np.unique(code[order], return_index=True, return_counts=True)
+    giver, taker = np.divmod(pairs, len(counts))
+    have = counts + mine
+    gain = SCALE * have[giver] // per[giver] - SCALE * (have[taker] + 1) // per[taker]
+    if gain.max(initial=0) <= 0:
         return column
-    use = np.ones(len(pairs), np.bool_)
-    if len(pairs) > tuning.primary_arcs:  # too many for one flow: those that help at once
-        use = useful
-        use[np.flatnonzero(use)[tuning.primary_arcs :]] = False
-    giver, taker, size, first = giver[use], taker[use], size[use], first[use]
+    if len(pairs) > tuning.primary_arcs:  # too many for one flow: those that help most at once
+        use = np.sort(np.argsort(-gain, kind="stable")[: tuning.primary_arcs])
+        giver, taker, size, first = giver[use], taker[use], size[use], first[use]
     used, node = np.unique(np.concatenate([giver, taker]), return_inverse=True)
     net = Network("even", "changes")
-    source, sink = (int(net.add_nodes(1, hub=True)[0]) for _ in range(2))
+    source, sink = net.add_ends()
     nodes = net.add_nodes(len(used), hub=True)
-    net.add(source, nodes, 0, count[used])
+    mine, before, per = mine[used], counts[used], per[used]
+    net.add(source, nodes, 0, mine)
     arcs = net.add(nodes[node[: len(giver)]], nodes[node[len(giver) :]], 0, size, changes=1)
-    mine, before = count[used], counts[used]
-    low = np.maximum(0, mine - NEAR)
-    net.add(nodes, sink, 0, low, even=SCALE * (before + low) // per[used])
-    nth = low[:, None] + np.arange(1, 2 * NEAR + 1)
-    net.add(nodes[:, None], sink, 0, 1, even=SCALE * (before[:, None] + nth) // per[used][:, None])
-    net.add(nodes, sink, 0, len(items), even=SCALE * (before + low + 2 * NEAR + 1) // per[used])
+    # Units by what they cost: one by one near the present count, in bundles at their dearest farther out.
+    edge = np.maximum(0, mine[:, None] + np.array([-(2**30), *(-step for step in STEPS[:0:-1]), *STEPS, 2**30]))
+    even = SCALE * (before[:, None] + np.minimum(edge[:, 1:], mine.sum())) // per[:, None]
+    net.add(nodes[:, None], sink, 0, np.diff(edge, axis=1), even=even)
     total = int(mine.sum())
     flow = net.solve({source: total, sink: -total}).units[arcs]
+    some = np.repeat(np.arange(len(flow)), np.minimum(flow, size))
+    picks = first[some] + rank_within(some)
+    picks = picks[np.unique(item[picks], return_index=True)[1]]
     out = column.copy()
-    some = np.flatnonzero(flow)
-    picks = np.concatenate([first[k] + np.arange(min(flow[k], size[k])) for k in some.tolist()] or [some])
-    _, once = np.unique(item[picks], return_index=True)
-    picks = picks[once]
     out[item[picks]] = place[picks]
     return out

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.arrays import alike
-from berth.solve.intervals import Demand, Intervals, Members, intervals
+from berth.solve.arrays import alike, names_one, tally
+from berth.solve.intervals import Demand, Members, intervals
 from berth.solve.model import Bool, Int32, Int64, Problem
 from berth.solve.shares import bands
-from berth.solve.state import MANY, State, names_one
+from berth.solve.state import MANY, State
 from berth.solve.tuning import Tuning
 
 
@@ -39,118 +39,107 @@ class Work:
 
     `area`, shape (positions,), numbers zones, the last being all merged ones; `cell` is the same for
     two Members that no Item may have both of (a Member itself, or a merged zone). `load` is what
-    each Member holds now, without the entries that are known to go.
+    each Member holds now, without the entries that are known to go. With `quick` the solve raises
+    TooLargeError rather than begin what may take long.
     """
 
     def __init__(self, problem: Problem, state: State, tuning: Tuning, quick: bool = False) -> None:
-        self.state, self.tuning, self.rule = state, tuning, problem.zones
-        self.quick = quick
-        """Whether to raise TooLarge rather than begin what may take long."""
+        self.state, self.tuning, self.rule, self.quick = state, tuning, problem.zones, quick
         self.arcs = tuning.quick_arcs if quick else None
         self.usable = int(state.usable.sum())
         known, first, zone = np.unique(state.zone, return_index=True, return_inverse=True)
         order = np.argsort(first, kind="stable")  # by the key of a zone's first Member, whatever its number
-        place = np.empty(len(known), np.int64)
-        place[order] = np.arange(len(known))
-        self.zone_names = known[order]
-        active = (state.count > 0) & (state.asked > 0)
-        total = int(np.minimum(state.asked, self.usable)[active] @ state.count[active])
-        band = bands(problem, total)
+        self.zone_names, place = known[order], np.argsort(order)
+        self._active = self._find_active()
+        total = np.minimum(state.asked, self.usable)[self._active] @ state.count[self._active]
+        band = bands(problem, int(total))
         self.members = Members(
             limit=np.where(state.usable, state.limit, 0),
-            zone=place[zone] if len(known) else np.zeros(0, np.int64),
+            zone=place[zone],
             zones=len(known),
             draining=state.draining & state.usable,
             age_rank=np.where(state.usable, state.age_rank, 0),
-            low=np.minimum(band.low, band.high)[state.row],
+            low=band.low[state.row],
             high=band.high[state.row],
         )
-        self._active = np.flatnonzero(active)
         self._find_intervals()
         self.load = state.load.copy()
         self.over_rows = np.zeros(0, np.int64)
-        self._over_at = np.zeros((0, state.at.shape[1]), state.at.dtype)
+        self._over_at = state.at[:0]
         self._over_place = np.full(len(state.at), -1, np.int32)
         self.lay_over(self.over_rows, self._over_at)
 
     # ---- intervals -----------------------------------------------------------------------------
 
+    def _find_active(self) -> Int64:
+        return np.flatnonzero((self.state.count > 0) & (self.state.asked > 0))
+
     def _find_intervals(self) -> None:
         state = self.state
         for turn in range(3):
-            self._name_areas()
-            spread = state.spread[self._active][:, self._columns]
-            wanted = np.minimum(state.asked[self._active], self.usable)
-            right = np.minimum(state.spread[self._active].sum(axis=1), wanted)
-            pairs = state.asked[self._active] * 64 + right
-            codes, self._coarse = np.unique(pairs, return_inverse=True)
-            count = np.bincount(self._coarse, state.count[self._active], len(codes)).astype(np.int64)
-            asked = codes // 64
-            self.demand = Demand(asked, codes % 64, np.minimum(asked, self.usable), count)
+            columns = self._name_areas()
+            active = self._active = self._find_active()
+            self._spread = state.spread[active][:, columns]
+            right = np.minimum(state.spread[active].sum(axis=1), np.minimum(state.asked[active], self.usable))
+            codes, self._coarse = np.unique(state.asked[active] * 64 + right, return_inverse=True)
+            asked, count = codes // 64, np.bincount(self._coarse, state.count[active], len(codes))
+            self.demand = Demand(asked, codes % 64, np.minimum(asked, self.usable), count.astype(np.int64))
             self.intervals = intervals(self.members, self.demand, self.rule, self.tuning)
             merged = self._small_zones()
             if merged == state.merged or turn == 2:
                 break
             state.regroup(merged)
-            self._active = np.flatnonzero((state.count > 0) & (state.asked > 0))
-        self._spread, self._right = spread, right
         found = self.intervals
-        inner = np.flatnonzero(self.area_of_zone < self.areas - bool(state.merged))
-        low = np.zeros((len(found.placed_low), self.areas), np.int64)
-        high = low.copy()
-        low[:, self.area_of_zone[inner]] = found.zone_low[:, inner]
-        high[:, self.area_of_zone[inner]] = found.zone_high[:, inner]
+        single = np.flatnonzero(self.area_of_zone < self.areas - bool(state.merged))
+        self._area_low = np.zeros((len(codes), self.areas), np.int64)
+        self._area_high = self._area_low.copy()
+        self._area_low[:, self.area_of_zone[single]] = found.zone_low[:, single]
+        self._area_high[:, self.area_of_zone[single]] = found.zone_high[:, single]
         if state.merged:
-            high[:, -1] = found.placed_high
-        self._area_low, self._area_high = low, high
+            self._area_high[:, -1] = found.placed_high
 
-    def _name_areas(self) -> None:
-        """Areas in the order of zones, merged zones as the last; and where State has their columns."""
-        slots, merged = self.state.slots, self.state.merged
-        names = self.zone_names.tolist()
+    def _name_areas(self) -> Int64:
+        """Number the areas in the order of zones, merged zones as the last; returns State's columns of them."""
+        slots, merged, names = self.state.slots, self.state.merged, self.zone_names.tolist()
         single = [zone for zone, name in enumerate(names) if name not in merged]
         self.areas = len(single) + bool(merged)
         self.area_of_zone = np.full(len(names), len(single), np.int64)
         self.area_of_zone[single] = np.arange(len(single))
-        columns = [slots.get(names[zone], 0) for zone in single]
-        self._columns = np.array([*columns, slots[MANY]] if merged else columns, np.int64)
         self.area = self.area_of_zone[self.members.zone]
         own = np.arange(len(self.area))
         self.cell = np.where(np.isin(self.members.zone, single), own, len(own) + self.members.zone)
+        columns = [slots[names[zone]] for zone in single] + ([slots[MANY]] if merged else [])
+        return np.array(columns, np.int64)
 
     def _small_zones(self) -> frozenset[int]:
         """Zones of which no Item may have two entries and none needs one, if there are many zones.
 
         For these one area is as good as many: an Item has so many of them, each in another.
         """
-        names = self.zone_names
+        names, found = self.zone_names, self.intervals
         if len(names) <= self.tuning.merge_zones:
             return frozenset()
-        found = self.intervals
         some = found.placed_high > 0
         small = (found.zone_low[some] == 0).all(axis=0) & (found.zone_high[some] == 1).all(axis=0)
         top = np.zeros(len(names), np.int64)
         np.maximum.at(top, self.members.zone, found.load_high)
         small |= top == 0  # nobody may be there: such entries go whatever their area
-        small_names = frozenset(names[small].tolist())
-        # A regrouping costs a pass over all Items: not for a zone that could be merged, too.
-        kept = self.state.merged & small_names
-        return small_names if len(names) - len(kept) > self.tuning.merge_zones else kept
+        all_small = frozenset(names[small].tolist())
+        # A regrouping costs a pass over all Items: not for a few zones that could be merged, too.
+        kept = self.state.merged & all_small
+        return all_small if len(names) - len(kept) > self.tuning.merge_zones else kept
 
     # ---- rows that lie over the state ----------------------------------------------------------
 
     def at(self, rows: Int64) -> Int32:
         """Shape (len(rows), w): who holds these Items, without the entries that are known to go."""
-        out = self.state.at[rows]
-        place = self._over_place[rows]
-        some = np.flatnonzero(place >= 0)
-        out[some] = self._over_at[place[some]]
+        out, place = self.state.at[rows], self._over_place[rows]
+        out[place >= 0] = self._over_at[place[place >= 0]]
         return out
 
     def lay_over(self, rows: Int64, at: Int32) -> None:
         """From now on these Items hold this (they only lose entries); kinds and loads follow."""
-        before = self.at(rows)
-        self.load += self._count(at) - self._count(before)
+        self.load += self._count(at) - self._count(self.at(rows))
         place = self._over_place[rows]
         old = place >= 0
         self._over_at[place[old]] = at[old]
@@ -163,29 +152,20 @@ class Work:
         return np.bincount(at.ravel().astype(np.int64) + 1, minlength=len(self.area) + 1)[1:]
 
     def _make_kinds(self) -> None:
-        state, active, found = self.state, self._active, self.intervals
+        """The State's kinds without the rows that lie over it, and the kinds of these."""
+        state, active, found, demand = self.state, self._active, self.intervals, self.demand
         where = np.full(len(state.count) + 1, -1)
         where[active] = np.arange(len(active))
-        rows = self.over_rows
-        base = where[state.kind[rows]]
-        counted = base >= 0  # an Item that asks for nothing has no kind: whatever it holds goes
-        left = state.count[active] - np.bincount(base[counted], minlength=len(active))
-        counts = np.zeros((len(rows), self.areas + 1), np.int64)
-        area = np.append(self.area, self.areas)
-        at = self._over_at
-        np.add.at(counts, (np.repeat(np.arange(len(rows)), at.shape[1]), area[at].ravel()), 1)
+        base = where[state.kind[self.over_rows]]
+        asks = base >= 0  # the others ask for nothing
+        left = state.count[active] - np.bincount(base[asks], minlength=len(active))
         keep = np.flatnonzero(left > 0)
-        coarse = np.concatenate([self._coarse[keep], self._coarse[base[counted]]])
-        spread = np.concatenate([self._spread[keep], counts[counted, : self.areas]])
-        first, group = alike(coarse, *spread.T)
+        over = tally(self._over_at[asks], np.append(self.area, self.areas), self.areas)
+        coarse = np.concatenate([self._coarse[keep], self._coarse[base[asks]]])
+        spread = np.concatenate([self._spread[keep], over])
         # In an order of their own, so that neither rows nor history matter.
-        order = np.lexsort([*spread[first].T[::-1], coarse[first]])
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        first, group = first[order], rank[group]
-        c = coarse[first]
-        weight = np.concatenate([left[keep], np.ones(int(counted.sum()), np.int64)])
-        demand = self.demand
+        first, group = alike(coarse, *spread.T, sort=True)
+        c, weight = coarse[first], np.concatenate([left[keep], np.ones(len(over), np.int64)])
         self.kinds = Kinds(
             asked=demand.asked[c],
             right=demand.right[c],
@@ -198,30 +178,26 @@ class Work:
         )
         self._kind_of = np.full(len(state.count) + 1, -1, np.int32)
         self._kind_of[active[keep]] = group[: len(keep)]
-        self._over_kind = np.full(len(rows), -1, np.int32)
-        self._over_kind[counted] = group[len(keep) :]
+        self._over_kind = np.full(len(base), -1, np.int32)
+        self._over_kind[asks] = group[len(keep) :]
 
     def kind(self, rows: Int64 | None = None) -> Int32:
         """The kind of each of these Items (of all, without rows); -1 for one that asks for nothing."""
         kinds = self._kind_of[self.state.kind if rows is None else self.state.kind[rows]]
-        if rows is None:
-            kinds[self.over_rows] = self._over_kind
-        elif len(self.over_rows):
-            place = self._over_place[rows]
-            some = place >= 0
-            kinds[some] = self._over_kind[place[some]]
+        place = self._over_place if rows is None else self._over_place[rows]
+        some = np.flatnonzero(place >= 0) if len(self.over_rows) else self.over_rows
+        kinds[some] = self._over_kind[place[some]]
         return kinds
 
-    def kinds_chosen(self, chosen: Bool) -> Int64:
-        """Rows of all Items of the chosen kinds (shape (kinds,)), in the order of their keys."""
-        rows = np.flatnonzero(np.append(chosen, False)[self.kind()])
+    def by_key(self, chosen: Bool) -> Int64:
+        """Rows of the chosen Items (shape (n,)) in the order of their keys."""
+        rows = np.flatnonzero(chosen)
         return rows[np.argsort(self.state.hash[rows], kind="stable")]
 
     def empty_members(self) -> None:
-        """Take away what is on Members that end empty in every best plan, and surplus of a cell."""
-        state = self.state
+        """Take away what is on Members that end empty in every best plan."""
         gone = np.append((self.intervals.load_high == 0) & (self.load > 0), False)
         if gone.any():
-            rows = np.flatnonzero(names_one(gone, state.at))
+            rows = np.flatnonzero(names_one(gone, self.state.at))
             at = self.at(rows)
             self.lay_over(rows, np.where(gone[at], -1, at).astype(at.dtype))
