@@ -141,6 +141,23 @@ def test_require_rather_leaves_a_replica_out_and_uses_a_draining_member_of_anoth
     assert plain(problem).tolist() == [[0, 2]]
 
 
+def test_the_last_place_in_a_second_zone_is_for_one_item_only() -> None:
+    held = [[0], [0], [1], *[[2]] * 8]
+    problem = problem_of([2] * 3 + [1] * 8, held, [999, 999, 9], [0, 0, 1], policy=Zones.REQUIRE)
+    counts = (plain(problem)[:3] >= 0).sum(axis=1)
+    assert sorted(counts.tolist()) == [1, 1, 2]
+
+
+def test_under_ignore_the_emptiest_is_taken_in_whatever_zone() -> None:
+    problem = problem_of([2], [[0]], [9, 9, 4], [0, 0, 1], policy=Zones.IGNORE)
+    assert plain(problem).tolist() == [[0, 1]]
+
+
+def test_the_primary_comes_first_wherever_it_is_listed() -> None:
+    assert plain(problem_of([2], [[0, 1]], [9, 9], primary=[1])).tolist() == [[1, 0]]
+    assert plain(problem_of([2], [[0, 1]], [9, 9, 9], primary=[2])).tolist() == [[0, 1]]
+
+
 def test_above_a_limit_no_item_loses_its_last_replica_to_the_second_of_another() -> None:
     held = [[1, 0]] * 3 + [[0]] * 3
     problem = problem_of([2] * 3 + [1] * 3, held, [3, 3])

@@ -60,8 +60,8 @@ class _Fleet:
         return np.where(((zones == zones[:, :1]) | (row < 0)).all(axis=1), zones[:, 0], -1)
 
     def barred(self, items: Int64) -> Bool:
-        """Whether the next replica of each Item is one that Require wants in a second zone."""
-        return (self.count[items] + 1 >= np.maximum(self.asked[items], 2)) & self.require
+        """Whether Require wants the next replica of each Item out of the zone that all others are in."""
+        return (self.count[items] + 1 >= self.asked[items]) & self.require
 
     def put(self, items: Int64, members: Int32) -> None:
         """Put each Item on the Member beside it (-1: on none), the first ones first, as the rules allow."""
@@ -92,29 +92,29 @@ class _Fleet:
             room = self.zone[:-1][self.load < limit]
             near = (self.only_zone(items) == self.zone[seats]) & (room != room[:1]).any()
             self.put(items[~near], seats[~near])
-        items = self.short(size)
+        self.seek(self.short(size), size, limit)
+
+    def seek(self, items: Int64, size: int, limit: Int64) -> None:
+        """Give one more replica to some Items one by one: each the emptiest that it may have."""
+        only, barred, zones = self.only_zone(items), self.barred(items), self.zone[:-1]
         share = np.where(self.load < limit, (self.load + 1) / np.maximum(limit, 1), np.inf)
-        only, barred = self.only_zone(items), self.barred(items)
-        # Most that are left find nothing: only those Members have room that they have or may not have.
         room = share < np.inf
-        taken = np.append(room, False)[self.plan[items]].sum(axis=1)
-        taken = np.where(
-            barred & (only >= 0), np.bincount(self.zone[:-1][room], minlength=len(limit))[only], taken
-        )
-        some = taken < room.sum()
-        for item, zone, never in zip(
-            items[some].tolist(), only[some].tolist(), barred[some].tolist(), strict=True
-        ):
+        # Most that are left find nothing: only such Members have room that they have or may not have.
+        own = np.append(room, False)[self.plan[items]].sum(axis=1)
+        same = np.bincount(zones[room], minlength=len(limit))[only]
+        some = np.where(barred & (only >= 0), same, own) < room.sum()
+        for item, zone, never in np.column_stack((items, only, barred))[some].tolist():
             cost = share.copy()
             cost[self.plan[item, :size]] = np.inf
             if zone >= 0:
-                cost[self.zone[:-1] == zone] += np.inf if never else 2.0
+                cost[zones == zone] += np.inf if never else 2.0
             best = int(cost.argmin())
             if cost[best] < np.inf:
                 self.plan[item, size] = best
                 self.count[item] += 1
                 self.load[best] += 1
-                share[best] = (self.load[best] + 1) / limit[best] if self.load[best] < limit[best] else np.inf
+                full = self.load[best] >= limit[best]
+                share[best] = np.inf if full else (self.load[best] + 1) / limit[best]
 
     def seats(self, limit: Int64, number: int, seed: int) -> Int32:
         """The Members of the next `number` places, the emptiest, mixed; fewer where there are no more."""
@@ -124,6 +124,6 @@ class _Fleet:
             enough = np.maximum(np.floor(limit * level) - self.load, 0).sum() >= number
             low, high = (low, level) if enough else (level, high)
         room = np.maximum(np.floor(limit * high) - self.load, 0).astype(np.int64)
-        # Dealt in order, Items that follow each other would share all their Members.
+        # Dealt in order, most Items would get the very Member that they have already.
         seats = np.repeat(np.arange(len(limit), dtype=np.int32), room)
         return np.random.default_rng(seed).permutation(seats)[:number]
