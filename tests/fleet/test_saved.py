@@ -20,9 +20,9 @@ from berth.cli.manifests import read_manifests
 from berth.cli.offline import pools_of
 from berth.cli.snapshot import fleet_of
 from berth.fleet import PoolFleet
+from berth.fleet.saved import KEPT, manifests, save
 from berth.solve.model import Primaries, Problem, Zones
 from berth.solve.plain import plain
-from berth.fleet.saved import KEPT, manifests, save
 
 NOON = datetime(2030, 5, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ from rich.text import Text
 from berth.cli.bars import against_band, band_text, console, load_bar
 from berth.cli.planning import PoolPlan
 from berth.cli.why import Change, changes, is_live
+from berth.fleet.reasons import MESSAGES
 from berth.solve import LEVELS
-from berth.solve.reasons import MESSAGES
 from berth.words import counted
 
 SHOWN = 20

@@ -9,7 +9,8 @@ from berth.api import Entry
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
 from berth.fleet import PoolFleet
 from berth.fleet.member import read_entries
-from berth.solve import LEVELS, Bands, Problem, Reason, Solution, bands, reasons, solve
+from berth.fleet.reasons import Reason, reasons
+from berth.solve import LEVELS, Bands, Problem, Solution, bands, solve
 
 Pair = tuple[str, str]
 """Item and Member."""

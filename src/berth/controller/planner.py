@@ -13,7 +13,8 @@ from berth.controller.solving import PoolSolver, Solve
 from berth.controller.state import PoolState
 from berth.converge import Health, Progress, Round, outage, plan_round
 from berth.fleet.arrays import as_rows
-from berth.solve import Solver, Touched, held_live, reasons
+from berth.fleet.reasons import reasons
+from berth.solve import Solver, Touched, held_live
 
 MAX_TURNS = 3
 """Solves of one round: more than one only if events changed the problem while it was solved."""

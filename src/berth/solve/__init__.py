@@ -5,13 +5,11 @@ import numpy.ma  # noqa: F401 - np.unique loads it when first called: 40 ms of t
 from berth.solve.arrays import keys
 from berth.solve.engine import Pending, Solver, solve
 from berth.solve.model import LEVELS, Bool, Int32, Int64, Primaries, Problem, Proof, Solution, Touched, Zones
-from berth.solve.reasons import MESSAGES, Reason, reasons
 from berth.solve.shares import Bands, bands, held_live, placeable, wanted
 from berth.solve.tuning import Tuning
 
 __all__ = [
     "LEVELS",
-    "MESSAGES",
     "Bands",
     "Bool",
     "Int32",
@@ -20,7 +18,6 @@ __all__ = [
     "Primaries",
     "Problem",
     "Proof",
-    "Reason",
     "Solution",
     "Solver",
     "Touched",
@@ -30,7 +27,6 @@ __all__ = [
     "held_live",
     "keys",
     "placeable",
-    "reasons",
     "solve",
     "wanted",
 ]

@@ -94,7 +94,7 @@ def _pooled(work: Work) -> Placement:
         deal.run()
         repair(deal, moves.bounds["moves"])
         fits = deal.loads_fit() and not deal.misfits().any()
-        if (fits and deal.moved() <= moves.bounds["moves"]) or len(deal.rows) > 0.9 * len(work.state.at):
+        if (fits and deal.moved() <= moves.bounds["moves"]) or 2 * len(deal.rows) > len(work.state.at):
             break
     return Placement(deal.rows, deal.at, bounds)
 

@@ -123,9 +123,10 @@ class Deal:
         size = np.maximum(1, self.kinds.count)
         each = -(-left.sum(axis=1) // size)
         self.scarce = 4 * left.sum(axis=1) > size
-        if int(left.sum()) > self.work.tuning.leave_lots:
-            # Three quarters by lot; the rest, by a flow, still has a choice that makes all fit.
-            part = left * 3 // 4
+        few = self.work.tuning.leave_items // 4
+        if int(left.sum()) > few:
+            # Most by lot; the rest, by a flow, still has a choice that makes all fit.
+            part = left - -(-left * few // int(left.sum()))
             left += self._leave_by_lot(part, each) - part
         if left.any():
             self._leave_by_flow(left, each)
@@ -209,8 +210,12 @@ class Deal:
         """
         kinds, areas, tuning = self.kinds, self.work.areas, self.work.tuning
         needs = left.sum(axis=1)
-        may = self.given < each[self.kind]
-        order = np.lexsort((self.lot, ~may, self.kind))
+        # Rather those on Members that have too much, or at least something to spare.
+        may, good = self.given < each[self.kind], np.zeros(len(self.rows), np.int64)
+        use = np.flatnonzero(left[self.kind[self.item], self.area] > 0)
+        fill = np.where(self.load > self.high, 2, 1 * (self.load > self.low))
+        np.maximum.at(good, self.item[use], fill[self.member[use]])
+        order = np.lexsort((self.lot, -good, ~may, self.kind))
         rank = np.empty(len(order), np.int64)
         rank[order] = rank_within(self.kind[order])
         chosen, scarce = needs > 0, self.scarce[self.kind]

@@ -83,8 +83,9 @@ class Network:
         first = self.arcs
         self.arcs += len(columns[0])
         self._parts.append(np.stack(columns[:4]))
-        for level, cost in zip(costs, columns[4:], strict=True):
-            self._costs.append((first, level.replace("_", "-"), cost))
+        for level, cost in zip((name.replace("_", "-") for name in costs), columns[4:], strict=True):
+            if level in self.levels:
+                self._costs.append((first, level, cost))
         return np.arange(first, self.arcs)
 
     def solve(self, supply: Mapping[int, int], intervals: bool = False) -> Flow:

@@ -79,7 +79,8 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     area_of = work.area[own_at]
     held, led, led_in, leads = _held(work, node_of, len(own_at))
 
-    net = Network(*LEVELS, limit=work.arcs)
+    # Only for what is kept the last levels do not matter, and smaller costs take less time.
+    net = Network(*LEVELS[: 3 if surplus else 5], limit=work.arcs)
     source, sink = net.add_ends()
     keep, new, pool, new_own = (net.add_nodes(areas, hub=True) for _ in range(4))
     nodes, owners = net.add_nodes(len(n)), net.add_nodes(len(own_at), hub=True)
@@ -91,7 +92,8 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     into = [net.add(nodes[kind], inside, low * count, near * count)]
     # Dearer for the last three quarters of a kind: where nearly all of its Items must give an
     # entry up, there is no choice of Members left; and dearest for two of an Item in one zone.
-    edges = [np.minimum(most, (high - near) * count) for most in (0, count // 4, count, high * count)]
+    first = np.where(near > here, 0, count)
+    edges = [np.minimum(most, (high - near) * count) for most in (0, first // 4, first, high * count)]
     for drift, (less, more) in enumerate(pairwise(edges), 1):
         into.append(net.add(nodes[kind], inside, 0, more - less, drift=drift))
 

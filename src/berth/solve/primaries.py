@@ -144,7 +144,9 @@ def _spread(
     net.add(source, nodes, 0, mine)
     arcs = net.add(nodes[node[: len(giver)]], nodes[node[len(giver) :]], 0, size, changes=1)
     # Units by what they cost: one by one near the present count, in bundles at their dearest farther out.
-    edge = np.maximum(0, mine[:, None] + np.array([-(2**30), *(-step for step in STEPS[:0:-1]), *STEPS, 2**30]))
+    edge = np.maximum(
+        0, mine[:, None] + np.array([-(2**30), *(-step for step in STEPS[:0:-1]), *STEPS, 2**30])
+    )
     even = SCALE * (before[:, None] + np.minimum(edge[:, 1:], mine.sum())) // per[:, None]
     net.add(nodes[:, None], sink, 0, np.diff(edge, axis=1), even=even)
     total = int(mine.sum())

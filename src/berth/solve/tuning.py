@@ -13,8 +13,6 @@ class Tuning:
     """With more zones than this, small ones are looked at together."""
     reach: int = 4
     """Units of load on either side of a band that have arcs of their own at first."""
-    few_arcs: int = 20_000
-    """At most this many arcs for kinds with fewer Items than a Member has places."""
     even_units: int = 200_000
     """At most this many units of load are told apart by level 11."""
     surplus_entries: int = 60_000
@@ -23,8 +21,6 @@ class Tuning:
     """Items in the first network that repairs a deal; each further one has twice as many."""
     leave_items: int = 3_000
     """Up to this many Items of kinds that must give much are told apart when they do."""
-    leave_lots: int = 1_000
-    """With more entries to leave than this, most of them are chosen by lot."""
     polish_items: int = 400
     """Items that moved, and as many that did not, decided anew where some moved for nothing."""
     primary_choices: int = 2_000
@@ -35,8 +31,8 @@ class Tuning:
     """The exact network answers up to this many arcs, where the pooled way does not find the best."""
     quick_exact_arcs: int = 12_000
     """The same where it has to be quick."""
-    quick_arcs: int = 20_000
-    quick_items: int = 8_000
+    quick_arcs: int = 40_000
+    quick_items: int = 12_000
     quick_moves: int = 3_000
     """What may be done in the caller's process, in a few hundredths of a second: arcs of one network,
     Items looked at, entries moved. What needs more is left to a process of its own."""
