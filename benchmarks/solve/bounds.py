@@ -195,10 +195,15 @@ def least_moves(problem: Problem, best: Bound, detail: int) -> int | None:
     holder, member = pair // m, pair % m
     zone = group[f.zone[member]]
     through = merged[f.zone[member]]
-    if merged.any():
+    tail = cell0 + holder * groups + zone
+    if through.any():
+        # In each of the small zones an Item keeps one at most, and so many of them in all.
         some = np.arange(kinds)
         net.add(cell0 + some * groups + pool, keep0 + some, keepable[first, pool] * n)
-    tail = np.where(through, keep0 + holder, cell0 + holder * groups + zone)
+        there, at_zone = np.unique(holder[through] * f.zones + f.zone[member[through]], return_inverse=True)
+        holders, small0 = there // f.zones, load0 + m
+        net.add(keep0 + holders, small0 + np.arange(len(there)), n[holders])
+        tail[through] = small0 + at_zone
     if detail > 1:
         new = np.ones((kinds, m), dtype=np.bool_)
         new[holder, member] = False
