@@ -270,6 +270,8 @@ FAMILIES: dict[str, Callable[[Size], Fleet]] = {
 }
 FOREIGN = "greedy"
 """The family whose `own` placement is another planner's."""
+TURNS = ("drain begins", "scale-out", "zone lost", "shortage")
+"""The families in which more than the event happens at once."""
 STARTS = ("own", "astray", "random", "first-fit", "empty")
 """By whom the fleet was placed: the solver itself, itself with 1% of the entries astray, others, nobody."""
 
