@@ -11,8 +11,9 @@ import numpy as np
 
 from benchmarks.solve.bounds import SHAPE, Bound, bound, least_moves
 from benchmarks.solve.facts import facts
-from berth.solve.model import LEVELS, SCALE, Int32, Int64, Problem, Zones
+from berth.solve.model import LEVELS, SCALE, Int32, Int64, Primaries, Problem, Zones
 
+SHAPELESS = "the plan's shape is not the Problem's"
 MOST_UNITS = 600_000
 """Sum of limits up to which a missed pooled bound is looked at with a node for each Member."""
 
@@ -54,8 +55,14 @@ class Verdict:
 
 
 def judge(problem: Problem, plan: Int32, best: Bound | None = None) -> Verdict:
-    """Judge a plan of shape (n, v), padded with -1; `best` is the pooled bound where it is known."""
-    wrong, reached = broken(problem, plan), count(problem, plan)
+    """Judge a plan of shape (n, v), padded with -1; `best` is the pooled bound where it is known.
+
+    Raises ValueError for a plan of other Items or Members, as its levels cannot be counted.
+    """
+    wrong = broken(problem, plan)
+    if SHAPELESS in wrong:
+        raise ValueError(SHAPELESS)
+    reached = count(problem, plan)
     best = best or bound(problem)
     exact = False
     if any(reached[name] != best.levels[name] for name in SHAPE):
@@ -96,7 +103,7 @@ def count(problem: Problem, plan: Int32) -> dict[str, int]:
     stays = live & (problem.held[:, :, None] == plan[:, None, :]).any(axis=2)
     first = live & (problem.held == problem.held_primary[:, None])
     kept = (first & stays).any(axis=1)
-    if problem.primaries == 0 and plan.shape[1]:
+    if problem.primaries == Primaries.PROMOTION and plan.shape[1]:
         kept &= plan[:, 0] == problem.held_primary
     ranks = np.zeros(len(problem.limit), dtype=np.int64)
     drainers = np.flatnonzero(problem.live & problem.draining)
@@ -126,7 +133,7 @@ def broken(problem: Problem, plan: Int32) -> list[str]:
     out = []
     on = plan >= 0
     if len(plan) != len(problem.replicas) or plan.max(initial=-1) >= len(problem.limit):
-        return ["the plan's shape is not the Problem's"]
+        return [SHAPELESS]
     able = problem.live & (problem.limit > 0)
     if not able[plan[on]].all():
         out.append("an entry is on a Member that is not live or has limit 0")
