@@ -31,7 +31,7 @@ SHAPE = ("given-up", "placed", "shortage", "misplaced", "single-zone", "balance"
 FEW_ZONES = 12
 """With more zones, those that hold at most one replica of an Item are seen as one for the moves."""
 MOST_CELLS = 400_000
-"""Kinds x Members up to which each distinct holding is a kind of its own."""
+"""Distinct holdings x Members up to which each holding is a kind of its own: a third of a second."""
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,13 @@ def _loads(net: Net, f: Facts, node: Int64, load0: int, sink: int) -> tuple[Int6
     return group, size, unit, sums, offset
 
 
-def least_moves(problem: Problem, best: Bound, detail: int) -> int | None:
+def least_moves(problem: Problem, best: Bound, detail: int, most: int = MOST_CELLS) -> int | None:
     """No plan that reaches `best.levels` has fewer moves.
 
     Kinds are Items that hold as many in each zone; what is new goes through one hub for each zone.
     With `detail` 1 Items that hold too many in a zone are kinds by what exactly they hold, as it
     matters which of it goes. With 2 all Items are, and each Member takes an Item once: exact where
-    `best` is. None where that is too large.
+    `best` is. None where that is larger than `most`.
     """
     f = facts(problem)
     if not len(f.rows):
@@ -178,7 +178,7 @@ def least_moves(problem: Problem, best: Bound, detail: int) -> int | None:
         exactly[alone] = np.sort(at[alone], axis=1)
     first, kind = alike(best.kind, counts, keepable, exactly)
     n, kinds, of = np.bincount(kind), len(first), best.kind[first]
-    if detail > 1 and kinds * m > MOST_CELLS:
+    if detail > 1 and kinds * m > most:
         return None
     net = Net()
     kind0 = 2

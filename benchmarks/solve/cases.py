@@ -52,6 +52,8 @@ class Figures:
     """Entries by which loads are outside of their bands, or on Members that drain."""
     single: int | None = None
     """Items wholly in one zone."""
+    balance: int | None = None
+    """The level `balance`, which looks at how far outside a load is."""
     pairs: int | None = None
     """Pairs of replicas of an Item in one zone."""
     note: str = ""
@@ -118,6 +120,7 @@ def figures(problem: Problem, plan: Int32, seconds: float) -> Figures:
         fullest=float((load / f.limit).max(initial=0)),
         outside=int(away.sum()),
         single=reached["single-zone"],
+        balance=reached["balance"],
         pairs=reached["zone-pairs"],
     )
 
@@ -261,7 +264,8 @@ class Bench:
         tried = start != KEPT and (self.size.members < 1000 or start == "own" or event == "one lost")
         if self.gazette is None or not tried:
             return Figures()
-        return of_peer(problem, solve_gazette(self.gazette, problem, self.runs))
+        runs = self.runs if self.size.members < 1000 else 1
+        return of_peer(problem, solve_gazette(self.gazette, problem, runs))
 
 
 def miscounted(verdict: Verdict, found: Solution) -> list[str]:

@@ -5,11 +5,11 @@ It shares nothing with the engines; `bounds.py` says how the bounds are found.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.solve.bounds import SHAPE, Bound, bound, least_moves
+from benchmarks.solve.bounds import MOST_CELLS, SHAPE, Bound, bound, least_moves
 from benchmarks.solve.facts import facts
 from berth.solve.model import LEVELS, SCALE, Int32, Int64, Primaries, Problem, Zones
 
@@ -71,13 +71,14 @@ def judge(problem: Problem, plan: Int32, best: Bound | None = None) -> Verdict:
             best, exact = bound(problem, exact=True), True
         if any(reached[name] != best.levels[name] for name in SHAPE):
             return Verdict(wrong, reached, best.levels, exact, None)
-    least = 0
+    out = Verdict(wrong, reached, best.levels, exact, 0)
     for detail in range(3):
-        found = least_moves(problem, best, detail)
-        least = max(least, found or 0)
-        if least == reached["moves"]:
+        # More effort where the plan would be said to have too many moves.
+        found = least_moves(problem, best, detail, MOST_CELLS if out.close else 10 * MOST_CELLS)
+        out = replace(out, least_moves=max(out.least_moves or 0, found or 0))
+        if out.over == 0:
             break
-    return Verdict(wrong, reached, best.levels, exact, least)
+    return out
 
 
 def count(problem: Problem, plan: Int32) -> dict[str, int]:

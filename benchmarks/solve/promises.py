@@ -67,7 +67,7 @@ def gains(row: Row) -> bool:
     ours, theirs = row.berth, row.gazette
     return any(
         (getattr(ours, name) or 0) < (getattr(theirs, name) or 0)
-        for name in ("short", "single", "outside", "pairs")
+        for name in ("short", "single", "outside", "balance", "pairs")
     )
 
 
