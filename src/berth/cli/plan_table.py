@@ -60,7 +60,8 @@ def _print_plan(screen: Console, key: str, plan: PoolPlan, shown: int | None) ->
 def proof(plan: PoolPlan) -> str:
     """Whether the plan is proven to be the best, and who found it."""
     found = plan.solution
-    by = f"{found.engine} engine in {found.seconds:.3f} s ({found.why})"
+    why = f" ({found.why})" if found.why else ""
+    by = f"{found.engine} engine in {found.seconds:.3f} s{why}"
     if found.optimal:
         return f"Proven optimal in all {len(LEVELS)} levels by the {by}."
     name = found.proof.first_open

@@ -308,20 +308,21 @@ class PoolFleet:
 
     def _reindex_item(self, row: int, name: str, changed: int, holds: bool) -> None:
         # Runs for each entry of a fleet at the start: plain tuples sort three times as fast as with a key.
-        members = self.members
+        # Of equal claims (only edits by hand make them) the Member that is first by name has the better one.
+        members, names = self.members, self.member_rows.names
         claims = []
         for m in self.arrays.held_by(row):
             if m != changed:
                 entry = members[m].entries[name]
-                claims.append((entry.slot, -entry.epoch, m))
+                claims.append((entry.slot, -entry.epoch, names[m], m))
         if holds:
             entry = members[changed].entries[name]
-            claims.append((entry.slot, -entry.epoch, changed))
+            claims.append((entry.slot, -entry.epoch, names[changed], changed))
         if len(claims) > 1:
             claims.sort()
-        primary = claims[0][2] if claims and claims[0][0] == 0 else -1
-        tidy = [slot for slot, _, _ in claims] == list(range(len(claims)))
-        self.arrays.set_held(row, [m for _, _, m in claims], primary, tidy)
+        primary = claims[0][3] if claims and claims[0][0] == 0 else -1
+        tidy = [slot for slot, *_ in claims] == list(range(len(claims)))
+        self.arrays.set_held(row, [m for *_, m in claims], primary, tidy)
         dirty = self.dirty
         dirty.solve_items.add(row)
         dirty.converge.add(row)

@@ -27,8 +27,8 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
     """
     if not len(rows) or not len(problem.limit):
         return members
-    ranks = np.empty(len(problem.member_key), np.int64)
-    ranks[np.argsort(problem.member_key, kind="stable")] = np.arange(len(ranks))
+    by_key = np.argsort(problem.member_key, kind="stable")
+    ranks = np.argsort(by_key)
     # Columns in the order of keys, empty ones last: rows of Members must not matter.
     rank = np.where(members >= 0, ranks[members], len(ranks))
     columns = np.argsort(rank, axis=1)
@@ -51,7 +51,10 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
         some = members[undecided]
         tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[undecided])
         allowed = tier == tier.min(axis=1, keepdims=True)
-        choice[undecided] = _choose(problem.limit, some, allowed, current[undecided], counts, tuning)
+        # By rank from here on: what is alike is told apart by keys.
+        some = np.where(some < 0, -1, rank[undecided]).astype(np.int32)
+        limit, counts = problem.limit[by_key], counts[by_key]
+        choice[undecided] = _choose(limit, some, allowed, current[undecided], counts, tuning)
     order = np.where(members < 0, width + 2, slots) * np.int64(len(ranks) + 1) + rank
     chosen = np.flatnonzero(choice >= 0)
     order[chosen, choice[chosen]] = -1
