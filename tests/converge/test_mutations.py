@@ -12,6 +12,7 @@ import test_protocol
 import test_protocol_stories
 import test_round
 import test_rules
+import test_session_stories
 import test_term
 import test_writer
 from hypothesis import HealthCheck, Phase, settings
@@ -26,6 +27,7 @@ MODULES = [
     test_writer,
     test_term,
     test_protocol_stories,
+    test_session_stories,
 ]
 
 

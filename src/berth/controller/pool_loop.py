@@ -13,6 +13,7 @@ from berth.controller.metrics import Metrics
 from berth.controller.objects import AssignmentObject
 from berth.controller.planner import Planner
 from berth.controller.recorder import Recorder
+from berth.controller.sessions import AGAIN_AFTER, confirm_sessions
 from berth.controller.settle import Unsettled
 from berth.controller.state import PoolState
 from berth.controller.term import PoolTerm
@@ -197,6 +198,8 @@ class PoolLoop:
         state, fleet = self._state, self._state.fleet
         self._since = state.batch.take()
         await self._settle()
+        if await confirm_sessions(self._client, state, self._deadline, time.monotonic):
+            self._retry_at = time.monotonic() + AGAIN_AFTER
         term = await self._term.upcoming()
         self._planner.solve()
         items, plan = self._planner.plan(term, self._unsettled.items())
@@ -262,7 +265,9 @@ class PoolLoop:
                 try:
                     if member.assignment is not None and not member.owned:
                         await self._writer.remove(member, self._deadline)
-                    elif member.seen is not None and (member.assignment is None or member.malformed):
+                    elif member.seen is not None and (
+                        member.assignment is None or member.malformed or member.unstamped
+                    ):
                         self._recorder.malformed(self._state, member)
                         version = await self._writer.put(
                             member, member.entries, self._term.value, self._deadline
