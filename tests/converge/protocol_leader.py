@@ -21,13 +21,15 @@ from berth.controller.objects import (
     AssignmentObject,
     AssignmentSpec,
     AssignmentStatus,
+    LeaseObject,
+    LeaseSpec,
     PoolObject,
     PoolStatus,
 )
 from berth.controller.pool_loop import PoolLoop
 from berth.controller.state import PoolState
 from berth.controller.term import Replaced
-from berth.fleet import Handoff, Leases, MemberSeen, PoolFleet
+from berth.fleet import Handoff, Leases, LeaseSeen, MemberSeen, PoolFleet
 from berth.kube import Conflict, DeadlinePassed, Meta, NotFound
 from berth.solve import Problem, Solution, Touched, solve
 
@@ -94,6 +96,15 @@ class FakeClient:
             return await self._send("get pool", lambda: pool_object(world.need_pool()), reads=True)
         name = path.rsplit("/", 1)[1]
         return await self._send(f"get {name}", lambda: assignment_object(world, name), reads=True)
+
+    async def list(self, path: str, params: Any = None, *, type: Any = None, deadline: Any = None) -> Any:
+        leases = self._leader.world.stores["leases"]
+        wanted = (params or {}).get("fieldSelector", "").removeprefix("metadata.name=")
+
+        def act() -> Any:
+            return [lease_object(lease) for name, lease in leases.items() if wanted in ("", name)]
+
+        return await self._send(f"list leases {wanted}", act, reads=True)
 
     async def create(self, path: str, body: Any, *, type: Any = None, deadline: Any = None) -> Any:
         world = self._leader.world
@@ -174,9 +185,13 @@ def assignment_object(world: World, name: str) -> AssignmentObject:
     meta = Meta(name, "ns", there.uid, str(there.resource_version), there.generation)
     return AssignmentObject(
         metadata=meta,
-        spec=AssignmentSpec("pool", there.term, there.items),
+        spec=AssignmentSpec("pool", there.term, there.written_for or None, there.items),
         status=AssignmentStatus(there.session, there.reports),
     )
+
+
+def lease_object(lease: LeaseSeen) -> LeaseObject:
+    return LeaseObject(metadata=Meta(lease.name, "ns"), spec=LeaseSpec(lease.holder, lease.renewed))
 
 
 class FakeInformer:
@@ -397,9 +412,11 @@ class Leader:
     def _ready(self, member: Any, item: str) -> bool:
         """Whether an entry is ready, read from the objects."""
         seen: MemberSeen = member.seen
+        there = member.assignment
+        if seen.lease is not None and self.leases.follows(seen.lease, there.written_for):
+            return False  # given to a session that has ended
         if not seen.reported:
             return True
-        there = member.assignment
         report = f"{item}@{entries(there)[item].grant}="
         if report + "Ready" not in there.reports and report + "Active" not in there.reports:
             return False

@@ -13,6 +13,7 @@ import test_protocol
 import test_protocol_stories
 import test_round
 import test_rules
+import test_session_stories
 import test_term
 import test_writer
 from hypothesis import HealthCheck, Phase, settings
@@ -28,6 +29,7 @@ MODULES = [
     test_writer,
     test_term,
     test_protocol_stories,
+    test_session_stories,
 ]
 
 

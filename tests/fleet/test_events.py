@@ -60,6 +60,7 @@ events = st.one_of(
                 session=st.sampled_from(["", "s1", "s2"]),
                 reports=report_lists,
                 problems=st.just(()),
+                written_for=st.sampled_from(["", "s1", "s2"]),
             ),
         ),
     ),
@@ -143,6 +144,10 @@ def picture(fleet: PoolFleet) -> dict[str, Any]:
             member.owned,
             member.live,
             member.liveness,
+            member.owned and member.restarted,
+            member.owned and member.unstamped,
+            row in fleet.sessions.restarted,
+            row in fleet.sessions.uncertain,
         )
     rows = [fleet.member_rows.of[m] for m in sorted(fleet.member_rows.of)]
     ages = sorted(range(len(rows)), key=lambda n: problem.age[rows[n]])

@@ -132,6 +132,10 @@ class Planner:
             member = fleet.members.get(row)
             if waiting and member is not None and len(member.entries) < member.limit:
                 items |= waiting
+        for row in fleet.sessions.restarted:
+            member = fleet.members[row]
+            if member.restarted:  # all its entries in one write, or its new session gets none of them
+                items.update(fleet.items.of[name] for name in member.entries)
         if fleet.policy.max_in_flight is not None and progress.for_budget:
             left = max(0, fleet.policy.max_in_flight - progress.moving)
             items.update(sorted(progress.for_budget)[:left])

@@ -15,6 +15,7 @@ from berth.controller.objects import AssignmentObject
 from berth.controller.planner import Planner
 from berth.controller.recorder import Recorder
 from berth.controller.round_log import log_round
+from berth.controller.sessions import AGAIN_AFTER, confirm_sessions
 from berth.controller.settle import Unsettled
 from berth.controller.solving import Solve
 from berth.controller.state import PoolState
@@ -154,6 +155,8 @@ class PoolLoop:
         state, fleet = self._state, self._state.fleet
         self._since = state.batch.take()
         await self._settle()
+        if await confirm_sessions(self._client, state, self._deadline, time.monotonic):
+            self._retry_at = time.monotonic() + AGAIN_AFTER
         await self._planner.solve()
         if self._lost():  # by an event that came while it was solved
             state.batch.put_back(self._since)

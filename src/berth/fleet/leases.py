@@ -11,6 +11,10 @@ from berth.fleet.liveness import LeaseSeen, LeaseWatch, Liveness
 
 MOST_DELAYS = 2
 """How often in a row a Lease is given more time: a machine that is always slow must find its dead, too."""
+MAX_FORMER = 8
+"""Former holders that are remembered of each Lease: more restarts than a leader may miss."""
+UNKNOWN = "?"
+"""Stands for the holder of a Lease that was deleted before this observer saw it."""
 
 
 class Leases:
@@ -22,12 +26,18 @@ class Leases:
         self._queued: dict[str, float] = {}
         """The moment at which each Lease in the queue comes up."""
         self._last: dict[str, Liveness] = {}
+        self._former: dict[str, tuple[str, ...]] = {}
+        """Holders that each Lease was seen to have before the present one, oldest first."""
+        self._confirmed: dict[str, tuple[str, str]] = {}
 
     def put(self, lease: LeaseSeen, now: float) -> bool:
         """Note a Lease as seen at `now` (monotonic seconds); True when its state or holder changed."""
         old = self._watches.get(lease.name)
         watch = old.observe(lease, now) if old else LeaseWatch(lease, now)
         self._watches[lease.name] = watch
+        if old is not None and old.lease.holder not in ("", lease.holder):
+            former = (*self._former.get(lease.name, ()), old.lease.holder)
+            self._former[lease.name] = former[-MAX_FORMER:]
         self._enqueue(lease.name, now)
         return self._settle(lease.name, now) or old is None or old.lease.holder != lease.holder
 
@@ -49,7 +59,7 @@ class Leases:
         """
         changed = []
         for name in missing - self._watches.keys() - dead:
-            self._watches[name] = LeaseWatch(LeaseSeen(name, holder="?"), now, deleted=True)
+            self._watches[name] = LeaseWatch(LeaseSeen(name, holder=UNKNOWN), now, deleted=True)
         for name, watch in self._watches.items():
             live = watch.renewed and watch.liveness(now) is Liveness.LIVE
             silent = name in dead and not live
@@ -86,6 +96,20 @@ class Leases:
         watch = self._watches.get(name)
         return watch.lease.holder if watch else ""
 
+    def confirm(self, name: str, session: str) -> None:
+        """Note that a read has shown the holder that was seen last, while entries were for `session`."""
+        self._confirmed[name] = (session, self.holder(name))
+
+    def follows(self, name: str, session: str) -> bool:
+        """Whether the holder as last seen surely had the Lease later than `session`.
+
+        Where the watch of Leases lags, a new leader sees holders that the one before it has seen replaced.
+        """
+        return session in self._former.get(name, ()) or self._confirmed.get(name) == (
+            session,
+            self.holder(name),
+        )
+
     def expired_for(self, name: str, now: float) -> float:
         """Seconds since the Lease ran out or was given up; 0 while it has not."""
         watch = self._watches.get(name)
@@ -118,6 +142,8 @@ class Leases:
             watch = self._watches[name]
             if watch.deleted and watch.liveness(now) in (Liveness.SURE, Liveness.FREED):
                 del self._watches[name], self._last[name]
+                self._former.pop(name, None)
+                self._confirmed.pop(name, None)
         return changed
 
     def _enqueue(self, name: str, now: float) -> None:

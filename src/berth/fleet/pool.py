@@ -10,6 +10,7 @@ from berth.fleet.leases import Leases
 from berth.fleet.liveness import Liveness
 from berth.fleet.member import MemberState, read_entries, read_reports
 from berth.fleet.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
+from berth.fleet.sessions import Sessions
 from berth.solve import Problem, Zones
 
 MOST_TERM = 10**12
@@ -37,6 +38,7 @@ class PoolFleet:
         self.members: dict[int, MemberState] = {}
         self.dirty = Dirty()
         self.former = FormerPrimaries(leases, self.members, self.member_named)
+        self.sessions = Sessions(leases)
         self.highest_term = 0
         """Of all terms, grants and epochs seen here below MOST_TERM: the next one must be above it."""
         self._by_lease: dict[str, set[int]] = {}
@@ -101,6 +103,7 @@ class PoolFleet:
             self._ages_stale = True
             self._member_problem_changed(row)
         if old is None or (old.lease, old.reported, old.uid) != (seen.lease, seen.reported, seen.uid):
+            self._check_session(member)
             self._recheck_items(member)
         self.dirty.member_status.add(row)
         self.refresh(row, now)
@@ -116,6 +119,7 @@ class PoolFleet:
         self._set_entries(member, {})
         member.seen = None
         member.dead_since = None
+        self._check_session(member)
         self.refresh(row, now)
         self.dirty.assignments.add(row)
         self._forget_member_if_unused(row)
@@ -130,7 +134,7 @@ class PoolFleet:
             member.assignment = None
         old, member.assignment = member.assignment, seen
         self._count_term(seen.term)
-        if old is None or old.session != seen.session:
+        if old is None or (old.session, old.written_for) != (seen.session, seen.written_for):
             self._check_session(member)
             self._learn_orphan(member)
             self._recheck_items(member)
@@ -152,6 +156,7 @@ class PoolFleet:
         self._set_reports(member, {})
         member.assignment = None
         member.malformed = ()
+        self._check_session(member)
         self.dirty.assignments.add(row)
         self.refresh(row, now)
         self._forget_member_if_unused(row)
@@ -218,11 +223,9 @@ class PoolFleet:
             self._member_problem_changed(row)
 
     def _check_session(self, member: MemberState) -> bool:
-        lease = member.seen.lease if member.seen else None
-        session = member.assignment.session if member.assignment else ""
-        holds = lease is None or self.leases.holder(lease) == session
-        changed = holds != member.session_holds
-        member.session_holds = holds
+        changed = self.sessions.check(member)
+        if member.unstamped:
+            self.dirty.assignments.add(member.row)
         return changed
 
     # ---- reading ---------------------------------------------------------------------------
@@ -274,8 +277,8 @@ class PoolFleet:
         if member.owned and member.assignment:
             parsed = read_entries(old, member.entries, member.assignment.items)
             entries, member.malformed = parsed.entries, parsed.malformed
-        self._check_session(member)
         self._set_entries(member, entries)
+        self._check_session(member)
         self._learn_orphan(member)
         if not member.owned or member.malformed:
             self.dirty.assignments.add(member.row)
@@ -379,6 +382,7 @@ class PoolFleet:
             self._set_reports(member, {})
             del self.members[row]
             self.member_rows.forget(member.name)
+            self.sessions.forget(row)
             self._ages_stale = True
             self.dirty.assignments.discard(row)
             self.dirty.member_status.discard(row)
