@@ -124,10 +124,7 @@ class Work:
         top = np.zeros(len(names), np.int64)
         np.maximum.at(top, self.members.zone, found.load_high)
         small |= top == 0  # nobody may be there: such entries go whatever their area
-        all_small = frozenset(names[small].tolist())
-        # A regrouping costs a pass over all Items: not for a few zones that could be merged, too.
-        kept = self.state.merged & all_small
-        return all_small if len(names) - len(kept) > self.tuning.merge_zones else kept
+        return frozenset(names[small].tolist())
 
     # ---- rows that lie over the state ----------------------------------------------------------
 
