@@ -22,13 +22,14 @@ def test_the_json_has_exactly_the_keys_of_the_contract(plan: Planned) -> None:
     answer = plan(item("i", 2), *TWO)
     got = answer["pools"]["default"]
     assert isinstance(got.pop("seconds"), float)
+    assert got.pop("levels")["moves"] == {"reached": 2, "bound": 2}
     primary, other = got["items"]["i"]["members"]
     assert {primary, other} == {"a", "b"}
     assert got == {
         "slots": {"wanted": 2, "placed": 2},
         "members": {
-            "a": {"zone": "x", "limit": 5, "items": 1, "primaries": int(primary == "a")},
-            "b": {"zone": "y", "limit": 5, "items": 1, "primaries": int(primary == "b")},
+            "a": {"zone": "x", "limit": 5, "items": 1, "primaries": int(primary == "a"), "usage": {}},
+            "b": {"zone": "y", "limit": 5, "items": 1, "primaries": int(primary == "b"), "usage": {}},
         },
         "items": {"i": {"members": [primary, other], "missing": 0, "reason": None}},
         "changes": {"add": [["i", "a"], ["i", "b"]], "remove": [], "promote": [["i", primary]]},
@@ -76,7 +77,7 @@ def test_entries_of_dead_and_unknown_members_and_of_gone_items_are_removes(plan:
     )["pools"]["default"]
     assert got["items"]["i"]["members"] == ["a"], "who holds it already keeps it"
     assert got["items"]["k"]["members"] == ["b"]
-    assert got["members"]["dead"] == {"zone": "", "limit": 5, "items": 0, "primaries": 0}
+    assert got["members"]["dead"] == {"zone": "", "limit": 5, "items": 0, "primaries": 0, "usage": {}}
     assert got["changes"] == {
         "add": [["k", "b"]],
         "remove": [["gone", "a"], ["i", "dead"], ["k", "unknown"]],
