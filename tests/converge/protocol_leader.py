@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from protocol_world import Claim, PoolSeen, World, entries
 
-from berth.controller import planner, pool_loop
+from berth.controller import planner, pool_loop, sessions
 from berth.controller.metrics import Metrics
 from berth.controller.objects import (
     AssignmentObject,
@@ -453,7 +453,8 @@ def modelled(world: World) -> Iterator[None]:
         patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
     logger = logging.getLogger("berth.controller")
     patch.setattr(logger, "disabled", True)
-    patch.setattr(pool_loop.logger, "disabled", True)
+    for module in (pool_loop, sessions):
+        patch.setattr(module.logger, "disabled", True)
     try:
         yield
     finally:
