@@ -31,7 +31,7 @@ from berth.controller.state import PoolState
 from berth.controller.term import Replaced
 from berth.fleet import Handoff, Leases, LeaseSeen, MemberSeen, PoolFleet
 from berth.kube import Conflict, DeadlinePassed, Meta, NotFound
-from berth.solve import Problem, Solution, Touched, solve
+from berth.solve import Problem, Solution, Solver, Touched, solve
 
 SOLVE = "solve"
 """What a request is called that goes to a process which solves."""
@@ -318,6 +318,7 @@ class Leader:
             METRICS,
             self._solve,
         )
+        self.solver = Solver()
         self.begun = False
         self.task = self.loop.create_task(self._run(self.pool_loop.begin()))
 
@@ -326,10 +327,11 @@ class Leader:
         if self.pool_loop is not None and self.begun and not self.busy:
             self.task = self.loop.create_task(self._run(self.pool_loop.once()))
 
-    async def _solve(self, problem: Problem, previous: Solution | None, touched: Touched) -> Solution:
+    async def _solve(self, problem: Problem, touched: Touched | None) -> Solution:
         """At once, or in another process that ends when the test says so."""
         if not self.world.solves_elsewhere:
-            return solve(problem, previous, touched)
+            return self.solver.solve(problem, touched)
+        self.solver = Solver()  # what it keeps would be out of date when it is asked again
         sent = copy.deepcopy(problem)
         answer = self.loop.create_future()
         self.network.pending.append(Request(self, SOLVE, lambda: solve(sent), True, answer))
