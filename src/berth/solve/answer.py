@@ -61,6 +61,8 @@ def answer(problem: Problem, state: State, tuning: Tuning, *, quick: bool) -> An
         why = f"the pooled plan leaves {level} open"
         if minor(level):  # nearly the best: worth a small network, not a large one
             limit = tuning.quick_exact_arcs
+            if len(state.at) > tuning.quick_items:
+                return found
     except NoFlowError:
         level, why = LEVELS[0], "no plan can lie in the intervals"
     for whole in (False, True):
@@ -92,9 +94,7 @@ def _pooled(work: Work) -> Placement:
         if work.quick and len(deal.rows) > tuning.quick_items:
             raise TooLargeError(f"{len(deal.rows)} Items")
         deal.run()
-        repair(deal, moves.bounds["moves"])
-        fits = deal.loads_fit() and not deal.misfits().any()
-        if (fits and deal.moved() <= moves.bounds["moves"]) or 2 * len(deal.rows) > len(work.state.at):
+        if repair(deal, moves.bounds["moves"]) or 2 * len(deal.rows) > len(work.state.at):
             break
     return Placement(deal.rows, deal.at, bounds)
 
@@ -115,8 +115,8 @@ def _finish(
     out[rows[changed]] = np.append(state.row, -1)[then[changed]]
     again = state.headless | (out[:, 0] >= 0 if problem.primaries == Primaries.ACTIVE else False)
     again[rows[changed]] = True
-    others = out[~again, 0]
-    counts = np.bincount(others[others >= 0], minlength=len(problem.limit)).astype(np.int64)
     some = np.flatnonzero(again)
+    counts = np.bincount(out[:, 0] + 1, minlength=len(problem.limit) + 1)
+    counts = (counts - np.bincount(out[some, 0] + 1, minlength=len(counts)))[1:]
     out[some] = arrange(problem, some, out[some], counts, tuning)
     return Answer(out, placement.bounds, engine, why, certify(problem, out, placement.bounds))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from berth.solve.model import Bool, Int64, UInt64
+from berth.solve.model import SCALE, Bool, Int64, UInt64
 
 SALT = np.random.default_rng(12345).integers(1, 2**62, 8192, dtype=np.uint64) | np.uint64(1)
 """Fixed odd numbers; sums of their multiples tell rows of small integers apart."""
@@ -61,7 +61,11 @@ def alike(*columns: npt.NDArray[Any], sort: bool = False) -> tuple[Int64, Int64]
 
 def names_one(chosen: Bool, table: npt.NDArray[np.signedinteger[Any]]) -> Bool:
     """Which rows of the table name a chosen one; -1 names the last of `chosen`."""
-    out = np.zeros(len(table), np.bool_)
+    out, few = np.zeros(len(table), np.bool_), np.flatnonzero(chosen)
+    if len(few) <= 4 and not chosen[-1:].any():  # to compare is far quicker than to look up
+        for one in few.tolist():
+            out[np.flatnonzero(table.ravel() == one) // table.shape[1]] = True
+        return out
     for column in range(table.shape[1]):
         out |= chosen[table[:, column]]
     return out
@@ -72,7 +76,25 @@ def tally(table: npt.NDArray[np.signedinteger[Any]], of: Int64, size: int) -> In
 
     `of` gives the number of each value in the table; its last element stands for -1 and is `size`.
     """
-    out = np.zeros((len(table), size + 1), np.int64)
-    number = of[table]
-    np.add.at(out, (np.repeat(np.arange(len(table)), table.shape[1]), number.ravel()), 1)
-    return out[:, :size]
+    row = np.arange(len(table)) * (size + 1)
+    count = np.bincount((of[table] + row[:, None]).ravel(), minlength=len(table) * (size + 1))
+    return count.reshape(len(table), size + 1)[:, :size].astype(np.int64)
+
+
+def fill(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
+    """Loads between `low` and `high` with this sum, least in Σ floor(SCALE·k/limit); ties by position."""
+
+    def up_to(cost: int) -> Int64:
+        return np.clip(((cost + 1) * limit - 1) // SCALE, low, high)
+
+    below, above = -1, SCALE + 1
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)
+    out = up_to(below) if below >= 0 else low.copy()
+    for _ in range(SCALE):  # a turn for each unit of equal cost that fits on one Member: one, as a rule
+        more = np.flatnonzero(up_to(above) > out)[: max(0, total - int(out.sum()))]
+        if not len(more):
+            break
+        out[more] += 1
+    return out

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from berth.solve.arrays import SALT, alike, names_one, rank_within, tally
+from berth.solve.arrays import SALT, alike, fill, names_one, rank_within, tally
 from berth.solve.flow import Network
-from berth.solve.model import SCALE, Bool, Int64
+from berth.solve.model import Bool, Int64
 from berth.solve.moves import Moves
 from berth.solve.work import Work
 
@@ -44,7 +44,10 @@ class Deal:
         draining = work.members.draining
         self.low = np.where(draining, moves.draining_load, found.load_low)
         self.high = np.where(draining, moves.draining_load, found.load_high)
-        every = work.kind()
+        kinds, has = work.kinds, work.kinds.spread.sum(axis=1)
+        self._unfit = ((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low)).any(axis=1)
+        self._unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
+        every = work.kind
         self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
         self.at = work.at(self.rows).astype(np.int64)
         self.kind = every[self.rows].astype(np.int64)
@@ -58,6 +61,8 @@ class Deal:
         self.gone = np.zeros(len(self.item), np.bool_)
         self.given = np.zeros(len(self.rows), np.int64)
         self.left_over = np.zeros(len(self.rows), np.bool_)
+        # Where zones are merged a kind does not tell who is twice in one: then all are looked at.
+        self.changed = np.full(len(self.rows), bool(work.state.merged))
         self._column_of = np.append(work.area, work.areas)
 
     def run(self) -> None:
@@ -75,15 +80,12 @@ class Deal:
         kinds, state, load = self.kinds, self.work.state, self.load
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
         need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
-        has = kinds.spread.sum(axis=1)
-        forced = ((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low)).any(axis=1)
-        forced |= (has < kinds.placed_low) | (has > kinds.placed_high)
         share = np.where(need > 0, 0.02 + 8 * need / np.maximum(1, kinds.count), 0.0)
-        bar = np.ceil(np.where(forced, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
+        bar = np.ceil(np.where(self._unfit, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
         take = lot < np.append(bar, 0)[every]
         excess = np.maximum(0, load - self._targets())
         if excess.any():
-            part = float(((4 * excess + 10) / np.maximum(1, load))[excess > 0].max())
+            part = float(((4 * excess + 6) / np.maximum(1, load))[excess > 0].max())
             some = np.flatnonzero(lot < 65536 * part) if part < 0.5 else np.arange(len(lot))
             take[some[names_one(np.append(excess > 0, False), state.at[some])]] = True
         take[self.work.over_rows] = True
@@ -93,14 +95,16 @@ class Deal:
 
     def misfits(self) -> Bool:
         """Shape (rows,): Items that have not got what their intervals ask for, or are twice in a cell."""
-        kinds, kind = self.kinds, self.kind
-        have = tally(self.at, self._column_of, self.work.areas)
+        kinds, out = self.kinds, self._unfit[self.kind]
+        some = np.flatnonzero(out | self.changed)
+        kind, at = self.kind[some], self.at[some]
+        have = tally(at, self._column_of, self.work.areas)
         total = have.sum(axis=1)
-        out = (total < kinds.placed_low[kind]) | (total > kinds.placed_high[kind])
-        out |= ((have < kinds.area_low[kind]) | (have > kinds.area_high[kind])).any(axis=1)
-        cell = np.sort(np.append(self.work.cell, -1)[self.at], axis=1)
-        out |= ((cell[:, 1:] == cell[:, :-1]) & (cell[:, 1:] >= 0)).any(axis=1)
-        return np.asarray(out)
+        bad = (total < kinds.placed_low[kind]) | (total > kinds.placed_high[kind])
+        bad |= ((have < kinds.area_low[kind]) | (have > kinds.area_high[kind])).any(axis=1)
+        cell = np.sort(np.append(self.work.cell, -1)[at], axis=1)
+        out[some] = bad | ((cell[:, 1:] == cell[:, :-1]) & (cell[:, 1:] >= 0)).any(axis=1)
+        return out
 
     def loads_fit(self) -> bool:
         """Whether each Member's load, and with them the number of replicas placed, is as it must be."""
@@ -110,9 +114,10 @@ class Deal:
 
     def moved(self) -> int:
         """Entries on Members that do not hold the Item now."""
-        new = self.at >= 0
-        for column in self.work.state.at[self.rows].T:
-            new &= self.at != column[:, None]
+        some = np.flatnonzero(self.changed)
+        at, new = self.at[some], self.at[some] >= 0
+        for column in self.work.state.at[self.rows[some]].T:
+            new &= at != column[:, None]
         return int(new.sum())
 
     # ---- 1 leave -------------------------------------------------------------------------------
@@ -191,7 +196,7 @@ class Deal:
         return pick[np.sort(np.unique(self.item[pick], return_index=True)[1])]
 
     def _take(self, pick: Int64) -> None:
-        self.gone[pick] = True
+        self.gone[pick] = self.changed[self.item[pick]] = True
         np.add.at(self.given, self.item[pick], 1)
         self.load -= np.bincount(self.member[pick], minlength=len(self.load))
 
@@ -274,7 +279,7 @@ class Deal:
             lacks = total - int(target[here].sum())
             low, high = (target, self.high) if lacks > 0 else (self.low, target)
             if lacks:
-                target[here] = _fill(low[here], high[here], limit[here], total)
+                target[here] = fill(low[here], high[here], limit[here], total)
         return target
 
     def _swap(self) -> None:
@@ -371,6 +376,7 @@ class Deal:
         changed, place = np.unique(seeker, return_inverse=True)
         gaps = np.argsort(self.at[changed] >= 0, axis=1, kind="stable")  # empty columns first
         self.at[seeker, gaps[place, rank_within(seeker)]] = seats
+        self.changed[changed] = True
 
 
 def _cut(cap: Int64, amount: int) -> Int64:
@@ -389,25 +395,6 @@ def _cut(cap: Int64, amount: int) -> Int64:
     lot = (level * 2654435761) & 0xFFFF
     took[level[np.argsort(lot, kind="stable")][: amount - int(took.sum())]] += 1
     return took
-
-
-def _fill(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
-    """Loads between `low` and `high` with this sum, least in Σ floor(SCALE·k/limit); ties by position."""
-
-    def up_to(cost: int) -> Int64:
-        return np.clip(((cost + 1) * limit - 1) // SCALE, low, high)
-
-    below, above = -1, SCALE + 1
-    while above - below > 1:
-        middle = (below + above) // 2
-        below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)
-    out = up_to(below) if below >= 0 else low.copy()
-    for _ in range(SCALE):  # a turn for each unit of equal cost that fits on one Member: one, as a rule
-        more = np.flatnonzero(up_to(above) > out)[: max(0, total - int(out.sum()))]
-        if not len(more):
-            break
-        out[more] += 1
-    return out
 
 
 def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) -> Int64:

@@ -22,7 +22,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from berth.solve.arrays import names_one, rank_within
+from berth.solve.arrays import rank_within
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int64
 from berth.solve.work import Work
@@ -70,7 +70,8 @@ class Moves:
 def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     """Solve the network; see the module's introduction. Raises NoFlowError where the intervals cannot be met."""
     kinds, found, areas, n = work.kinds, work.intervals, work.areas, work.kinds.count
-    own = (work.load > found.load_high) | work.members.draining
+    # Members that have to shed few of many entries are pooled, too: they hold enough of every kind.
+    own = (64 * (work.load - found.load_high) > work.load) | work.members.draining
     if surplus is not None:
         own[surplus.member] = True
     pooled, own_at = ~own, np.flatnonzero(own & (found.load_high > 0))
@@ -159,21 +160,27 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
 
 def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64, int]:
     """What each kind holds on own Members, with its primaries alone, its primaries in each area, and all."""
-    state, kinds, every = work.state, len(work.kinds.count), work.kind()
-    held, led = (np.zeros((kinds, own), np.int64) for _ in range(2))
+    state, kinds, every = work.state, len(work.kinds.count), work.kind
     lead = state.lead.astype(np.int64)
     leads = (lead >= 0) & (every >= 0)
     over = work.over_rows  # a primary that is known to go cannot be kept
     leads[over] &= (work.at(over) == state.lead[over][:, None]).any(axis=1)
     rows = np.flatnonzero(leads)
     led_in = np.bincount(every[rows] * work.areas + work.area[lead[rows]], minlength=kinds * work.areas)
+    held = led = np.zeros((kinds, own), np.int64)
     if own:
-        some = np.flatnonzero(names_one(node_of >= 0, state.at))
-        node = node_of[work.at(some)]
-        item, column = np.nonzero(node >= 0)
-        np.add.at(held, (every[some[item]], node[item, column]), 1)
+        at = state.at.copy()
+        at[over] = work.at(over)
+        code = np.where(node_of < 0, own, node_of).astype(np.int32)[at]
+        code += (every + 1)[:, None] * np.int32(own + 1)
+        held = np.bincount(code.ravel(), minlength=(kinds + 1) * (own + 1))
+        held = held.reshape(kinds + 1, own + 1)[1:, :own].astype(np.int64)
         rows = rows[node_of[lead[rows]] >= 0]
-        np.add.at(led, (every[rows], node_of[lead[rows]]), 1)
+        led = (
+            np.bincount(every[rows] * own + node_of[lead[rows]], minlength=kinds * own)
+            .reshape(kinds, own)
+            .astype(np.int64)
+        )
     return held, led, led_in.reshape(kinds, work.areas), int((lead >= 0).sum())
 
 
@@ -213,8 +220,11 @@ def _add_loads(
 
 def surplus_entries(work: Work) -> Surplus | None:
     """Entries of Items that have more in one area, or one cell, than they may; None without any."""
-    kinds, every = work.kinds, work.kind()
-    chosen = np.append((kinds.spread > kinds.area_high).any(axis=1), False)[every]
+    kinds, every = work.kinds, work.kind
+    too_many = (kinds.spread > kinds.area_high).any(axis=1)
+    if not too_many.any() and not work.state.merged:
+        return None
+    chosen = np.append(too_many, False)[every]
     if work.state.merged:
         chosen |= _doubled(work) & (every >= 0)
     rows = work.by_key(chosen)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from ortools.graph.python import max_flow
 
-from berth.solve.arrays import rank_within
+from berth.solve.arrays import fill, rank_within
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import held_live
@@ -81,6 +82,9 @@ def _choose(
     counts = counts + np.bincount(members[single, column[single]], minlength=len(counts))
     rest = np.flatnonzero(~single)
     some, may, now = members[rest], allowed[rest], current[rest] & allowed[rest]
+    if not now.any() and (ideal := _ideal(limit, some, may, counts)) is not None:
+        column[rest] = ideal
+        return column
     if int(may.sum()) <= tuning.primary_choices:
         column[rest] = _one_by_one(limit, some, may, now, counts)
         return column
@@ -96,6 +100,30 @@ def _choose(
     return column
 
 
+def _ideal(limit: Int32, members: Int32, allowed: Bool, counts: Int64) -> Int64 | None:
+    """The choice that fills Members as if each Item could be led by any; None where there is none.
+
+    Nothing is more even than that, so it needs no costs: a maximal flow finds it in no time.
+    """
+    item, column = np.nonzero(allowed)
+    used, member = np.unique(members[item, column], return_inverse=True)
+    count, most = len(members), counts[used] + np.bincount(member)
+    per = np.maximum(limit[used], 1).astype(np.int64)
+    room = fill(counts[used], most, per, int(counts[used].sum()) + count) - counts[used]
+    net = max_flow.SimpleMaxFlow()
+    owner, taker = np.arange(count) + 2, np.arange(len(used)) + count + 2
+    tail = np.concatenate([np.zeros(count), item + 2, taker]).astype(np.int32)
+    head = np.concatenate([owner, taker[member], np.ones(len(used))]).astype(np.int32)
+    size = np.concatenate([np.ones(count + len(item)), room]).astype(np.int64)
+    arcs = net.add_arcs_with_capacity(tail, head, size)
+    if net.solve(0, 1) != net.OPTIMAL or net.optimal_flow() < count:
+        return None
+    taken = net.flows(arcs)[count : count + len(item)] > 0
+    out = np.zeros(count, np.int64)
+    out[item[taken]] = column[taken]
+    return out
+
+
 def _one_by_one(limit: Int32, members: Int32, allowed: Bool, current: Bool, counts: Int64) -> Int64:
     """A network with every Item and every Member that it may be led by."""
     item, column = np.nonzero(allowed)
@@ -104,10 +132,14 @@ def _one_by_one(limit: Int32, members: Int32, allowed: Bool, current: Bool, coun
     source, sink = net.add_ends()
     ends, items = net.add_nodes(len(used), hub=True), net.add_nodes(len(members))
     net.add(source, items, 0, 1)
-    arcs = net.add(items[item], ends[member], 0, 1, changes=~current[item, column])
+    changes = ~current[item, column] & current.any()
+    arcs = net.add(items[item], ends[member], 0, 1, changes=changes)
     owner = np.sort(member)
     nth = counts[used][owner] + rank_within(owner) + 1
-    net.add(ends[owner], sink, 0, 1, even=SCALE * nth // np.maximum(limit[used][owner], 1))
+    even = SCALE * nth // np.maximum(limit[used][owner], 1)
+    net.add(
+        ends[owner], sink, 0, 1, even=even - (even.min() if len(even) else 0)
+    )  # small costs are solved sooner
     taken = net.solve({source: len(members), sink: -len(members)}).units[arcs] > 0
     out = np.zeros(len(members), np.int64)
     out[item[taken]] = column[taken]

@@ -126,8 +126,9 @@ class State:
         new = np.zeros(len(problem.live) + 1, np.bool_)
         new[self.row] = True
         new[before[same]] = False
-        lost = names_one(np.append(~same, False), self.at)
-        gained = names_one(new, problem.held)[: len(lost)]
+        nobody = np.zeros(len(self.at), np.bool_)
+        lost = nobody if same.all() else names_one(np.append(~same, False), self.at)
+        gained = names_one(new, problem.held)[: len(lost)] if new.any() else nobody
         shift = np.full(len(before) + 1, -1, self.at.dtype)
         shift[:-1][same] = now
         if not np.array_equal(shift, np.append(np.arange(len(self.row)), -1)):

@@ -23,7 +23,7 @@ class Tuning:
     """Up to this many Items of kinds that must give much are told apart when they do."""
     polish_items: int = 400
     """Items that moved, and as many that did not, decided anew where some moved for nothing."""
-    primary_choices: int = 2_000
+    primary_choices: int = 4_000
     """Up to this many (Item, Member) choices of primaries are one network."""
     primary_arcs: int = 40_000
     """At most this many arcs in a flow of primaries over Members."""
@@ -33,7 +33,7 @@ class Tuning:
     """The same where it has to be quick."""
     quick_arcs: int = 40_000
     quick_items: int = 12_000
-    quick_moves: int = 3_000
+    quick_moves: int = 4_000
     """What may be done in the caller's process, in a few hundredths of a second: arcs of one network,
     Items looked at, entries moved. What needs more is left to a process of its own."""
     seconds: float = 20.0

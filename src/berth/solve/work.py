@@ -175,16 +175,17 @@ class Work:
         )
         self._kind_of = np.full(len(state.count) + 1, -1, np.int32)
         self._kind_of[active[keep]] = group[: len(keep)]
+        self._kind: Int32 | None = None
         self._over_kind = np.full(len(base), -1, np.int32)
         self._over_kind[asks] = group[len(keep) :]
 
-    def kind(self, rows: Int64 | None = None) -> Int32:
-        """The kind of each of these Items (of all, without rows); -1 for one that asks for nothing."""
-        kinds = self._kind_of[self.state.kind if rows is None else self.state.kind[rows]]
-        place = self._over_place if rows is None else self._over_place[rows]
-        some = np.flatnonzero(place >= 0) if len(self.over_rows) else self.over_rows
-        kinds[some] = self._over_kind[place[some]]
-        return kinds
+    @property
+    def kind(self) -> Int32:
+        """Shape (n,): the kind of each Item; -1 for one that asks for nothing."""
+        if self._kind is None:
+            self._kind = self._kind_of[self.state.kind]
+            self._kind[self.over_rows] = self._over_kind
+        return self._kind
 
     def by_key(self, chosen: Bool) -> Int64:
         """Rows of the chosen Items (shape (n,)) in the order of their keys."""
