@@ -224,13 +224,11 @@ class Deal:
         rank = np.empty(len(order), np.int64)
         rank[order] = rank_within(self.kind[order])
         chosen, scarce = needs > 0, self.scarce[self.kind]
-        for some in (
-            scarce | (rank < (6 * needs + 20)[self.kind]),
-            rank < (3 * needs + 20)[self.kind],
-            scarce,
-        ):
-            rows = np.flatnonzero(may & chosen[self.kind] & some)
-            if len(rows) <= tuning.leave_items:
+        # A few Items for each entry are choice enough; where many must give, all of a scarce kind.
+        for times, more, most in ((6, 20, 1_000), (3, 4, tuning.leave_items), (0, 0, tuning.leave_items)):
+            some = scarce if not times else rank < (times * needs + more)[self.kind]
+            rows = np.flatnonzero(may & chosen[self.kind] & (some | (scarce if times > 3 else False)))
+            if len(rows) <= min(most, tuning.leave_items):
                 break
         else:
             return

@@ -90,13 +90,16 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     inside, count = net.add_nodes(len(kind)), n[kind]
     low, high, here = (a[kind, area] for a in (kinds.area_low, kinds.area_high, kinds.spread))
     near = np.clip(here, low, high)
-    into = [net.add(nodes[kind], inside, low * count, near * count)]
+    # Of what is not held in an area all that comes is new: no node between is needed.
+    bare = (here == 0) & ~np.isin(area, area_of)
+    gate = np.where(bare, new[area], inside)
+    into = [net.add(nodes[kind], gate, low * count, near * count, moves=bare)]
     # Dearer for the last three quarters of a kind: where nearly all of its Items must give an
     # entry up, there is no choice of Members left; and dearest for two of an Item in one zone.
     first = np.where(near > here, 0, count)
     edges = [np.minimum(most, (high - near) * count) for most in (0, first // 4, first, high * count)]
     for drift, (less, more) in enumerate(pairwise(edges), 1):
-        into.append(net.add(nodes[kind], inside, 0, more - less, drift=drift))
+        into.append(net.add(nodes[kind], gate, 0, more - less, drift=drift, moves=bare))
 
     lookup = np.full((len(n), areas), -1)
     lookup[kind, area] = np.arange(len(kind))
@@ -121,7 +124,8 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     free_led = np.clip((led_in - apart_led)[kind, area], 0, free)
     primary.append(net.add(inside, keep[area], 0, free_led, primaries_moved=-1))
     net.add(inside, keep[area], 0, free - free_led)
-    moved = [net.add(inside, new[area], 0, high * count, moves=1)]
+    most = np.where(bare, 0, high * count)
+    moved = [*(arcs[bare] for arcs in into), net.add(inside, new[area], 0, most, moves=1)]
 
     def pool_up(value: Int64) -> Int64:
         return np.bincount(work.area[pooled], value[pooled], areas).astype(np.int64)
@@ -133,7 +137,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     gate = inside[lookup[k, area_of[d]]]
     net.add(gate, owners[d], 0, (held - led)[k, d])
     primary.append(net.add(gate, owners[d], 0, led[k, d], primaries_moved=-1))
-    moved.append(net.add(inside, new_own[area], 0, high * count, moves=1))
+    moved.append(net.add(inside, new_own[area], 0, most, moves=1))
     net.add(new_own[area_of], owners, 0, found.load_high[own_at])
     own_loads = _add_loads(net, work, owners, sink, own, node_of[:-1])
 
