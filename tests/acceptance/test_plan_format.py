@@ -22,13 +22,22 @@ def test_the_json_has_exactly_the_keys_of_the_contract(plan: Planned) -> None:
     answer = plan(item("i", 2), *TWO)
     got = answer["pools"]["default"]
     assert isinstance(got.pop("seconds"), float)
+    levels = got.pop("levels")
+    assert all(value.keys() == {"reached", "bound"} for value in levels.values())
+    assert {name: value["reached"] for name, value in levels.items() if value["reached"]} == {
+        "placed": 2, "shortage": 3, "moves": 2,
+    }  # fmt: skip
+    assert list(levels) == [
+        "given-up", "placed", "shortage", "misplaced", "split-groups", "single-zone", "rollout", "separate",
+        "balance", "zone-pairs", "preference", "moves", "draining-age", "primaries-moved",
+    ]  # fmt: skip
     primary, other = got["items"]["i"]["members"]
     assert {primary, other} == {"a", "b"}
     assert got == {
         "slots": {"wanted": 2, "placed": 2},
         "members": {
-            "a": {"zone": "x", "limit": 5, "items": 1, "primaries": int(primary == "a")},
-            "b": {"zone": "y", "limit": 5, "items": 1, "primaries": int(primary == "b")},
+            "a": {"zone": "x", "limit": 5, "items": 1, "primaries": int(primary == "a"), "usage": {}},
+            "b": {"zone": "y", "limit": 5, "items": 1, "primaries": int(primary == "b"), "usage": {}},
         },
         "items": {"i": {"members": [primary, other], "missing": 0, "reason": None}},
         "changes": {"add": [["i", "a"], ["i", "b"]], "remove": [], "promote": [["i", primary]]},
@@ -76,7 +85,7 @@ def test_entries_of_dead_and_unknown_members_and_of_gone_items_are_removes(plan:
     )["pools"]["default"]
     assert got["items"]["i"]["members"] == ["a"], "who holds it already keeps it"
     assert got["items"]["k"]["members"] == ["b"]
-    assert got["members"]["dead"] == {"zone": "", "limit": 5, "items": 0, "primaries": 0}
+    assert got["members"]["dead"] == {"zone": "", "limit": 5, "items": 0, "primaries": 0, "usage": {}}
     assert got["changes"] == {
         "add": [["k", "b"]],
         "remove": [["gone", "a"], ["i", "dead"], ["k", "unknown"]],
