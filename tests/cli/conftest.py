@@ -24,7 +24,7 @@ def berth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
     def run(*args: object, stdin: str = "") -> Answer:
         monkeypatch.setattr(sys, "argv", ["berth", *map(str, args)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode(errors="surrogatepass"))))
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             main()

@@ -63,7 +63,7 @@ def test_differing_objects_of_one_name_are_refused(berth: Run) -> None:
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
         "berth: standard input, document 1, items[1] (Item a): differs from the Item of that name "
-        "in standard input, document 1, items[0]\n"
+        "in standard input, document 1, items[0]: leave one of them out\n"
     )
 
 
@@ -81,7 +81,7 @@ def test_differing_objects_are_refused_when_only_one_of_them_names_its_namespace
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
         "berth: standard input, document 1, items[1] (Item a): differs from the Item of that name "
-        "in standard input, document 1, items[0]\n"
+        "in standard input, document 1, items[0]: leave one of them out\n"
     )
 
 
@@ -134,7 +134,8 @@ def test_nothing_at_all_is_a_plan_of_nothing(berth: Run) -> None:
         ("apiVersion: berth.dev/v1alpha1\nkind: Pool\nmetadata: {name: p}\nspec: {zones: Some}\n",
          "spec.zones: must be 'Spread', 'Require' or 'Ignore', not 'Some'"),
         ("apiVersion: berth.dev/v1alpha1\nkind: Assignment\nmetadata: {name: m}\n"
-         "spec: {pool: p, term: 1, items: [a#b]}\n", "(Assignment m): spec.items[0]: must match"),
+         "spec: {pool: p, term: 1, items: [a#b]}\n",
+         "(Assignment m): spec.items[0]: entry 'a#b': expected NAME#SLOT@GRANT"),
         ("apiVersion: berth.dev/v1alpha1\nkind: Shard\nmetadata: {name: x}\n",
          "document 1: kind Shard is not one of berth.dev: Item, Member, Assignment, Pool"),
         ("apiVersion: berth.dev/v1\nkind: Item\nmetadata: {name: x}\n",
@@ -145,7 +146,7 @@ def test_nothing_at_all_is_a_plan_of_nothing(berth: Run) -> None:
         ("- a\n", "document 1: this is no Kubernetes object but a list"),
         ("a: [\n", "line 2, column 1: this is no YAML"),
         (f"{ITEM}metadata: {{name: a}}\nspec: {{pool: a, pool: b}}\n",
-         "line 4, column 7: this is no YAML: the key 'pool' stands twice"),
+         "line 4, column 17: the key 'pool' stands twice in one map"),
         ('{"kind": "Item",', "this is no YAML"),
         ("a: \x01\n", "this is no YAML"),
         ('{"a":' * 50000, "nested too deeply"),

@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -128,6 +129,22 @@ LABEL_VALUE = Matches(
     "beginning and ending with a letter or a digit",
 )
 
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _time(value: Any) -> Any:
+    """A time as the API server takes it, in UTC."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        if isinstance(value, str) and _RFC_3339.fullmatch(value):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):  # a 30th of February; a first day that is in the year 0 in UTC
+        pass
+    raise ValueError("must be a time of RFC 3339, such as 2026-01-31T12:00:00Z")
+
+
+Time = Annotated[datetime, BeforeValidator(_time)]
 PoolName = Annotated[str, Field(max_length=63), DNS_LABEL]
 ObjectName = Annotated[str, Field(max_length=MAX_NAME)]
 Term = Annotated[StrictInt, Field(ge=1, le=MAX_TERM)]
@@ -182,8 +199,8 @@ class ObjectMeta(Shape):
     uid: str | None = None
     resource_version: str | None = None
     generation: int | None = None
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     owner_references: list[OwnerReference] | None = None
@@ -211,7 +228,7 @@ class Condition(Observed):
     """Why, in one word for programs."""
     message: Annotated[str, Field(max_length=32768)] = ""
     """Why, in words for a person."""
-    last_transition_time: datetime
+    last_transition_time: Time
     """When the status last changed."""
     observed_generation: Count | None = None
     """The generation of the object that this was said of."""

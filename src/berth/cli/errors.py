@@ -40,8 +40,9 @@ def complain(message: str) -> None:
 
 
 def note(message: str) -> None:
-    """One line on standard error."""
-    print(" ".join(message.split()), file=sys.stderr)
+    """One line on standard error, of characters that do nothing to a terminal."""
+    line = " ".join(message.split())
+    print("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
 
 
 def _mendable() -> tuple[type[Exception], ...]:

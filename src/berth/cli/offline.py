@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from berth.api import Assignment, Condition, Item, Member, Pool, PrimaryBalance, Readiness
 from berth.cli.errors import UsageError
-from berth.cli.manifests import Key, Manifests, Resource, differs
+from berth.cli.manifests import Key, Manifests, Resource, alike, differs
 from berth.cli.snapshot import PoolSnapshot, Said
 from berth.fleet import AssignmentSeen, ItemSeen, MemberSeen, Policy
 
@@ -45,7 +45,7 @@ def pools_of(manifests: Manifests, namespace: str | None = None) -> tuple[Pools,
 def _check_same(manifests: Manifests, named: Key, unnamed: Key) -> None:
     """An object may be given with and without its namespace, but not as two that differ."""
     one, other = manifests.objects[named], manifests.objects.get(unnamed)
-    if other is None or one == _in_namespace(other, named[1]):
+    if other is None or alike(one, _in_namespace(other, named[1])):
         return
     order = list(manifests.objects)
     first, second = sorted((named, unnamed), key=order.index)

@@ -40,7 +40,8 @@ def _print_plan(screen: Console, key: str, plan: PoolPlan, shown: int | None) ->
         f"{len(done.add)} to add, {len(done.remove)} to remove, {len(done.promote)} to promote",
     )
     screen.print(headline)
-    screen.print(proof(plan), style="dim")
+    troubled = plan.solution.engine == "plain" or plan.solution.trouble
+    screen.print(proof(plan), style="yellow" if troubled else "dim")
     if plan.pool.members:
         screen.print(_members(plan))
     moving = changes(plan)
@@ -58,17 +59,22 @@ def _print_plan(screen: Console, key: str, plan: PoolPlan, shown: int | None) ->
 
 
 def proof(plan: PoolPlan) -> str:
-    """Whether the plan is proven to be the best, and who found it."""
+    """Whether the plan is proven to be the best, who found it, and what went wrong on the way."""
     found = plan.solution
+    if found.engine == "plain":
+        return (
+            f"A makeshift plan: the solver's usual engines gave none ({found.why or found.trouble}). "
+            "It places what is missing and moves nothing for balance."
+        )
     why = f" ({found.why})" if found.why else ""
     by = f"{found.engine} engine in {found.seconds:.3f} s{why}"
-    if found.optimal:
-        return f"Proven optimal in all {len(LEVELS)} levels by the {by}."
+    # The first answer stands where the longer search, which could have been better, gave none.
+    trouble = f" The search for a better plan failed ({found.trouble})." if found.trouble else ""
     name = found.proof.first_open
-    if found.engine == "plain" or name is None:
-        return f"Not proven optimal, by the {by}."
+    if name is None:
+        return f"Proven optimal in all {len(LEVELS)} levels by the {by}.{trouble}"
     reached, bound = found.proof.reached[name], found.proof.bounds[name]
-    return f"Not proven optimal, by the {by}: {name} is {reached}, its bound {bound}."
+    return f"Not proven optimal, by the {by}: {name} is {reached}, its bound {bound}.{trouble}"
 
 
 def _members(plan: PoolPlan) -> Table:

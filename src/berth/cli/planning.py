@@ -1,7 +1,9 @@
-"""The plan of a Pool: what the solver wants, and how that differs from what is held. Pure."""
+"""The plan of a Pool: what the solver wants, and how that differs from what is held."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,8 @@ from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
 from berth.fleet import PoolFleet
 from berth.fleet.member import read_entries
 from berth.fleet.reasons import Reason, reasons
-from berth.solve import LEVELS, Bands, Problem, Solution, bands, solve
+from berth.fleet.rejected import report
+from berth.solve import LEVELS, Bands, Problem, Solution, Solver, bands
 
 Pair = tuple[str, str]
 """Item and Member."""
@@ -62,7 +65,14 @@ def plan_pool(pool: PoolSnapshot, fleet: PoolFleet | None = None) -> PoolPlan:
     """Solve the Pool from nothing but its objects."""
     fleet = fleet or fleet_of(pool, now=0.0)
     problem = fleet.problem()
-    solution = solve(problem)
+    names, member_names = fleet.items.names, fleet.member_rows.names
+
+    def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
+        report(engine, faults, wrong, names.__getitem__, member_names.__getitem__, pool.name, pool.namespace)
+
+    # A solver of its own: its deadline is this Pool's, and none of its processes is left behind.
+    with closing(Solver(rejected=rejected)) as solver:
+        solution = solver.solve(problem)
     wanted = _wanted(pool, fleet, solution)
     held = held_entries(pool, fleet)
     items, primaries = dict.fromkeys(pool.members, 0), dict.fromkeys(pool.members, 0)
@@ -71,7 +81,6 @@ def plan_pool(pool: PoolSnapshot, fleet: PoolFleet | None = None) -> PoolPlan:
             items[member] += 1
         if members:
             primaries[members[0]] += 1
-    names = fleet.items.names
     return PoolPlan(
         pool=pool,
         fleet=fleet,

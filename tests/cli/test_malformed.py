@@ -1,0 +1,481 @@
+"""Input of `berth plan -f` that cannot be used: exit code 2 and one line that says what to mend."""
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cliobjects import Run, assignment, item, listed, live, member, obj
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from berth.cli import documents as reading
+from berth.cli.values import Unbounded
+from berth.cli.yaml_text import MAX_DEPTH, YamlError, yaml_documents
+
+PROGRAM = Path(sys.executable).parent / "berth"
+API = "apiVersion: berth.dev/v1alpha1"
+ITEM = f"{API}\nkind: Item\nmetadata: {{name: a}}\n"
+MEMBER = f"{API}\nkind: Member\nmetadata: {{name: m}}\n"
+LIST = "apiVersion: v1\nkind: List\n"
+NINES = "9" * 5000
+
+
+def entries(*texts: str) -> str:
+    written = json.dumps(list(texts))
+    return f"{API}\nkind: Assignment\nmetadata: {{name: m}}\nspec: {{pool: p, term: 1, items: {written}}}\n"
+
+
+def json_item(**spec: Any) -> str:
+    """An Item in JSON; `@@` stands for what `json` does not write."""
+    return json.dumps({**item("a"), "spec": spec})
+
+
+def laughs(first: str, each: str) -> str:
+    """Twenty lines of which each holds the one before nine times."""
+    lines = [f"x0: &x0 {first}"]
+    lines += [f"x{n}: &x{n} {each.replace('@@', ', '.join([f'*x{n - 1}'] * 9))}" for n in range(1, 20)]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # An Item is at most once on a Member.
+        (entries("x#1@1", "x#1@1"), "document 1 (Assignment m): spec.items[1]: 'x#1@1' lists an Item that "
+         "spec.items[0] lists as 'x#1@1': leave one of them out"),
+        (entries("w#1@1", "x#1@1", "x#2@3"), "spec.items[2]: 'x#2@3' lists an Item that spec.items[1] lists"),
+        (entries("x#0@1:1", "x#1@1"), "spec.items[1]: 'x#1@1' lists an Item that spec.items[0] lists"),
+        # Lists.
+        (f"{LIST}items: 3\n", "document 1 (List): items: must be a list, not 3; write []"),
+        (f"{LIST}items: abc\n", "(List): items: must be a list, not 'abc'"),
+        (f"{LIST}items: {{a: b}}\n", "(List): items: must be a list, not a map"),
+        (f"{LIST}items: null\n", "(List): items: must be a list, not null"),
+        (f"{LIST}items: {NINES}\n", "(List): items: must be a list, not 99999"),
+        (LIST, "(List): items: is missing; write []"),
+        (f"{API}\nkind: ItemList\nitems: 3\n", "document 1 (ItemList): items: must be a list, not 3"),
+        (f"{LIST}items: [{{apiVersion: v1, kind: List, items: 3}}]\n", "items[0] (List): items: must be"),
+        ('{"apiVersion": "v1", "kind": "List", "items": [' * 20 + "]}" * 20, "Lists within Lists, 10 deep"),
+        # Numbers beyond all bounds.
+        (f"{ITEM}spec: {{replicas: {NINES}}}\n",
+         "(Item a): spec.replicas: must be a whole number, not 999999999999999999999... (5000 digits)"),
+        (f"{ITEM}spec: {{replicas: -0x{NINES}}}\n", "spec.replicas: must be a whole number, not -0x9999"),
+        (json_item(replicas="@@").replace('"@@"', NINES), "spec.replicas: must be a whole number, not 9999"),
+        (f"{ITEM}spec: {{replicas: 1e400}}\n", "spec.replicas: must be a whole number, not 1e400"),
+        (f"{ITEM}spec: {{replicas: -.inf}}\n", "spec.replicas: must be a whole number, not -.inf"),
+        (f"{ITEM}spec: {{replicas: .nan}}\n", "spec.replicas: must be a whole number, not .nan"),
+        (json_item(replicas="@@").replace('"@@"', "1e400"), "must be a whole number, not 1e400"),
+        (json_item(replicas="@@").replace('"@@"', "-Infinity"), "must be a whole number, not -Infinity"),
+        (json_item(replicas="@@").replace('"@@"', "NaN"), "must be a whole number, not NaN"),
+        (f"{MEMBER}spec: {{limit: 1, zone: .inf}}\n", "spec.zone: must be a string (put it in quotes), not"),
+        (f"{API}\nkind: Item\nmetadata: {{name: a, generation: {NINES}}}\n",
+         "metadata.generation: must be a whole number, not 9999"),
+        # Times.
+        *(
+            (f"{API}\nkind: Item\nmetadata: {{name: a, creationTimestamp: {when}}}\n",
+             "(Item a): metadata.creationTimestamp: must be a time of RFC 3339, such as 2026-")
+            for when in ("12", "'12'", ".inf", "2026-01-01", "2026-02-30T00:00:00Z", "[1]",
+                         "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "true", NINES)
+        ),
+        (f"{MEMBER}spec: {{limit: 1}}\nstatus: {{conditions: [{{type: Live, status: 'False', "
+         "lastTransitionTime: '0001-01-01T00:00:00+20:00'}]}\n",
+         "status.conditions[0].lastTransitionTime: must be a time"),
+        # Depth and size.
+        ("[" * 100_000, "document 1: this is no Kubernetes object but a list"),
+        ("- " * 500_000 + "a\n", "line 1, column 401: nested too deeply"),
+        ("? " * 500_000 + "a\n", "a key must be a string"),
+        ("a: " + "[" * 500_000, "line 1, column 203: nested too deeply: no Kubernetes object has more than"),
+        ("".join(" " * n + "a:\n" for n in range(1000)), "line 201, column 201: nested too deeply"),
+        (laughs("lol", "[@@]"), "line 8, column 15: its aliases (*) stand for too much: write out"),
+        (laughs("{a: b}", "{<<: [@@]}"), "its aliases (*) stand for too much"),
+        (laughs("{a: b}", "{apiVersion: v1, kind: List, items: [@@]}") + f"{LIST}items: [*x19]\n",
+         "its aliases (*) stand for too much"),
+        ("&a [*a]\n", "the alias *a stands for nothing"),
+        (f"{API}\nkind: Item\nmetadata: &x {{name: a, y: *x}}\n", "the alias *x stands for nothing"),
+        # Characters.
+        ("a: \x00\n", "line 1: this is no YAML: control characters are not allowed"),
+        (f"{ITEM}\x00", "line 4: this is no YAML: control characters are not allowed"),
+        ('{"a": "\x00"}', "line 1: this is no YAML: control characters are not allowed"),
+        (listed(item("a\x00")), r"(Item a\x00): metadata.name 'a\x00' must be a name of a Kubernetes object"),
+        (listed(item("\ud800")), r"metadata.name '\ud800' must be a name of a Kubernetes object"),
+        (listed(item("a", namespace="x/y")), "(Item a): metadata.namespace: must be a DNS label"),
+        (listed(item("a", namespace="\ud800")), "(Item a): metadata.namespace: must be a DNS label"),
+        (listed(obj("A\x1b[31m\n\nb", "x")), r"kind A\x1b[31m b is not one of berth.dev"),
+        (listed(obj("K" * 100_000, "x")), "kind KKKKK"),
+        # Keys.
+        (f"{ITEM}spec: {{replicas: 1, pool: p, replicas: 2}}\n",
+         "line 4, column 30: the key 'replicas' stands twice in one map"),
+        (f"{ITEM}kind: Item\n", "line 4, column 1: the key 'kind' stands twice"),
+        ('{"kind": "Item", "spec": {"a": 1, "a": 1}}', "document 1: the key 'a' stands twice in one map"),
+        (f"{ITEM}1: 2\n", "(Item a): 1: is no field of this kind"),
+        (f"{ITEM}spec: {{yes: 2}}\n", "(Item a): spec.yes: is no field of this kind"),
+        ("? [a]\n: 1\n", "line 1, column 3: a key must be a string"),
+        ("{{a: b}: 1}\n", "line 1, column 2: a key must be a string"),
+        (f"{ITEM}<<: 3\n", "line 4, column 5: only maps can be merged (<<)"),
+        # Types.
+        (f"{API}\nkind: Item\nmetadata: [a]\n", "(Item): metadata: must be a map, not a list"),
+        (f"{API}\nkind: Item\nmetadata: a\n", "(Item): metadata: must be a map, not 'a'"),
+        (f"{API}\nkind: Item\nmetadata:\n", "(Item): metadata.name: is required"),
+        (f"{API}\nkind: Item\nmetadata: {{name: 12:30:00}}\n", "metadata.name '12:30:00' must be a name"),
+        (f"{API}\nkind: Item\nmetadata: {{name: true}}\n", "(Item true): metadata.name: must be a string"),
+        (f"{API}\nkind: Item\nmetadata: {{name: {{a: b}}}}\n", "(Item a map): metadata.name: must be a"),
+        (f"{MEMBER}spec: {{limit: true}}\n", "(Member m): spec.limit: must be a whole number, not true"),
+        (f"{MEMBER}spec: {{limit: 3.0}}\n", "spec.limit: must be a whole number, not 3.0"),
+        (f"{MEMBER}spec: {{limit: 1, draining: 1}}\n", "spec.draining: must be true or false, not 1"),
+        (f"{ITEM}spec: {{replicas: !!int abc}}\n", "line 4, column 18: 'abc' is no !!int"),
+        (f"{ITEM}spec: {{replicas: !!float ''}}\n", "line 4, column 18: '' is no !!float"),
+        (f"{ITEM}spec: {{replicas: !!bool 1}}\n", "line 4, column 18: '1' is no !!bool"),
+        (f"{ITEM}spec: !!set {{a}}\n", "has no meaning here: leave it out"),
+        ("!!python/object/apply:os.system [exit 7]\n", "python/object/apply:os.system has no meaning here"),
+        (f"{ITEM}spec: {{replicas: 0x_}}\n", "spec.replicas: must be a whole number, not '0x_'"),
+        # Entries.
+        (entries("x#0@"), "spec.items[0]: entry 'x#0@': slot 0 is the primary and needs an epoch"),
+        (entries("a#1@1", "x#-1@1"), "spec.items[1]: entry 'x#-1@1': the slot is '-1', not a number"),
+        (entries("x#1@1\n"), r"spec.items[0]: entry 'x#1@1\n': the grant is"),
+        (entries("a..b#1@1"), "'a..b' is not a name"),
+        (entries("x#1@" + NINES), "spec.items[0]: must have 287 characters or fewer, not 'x#1@99"),
+        (entries().replace("[]", "[3]"), "spec.items[0]: must be a string (put it in quotes), not 3"),
+        (entries() + "status: {items: [x@1=Done]}\n", "status.items[0]: report 'x@1=Done': the phase is"),
+    ],
+    ids=lambda value: value[:40].replace("\n", " ") if isinstance(value, str) else None,
+)  # fmt: skip
+def test_what_is_wrong_is_named_in_one_line_with_its_place(berth: Run, text: str, said: str) -> None:
+    refuses(berth, text, said)
+
+
+def refuses(berth: Run, text: str, said: str) -> None:
+    answer = berth("plan", "-f", "-", stdin=text)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("berth: standard input, ")
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+    assert answer.err[:-1].isprintable()
+    assert len(answer.err) < 700
+
+
+MEGA = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (lambda: "a" * 50 * MEGA, "document 1: this is no Kubernetes object but a string"),
+        (lambda: f"{ITEM}spec: {{pool: {'a' * 50 * MEGA}}}\n", "spec.pool: must have 63 characters or fewer"),
+        (lambda: listed(item("a" * 50 * MEGA)), "metadata.name 'aaa"),
+        (lambda: f"{ITEM}spec: {{replicas: {'9' * 50 * MEGA}}}\n", "999... (50000000 digits)"),
+        (lambda: "[" + "1," * 25 * MEGA, "document 1: this is no Kubernetes object but a list"),
+        (lambda: '"' + "a" * 50 * MEGA, "this is no YAML"),
+    ],
+)
+def test_a_line_of_fifty_megabytes_takes_seconds(berth: Run, text: Callable[[], str], said: str) -> None:
+    whole = text()
+    begun = time.monotonic()
+    refuses(berth, whole, said)
+    assert time.monotonic() - begun < 20
+
+
+def test_a_json_text_that_is_nested_too_deeply_names_the_file(berth: Run) -> None:
+    answer = berth("plan", "-f", "-", stdin='{"apiVersion":' + "[" * 100_000)
+    assert answer.err.startswith(
+        "berth: standard input: nested too deeply: no Kubernetes object has more than"
+    )
+
+
+def test_names_that_look_like_times_are_names_as_for_kubectl(berth: Run) -> None:
+    text = (
+        f"{API}\nkind: Item\nmetadata: {{name: 2026-01-01, creationTimestamp: 2026-01-01T00:00:00.5+01:00}}\n"
+    )
+    assert list(berth("plan", "-o", "json", "-f", "-", stdin=text).json["pools"]["default"]["items"]) == [
+        "2026-01-01"
+    ]
+
+
+def test_what_a_foreign_kind_says_does_no_harm(berth: Run) -> None:
+    text = (
+        f"apiVersion: v1\nkind: Odd\nbig: {NINES}\nnone: .nan\n1: 2\nyes: no\nraw: !!binary aGFsbG8=\n"
+        f"deep: {'[' * 150}{']' * 150}\n---\n{ITEM}"
+    )
+    answer = berth("plan", "-o", "json", "-f", "-", stdin=text)
+    assert answer.code == 0
+    assert answer.err == "berth: skipped 1 of kind Odd (v1): not of berth.dev\n"
+
+
+def test_what_berth_does_not_read_may_be_deep_and_is_compared_all_the_same(berth: Run) -> None:
+    deep: Any = "x"
+    for _ in range(900):
+        deep = [deep]
+    named, unnamed = item("a", namespace="x"), item("a")
+    named["metadata"]["y"] = unnamed["metadata"]["y"] = deep
+    for objects in ([named, named], [named, unnamed]):
+        assert berth("plan", "-f", "-", stdin=listed(*objects)).code in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (ITEM.encode("utf-16"), "this is no UTF-8 text (byte 0): save it in UTF-8"),
+        (ITEM.encode("utf-16-le"), "line 1: this is no YAML: control characters are not allowed"),
+        (ITEM.encode("utf-32"), "this is no UTF-8 text (byte 0): save it in UTF-8"),
+        (b"a: \xff", "this is no UTF-8 text (byte 3): save it in UTF-8"),
+        (b"", "this file is empty: give one with manifests"),
+        (b" \n\n\xef\xbb\xbf"[:3], "this file is empty: give one with manifests"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named(berth: Run, tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_bytes(content)
+    answer = berth("plan", "-f", path)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"berth: {path}")
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_an_empty_file_in_a_folder_is_passed_over(berth: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").touch()
+    (tmp_path / "one.yaml").write_text(ITEM)
+    assert berth("plan", "-f", tmp_path).code == 0
+
+
+def test_files_that_cannot_be_read_are_named_with_the_remedy(
+    berth: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "folder.yaml" / "notes.txt").touch()
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    for path, said in (
+        ("/proc/self/mem", "Input/output error: give a file, a folder, or - for standard input"),
+        (tmp_path / "none.yaml", "No such file or directory: give a file"),
+        (tmp_path / "folder.yaml", "no manifests in this folder (.yaml, .yml, .json)"),
+        (tmp_path, "folder.yaml: Is a directory: give a file"),
+        (tmp_path / "loop.yaml", "Too many levels of symbolic links"),
+        ("x" * 5000, "File name too long"),
+    ):
+        answer = berth("plan", "-f", path)
+        assert (answer.code, answer.err.count("\n"), said in answer.err) == (2, 1, True), answer
+    monkeypatch.setattr(reading, "MAX_BYTES", 1 << 20)
+    assert "/dev/zero: this has more than 1 MiB" in berth("plan", "-f", "/dev/zero").err
+
+
+def test_standard_input_that_is_closed_is_named() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{PROGRAM} plan -f - <&-"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "berth: standard input is closed: give a file, or a pipe to read from\n"
+
+
+def test_what_does_not_fit_into_memory_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(f"{ITEM}z: [" + "bc, " * 5_000_000)
+    limit = 400 << 20
+    done = subprocess.run(
+        [PROGRAM, "plan", "-f", path],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        env={"OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr == f"berth: {path}: there is not enough memory to read it: split it up\n"
+
+
+def test_a_stream_of_many_json_documents_takes_no_longer_than_a_list(berth: Run) -> None:
+    begun = time.monotonic()
+    answer = berth(
+        "plan",
+        "-o",
+        "json",
+        "-f",
+        "-",
+        stdin="".join(map(json.dumps, map(item, map("i{}".format, range(20_000))))),
+    )
+    assert answer.json["pools"]["p"]["slots"]["wanted"] == 20_000
+    assert time.monotonic() - begun < 15
+
+
+# ---- the YAML reader ---------------------------------------------------------------------------
+
+scalars = st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text(max_size=20)
+scalars |= st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=30,
+)
+
+
+@given(docs=st.lists(values, max_size=4), flow=st.sampled_from([None, True, False]))
+@settings(max_examples=200, deadline=None)
+def test_what_is_written_as_yaml_is_read_again(docs: list[Any], flow: bool | None) -> None:
+    text = yaml.safe_dump_all(docs, default_flow_style=flow)
+    assert list(yaml_documents(text)) == docs
+
+
+def test_words_stand_for_what_kubernetes_reads_into_them() -> None:
+    text = (
+        "[0x10, 010, 08, 0b11, 1_000, +3, -0, 0, 1., .5, 1e3, yes, Off, ~, Null, , 12:30:00, 2026-01-01, "
+        "-, +, ., 0o17, 'yes', !!str 3, !!int '3', ! 4]"
+    ).replace(", ,", ", '',")
+    assert next(yaml_documents(text)) == [
+        *(
+            16,
+            8,
+            8.0,
+            3,
+            1000,
+            3,
+            0,
+            0,
+            1.0,
+            0.5,
+            1000.0,
+            True,
+            False,
+            None,
+            None,
+            "",
+            "12:30:00",
+            "2026-01-01",
+        ),
+        *("-", "+", ".", "0o17", "yes", "3", 3, 4),
+    ]
+    assert list(yaml_documents("--- a\n...\n---\n--- {}\n")) == ["a", None, {}]
+    assert next(yaml_documents("[1e999, .NaN]")) == [Unbounded("1e999"), Unbounded(".NaN")]
+
+
+def test_anchors_and_merges_mean_what_they_say() -> None:
+    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {y: 4, <<: [{z: 5, x: 6}, *a]}\nd: [*a, &b 7, *b]\n"
+    a = {"x": 1, "y": 2}
+    assert next(yaml_documents(text)) == {
+        "a": a,
+        "b": {"x": 1, "y": 3},
+        "c": {"x": 6, "y": 4, "z": 5},
+        "d": [a, 7, 7],
+    }
+    with pytest.raises(YamlError):
+        list(yaml_documents("a: &a 1\n---\nb: *a\n"))
+
+
+def test_depth_is_bounded_exactly() -> None:
+    list(yaml_documents("[" * MAX_DEPTH + "]" * MAX_DEPTH))
+    with pytest.raises(YamlError):
+        list(yaml_documents("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)))
+
+
+# ---- anything at all ---------------------------------------------------------------------------
+
+ODD: list[Any] = [
+    *(None, True, False, 0, -1, 1, 3.5, 10**20, 4097, "", " ", "a", "A b", "-", "2026-01-01"),
+    *("\x1b[2J", "\ud800", "x#1@1", "x#0@1:1", "x#0@", "x#-1@1", "x@1=Ready", "List", "9" * 300, "n" * 300),
+    *([], {}, [[]], {"a": {}}, ["a", "a"], {"": 0}),
+    *("berth.dev/v1", "v1", "@@big", "@@inf", "@@nan", "@@exp", "0001-01-01T00:00:00+10:00"),
+]  # fmt: skip
+RAW = {"@@big": NINES, "@@inf": ".inf", "@@nan": "NaN", "@@exp": "1e400"}
+NOTES = ("berth: skipped ", "berth: left out ", "berth: there are no objects of berth.dev in what was read")
+
+
+def valid(rng: random.Random) -> list[dict[str, Any]]:
+    objects = [
+        obj("Pool", "p", {"zones": "Require", "balance": {"tolerancePercent": 5, "primaries": "Active"}})
+    ]
+    objects += [item(f"i{n}", rng.randint(0, 3), namespace="x") for n in range(rng.randint(0, 4))]
+    for n in range(rng.randint(0, 3)):
+        more: dict[str, Any] = {"zone": "ab"[n % 2], "creationTimestamp": "2026-01-01T00:00:00Z"}
+        if n == 2:
+            more |= {"leaseName": "l", "status": live(rng.choice(["True", "False"])), "uid": "u"}
+        objects.append(member(f"m{n}", rng.randint(0, 4), **more))
+        held = [f"i{i}#{i}@1" if i else f"i{i}#0@1:2" for i in range(rng.randint(0, 3))]
+        objects.append(assignment(f"m{n}", *held, status={"session": "s", "items": ["i0@1=Ready"]}))
+    objects.append({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}})
+    return objects
+
+
+def places(value: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """All (container, key) in a value."""
+    keys = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
+    for key in keys:
+        found.append((value, key))
+        places(value[key], found)
+    return found
+
+
+def mutate(rng: random.Random, whole: dict[str, Any]) -> None:
+    around, key = rng.choice(places(whole, []))
+    what = rng.randrange(5)
+    if what == 0:
+        del around[key]
+    elif what == 1 and isinstance(around, dict):
+        around[rng.choice(["kind", "items", "spec", "metadata", "status", "x", "", "limit"])] = around.pop(
+            key
+        )
+    elif what == 2 and isinstance(around, list):
+        around.insert(key, json.loads(json.dumps(rng.choice(around))))
+    elif what == 3:
+        other, there = rng.choice(places(whole, []))
+        around[key] = json.loads(json.dumps(other[there]))
+    else:
+        around[key] = json.loads(json.dumps(rng.choice(ODD)))
+
+
+def scrambled(rng: random.Random, text: str) -> str:
+    """The text with characters put in, taken out, doubled."""
+    for _ in range(rng.randint(1, 4)):
+        at, to = sorted(rng.randint(0, len(text)) for _ in range(2))
+        to = min(to, at + 30)
+        part = rng.choice(
+            ["", text[at:to] * 2, rng.choice("{}[]:,-#&*!|>'\"%@`\t\n\x00\x85\ufeff? "), "&a ", "*a ", "<<: "]
+        )
+        text = text[:at] + part + text[to:]
+    return text
+
+
+def written(rng: random.Random) -> str:
+    whole: dict[str, Any] = {"apiVersion": "v1", "kind": "List", "items": valid(rng)}
+    for _ in range(rng.choice([0, 0, 1, 1, 2, 5])):
+        if places(whole, []):
+            mutate(rng, whole)
+    form = rng.randrange(3)
+    if form == 0:
+        text = json.dumps(whole)
+    else:
+        items = whole.get("items")
+        documents = items if form == 1 and isinstance(items, list) else [whole]
+        text = yaml.safe_dump_all(documents, default_flow_style=rng.choice([None, True, False]))
+    for sign, raw in RAW.items():
+        for quoted in (f'"{sign}"', f"'{sign}'"):
+            text = text.replace(quoted, raw)
+    return scrambled(rng, text) if rng.random() < 0.3 else text
+
+
+def check(berth: Run, seed: int) -> int:
+    text = written(random.Random(seed))
+    answer = berth("plan", "-o", "json", "-f", "-", stdin=text)
+    lines = [line for line in answer.err.splitlines() if not line.startswith(NOTES)]
+    assert answer.code in (0, 2), (seed, answer)
+    assert len(lines) == (answer.code == 2), (seed, answer)
+    assert all(line.isprintable() and len(line) < 1000 for line in lines), (seed, answer)
+    if answer.code == 0:
+        assert set(answer.json) == {"pools"}
+    else:
+        assert answer.out == ""
+    return answer.code
+
+
+def test_whatever_is_given_there_is_a_plan_or_one_line(berth: Run) -> None:
+    codes = [check(berth, seed) for seed in range(200)]
+    assert 20 < codes.count(0) < 180, "both ways are tried"
+
+
+@pytest.mark.deep
+def test_whatever_is_given_there_is_a_plan_or_one_line_in_thousands_of_cases(berth: Run) -> None:
+    for seed in range(1000, 6000):
+        check(berth, seed)
