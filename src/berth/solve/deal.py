@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from berth.solve.arrays import SALT, alike, names_one, rank_within, tally
+from berth.solve.arrays import SALT, alike, rows_with, rank_within, tally
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int64
 from berth.solve.moves import Moves
@@ -85,7 +85,7 @@ class Deal:
         if excess.any():
             part = float(((4 * excess + 10) / np.maximum(1, load))[excess > 0].max())
             some = np.flatnonzero(lot < 65536 * part) if part < 0.5 else np.arange(len(lot))
-            take[some[names_one(np.append(excess > 0, False), state.at[some])]] = True
+            take[some[rows_with(np.append(excess > 0, False), state.at[some])]] = True
         take[self.work.over_rows] = True
         return take
 

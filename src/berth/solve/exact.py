@@ -101,7 +101,7 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
 
 
 def _same_holdings(work: Work, arcs: int) -> _Same:
-    state, demand = work.state, work.demand
+    state = work.state
     rows = work.by_key(state.wants > 0)
     salt = np.append(SALT[np.arange(len(work.area)) % 4000] + np.arange(len(work.area), dtype=np.uint64), 0)
     held = np.zeros(len(rows), np.uint64)
@@ -116,14 +116,13 @@ def _same_holdings(work: Work, arcs: int) -> _Same:
     count = np.bincount(kind, minlength=len(first)).astype(np.int64)
     one = rows[first]
     asked, at = state.wants[one].astype(np.int64), state.at[one]
-    right = np.minimum((at >= 0).sum(axis=1), np.minimum(asked, work.usable))
     holds = np.zeros((len(first), len(work.area) + 1), np.bool_)
     holds[np.arange(len(first))[:, None], at] = True
     return _Same(
         rows=rows[np.argsort(kind, kind="stable")],
         start=np.cumsum(count) - count,
         count=count,
-        coarse=np.searchsorted(demand.asked * 64 + demand.right, asked * 64 + right),
+        coarse=work.demand_row(asked, (at >= 0).sum(axis=1)),
         holds=holds[:, :-1],
         lead=state.lead[one].astype(np.int64),
     )

@@ -44,9 +44,9 @@ class Problem:
     """
 
     item_key: UInt64
-    """Shape (n,): a stable hash of the Item's name; equal keys of live rows are not allowed."""
+    """Shape (n,): a stable hash of the Item's name; of equal keys the first row comes first."""
     replicas: Int32
-    """Shape (n,): replicas asked for, 0 to 32."""
+    """Shape (n,): replicas asked for, 0 or more (in a Pool at most 32)."""
     held: Int32
     """Shape (n, w): Member rows that hold the Item now, in slot order, padded at the end with -1.
 
@@ -58,7 +58,7 @@ class Problem:
     member_key: UInt64
     """Shape (m,): a stable hash of the Member's name."""
     limit: Int32
-    """Shape (m,): most Items the Member may hold, 0 to 4096; also its weight."""
+    """Shape (m,): most Items the Member may hold, 0 or more (in a Pool at most 4096); also its weight."""
     zone: Int32
     """Shape (m,): zone number, 0 or more. The empty zone name is a zone like any other."""
     live: Bool
@@ -85,20 +85,10 @@ class Touched:
 
 
 LEVELS = (
-    "given-up",
-    "placed",
-    "shortage",
-    "misplaced",
-    "split-groups",
-    "single-zone",
-    "rollout",
-    "separate",
-    "balance",
-    "zone-pairs",
-    "preference",
-    "moves",
-    "draining-age",
-    "primaries-moved",
+    *("given-up", "placed", "shortage"),  # what is held
+    *("misplaced", "split-groups", "single-zone", "rollout", "separate"),  # what was asked for
+    *("balance", "zone-pairs", "preference"),  # shape
+    *("moves", "draining-age", "primaries-moved"),  # disruption
 )
 """Names of the levels of the objective, most important first.
 
@@ -121,11 +111,6 @@ class Proof:
     bounds: Mapping[str, int]
 
     @property
-    def optimal(self) -> bool:
-        """Whether every level meets its bound."""
-        return self.first_open is None
-
-    @property
     def first_open(self) -> str | None:
         """The first level that does not meet its bound; those after it say nothing."""
         return next((name for name in LEVELS if self.reached[name] != self.bounds[name]), None)
@@ -139,15 +124,16 @@ class Solution:
     """Shape (n, v): Member rows of each Item in slot order (slot 0 first), padded with -1."""
     proof: Proof
     engine: str
-    """Which engine answered: `pooled`, `exact` or `plain`."""
+    """Which engine answered (`pooled`, `exact` or `plain`), and why that one, for people."""
     why: str
-    """Why that engine answered, for people."""
-    seconds: float
-    """Wall time from the arrays to the certified plan, child processes included."""
+    seconds: float = 0.0
+    """Wall time from the arrays to the certified plan, the other process included."""
     trouble: str = ""
     """What went wrong on the way here; empty where nothing did."""
     changed: Int32 | None = field(default=None, repr=False)
     """Item rows whose row of `members` differs from the solver's previous answer; None: maybe all."""
+    faults: tuple[str, ...] = ()
+    """What the certificate rejects the plan for; a solver gives none that has faults."""
 
     @property
     def primary(self) -> Int32:
@@ -157,8 +143,8 @@ class Solution:
 
     @property
     def optimal(self) -> bool:
-        """Whether the proof closes in all levels."""
-        return self.proof.optimal
+        """Whether every level meets its bound."""
+        return self.proof.first_open is None
 
 
 def minor(level: str | None) -> bool:

@@ -22,7 +22,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from berth.solve.arrays import names_one, rank_within
+from berth.solve.arrays import rows_with, rank_within
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int64
 from berth.solve.work import Work
@@ -168,7 +168,7 @@ def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64, in
     rows = np.flatnonzero(leads)
     led_in = np.bincount(every[rows] * work.areas + work.area[lead[rows]], minlength=kinds * work.areas)
     if own:
-        some = np.flatnonzero(names_one(node_of >= 0, state.at))
+        some = np.flatnonzero(rows_with(node_of >= 0, state.at))
         node = node_of[work.at(some)]
         item, column = np.nonzero(node >= 0)
         np.add.at(held, (every[some[item]], node[item, column]), 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from berth.solve.arrays import names_one, rank_within
+from berth.solve.arrays import rows_with, rank_within
 from berth.solve.deal import Deal
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
@@ -49,7 +49,7 @@ def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
     over = np.append(deal.load > deal.work.intervals.load_high, False)
     parts = [np.flatnonzero(bad)[:size]]
     if over.any():
-        parts.append(np.flatnonzero(names_one(over, deal.at))[: size // 2])
+        parts.append(np.flatnonzero(rows_with(over, deal.at))[: size // 2])
     for part in (
         np.flatnonzero(deal.given),
         np.flatnonzero(deal.scarce[deal.kind]),

@@ -21,10 +21,9 @@ def wanted(problem: Problem) -> Int32:
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """Fair share and band of each Member, in Items; all of shape (m,). Members not live have 0."""
+    """Fair share (a fraction, for people) and band of each Member, in Items; 0 for those not live."""
 
     share: np.ndarray
-    """Fair share as a fraction (float64), for people; the band is computed in integers."""
     low: Int64
     high: Int64
 
@@ -34,6 +33,7 @@ def bands(problem: Problem, total: int | None = None) -> Bands:
 
     s is floor(F × tolerance), L the sum of the limits of live Members that do not drain. A
     draining Member's band is [0, limit]. `total` is the sum of `wanted` where it is known.
+    All of it in whole numbers: a float would round a band now and then.
     """
     limit = problem.limit.astype(np.int64)
     sharing = problem.live & ~problem.draining
@@ -63,7 +63,7 @@ def second_zone(problem: Problem) -> bool:
     return problem.zones != Zones.IGNORE and bool((zones != zones[:1]).any())
 
 
-def held_live(problem: Problem, rows: Int32 | Int64 | None = None) -> Bool:
-    """Shape (n, w) (or of the given rows): which of the `held` entries are on live Members."""
-    held = problem.held if rows is None else problem.held[rows]
-    return (held >= 0) & np.append(problem.live, False)[held]
+def held_live(problem: Problem, rows: Int32 | Int64) -> Bool:
+    """Shape (len(rows), w): which of the `held` entries of these Items are on live Members."""
+    held = problem.held[rows]
+    return np.asarray((held >= 0) & np.append(problem.live, False)[held])
