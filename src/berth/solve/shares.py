@@ -1,12 +1,10 @@
 """What follows from the Problem alone, before anything is placed: who can hold, fair shares, bands."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.model import Bool, Int32, Int64, Problem, Zones
+from berth.solve.model import SCALE, Bool, Int32, Int64, Problem, Zones
 
 
 def placeable(problem: Problem) -> Bool:
@@ -67,3 +65,24 @@ def held_live(problem: Problem, rows: Int32 | Int64) -> Bool:
     """Shape (len(rows), w): which of the `held` entries of these Items are on live Members."""
     held = problem.held[rows]
     return np.asarray((held >= 0) & np.append(problem.live, False)[held])
+
+
+def filled(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
+    """Loads between `low` and `high` with this sum, least in Σ floor(SCALE·k/limit); ties by position."""
+
+    def up_to(cost: int) -> Int64:
+        return np.clip(((cost + 1) * limit - 1) // SCALE, low, high)
+
+    below, above = -1, SCALE + 1
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)
+    out, top = up_to(below) if below >= 0 else low.copy(), up_to(above)
+    # The next units all cost the same. A turn fills a Member or deals what is left: one, as a rule.
+    for _ in range(len(limit) + 2):
+        rest = total - int(out.sum())
+        more = np.flatnonzero(top > out)[: max(0, rest)]
+        if not len(more):
+            break
+        out[more] += min(rest // len(more), int((top - out)[more].min()))
+    return out
