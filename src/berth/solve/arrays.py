@@ -1,9 +1,8 @@
 """Small idioms of numpy that the solver's modules share, and the keys that rows go by."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -42,6 +41,12 @@ def sums(group: Array, size: int, of: Array | None = None) -> Int64:
     return np.bincount(group, of, size).astype(np.int64)
 
 
+def entries(table: Table, size: int) -> Int64:
+    """Shape (size,): how often each number is in the table, whatever its shape."""
+    # Shifted by one, so that -1 needs no mask: a mask of 300,000 entries costs more than the count.
+    return sums(table.ravel() + 1, size + 1)[1:]
+
+
 def rank_within(group: Array) -> Int64:
     """The rank of each element within its group, from 0; equal groups must stand together."""
     start = np.flatnonzero(np.r_[len(group) > 0, group[1:] != group[:-1]])
@@ -49,7 +54,7 @@ def rank_within(group: Array) -> Int64:
 
 
 def first_few(group: Array, few: Int64, *by: Array) -> Int64:
-    """The first `few[g]` elements of each group g in the order of `by`, as in np.lexsort the last one first."""
+    """The first `few[g]` elements of each group g; of `by` the last decides first, as in np.lexsort."""
     order = np.lexsort((*by, group))
     return order[rank_within(group[order]) < few[group[order]]]
 
@@ -74,6 +79,14 @@ def rows_with(chosen: Bool, table: Table) -> Bool:
     out = np.zeros(len(table), np.bool_)
     for column in table.T:
         out |= chosen[column]
+    return out
+
+
+def twice(table: Table) -> Bool:
+    """Which rows of the table have some number twice."""
+    out = np.zeros(len(table), np.bool_)
+    for one, two in combinations(table.T, 2):
+        out |= (one == two) & (one >= 0)
     return out
 
 

@@ -7,11 +7,9 @@ to date row by row, and a State built anew says the same (only its numbers of ki
 be others, which is why `work` sorts both).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from berth.solve.arrays import SALT, Table, mixed, rows_with, sums, tally
+from berth.solve.arrays import SALT, Table, entries, mixed, rows_with, sums, tally
 from berth.solve.model import Int64, Problem, Touched
 from berth.solve.shares import age_ranks
 from berth.solve.tuning import Tuning
@@ -139,7 +137,7 @@ class State:
         at, lead = place[held], place[leads]
         lead[(held != leads[:, None]).all(axis=1)] = -1
         at[wants <= 0] = -1  # what it holds goes whatever else happens
-        self.load += self._loads(at) - self._loads(self.at[every])
+        self.load += entries(at, len(self.row)) - entries(self.at[every], len(self.row))
         self.hash[every] = mixed(problem.item_key[every])
         self.at[every], self.lead[every], self.wants[every] = at, lead, wants
         self._sort_into_kinds(rows)
@@ -157,10 +155,6 @@ class State:
 
     def _every(self, rows: Int64) -> slice | Int64:
         return slice(None) if len(rows) == len(self.at) else rows  # a slice copies nothing
-
-    def _loads(self, at: Table) -> Int64:
-        # Shifted by one, so that -1 needs no mask: a mask of 300,000 entries costs more than the count.
-        return sums(at.ravel() + 1, len(self.row) + 1)[1:]
 
     def _sort_into_kinds(self, rows: Int64) -> None:
         columns = self._columns()

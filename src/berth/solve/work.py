@@ -4,13 +4,11 @@ Between the steps of a solve some Items are known to lose certain entries (those
 must end empty, say). These rows lie over the State, which itself does not change.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.arrays import Table, alike, rows_with, sums, tally
+from berth.solve.arrays import Table, alike, entries, rows_with, sums, tally
 from berth.solve.intervals import Demand, Members, intervals
 from berth.solve.model import Bool, Int32, Int64, Problem
 from berth.solve.shares import bands
@@ -140,7 +138,7 @@ class Work:
 
     def lay_over(self, rows: Int64, at: Table) -> None:
         """From now on these Items hold this (they only lose entries); kinds and loads follow."""
-        self.load += self._count(at) - self._count(self.at(rows))
+        self.load += entries(at, len(self.load)) - entries(self.at(rows), len(self.load))
         place = self._over_place[rows]
         old = place >= 0
         self._over_at[place[old]] = at[old]
@@ -148,9 +146,6 @@ class Work:
         self.over_rows = np.concatenate([self.over_rows, rows[~old]])
         self._over_at = np.concatenate([self._over_at, at[~old]])
         self._make_kinds()
-
-    def _count(self, at: Table) -> Int64:
-        return sums(at.ravel().astype(np.int64) + 1, len(self.area) + 1)[1:]
 
     def _make_kinds(self) -> None:
         """The State's kinds without the rows that lie over it, and the kinds of these."""
