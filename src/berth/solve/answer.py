@@ -51,6 +51,8 @@ def answer(problem: Problem, state: State, tuning: Tuning, *, quick: bool) -> So
         why = f"the pooled plan leaves {level} open"
         if minor(level):  # nearly the best: worth a small network, not a large one
             limit = tuning.quick_exact_arcs
+            if len(state.at) > tuning.quick_items:
+                return found
     except NoFlowError:
         level, why = LEVELS[0], "no plan can lie in the intervals"
     for whole in (False, True):
@@ -82,9 +84,7 @@ def _pooled(work: Work) -> Placement:
         if work.quick and len(deal.rows) > tuning.quick_items:
             raise TooLargeError(f"{len(deal.rows)} Items")
         deal.run()
-        repair(deal, moves.bounds["moves"])
-        fits = deal.loads_fit() and not deal.misfits().any()
-        if (fits and deal.moved() <= moves.bounds["moves"]) or 2 * len(deal.rows) > len(work.state.at):
+        if repair(deal, moves.bounds["moves"]) or 2 * len(deal.rows) > len(work.state.at):
             break
     return Placement(deal.rows, deal.at, bounds)
 
@@ -102,7 +102,7 @@ def _finish(
     # Where nothing changed the slots stay, too.
     open_ = state.headless | ((problem.primaries == Primaries.ACTIVE) & (out[:, 0] >= 0))
     open_[rows] = True
-    counts = entries(out[~open_, 0], len(problem.limit))
     some = np.flatnonzero(open_)
+    counts = entries(out[:, 0], len(problem.limit)) - entries(out[some, 0], len(problem.limit))
     out[some] = arrange(problem, some, out[some], counts, tuning)
     return certified(problem, out, placement.bounds, engine, why)

@@ -76,7 +76,11 @@ def alike(*columns: Array, sort: bool = False) -> tuple[Int64, Int64]:
 
 def rows_with(chosen: Bool, table: Table) -> Bool:
     """Which rows of the table have a chosen number; the last of `chosen` stands for -1."""
-    out = np.zeros(len(table), np.bool_)
+    out, few = np.zeros(len(table), np.bool_), np.flatnonzero(chosen)
+    if len(few) <= 4 and not chosen[-1]:  # to compare is far quicker than to look up
+        for one in few.tolist():
+            out[np.flatnonzero(table.ravel() == one) // table.shape[1]] = True
+        return out
     for column in table.T:
         out |= chosen[column]
     return out
@@ -95,9 +99,8 @@ def tally(table: Table, of: Int64, size: int) -> Int64:
 
     `of` gives the number of each value in the table; its last element stands for -1 and is `size`.
     """
-    out = np.zeros((len(table), size + 1), np.int64)
-    np.add.at(out, (np.repeat(np.arange(len(table)), table.shape[1]), of[table].ravel()), 1)
-    return out[:, :size]
+    row = np.arange(len(table))[:, None] * (size + 1)
+    return sums((of[table] + row).ravel(), len(table) * (size + 1)).reshape(-1, size + 1)[:, :size]
 
 
 def widened(table: Table, width: int) -> Any:

@@ -43,7 +43,10 @@ class Deal:
         draining = work.members.draining
         self.low = np.where(draining, moves.draining_load, found.load_low)
         self.high = np.where(draining, moves.draining_load, found.load_high)
-        every = work.kind()
+        has, kinds = work.kinds.spread.sum(axis=1), work.kinds
+        self._unfit = ((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low)).any(axis=1)
+        self._unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
+        every = work.kind
         self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
         self.at = work.at(self.rows).astype(np.int64)
         self.kind = every[self.rows].astype(np.int64)
@@ -57,6 +60,8 @@ class Deal:
         self.gone = np.zeros(len(self.item), np.bool_)
         self.given = np.zeros(len(self.rows), np.int64)
         self.left_over = np.zeros(len(self.rows), np.bool_)
+        # Where zones are merged a kind does not tell who is twice in one: then all are looked at.
+        self.changed = np.full(len(self.rows), bool(work.state.merged))
 
     def run(self) -> None:
         """Deal everything out."""
@@ -73,15 +78,12 @@ class Deal:
         kinds, state, load = self.kinds, self.work.state, self.load
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
         need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
-        has = kinds.spread.sum(axis=1)
-        forced = ((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low)).any(axis=1)
-        forced |= (has < kinds.placed_low) | (has > kinds.placed_high)
         share = np.where(need > 0, 0.02 + 8 * need / np.maximum(1, kinds.count), 0.0)
-        bar = np.ceil(np.where(forced, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
+        bar = np.ceil(np.where(self._unfit, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
         take = lot < np.append(bar, 0)[every]
         excess = np.maximum(0, load - self._targets())
         if excess.any():
-            part = float(((4 * excess + 10) / np.maximum(1, load))[excess > 0].max())
+            part = float(((4 * excess + 6) / np.maximum(1, load))[excess > 0].max())
             some = np.flatnonzero(lot < 65536 * part) if part < 0.5 else np.arange(len(lot))
             take[some[rows_with(np.append(excess > 0, False), state.at[some])]] = True
         take[self.work.over_rows] = True
@@ -91,11 +93,14 @@ class Deal:
 
     def misfits(self) -> Bool:
         """Shape (rows,): Items that have not got what their intervals ask for, or are twice in a cell."""
-        kinds, kind, have = self.kinds, self.kind, self._in_areas()
+        kinds, out = self.kinds, self._unfit[self.kind]
+        some = np.flatnonzero(out | self.changed)
+        kind, have = self.kind[some], self._in_areas(self.at[some])
         total = have.sum(axis=1)
-        out = (total < kinds.placed_low[kind]) | (total > kinds.placed_high[kind])
-        out |= ((have < kinds.area_low[kind]) | (have > kinds.area_high[kind])).any(axis=1)
-        return np.asarray(out | twice(np.append(self.work.cell, -1)[self.at]))
+        bad = (total < kinds.placed_low[kind]) | (total > kinds.placed_high[kind])
+        bad |= ((have < kinds.area_low[kind]) | (have > kinds.area_high[kind])).any(axis=1)
+        out[some] = bad | twice(np.append(self.work.cell, -1)[self.at[some]])
+        return out
 
     def loads_fit(self) -> bool:
         """Whether each Member's load, and with them the number of replicas placed, is as it must be."""
@@ -105,20 +110,21 @@ class Deal:
 
     def moved(self) -> int:
         """Entries on Members that do not hold the Item now."""
-        new = self.at >= 0
-        for column in self.work.state.at[self.rows].T:
-            new &= self.at != column[:, None]
+        some = np.flatnonzero(self.changed)
+        at, new = self.at[some], self.at[some] >= 0
+        for column in self.work.state.at[self.rows[some]].T:
+            new &= at != column[:, None]
         return int(new.sum())
 
-    def _in_areas(self) -> Int64:
-        """Shape (rows, areas): entries of each Item in each area."""
-        return tally(self.at, np.append(self.work.area, self.work.areas), self.work.areas)
+    def _in_areas(self, at: Int64) -> Int64:
+        """Shape (len(at), areas): entries of each Item in each area."""
+        return tally(at, np.append(self.work.area, self.work.areas), self.work.areas)
 
     # ---- 1 leave -------------------------------------------------------------------------------
 
     def _leave(self) -> None:
         left = self.moves.leave.copy()
-        self.have = self._in_areas()
+        self.have = self._in_areas(self.at)
         size = np.maximum(1, self.kinds.count)
         each = -(-left.sum(axis=1) // size)
         self.scarce = 4 * left.sum(axis=1) > size
@@ -186,7 +192,7 @@ class Deal:
 
     def _take(self, pick: Int64, left: Int64) -> None:
         """These entries go; there are so many fewer left to go of their kinds."""
-        self.gone[pick] = True
+        self.gone[pick] = self.changed[self.item[pick]] = True
         self.load -= sums(self.member[pick], len(self.load))
         np.add.at(self.given, self.item[pick], 1)
         np.subtract.at(self.have, (self.item[pick], self.area[pick]), 1)
@@ -208,10 +214,11 @@ class Deal:
         np.maximum.at(good, self.item[use], fill[self.member[use]])
         order, rank = np.lexsort((self.lot, -good, ~may, self.kind)), np.empty(len(self.rows), np.int64)
         rank[order] = rank_within(self.kind[order])
-        scarce, many, few = self.scarce[self.kind], (6 * needs + 20)[self.kind], (3 * needs + 20)[self.kind]
-        for some in (scarce | (rank < many), rank < few, scarce):
+        scarce, many, few = self.scarce[self.kind], (6 * needs + 20)[self.kind], (3 * needs + 4)[self.kind]
+        top = tuning.leave_items
+        for some, size in ((scarce | (rank < many), min(1_000, top)), (rank < few, top), (scarce, top)):
             rows = np.flatnonzero(may & (needs > 0)[self.kind] & some)
-            if len(rows) <= tuning.leave_items:
+            if len(rows) <= size:
                 break
         else:
             return
@@ -289,7 +296,7 @@ class Deal:
         """Which Items get an entry in which area: (local rows, areas), one for each entry."""
         kinds, areas = self.kinds, self.work.areas
         self.at[self.item[self.gone], self.column[self.gone]] = -1
-        vacant, have = sums(self.work.area, areas, self.vacant), self._in_areas()
+        vacant, have = sums(self.work.area, areas, self.vacant), self._in_areas(self.at)
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
         total = int(vacant.sum())
         if not total or not len(lacks):
@@ -343,6 +350,7 @@ class Deal:
         changed, place = np.unique(seeker, return_inverse=True)
         gaps = np.argsort(self.at[changed] >= 0, axis=1, kind="stable")  # empty columns first
         self.at[seeker, gaps[place, rank_within(seeker)]] = seats
+        self.changed[seeker] = True
 
 
 def _cut(cap: Int64, amount: int) -> Int64:

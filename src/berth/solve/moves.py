@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from berth.solve.arrays import Table, first_few, rank_within, rows_with, sums, twice
+from berth.solve.arrays import Table, first_few, rank_within, sums, twice
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int64
 from berth.solve.work import Work
@@ -70,7 +70,8 @@ class Moves:
 def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     """Solve the network of the introduction. Raises NoFlowError where the intervals cannot be met."""
     kinds, found, areas, n = work.kinds, work.intervals, work.areas, work.kinds.count
-    own, lead = (work.load > found.load_high) | work.members.draining, work.state.lead
+    # Members that have to shed few of many entries are pooled, too: they hold enough of every kind.
+    own, lead = (64 * (work.load - found.load_high) > work.load) | work.members.draining, work.state.lead
     if surplus is not None:
         own[surplus.member] = True
     at_own = own & (found.load_high > 0)
@@ -89,13 +90,16 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     inside, count = net.add_nodes(len(kind)), n[kind]
     low, high, here = (a[kind, area] for a in (kinds.area_low, kinds.area_high, kinds.spread))
     near = np.clip(here, low, high)
-    into = [net.add(nodes[kind], inside, low * count, near * count)]
+    # Of what is not held in an area all that comes is new: no node between is needed.
+    bare = (here == 0) & ~np.isin(area, area_of)
+    head = np.where(bare, new[area], inside)
+    into = [net.add(nodes[kind], head, low * count, near * count, moves=bare)]
     # Dearer for the last three quarters of a kind: where nearly all of its Items must give an
     # entry up, there is no choice of Members left; and dearest for two of an Item in one zone.
     first = np.where(near > here, 0, count)
     edges = [np.minimum(edge, (high - near) * count) for edge in (0, first // 4, first, high * count)]
     for drift, (less, more) in enumerate(pairwise(edges), 1):
-        into.append(net.add(nodes[kind], inside, 0, more - less, drift=drift))
+        into.append(net.add(nodes[kind], head, 0, more - less, drift=drift, moves=bare))
 
     gate_of = np.full((len(n), areas), -1)
     gate_of[kind, area] = inside
@@ -118,7 +122,8 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     free = np.minimum(here * count - apart[kind, area], high * count)
     free_led = np.clip((led_in - apart_led)[kind, area], 0, free)
     net.add_preferred(inside, keep[area], free_led, free, "primaries-moved")
-    net.add(inside, new[area], 0, high * count, moves=1)
+    anew = np.where(bare, 0, high * count)
+    net.add(inside, new[area], 0, anew, moves=1)
 
     def pooled(value: Int64) -> Int64:
         return sums(work.area[~own], areas, value[~own])
@@ -130,7 +135,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     gate = gate_of[k, area_of[d]]
     net.add(gate, owners[d], 0, (held - led)[k, d])
     net.add(gate, owners[d], 0, led[k, d], primaries_moved=-1)
-    net.add(inside, new_own[area], 0, high * count, moves=1)
+    net.add(inside, new_own[area], 0, anew, moves=1)
     net.add(new_own[area_of], owners, 0, found.load_high[own_at])
     own_loads = add_loads(net, work, owners, at_own, node_of[:-1], STEPS)
 
@@ -154,7 +159,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
 
 def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64]:
     """What each kind holds on own Members, with its primaries alone, and its primaries in each area."""
-    state, kinds, areas, every = work.state, len(work.kinds.count), work.areas, work.kind()
+    state, kinds, areas, every = work.state, len(work.kinds.count), work.areas, work.kind
     leads = (state.lead >= 0) & (every >= 0)
     over = work.over_rows  # a primary that is known to go cannot be kept
     leads[over] &= (work.at(over) == state.lead[over][:, None]).any(axis=1)
@@ -162,12 +167,12 @@ def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64]:
     led_in = sums(kind * areas + work.area[lead], kinds * areas).reshape(kinds, areas)
     if not own:
         return np.zeros((kinds, 0), np.int64), np.zeros((kinds, 0), np.int64), led_in
-    some = np.flatnonzero(rows_with(node_of >= 0, state.at))
-    at = node_of[work.at(some)]
-    item, column = np.nonzero(at >= 0)
-    held = sums(every[some[item]] * own + at[item, column], kinds * own)
+    at = state.at.copy()
+    at[over] = work.at(over)
+    code = np.where(node_of < 0, own, node_of).astype(np.int32)[at] + (every[:, None] + 1) * np.int32(own + 1)
+    held = sums(code.ravel(), (kinds + 1) * (own + 1)).reshape(kinds + 1, own + 1)[1:, :own].copy()
     led = sums((kind * own + node_of[lead])[node_of[lead] >= 0], kinds * own)
-    return held.reshape(kinds, own), led.reshape(kinds, own), led_in
+    return held, led.reshape(kinds, own), led_in
 
 
 def add_loads(
@@ -200,8 +205,11 @@ def add_loads(
 
 def surplus_entries(work: Work) -> Surplus | None:
     """Entries of Items that have more in one area, or one cell, than they may; None without any."""
-    kinds, every, merged = work.kinds, work.kind(), len(work.area)  # cells from `merged` on are zones
-    chosen = np.append((kinds.spread > kinds.area_high).any(axis=1), False)[every]
+    kinds, every, merged = work.kinds, work.kind, len(work.area)  # cells from `merged` on are zones
+    too_many = (kinds.spread > kinds.area_high).any(axis=1)
+    if not too_many.any() and not work.state.merged:
+        return None
+    chosen = np.append(too_many, False)[every]
     if work.state.merged:
         zone = np.append(np.where(work.cell >= merged, work.cell, -1), -1)
         chosen |= twice(zone[work.state.at]) & (every >= 0)

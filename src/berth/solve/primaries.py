@@ -1,11 +1,12 @@
 """Which of an Item's Members is slot 0, and the order of the others (level 10 of the objective)."""
 
 import numpy as np
+from ortools.graph.python import max_flow
 
-from berth.solve.arrays import entries, rank_within
+from berth.solve.arrays import entries, rank_within, sums
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
-from berth.solve.shares import held_live
+from berth.solve.shares import filled, held_live
 from berth.solve.tuning import Tuning
 
 SPREADS = 12
@@ -73,6 +74,9 @@ class _Choosing:
         column = np.where(single, allowed.argmax(axis=1), -1).astype(np.int64)
         self.counts = self.counts + entries(members[single, column[single]], len(self.per))
         members, may, now = members[~single], allowed[~single], (current & allowed)[~single]
+        if not now.any() and (ideal := self._ideal(members, may)) is not None:
+            column[~single] = ideal
+            return column
         if int(may.sum()) <= self.tuning.primary_choices:
             column[~single] = self._one_by_one(members, may, now)
             return column
@@ -87,6 +91,28 @@ class _Choosing:
         column[~single] = start
         return column
 
+    def _ideal(self, members: Int64, allowed: Bool) -> Int64 | None:
+        """The choice that fills Members as if each Item could be led by any; None where there is none.
+
+        Nothing is more even than that, so it needs no costs: a maximal flow finds it in no time.
+        """
+        item, column = np.nonzero(allowed)
+        used, member = np.unique(members[item, column], return_inverse=True)
+        count, before = len(members), self.counts[used]
+        full = filled(before, before + sums(member, len(used)), self.per[used], int(before.sum()) + count)
+        net = max_flow.SimpleMaxFlow()
+        owner, taker = np.arange(count) + 2, np.arange(len(used)) + count + 2
+        tail = np.concatenate([np.zeros(count), item + 2, taker])
+        head = np.concatenate([owner, taker[member], np.ones(len(used))])
+        size = np.append(np.ones(count + len(item)), full - before)
+        arcs = net.add_arcs_with_capacity(tail.astype(np.int32), head.astype(np.int32), size.astype(np.int64))
+        if net.solve(0, 1) != net.OPTIMAL or net.optimal_flow() < count:
+            return None
+        taken = net.flows(arcs)[count : count + len(item)] > 0
+        out = np.zeros(count, np.int64)
+        out[item[taken]] = column[taken]
+        return out
+
     def _one_by_one(self, members: Int64, allowed: Bool, current: Bool) -> Int64:
         """A network with every Item and every Member that it may be led by."""
         item, column = np.nonzero(allowed)
@@ -94,7 +120,7 @@ class _Choosing:
         net = Network("even", "changes")
         ends, items = net.add_nodes(len(used), hub=True), net.add_nodes(len(members))
         net.add(net.source, items, 0, 1)
-        arcs = net.add(items[item], ends[member], 0, 1, changes=~current[item, column])
+        arcs = net.add(items[item], ends[member], 0, 1, changes=~current[item, column] & current.any())
         owner = np.sort(member)
         nth = self.counts[used][owner] + rank_within(owner) + 1
         net.add(ends[owner], net.sink, 0, 1, even=SCALE * nth // self.per[used][owner])

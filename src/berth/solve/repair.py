@@ -21,24 +21,27 @@ CHOICES = 8
 """Members drawn by lot for each Item."""
 
 
-def repair(deal: Deal, moves: int) -> None:
+def repair(deal: Deal, moves: int) -> bool:
     """Decide the Items that do not fit, and others, until all fit with so few moves or the turns are spent.
 
     `moves` is the bound; with more than that some entries have moved for nothing, and Items that
-    moved are decided anew.
+    moved are decided anew. Returns whether all fit and none moved for nothing.
     """
     tuning, polished = deal.work.tuning, 0
     for turn in range(TURNS):
         bad = deal.misfits()
         size = tuning.repair_items << turn
         if not bad.any() and deal.loads_fit():
-            if polished == POLISH or deal.moved() <= moves:
-                return
+            if deal.moved() <= moves:
+                return True
+            if polished == POLISH:
+                return False
             polished, size = polished + 1, tuning.polish_items
         some = _sample(deal, bad | deal.left_over, size, turn)
         if not len(some):
-            return
+            break
         _decide(deal, some, turn)
+    return not deal.misfits().any() and deal.loads_fit() and deal.moved() <= moves
 
 
 def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
@@ -87,6 +90,7 @@ def _decide(deal: Deal, some: Int64, turn: int) -> None:
     column = rank_within(item[taken])
     deal.at = widened(deal.at, int(column.max(initial=-1)) + 1)
     deal.at[some] = -1
+    deal.changed[some] = True
     deal.at[some[item[taken]], column] = member[taken]
     deal.load = fixed + entries(member[taken], len(fixed))
     deal.left_over[some] = False

@@ -22,7 +22,7 @@ class Tuning:
     quick_exact_arcs: int = 12_000
     quick_arcs: int = 40_000
     quick_items: int = 12_000
-    quick_moves: int = 3_000
+    quick_moves: int = 4_000
     seconds: float = 20.0  # all engines together answer within this time, or the plain one does
     memory: int = 6 << 30  # bytes of address space that the other process may have
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from berth.solve.arrays import Table, alike, entries, rows_with, sums, tally
 from berth.solve.intervals import Demand, Members, intervals
-from berth.solve.model import Bool, Int32, Int64, Problem
+from berth.solve.model import Bool, Int64, Problem
 from berth.solve.shares import bands
 from berth.solve.state import MANY, State
 from berth.solve.tuning import Tuning
@@ -170,16 +170,12 @@ class Work:
             area_low=self._area_low[c],
             area_high=self._area_high[c],
         )
-        self._kind_of = np.full(len(state.count) + 1, -1, np.int32)
-        self._kind_of[active[keep]] = group[: len(keep)]
-        self._over_kind = np.full(len(base), -1, np.int32)
-        self._over_kind[asks] = group[len(keep) :]
-
-    def kind(self) -> Int32:
+        kind_of = np.full(len(state.count) + 1, -1, np.int32)
+        kind_of[active[keep]] = group[: len(keep)]
+        self.kind = kind_of[state.kind]
         """Shape (n,): the kind of each Item; -1 for one that asks for nothing."""
-        kinds = self._kind_of[self.state.kind]
-        kinds[self.over_rows] = self._over_kind
-        return kinds
+        self.kind[self.over_rows[asks]] = group[len(keep) :]
+        self.kind[self.over_rows[~asks]] = -1
 
     def by_key(self, chosen: Bool) -> Int64:
         """Rows of the chosen Items (shape (n,)) in the order of their keys."""
