@@ -232,7 +232,8 @@ class Deal:
         wanted = np.where(chosen[:, None], left, 0)
         total = int(wanted.sum())
         net = Network("left", "strain", "primaries", limit=self.work.arcs)
-        members, zones = net.add_nodes(len(self.load), hub=True), net.add_nodes(areas, hub=True)
+        givers, giver = np.unique(self.member[use], return_inverse=True)
+        members, zones = net.add_nodes(len(givers), hub=True), net.add_nodes(areas, hub=True)
         groups, items = net.add_nodes(len(left), hub=True), net.add_nodes(len(rows))
         inside = net.add_nodes(len(pairs))
         net.add(net.source, net.sink, 0, total, left=1)
@@ -241,10 +242,10 @@ class Deal:
         free = free[item, area]
         must = np.clip(self.have[item, area] - kinds.area_high[self.kind[item], area], 0, free)
         net.add_preferred(items[local[item]], inside, must, free, "strain", by=3)
-        arcs = net.add(inside[pair], members[self.member[use]], 0, 1, primaries=self.leads[use])
-        spare, surely = np.maximum(0, self.load - self.low), np.maximum(0, self.load - self.high)
+        arcs = net.add(inside[pair], members[giver], 0, 1, primaries=self.leads[use])
+        spare, surely = (np.maximum(0, self.load - end)[givers] for end in (self.low, self.high))
         for amount, strain in ((surely, -1), (spare - surely, 0), (total, 1)):
-            net.add(members, zones[self.work.area], 0, amount, strain=strain)
+            net.add(members, zones[self.work.area[givers]], 0, amount, strain=strain)
         net.add(zones, net.sink, 0, wanted.sum(axis=0))
         flow = net.solve(total)
         self._take(use[flow.units[arcs] > 0], left)
