@@ -17,8 +17,7 @@ from berth.solve.model import LEVELS, SCALE, Bool, Int32, Int64, Primaries, Prob
 Small = npt.NDArray[np.signedinteger[Any]]
 """int16 where the Members can be numbered with it, else int32: half the size is twice the speed."""
 
-EXAMPLES = 5
-"""How many Items or Members a fault names; of the others it gives the number."""
+EXAMPLES = 5  # so many Items or Members a fault names; of the others it gives the number
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +30,10 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a plan reaches, and what it breaks.
+    """What a plan reaches, and what it breaks."""
 
-    `reached` has every name in `LEVELS`, counted afresh; all 0 for a plan that cannot be read at
-    all. `faults` are sentences, one for each rule that is broken.
-    """
-
-    reached: dict[str, int]
-    faults: tuple[str, ...]
+    reached: dict[str, int]  # every name in `LEVELS`, counted afresh; all 0 where it cannot be read
+    faults: tuple[str, ...]  # a sentence for each rule that is broken; empty: it holds
 
     @property
     def ok(self) -> bool:
@@ -65,7 +60,7 @@ def certify(
         fault = told(plan.holes, "Item", lambda _: "has an empty slot before one with a Member", "have holes")
     if fault:
         return Certificate(levels, (fault,))
-    levels.update(_shape(plan), **_changes(plan))
+    levels.update(_reached(plan))
     faults = [*_broken(plan, names.member, told), *(() if bounds is None else _beaten(levels, bounds))]
     return Certificate(levels, tuple(fault for fault in faults if fault))
 
@@ -189,9 +184,9 @@ def _beaten(levels: Mapping[str, int], bounds: Mapping[str, int]) -> Iterator[st
             return
 
 
-def _shape(plan: _Plan) -> dict[str, int]:
-    """The levels that look at loads and zones only."""
-    problem, load = plan.problem, plan.load
+def _reached(plan: _Plan) -> dict[str, int]:
+    """The levels that have a rule."""
+    problem, load, columns = plan.problem, plan.load, plan.columns
     limit = problem.limit.astype(np.int64)
     sharing, leaving = problem.live & ~problem.draining, problem.live & problem.draining
     room = int(limit[sharing].sum())
@@ -207,18 +202,6 @@ def _shape(plan: _Plan) -> dict[str, int]:
     unit = np.arange(1, len(first) + 1) - first
     rank = np.argsort(np.argsort(-problem.age[leaving], kind="stable")) + 1  # 1 for the youngest
     single = plan.whole & (plan.placed == plan.want) & plan.second_zone
-    return {
-        "misplaced": int(load[leaving].sum()),
-        "single-zone": int(np.count_nonzero(single)),
-        "balance": int((SCALE * unit // np.repeat(np.maximum(limit, 1), distance)).sum()),
-        "zone-pairs": 0 if plan.zones is None else _equal_pairs(plan.zones) - plan.empty_pairs,
-        "draining-age": int((rank * load[leaving]).sum()),
-    }
-
-
-def _changes(plan: _Plan) -> dict[str, int]:
-    """The levels that look at Items one by one, and at what live Members hold now."""
-    problem, columns = plan.problem, plan.columns
     # A Member that is not live counts as absent: -2 is equal to nothing in the plan.
     rows: Int64 = np.where(problem.live, np.arange(len(problem.live)), -2)
     held = _looked_up(rows, problem.held.T, -2)
@@ -235,6 +218,11 @@ def _changes(plan: _Plan) -> dict[str, int]:
         "placed": sum(plan.filled),
         # p(p + 1)/2 is 1 + 2 + ... + p: slot k of each Item that has it costs k + 1.
         "shortage": sum(slot * count for slot, count in enumerate(plan.filled, 1)),
+        "misplaced": int(load[leaving].sum()),
+        "single-zone": int(np.count_nonzero(single)),
+        "balance": int((SCALE * unit // np.repeat(np.maximum(limit, 1), distance)).sum()),
+        "zone-pairs": 0 if plan.zones is None else _equal_pairs(plan.zones) - plan.empty_pairs,
         "moves": sum(plan.filled) - kept,
+        "draining-age": int((rank * load[leaving]).sum()),
         "primaries-moved": int(np.count_nonzero(taken)),
     }

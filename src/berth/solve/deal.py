@@ -22,10 +22,8 @@ from berth.solve.moves import Moves
 from berth.solve.shares import filled
 from berth.solve.work import Work
 
-TURNS = 14
-"""Turns of leaving by lot and of swapping; what is left after them is left over."""
-TRIES = 60
-"""Turns of exchanges between seats."""
+TURNS = 14  # of leaving by lot and of swapping; what is left after them is left over
+TRIES = 60  # turns of exchanges between seats
 
 
 class Deal:
@@ -48,7 +46,7 @@ class Deal:
         self._unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
         every = work.kind
         self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
-        self.at = work.at(self.rows).astype(np.int64)
+        self.at = work.at[self.rows].astype(np.int64)
         self.kind = every[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
         # Entries: local row, column, Member, its area, kind, whether the primary is there, a lot.
@@ -89,8 +87,6 @@ class Deal:
         take[self.work.over_rows] = True
         return take
 
-    # ---- what is asked of the result -----------------------------------------------------------
-
     def misfits(self) -> Bool:
         """Shape (rows,): Items that have not got what their intervals ask for, or are twice in a cell."""
         kinds, out = self.kinds, self._unfit[self.kind]
@@ -120,8 +116,6 @@ class Deal:
         """Shape (len(at), areas): entries of each Item in each area."""
         return tally(at, np.append(self.work.area, self.work.areas), self.work.areas)
 
-    # ---- 1 leave -------------------------------------------------------------------------------
-
     def _leave(self) -> None:
         left = self.moves.leave.copy()
         self.have = self._in_areas(self.at)
@@ -143,25 +137,21 @@ class Deal:
         kinds, left = self.kinds, left.copy()
         group = self.kind_of * self.work.areas + self.area
         for turn in range(TURNS):
-            pool = np.flatnonzero(
-                ~self.gone
-                & (left.ravel()[group] > 0)
-                & (self.given[self.item] < np.minimum(each, turn + 1)[self.kind_of])
-                & (self.have[self.item, self.area] > kinds.area_low.ravel()[group])
-            )
+            may = self.given[self.item] < np.minimum(each, turn + 1)[self.kind_of]
+            may &= self.have[self.item, self.area] > kinds.area_low.ravel()[group]
+            pool = np.flatnonzero(~self.gone & (left.ravel()[group] > 0) & may)
             if not len(pool) and turn >= each.max(initial=0):
                 break
             item, kind = self.item[pool], self.kind_of[pool]
             total = self.have.sum(axis=1)[item]
             must = self.have[item, self.area[pool]] > kinds.area_high.ravel()[group[pool]]
             must |= total > kinds.placed_high[kind]
-            may = total > kinds.placed_low[kind]
+            gap = total <= kinds.placed_low[kind]  # it would need another entry elsewhere
             # Kinds of which nearly every Item has to give one go first: they have the least choice.
             share = left.ravel() / np.maximum(1, sums(group[pool], left.size))
             ample = (4 * (1 - np.minimum(1, share))).astype(np.int64)[group[pool]]
-            dear = (
-                32 * np.minimum(self.given[item], 9) + 16 * ~may - 400 * must + 2 * ample + self.leads[pool]
-            )
+            dear = 32 * np.minimum(self.given[item], 9) + 16 * gap - 400 * must + 2 * ample
+            dear += self.leads[pool]
             quota = self._quotas(sums(self.member[pool], len(self.load)), left.sum(axis=0))
             # First so many of each Member, of these so many of each kind, of these one of each Item.
             for owner, few in ((self.member, quota), (group, left.ravel())):
@@ -255,8 +245,6 @@ class Deal:
         else:
             left[chosen] = 0
 
-    # ---- 2 swap --------------------------------------------------------------------------------
-
     def _targets(self) -> Int64:
         """Loads that the areas' sums allow, at the least cost in level 11 of those with fewest moves."""
         target, limit = np.clip(self.load, self.low, self.high), np.maximum(1, self.work.members.limit)
@@ -291,8 +279,6 @@ class Deal:
             pool, met = pool[rest], met[rest]
         self.vacant = np.maximum(0, target - self.load)
 
-    # ---- 3 seek --------------------------------------------------------------------------------
-
     def _seek(self) -> tuple[Int64, Int64]:
         """Which Items get an entry in which area: (local rows, areas), one for each entry."""
         kinds, areas = self.kinds, self.work.areas
@@ -321,8 +307,6 @@ class Deal:
         g, a = np.repeat(g, amount), np.repeat(a, amount)
         start = np.cumsum(size) - size
         return lacks[np.argsort(group, kind="stable")[start[g] + rank_within(g) % size[g]]], a
-
-    # ---- 4 seat --------------------------------------------------------------------------------
 
     def _seat(self, seeker: Int64, area: Int64) -> None:
         """Deal the vacancies of each area to its seekers by lot, then let those exchange that clash."""

@@ -10,6 +10,7 @@ next engine answers, and what happened is reported with the problem.
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -163,11 +164,8 @@ class Solver:
 
 def solve(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
     """The plan of a Problem that is solved once; see `Solver.solve`."""
-    solver = Solver(tuning)
-    try:
+    with closing(Solver(tuning)) as solver:
         return solver.solve(problem)
-    finally:
-        solver.close()
 
 
 def _better(one: Solution, two: Solution) -> bool:

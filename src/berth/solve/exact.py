@@ -47,8 +47,9 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
     one = rows[start]  # the first Item of each kind stands for all
     lead, holds = state.lead[one].astype(np.int64), np.zeros((size, len(work.area) + 1), np.bool_)
     holds[np.arange(size)[:, None], state.at[one]] = True
-    coarse = work.demand_row(state.wants[one].astype(np.int64), holds[:, :-1].sum(axis=1))
-    demand = Demand(*(a[coarse] for a in (work.demand.asked, work.demand.right, work.demand.wanted)), count)
+    codes = work.code(state.wants[one].astype(np.int64), holds[:, :-1].sum(axis=1))
+    coarse, coarser = np.searchsorted(work.codes, codes), work.demand
+    demand = Demand(coarser.asked[coarse], coarser.right[coarse], coarser.wanted[coarse], count)
 
     net = Network(*SHAPE_LEVELS, *LATER) if whole else Network(*LATER)
     ends, nodes = net.add_nodes(len(members.limit), hub=True), net.add_nodes(size)
@@ -57,8 +58,9 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
         open_members, open_zones, total = members.limit > 0, np.ones(inside.shape, np.bool_), demand.total
         add_demand(net, nodes, inside, demand, members, work.rule)
         units = units_of_load(members, len(rows), single=True)
-        costs = {"balance": units.cost, "misplaced": units.draining, "draining-age": rank[units.of]}
-        net.add(ends[units.of], net.sink, 0, units.size, **costs)
+        at, draining = units.of, members.draining[units.of]
+        net.add(ends[at], net.sink, 0, units.size,
+                balance=units.cost, misplaced=draining, draining_age=rank[at])  # fmt: skip
     else:
         open_members, open_zones, total = found.load_high > 0, (found.zone_high > 0)[coarse], found.placed
         net.add(net.source, nodes, found.placed_low[coarse] * count, found.placed_high[coarse] * count)

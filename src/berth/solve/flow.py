@@ -21,8 +21,7 @@ from ortools.graph.python import min_cost_flow
 
 from berth.solve.model import Int64
 
-BUDGET = 2**60
-"""Largest (weighed cost) × (nodes) that is given to OR-tools, with room to spare within 64 bits."""
+BUDGET = 2**60  # largest (weighed cost) × (nodes) given to OR-tools, with room to spare in 64 bits
 
 Numbers = int | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
@@ -37,16 +36,12 @@ class NoFlowError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A flow of least cost in all levels.
+    """A flow of least cost in all levels; arrays of shape (arcs,)."""
 
-    For each arc its `units`, and the least and the most that it carries in any flow as good as
-    this one; in `totals` the cost of the flow in each level.
-    """
-
-    units: Int64
-    low: Int64
+    units: Int64  # what flows on each arc
+    low: Int64  # the least and the most that the arc carries in any flow as good as this one
     high: Int64
-    totals: Mapping[str, int]
+    totals: Mapping[str, int]  # cost of this flow in each level
 
 
 class _Arcs(NamedTuple):
@@ -157,8 +152,7 @@ class Network:
         some = np.flatnonzero(cost)
         tail, head, size = arcs.tail[some], arcs.head[some], np.abs(cost[some])
         dearest = np.zeros(self.nodes, np.int64)
-        np.maximum.at(dearest, tail, size)
-        np.maximum.at(dearest, head, size)
+        np.maximum.at(dearest, np.append(tail, head), np.append(size, size))
         between = int(size[~(hub[tail] | hub[head])].max(initial=0))
         return 2 * int(dearest[hub].sum()) + 4 * int(hub.sum()) * between
 
@@ -170,15 +164,13 @@ class Network:
         np.subtract.at(need, tail, low)
         np.add.at(need, head, low)
         use = np.flatnonzero(high > low)
+        ends = tail[use].astype(np.int32), head[use].astype(np.int32)
         engine, units = min_cost_flow.SimpleMinCostFlow(), low.copy()
-        if len(use):
-            ends = tail[use].astype(np.int32), head[use].astype(np.int32)
-            added = engine.add_arcs_with_capacity_and_unit_cost(*ends, (high - low)[use], cost[use])
+        added = engine.add_arcs_with_capacity_and_unit_cost(*ends, (high - low)[use], cost[use])
         engine.set_nodes_supplies(np.arange(self.nodes, dtype=np.int32), need)
         if (low > high).any() or engine.solve() != engine.OPTIMAL:
             raise NoFlowError(f"no flow on {self.nodes} nodes and {len(use)} arcs")
-        if len(use):
-            units[use] += np.asarray(engine.flows(added), np.int64)
+        units[use] += np.asarray(engine.flows(added), np.int64)
         return units
 
     def _prices(self, arcs: _Arcs, cost: Int64, units: Int64) -> Int64:

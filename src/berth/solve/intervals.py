@@ -38,32 +38,23 @@ from berth.solve.tuning import Tuning
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The live Members, by position; arrays of shape (positions,).
+    """The live Members; arrays of shape (positions,)."""
 
-    The limit is 0 where nothing may be placed; zones are 0 to zones-1, in the order of each zone's
-    first position; `age_rank` is 1 for the youngest that drains, rising to the oldest, 0 for the
-    others; `low` and `high` are the band.
-    """
-
-    limit: Int64
-    zone: Int64
+    limit: Int64  # 0 where nothing may be placed
+    zone: Int64  # 0 to zones-1, in the order of each zone's first position
     zones: int
     draining: Bool
-    age_rank: Int64
-    low: Int64
+    age_rank: Int64  # 1 for the youngest that drains, rising to the oldest; 0 for the others
+    low: Int64  # the band
     high: Int64
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Kinds of Items by what they ask for and hold; arrays of shape (kinds,), sorted by both.
-
-    `right` are the entries on live Members, at most as many as wanted: what is given up if fewer
-    are placed.
-    """
+    """Kinds of Items by what they ask for and hold; arrays of shape (kinds,), sorted by both."""
 
     asked: Int64
-    right: Int64
+    right: Int64  # entries on live Members, at most as many as wanted: given up if fewer are placed
     wanted: Int64
     count: Int64
 
@@ -75,21 +66,16 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """What every plan that is best in the levels up to `zone-pairs` has, and every such plan is best.
+    """What every plan that is best in the levels up to `zone-pairs` has, and every such plan is best."""
 
-    The intervals of replicas of an Item, shape (kinds,), of those in a zone, shape (kinds, zones),
-    and of a Member's load, shape (positions,); `placed` counts the replicas placed of all Items
-    together, and `bounds` has the best value of each level before `moves`.
-    """
-
-    placed_low: Int64
+    placed_low: Int64  # shape (kinds,): replicas of an Item
     placed_high: Int64
-    zone_low: Int64
+    zone_low: Int64  # shape (kinds, zones): replicas of an Item in a zone
     zone_high: Int64
-    load_low: Int64
+    load_low: Int64  # shape (positions,): load of a Member
     load_high: Int64
-    placed: int
-    bounds: dict[str, int]
+    placed: int  # replicas placed, of all Items together
+    bounds: dict[str, int]  # the best value of each level before `moves`
 
 
 def intervals(members: Members, demand: Demand, rule: Zones, tuning: Tuning) -> Intervals:
@@ -112,24 +98,28 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
     inside = np.broadcast_to(hubs, (size, zones))
     replica, in_zone = add_demand(net, kinds, inside, demand, members, rule)
     units = units_of_load(members, reach)
-    first, pool = alike(units.zone, units.cost, units.draining)
-    loads = net.add(
-        hubs[units.zone[first]], net.sink, 0, sums(pool, len(first), units.size * units.members),
-        balance=units.cost[first], misplaced=units.draining[first],
-    )  # fmt: skip
+    at, of = units.first, units.class_of
+    zone, draining = members.zone[at[units.of]], members.draining[at[units.of]]
+    first, pool = alike(zone, units.cost, draining)
+    room = sums(pool, len(first), units.size * sums(of, len(at))[units.of])
+    ends = hubs[zone[first]]
+    loads = net.add(ends, net.sink, 0, room, balance=units.cost[first], misplaced=draining[first])
     flow = net.solve(demand.total, intervals=True)
     bounds = shape_bounds(flow.totals, demand, units.unfilled)
 
-    ends = []  # the least, and the most, of each kind, of each kind in each zone, and of each class
+    edges = []  # the least, and the most, of each kind, of each kind in each zone, and of each class
     for full in (flow.low > 0, flow.high > 0):
         placed = sums(replica[0], size, full[replica[1]])
-        zone = sums(in_zone[0], size * zones, full[in_zone[1]]).reshape(size, zones)
-        ends.append((placed, zone, sums(units.of, len(units.first), units.size * full[loads][pool])))
-    (placed_low, zone_low, low), (placed_high, zone_high, high) = ends
-    at, of = units.first, units.class_of
-    near_low, near_high = members.low[at] - reach, members.high[at] + reach
-    beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (members.limit[at] > near_high)
-    far = bool((beyond & ~members.draining[at]).any())
+        zoned = sums(in_zone[0], size * zones, full[in_zone[1]]).reshape(size, zones)
+        edges.append((placed, zoned, sums(units.of, len(at), units.size * full[loads][pool])))
+    (placed_low, zone_low, low), (placed_high, zone_high, high) = edges
+    near_low, near_high, limit = members.low[at] - reach, members.high[at] + reach, members.limit[at]
+    # Of a Member with a limit in the millions (see `orchestrator`) all units in question cost the same.
+    rises = SCALE * (reach + 2 + demand.total) // np.maximum(limit, 1) > SCALE * (reach + 1) // np.maximum(
+        limit, 1
+    )
+    beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (limit > near_high)
+    far = bool((beyond & rises & ~members.draining[at]).any())
     return Intervals(
         placed_low, placed_high, zone_low, zone_high, low[of], high[of], bounds["placed"], bounds
     ), far
@@ -175,23 +165,14 @@ def shape_bounds(totals: Mapping[str, int], demand: Demand, unfilled: int) -> di
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Units of load by cost. Members that are equal in zone, limit, band and draining are a class.
+    """Units of load by cost. Members that are equal in zone, limit, band and draining are a class."""
 
-    `first` is the first position of each class and `class_of` the class of each position;
-    `unfilled` is what the units below the bands save when all of them are filled. The other arrays
-    have one value for each bundle of units of a class that cost the same: its class, its zone, the
-    cost of a unit, whether the class drains, how many units on one Member, and how many Members.
-    """
-
-    first: Int64
-    class_of: Int64
-    unfilled: int
-    of: Int64
-    zone: Int64
-    cost: Int64
-    draining: Bool
-    size: Int64
-    members: Int64
+    first: Int64  # the first position of each class
+    class_of: Int64  # the class of each position
+    unfilled: int  # what the units below the bands save when all of them are filled
+    of: Int64  # for each bundle of units of a class that cost the same: the class,
+    cost: Int64  # the cost of a unit,
+    size: Int64  # and how many units on one Member
 
 
 def units_of_load(members: Members, reach: int, single: bool = False) -> Units:
@@ -202,23 +183,21 @@ def units_of_load(members: Members, reach: int, single: bool = False) -> Units:
     columns = (members.zone, members.limit, members.low, members.high, members.draining)
     everyone = np.arange(len(members.limit))
     first, class_of = (everyone, everyone) if single else alike(*columns)
-    zone, limit, low, high, draining = (a[first][:, None] for a in columns)
-    count, per = sums(class_of, len(first)), np.maximum(limit, 1)
+    _, limit, low, high, draining = (a[first][:, None] for a in columns)
     down, up = int(members.low.max(initial=0)), int((members.limit - members.high).max(initial=0))
-    reach = min(reach, max(down, up))
+    reach, per = min(reach, max(down, up)), np.maximum(limit, 1)
     nth = np.arange(1, (max(reach, down) if single else reach) + 1)[None, :]
     below = np.where(draining, 0, low if single else np.minimum(reach, low))
     above = np.where(draining, 0, np.minimum(reach, limit - high))
     step = SCALE * nth // per
     bundles = [
         (-(SCALE * (below + 1) // per), np.where(draining, 0, low - below)),
-        (-step, np.ones_like(step) * (nth <= below)),
+        (-step, 1 * (nth <= below)),
         (np.zeros_like(limit), np.where(draining, limit, high - low)),
-        (step, np.ones_like(step) * (nth <= above)),
+        (step, 1 * (nth <= above)),
         (SCALE * (above + 1) // per, np.where(draining, 0, limit - high - above)),
     ]
     cost, size = (np.concatenate(part, axis=1) for part in zip(*bundles, strict=True))
-    of, nth_bundle = np.nonzero(size > 0)
-    unfilled = -int((np.minimum(cost, 0) * size).sum(axis=1) @ count)
-    cost, size = cost[of, nth_bundle], size[of, nth_bundle]
-    return Units(first, class_of, unfilled, of, zone[of, 0], cost, draining[of, 0], size, count[of])
+    of, place = np.nonzero(size > 0)
+    unfilled = -int((np.minimum(cost, 0) * size).sum(axis=1) @ sums(class_of, len(first)))
+    return Units(first, class_of, unfilled, of, cost[of, place], size[of, place])

@@ -27,44 +27,30 @@ from berth.solve.work import Work
 
 LEVELS = ("moves", "draining-age", "primaries-moved", "drift", "even")
 """`drift`: of equal moves those that change fewest zones. `even`: level 11 of the objective."""
-STEPS = 48
-"""Arcs for the units of one owner within its interval, by what they cost in the level `even`."""
+STEPS = 48  # arcs for the units of one owner within its interval, by what they cost in `even`
 
 
 @dataclass(frozen=True, slots=True)
 class Surplus:
-    """Entries of which some must go: more of an Item in one area or cell than it may have there.
-
-    Arrays of shape (entries,): row, column in `at`, Member, area, kind, and the group of which
-    `cap` entries may stay.
-    """
+    """Entries of which some must go: more of an Item in one area or cell than it may have there."""
 
     row: Int64
-    column: Int64
+    column: Int64  # in `at`
     member: Int64
-    area: Int64
-    kind: Int64
-    group: Int64
+    group: Int64  # those of which so many may stay together:
     cap: Int64
 
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """What the network says.
+    """What the network says."""
 
-    `bounds` are the least of `moves`, `draining-age` and `primaries-moved`, one after the other;
-    `leave` and `join`, shape (kinds, areas), the entries that go from, and come to, the Items of a
-    kind in an area; `loads`, shape (areas,), the load of all Members of an area together, and
-    `draining_load`, shape (positions,), that of Members that drain, 0 for others; `kept`, shape
-    (surplus entries,), is 1 where the entry stays.
-    """
-
-    bounds: dict[str, int]
-    leave: Int64
-    join: Int64
-    loads: Int64
-    draining_load: Int64
-    kept: Int64
+    bounds: dict[str, int]  # the least of `moves`, `draining-age` and `primaries-moved`, one after the other
+    leave: Int64  # shape (kinds, areas): entries that go from the Items of a kind in an area,
+    join: Int64  # and that come to them
+    loads: Int64  # shape (areas,): load of all Members of an area together
+    draining_load: Int64  # shape (positions,): load of Members that drain; 0 for others
+    kept: Int64  # shape (surplus entries,): 1 where the entry stays
 
 
 def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
@@ -110,14 +96,15 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     if surplus is not None:
         # Each entry an arc of its own, at most `cap` of a group together, and not among the counts.
         groups, one, group = np.unique(surplus.group, return_index=True, return_inverse=True)
-        gates, at = net.add_nodes(len(groups)), gate_of[surplus.kind[one], surplus.area[one]]
+        its_kind = work.kind[surplus.row]
+        gates, at = net.add_nodes(len(groups)), gate_of[its_kind, work.area[surplus.member]][one]
         net.add(at[at >= 0], gates[at >= 0], 0, surplus.cap[one][at >= 0])
         node, leads = node_of[surplus.member], lead[surplus.row] == surplus.member
         mine = np.flatnonzero(node >= 0)  # on the others nothing may stay
         kept = np.full(len(node), -1)
         kept[mine] = net.add(gates[group[mine]], owners[node[mine]], 0, 1, primaries_moved=-1 * leads[mine])
-        np.subtract.at(held, (surplus.kind[mine], node[mine]), 1)
-        np.subtract.at(led, (surplus.kind[mine], node[mine]), leads[mine])
+        np.subtract.at(held, (its_kind[mine], node[mine]), 1)
+        np.subtract.at(led, (its_kind[mine], node[mine]), leads[mine])
 
     free = np.minimum(here * count - apart[kind, area], high * count)
     free_led = np.clip((led_in - apart_led)[kind, area], 0, free)
@@ -162,14 +149,11 @@ def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64]:
     state, kinds, areas, every = work.state, len(work.kinds.count), work.areas, work.kind
     leads = (state.lead >= 0) & (every >= 0)
     over = work.over_rows  # a primary that is known to go cannot be kept
-    leads[over] &= (work.at(over) == state.lead[over][:, None]).any(axis=1)
+    leads[over] &= (work.at[over] == state.lead[over][:, None]).any(axis=1)
     kind, lead = every[leads].astype(np.int64), state.lead[leads]
     led_in = sums(kind * areas + work.area[lead], kinds * areas).reshape(kinds, areas)
-    if not own:
-        return np.zeros((kinds, 0), np.int64), np.zeros((kinds, 0), np.int64), led_in
-    at = state.at.copy()
-    at[over] = work.at(over)
-    code = np.where(node_of < 0, own, node_of).astype(np.int32)[at] + (every[:, None] + 1) * np.int32(own + 1)
+    code = np.where(node_of < 0, own, node_of).astype(np.int32)[work.at]
+    code += (every[:, None] + 1) * np.int32(own + 1)
     held = sums(code.ravel(), (kinds + 1) * (own + 1)).reshape(kinds + 1, own + 1)[1:, :own].copy()
     led = sums((kind * own + node_of[lead])[node_of[lead] >= 0], kinds * own)
     return held, led.reshape(kinds, own), led_in
@@ -212,9 +196,9 @@ def surplus_entries(work: Work) -> Surplus | None:
     chosen = np.append(too_many, False)[every]
     if work.state.merged:
         zone = np.append(np.where(work.cell >= merged, work.cell, -1), -1)
-        chosen |= twice(zone[work.state.at]) & (every >= 0)
+        chosen |= twice(zone[work.at]) & (every >= 0)
     rows = work.by_key(chosen)
-    at, kind = work.at(rows).astype(np.int64), every[rows].astype(np.int64)
+    at, kind = work.at[rows].astype(np.int64), every[rows].astype(np.int64)
     area = np.append(work.area, -1)[at]
     cap, size, group = kinds.area_high[kind[:, None], np.maximum(area, 0)], _twins(area), area
     if work.state.merged:
@@ -226,9 +210,7 @@ def surplus_entries(work: Work) -> Surplus | None:
     if not len(item):
         return None
     entry = item, column
-    return Surplus(
-        rows[item], column, at[entry], area[entry], kind[item], item * (1 << 24) + group[entry], cap[entry]
-    )
+    return Surplus(rows[item], column, at[entry], item * (1 << 24) + group[entry], cap[entry])
 
 
 def _twins(values: Table) -> Int64:
@@ -251,7 +233,7 @@ def drop_surplus(work: Work) -> dict[str, int] | None:
     leads = some.member == work.state.lead[some.row]
     go = first_few(group, size - some.cap[first], leads, moves.kept)
     rows, place = np.unique(some.row[go], return_inverse=True)
-    at = work.at(rows)
+    at = work.at[rows]
     at[place, some.column[go]] = -1
     work.lay_over(rows, at)
     return moves.bounds

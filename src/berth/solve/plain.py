@@ -6,8 +6,7 @@ from berth.solve.arrays import first_few, sums
 from berth.solve.model import Bool, Int32, Int64, Problem, Zones
 from berth.solve.shares import filled
 
-SHOTS = 4
-"""How often Items are dealt places unseen; those that still have none look for one by themselves."""
+SHOTS = 4  # how often Items are dealt places unseen; who still has none looks for one by itself
 
 
 def plain(problem: Problem) -> Int32:

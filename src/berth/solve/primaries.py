@@ -9,8 +9,7 @@ from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import filled, held_live
 from berth.solve.tuning import Tuning
 
-SPREADS = 12
-"""Flows over Members at most."""
+SPREADS = 12  # flows over Members at most
 STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 512)
 """Primaries above and below a Member's count at which the cost of one more is looked at."""
 

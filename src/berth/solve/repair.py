@@ -13,12 +13,9 @@ from berth.solve.deal import Deal
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 
-TURNS = 4
-"""Networks, each of more Items than the one before."""
-POLISH = 2
-"""Networks only to make some moves unnecessary."""
-CHOICES = 8
-"""Members drawn by lot for each Item."""
+TURNS = 4  # networks, each of more Items than the one before
+POLISH = 2  # networks only to make some moves unnecessary
+CHOICES = 8  # Members drawn by lot for each Item
 
 
 def repair(deal: Deal, moves: int) -> bool:

@@ -14,8 +14,7 @@ from berth.solve.model import Int64, Problem, Touched
 from berth.solve.shares import age_ranks
 from berth.solve.tuning import Tuning
 
-MANY = -1
-"""The area of all zones that are too many and too small to be looked at one by one."""
+MANY = -1  # the area of all zones that are too many and too small to be looked at one by one
 ROWS = {"at": -1, "lead": -1, "wants": 0, "hash": 0, "kind": -1, "stays": -1, "headless": False}
 """The arrays with a row for each Item, and what is in the row of one that was not read yet."""
 
@@ -36,8 +35,6 @@ class State:
         self._merge_zones = tuning.merge_zones
         self._build(problem)
 
-    # ---- Members -----------------------------------------------------------------------------
-
     def _read_members(self, problem: Problem) -> None:
         rows = np.flatnonzero(problem.live)
         self.row = rows[np.argsort(problem.member_key[rows], kind="stable")].astype(np.int32)
@@ -56,8 +53,6 @@ class State:
         known, inverse = np.unique(names, return_inverse=True)
         columns = [self.slots.setdefault(name, len(self.slots)) for name in known.tolist()]
         return np.append(np.array(columns, np.int64)[inverse], len(self.slots))
-
-    # ---- Items -------------------------------------------------------------------------------
 
     def _build(self, problem: Problem) -> None:
         self._read_members(problem)
