@@ -33,10 +33,10 @@ def check(seed: int, oracle: bool) -> None:
     found = thorough(problem, tuning)
     took = process_time() - began
     assert took < SLOW, f"seed {seed}: {took:.1f} s"
-    certificate = certify(problem, found.members, found.bounds)
+    certificate = certify(problem, found.members, found.proof.bounds)
     assert certificate.ok, f"seed {seed}: {certificate.faults}"
     if holdings(problem) * len(problem.limit) <= SURELY_PROVEN:
-        assert minor(found.first_open), f"seed {seed}: {found.first_open} is open"
+        assert minor(found.proof.first_open), f"seed {seed}: {found.proof.first_open} is open"
     if oracle and len(problem.replicas) <= 150:
         for name, best in bound(problem, exact=True).levels.items():
             assert certificate.reached[name] == best, f"seed {seed}: {name}"
