@@ -171,6 +171,42 @@ MUTATIONS = [
         "if False:",
     ),
     Mutation(
+        "deaths are not confirmed",
+        "berth.fleet.liveness",
+        "return now >= moment and (self.deleted or self.read_at >= moment)",
+        "return now >= moment",
+    ),
+    Mutation(
+        "a read that was begun before the Lease ran out confirms that it has",
+        "berth.fleet.liveness",
+        "return now >= moment and (self.deleted or self.read_at >= moment)",
+        "return now >= moment and (self.deleted or self.read_at > 0)",
+    ),
+    Mutation(
+        "an answer that an event has overtaken counts",
+        "berth.fleet.leases",
+        "if old is None or old.at > begun:",
+        "if old is None:",
+    ),
+    Mutation(
+        "an event that is older than what was read counts",
+        "berth.fleet.leases",
+        "if old is not None and lease.version and lease.version < old.read_version:",
+        "if False:",
+    ),
+    Mutation(
+        "a new leader believes what it read in an earlier lead",
+        "berth.fleet.leases",
+        "new = replace(watch, given_up=name in dead and not live, read_at=-math.inf)",
+        "new = replace(watch, given_up=name in dead and not live)",
+    ),
+    Mutation(
+        "a new leader takes from those that the one before it had found dead",
+        "berth.converge.outage",
+        "member.doubted or ",
+        "",
+    ),
+    Mutation(
         "a Lease that is gone when a leader begins has run out",
         "berth.fleet.leases",
         "for name in missing - self._watches.keys() - dead:",
@@ -267,5 +303,6 @@ MODEL = [
     "Exclusive does not wait for the release",
     "writes do not test the generation that they replace",
     "the API server does not fence",
+    "deaths are not confirmed",
 ]
 """Mutations that the model finds by itself, without being led to them by a story."""

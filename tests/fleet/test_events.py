@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reading import let_time_pass
 
 from berth.api import Entry, Report, format_entry, format_report
 from berth.api.entry import Phase
@@ -88,8 +89,7 @@ class Told:
         fleet = self.fleet
         if kind == "time":
             self.now += what
-            for lease in self.leases.advance(self.now):
-                fleet.lease_changed(lease, self.now)
+            let_time_pass(fleet, self.now)
             return
         if what is None:
             self.there.pop((kind, name), None)

@@ -206,7 +206,11 @@ class PoolFleet:
             return Liveness.MISSING
         if seen.live is not None:
             return Liveness.LIVE if seen.live else Liveness.EXPIRED
-        return Liveness.LIVE if seen.lease is None else self.leases.state(seen.lease)
+        if seen.lease is None:
+            return Liveness.LIVE
+        if not member.lived and seen.lease in self.leases.unread():
+            return Liveness.EXPIRED  # left by an earlier process: one that never lived cannot be killed
+        return self.leases.state(seen.lease)
 
     def _set_problem_member(self, member: MemberState) -> None:
         row, arrays = member.row, self.arrays
