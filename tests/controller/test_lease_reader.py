@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from berth.controller.lease_reader import FEW, LeaseReader
+from berth.controller.lease_reader import MAX_GETS, LeaseReader
 from berth.controller.objects import LeaseObject, LeaseSpec
 from berth.kube import Meta, NotFound, ServerError
 
@@ -88,7 +88,7 @@ async def test_a_few_are_read_one_by_one_with_the_moment_before_the_request() ->
 
 
 async def test_many_are_read_by_one_list_which_tells_of_the_others_too() -> None:
-    names = [f"l{n}" for n in range(FEW + 1)]
+    names = [f"l{n}" for n in range(MAX_GETS + 1)]
     server = Server("other", *names[1:])
     reading = Reading(server, *names, unseen=("other",))
     await reading.reader.read()

@@ -491,7 +491,7 @@ def modelled(world: World) -> Iterator[None]:
     patch.setattr(pool_loop, "caught_up", caught_up)
     for module in (pool_loop, lease_reader):
         patch.setattr(module, "Backoff", _NoBackoff)
-    patch.setattr(lease_reader, "FEW", 1)
+    patch.setattr(lease_reader, "MAX_GETS", 1)
     for module in (planner, pool_loop):
         patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
     logger = logging.getLogger("berth.controller")

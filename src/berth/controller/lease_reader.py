@@ -18,19 +18,19 @@ from berth.kube import LEASES, ApiError, Backoff, Client, NotFound
 
 logger = logging.getLogger(__name__)
 
-FEW = 4
-"""So many Leases are read one by one; more of them by one list of their namespace."""
-ATTEMPT = 5.0
+MAX_GETS = 4
+"""Up to this many Leases are read one by one; more of them by one list of their namespace."""
+READ_TIMEOUT = 5.0
 """Seconds after which a read has failed."""
 RESCAN = 5.0
-"""Seconds after which it is looked for Leases to read even though none has run out."""
+"""Seconds between two checks for Leases to read, besides those that follow when one runs out."""
 
 Found = dict[str, LeaseObject | ApiError | None]
 """What reads have shown by name; None: there is no such Lease."""
 
 
 class LeaseReader:
-    """Reads those Leases of one namespace that must be read."""
+    """Reads the Leases of one namespace that must be read."""
 
     def __init__(
         self,
@@ -89,11 +89,11 @@ class LeaseReader:
             await asyncio.sleep(delay)
 
     async def _fetch(self, names: Sequence[str], begun: float) -> Found:
-        if len(names) <= FEW:
+        if len(names) <= MAX_GETS:
             return dict(zip(names, await asyncio.gather(*(self._get(n, begun) for n in names)), strict=True))
         try:
             leases = await self._client.list(
-                LEASES.path(self._namespace), type=LeaseObject, deadline=begun + ATTEMPT
+                LEASES.path(self._namespace), type=LeaseObject, deadline=begun + READ_TIMEOUT
             )
         except ApiError as error:
             return dict.fromkeys(names, error)
@@ -102,7 +102,7 @@ class LeaseReader:
     async def _get(self, name: str, begun: float) -> LeaseObject | ApiError | None:
         try:
             return await self._client.get(
-                LEASES.path(self._namespace, name), type=LeaseObject, deadline=begun + ATTEMPT
+                LEASES.path(self._namespace, name), type=LeaseObject, deadline=begun + READ_TIMEOUT
             )
         except NotFound:
             return None
@@ -127,7 +127,7 @@ class LeaseReader:
 
 
 class LeaseReaders:
-    """Reads Leases of all namespaces, each namespace for itself, while this process leads."""
+    """Reads Leases of all namespaces while this process leads; none waits for another namespace."""
 
     def __init__(self, client: Client, cluster: Cluster, metrics: Metrics) -> None:
         self._client = client
