@@ -43,10 +43,11 @@ test-faults: env ## minutes of fault injection with a fixed seed
 	$(PY) -m pytest -m faults --timeout=3600
 
 bench: env ## the benchmarks: a table each
+	-$(PY) -m benchmarks.solve --size small --start own --start empty
 	$(PY) benchmarks/first_placement.py
 
-bench-solve: env ## the solver against OR-tools
-	$(PY) -m benchmarks.solve
+bench-solve: env ## the solver's hard families, beside OR-tools and Gazette: 25 minutes
+	$(PY) -m benchmarks.solve --churn
 
 bench-orchestrator: env ## a term of the orchestrator library against its calls alone
 	$(PY) -m benchmarks.orchestrator

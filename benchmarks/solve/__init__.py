@@ -1,1 +1,1 @@
-"""The solver's benchmark: seconds, moves and proofs, each against OR-tools in the same run."""
+"""The solver on hard fleets: time, moves and proofs, judged, beside OR-tools and Gazette in the same run."""

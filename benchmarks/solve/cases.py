@@ -1,153 +1,284 @@
-"""The rows of the benchmark: each a story that ends in one timed solve, and what it must cost."""
+"""The rows of the table: one family, event and start each, solved, judged and compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
-from benchmarks.solve.peer import solve_peer
-from benchmarks.solve.world import World, rows, world
-from berth.solve import bands, evaluate
+from benchmarks.solve.bounds import bound
+from benchmarks.solve.facts import facts
+from benchmarks.solve.families import (
+    SMALL_EVENTS,
+    Fleet,
+    Size,
+    cases,
+    happen,
+    hold,
+    prepared,
+    turn,
+)  # fmt: skip
+from benchmarks.solve.go_peer import solve_gazette
+from benchmarks.solve.judge import Verdict, count, judge
+from benchmarks.solve.peer import PeerResult, within
+from berth.solve import Solver
+from berth.solve.model import LEVELS, Int32, Problem, Solution, Touched
 
-REPEATS = 3
-"""A repeatable case is timed so often, and the median counts; the machine may do other things."""
+KEPT = "kept"
+"""The start of a running brain: its own placement, come true, and the state of the solver kept."""
+ENOUGH = 1.0
+"""Seconds after which a case is not repeated."""
+DEADLINE = 60.0
+"""Seconds that OR-tools has."""
+LARGE_PEER = ("regular", "limits 1:10", "zones 10:3:1", "3% room")
+"""Families of 100,000 Items that OR-tools is tried on: half a minute each."""
+
+
+@dataclass
+class Figures:
+    """A plan, whoever made it. Without a plan `note` says why, and all else is None."""
+
+    seconds: float | None = None
+    moves: int | None = None
+    short: int | None = None
+    """Replicas that are wanted and not placed."""
+    fullest: float | None = None
+    """The largest load, in parts of its limit."""
+    outside: int | None = None
+    """Entries by which loads are outside of their bands, or on Members that drain."""
+    single: int | None = None
+    """Items wholly in one zone."""
+    balance: int | None = None
+    """The level `balance`, which looks at how far outside a load is."""
+    pairs: int | None = None
+    """Pairs of replicas of an Item in one zone."""
+    note: str = ""
 
 
 @dataclass
 class Row:
     size: str
-    case: str
-    seconds: float
-    peer_seconds: float | None
-    moves: int
-    least_moves: int
-    peer_moves: int | None
-    band_distance: int
-    """Items outside of their Members' bands."""
-    proven: bool
-    checked: bool
-    """An independent count of all ten levels agrees with the proof."""
+    family: str
+    event: str
+    start: str
+    berth: Figures
+    ortools: Figures
+    gazette: Figures
+    wrong: list[str]
+    """Hard rules broken, and levels that the solver counts otherwise than the judge."""
+    missed: str | None
+    """The first level up to `zone-pairs` that is not at its bound, or whose bound is not proven."""
+    least_moves: int | None
+    proven: str | None
+    """The first level that the solver does not prove; None: it proves all."""
     engine: str
     why: str
+    runs: list[float] = field(default_factory=list)
 
     @property
-    def ratio(self) -> float | None:
-        return None if self.peer_seconds is None else self.seconds / self.peer_seconds
+    def certified(self) -> bool:
+        return not self.wrong
+
+    @property
+    def over(self) -> float | None:
+        """Moves above the bound, in parts of it."""
+        if self.least_moves is None or self.berth.moves is None:
+            return None
+        return (self.berth.moves - self.least_moves) / max(1, self.least_moves)
+
+    @property
+    def close(self) -> bool:
+        """Moves are within 0.5%, or one, of the bound."""
+        over = self.over
+        return over is not None and over * max(1, self.least_moves or 0) <= max(
+            1, 0.005 * (self.least_moves or 0)
+        )
+
+    @property
+    def proven_to_moves(self) -> bool:
+        return self.proven is None or LEVELS.index(self.proven) > LEVELS.index("moves")
 
     def record(self) -> dict[str, object]:
-        return {**asdict(self), "ratio": self.ratio}
+        """For JSON."""
+        return {**asdict(self), "over": self.over, "certified": self.certified}
 
 
-def measure(now: World, size: str, case: str, *, peer: bool, priced: bool = False) -> Row:
-    """Solve what was touched, timed, then let the peer solve the same instance."""
-    seconds = now.solve()
-    return report(now, size, case, seconds, peer=peer, priced=priced)
-
-
-def report(now: World, size: str, case: str, seconds: float, *, peer: bool, priced: bool = False) -> Row:
-    solution = now.solution
-    assert solution is not None
-    problem = now.problem
-    reached = evaluate(problem, solution.members, solution.primary)
-    band = bands(problem)
-    on = solution.members[solution.members >= 0]
-    load = np.bincount(on, minlength=len(problem.limit))
-    distance = np.maximum(band.low - load, 0) + np.maximum(load - band.high, 0)
-    other = solve_peer(problem, priced_bands=priced) if peer else None
-    return Row(
-        size=size,
-        case=case,
+def figures(problem: Problem, plan: Int32, seconds: float) -> Figures:
+    """Count what a table shows of a plan of shape (n, v)."""
+    f = facts(problem)
+    reached = count(problem, plan)
+    load = np.bincount(plan[plan >= 0], minlength=len(problem.limit))[f.members]
+    away = np.where(f.drains, load, np.maximum(f.low - load, 0) + np.maximum(load - f.high, 0))
+    return Figures(
         seconds=seconds,
-        peer_seconds=other.seconds if other else None,
-        moves=reached[7],
-        least_moves=solution.proof.bounds[7],
-        peer_moves=other.moves if other else None,
-        band_distance=int(distance[problem.live].sum()),
-        proven=solution.optimal,
-        checked=reached == solution.proof.reached,
-        engine=solution.engine,
-        why=solution.why,
+        moves=reached["moves"],
+        short=int(f.wanted.sum()) - reached["placed"],
+        fullest=float((load / f.limit).max(initial=0)),
+        outside=int(away.sum()),
+        single=reached["single-zone"],
+        balance=reached["balance"],
+        pairs=reached["zone-pairs"],
     )
 
 
-def story(
-    size: str, now: World, items: int, members: int, cases: str, *, peer: bool, priced: bool = False
-) -> Iterator[Row]:
-    """The cases named in `cases`, one after the other on one fleet, each settled before the next."""
-    wanted = cases.split()
-    spare = len(now.problem.limit) - members
-
-    def row(case: str, happen: Callable[[], None]) -> Iterator[Row]:
-        if case in wanted:
-            happen()
-            yield measure(now, size, case.replace("_", " "), peer=peer, priced=priced)
-            now.settle()
-
-    yield from row("cold", lambda: None)
-    yield from row("nothing_changed", lambda: None)
-    yield from row("one_Member_lost", lambda: now.lose(rows(members // 2)))
-    yield from row("one_joins", lambda: now.join(rows(members)))
-    more = np.arange(items, items + items // 100)
-    yield from row("1%_more_Items", lambda: now.ask(more, int(now.problem.replicas[0])))
-
-    def roll() -> None:
-        gone = np.arange(members // 10)
-        now.lose(gone)
-        now.join(np.arange(members + 1, min(members + 1 + len(gone), members + spare)))
-
-    yield from row("10%_rolled", roll)
-    yield from row("one_Item_asks_for_less", lambda: now.ask(rows(11), int(now.problem.replicas[11]) - 1))
-    yield from row("one_Item_asks_for_more", lambda: now.ask(rows(11), int(now.problem.replicas[11]) + 1))
+def of_peer(problem: Problem, found: PeerResult) -> Figures:
+    if found.plan is None:
+        return Figures(note=found.why)
+    return figures(problem, found.plan, found.seconds)
 
 
-PLAIN = (
-    "cold nothing_changed one_Member_lost one_joins 1%_more_Items 10%_rolled "
-    "one_Item_asks_for_less one_Item_asks_for_more"
-)
-SHORT = "cold one_Member_lost one_joins"
+@dataclass
+class Bench:
+    """Makes rows at one size; what several rows begin with is made once."""
+
+    size: Size
+    runs: int = 3
+    ortools: bool = True
+    gazette: Path | None = None
+    """The program of `go_peer`; None: that column is left out."""
+    _own: dict[str, Int32] = field(default_factory=dict)
+    _solver: Solver = field(default_factory=Solver)
+    """For what is solved from arrays: it is asked to read everything again, but its helper is warm."""
+
+    def __enter__(self) -> Bench:
+        self._solver.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._solver.close()
+
+    def rows(
+        self, families: Sequence[str] = (), events: Sequence[str] = (), starts: Sequence[str] = ()
+    ) -> Iterator[Row]:
+        """All rows that are asked for; empty lists ask for all."""
+        others = [start for start in starts if start != KEPT]
+        wanted = cases(families, events, others) if others or not starts else []
+        by_family: dict[str, list[tuple[str, str]]] = {}
+        for family, event, start in wanted:
+            by_family.setdefault(family, []).append((event, start))
+        if not starts or KEPT in starts:
+            for family, _, _ in cases(families, ["nothing"], ["own"]):
+                by_family.setdefault(family, [])
+        for family, some in by_family.items():
+            if not starts or KEPT in starts:
+                yield from self.kept(
+                    family, [event for event in events or SMALL_EVENTS if event in SMALL_EVENTS]
+                )
+            fleets: dict[str, Fleet] = {}
+            for event, start in some:
+                if start not in fleets:
+                    fleets = {start: prepared(family, self.size, start, self.own(family))}
+                now = deepcopy(fleets[start])
+                turn(now)
+                happen(now, event)
+                yield self.row(family, event, start, now.problem)
+
+    def own(self, family: str) -> Callable[[Problem], Int32]:
+        """Plans for a family, solved once."""
+
+        def plan(problem: Problem) -> Int32:
+            if family not in self._own:
+                self._own = {family: self._solver.solve(problem).members}
+            return self._own[family]
+
+        return plan
+
+    def row(self, family: str, event: str, start: str, problem: Problem) -> Row:
+        """Solve from the arrays alone."""
+        runs, found = self.timed(lambda: self._solver.solve(problem))
+        return self.judged(family, event, start, problem, found, runs)
+
+    def kept(self, family: str, events: Sequence[str]) -> Iterator[Row]:
+        """Small events that happen to a settled fleet, with the solver's state kept."""
+        now, solver = prepared(family, self.size, "own", self.own(family)), Solver()
+        solver.start()
+        turn(now)
+        for _ in range(2):  # the second time only primaries and the like may still settle
+            hold(now.problem, solver.solve(now.problem).members)
+        settled = deepcopy(now.problem)
+        solver.solve(now.problem)
+        for event in events:
+            runs: list[float] = []
+            while True:
+                what = happen(now, event)
+                begun = perf_counter()
+                found = solver.solve(now.problem, what)
+                runs.append(perf_counter() - begun)
+                if len(runs) >= self.runs or sum(runs) >= ENOUGH:
+                    break
+                undo(now.problem, settled, what)
+                solver.solve(now.problem, what)
+            yield self.judged(family, event, KEPT, now.problem, found, runs)
+            undo(now.problem, settled, what)
+            solver.solve(now.problem, what)
+        solver.close()
+
+    def timed(self, work: Callable[[], Solution]) -> tuple[list[float], Solution]:
+        runs: list[float] = []
+        while True:
+            begun = perf_counter()
+            found = work()
+            runs.append(perf_counter() - begun)
+            if len(runs) >= self.runs or sum(runs) >= ENOUGH:
+                return runs, found
+
+    def judged(
+        self, family: str, event: str, start: str, problem: Problem, found: Solution, runs: list[float]
+    ) -> Row:
+        best = bound(problem)
+        verdict = judge(problem, found.members, best)
+        return Row(
+            size=self.size.name,
+            family=family,
+            event=event,
+            start=start,
+            berth=figures(problem, found.members, float(np.median(runs))),
+            ortools=self._ortools(family, event, start, problem, best.levels),
+            gazette=self._gazette(event, start, problem),
+            wrong=verdict.broken + miscounted(verdict, found),
+            missed=verdict.missed,
+            least_moves=verdict.least_moves,
+            proven=found.proof.first_open,
+            engine=found.engine,
+            why=found.why,
+            runs=runs,
+        )
+
+    def _ortools(
+        self, family: str, event: str, start: str, problem: Problem, levels: dict[str, int]
+    ) -> Figures:
+        """One event of each family, from one foreign start, too; all of them would take hours."""
+        tried = (event == "one lost" and start in ("own", "random")) or start == "empty"
+        if self.size.members >= 1000:
+            tried = event == "one lost" and start == "own" and family in LARGE_PEER
+        if not self.ortools or not tried:
+            return Figures()
+        return of_peer(problem, within(DEADLINE, problem, levels))
+
+    def _gazette(self, event: str, start: str, problem: Problem) -> Figures:
+        """At the large size: every event from its own start, one from the others."""
+        tried = start != KEPT and (self.size.members < 1000 or start == "own" or event == "one lost")
+        if self.gazette is None or not tried:
+            return Figures()
+        runs = self.runs if self.size.members < 1000 else 1
+        return of_peer(problem, solve_gazette(self.gazette, problem, runs))
 
 
-def sized(items: int, members: int, **shape: object) -> World:
-    return world(items, members, spare_items=items // 100, spare_members=members // 10 + 1, **shape)  # type: ignore[arg-type]
+def miscounted(verdict: Verdict, found: Solution) -> list[str]:
+    """Levels that the solver counts otherwise than the judge."""
+    return [
+        f"{name} is {verdict.reached[name]}, not {found.proof.reached[name]}"
+        for name in LEVELS
+        if verdict.reached[name] != found.proof.reached[name]
+    ]
 
 
-def small(peer: bool) -> Iterator[Row]:
-    yield from story("100 x 20,000", sized(20_000, 100), 20_000, 100, PLAIN, peer=peer)
-
-
-def medium(peer: bool) -> Iterator[Row]:
-    yield from story("1000 x 100,000", sized(100_000, 1000), 100_000, 1000, PLAIN, peer=peer)
-
-
-def skewed(peer: bool) -> Iterator[Row]:
-    name = "1000 x 100,000, limits 1:10"
-    yield from story(name, sized(100_000, 1000, skew=10), 100_000, 1000, PLAIN, peer=peer)
-
-
-def uneven(peer: bool) -> Iterator[Row]:
-    name = "1000 x 100,000, zones 10:3:1"
-    now = sized(100_000, 1000, zones=(10, 3, 1))
-    yield from story(name, now, 100_000, 1000, SHORT, peer=peer, priced=True)
-
-
-def large(peer: bool) -> Iterator[Row]:
-    """OR-tools solves only the cold instance here, which takes minutes; the other rows show that time."""
-    name = "10,000 x 1,000,000"
-    now = sized(1_000_000, 10_000)
-    first = next(story(name, now, 1_000_000, 10_000, "cold", peer=peer))
-    yield first
-    now.settle()
-    rest = PLAIN.replace("cold", "").replace("10%_rolled", "")
-    for row in story(name, now, 1_000_000, 10_000, rest, peer=False):
-        yield replace(row, peer_seconds=first.peer_seconds)
-
-
-GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
-    "small": small,
-    "medium": medium,
-    "skewed": skewed,
-    "uneven": uneven,
-    "large": large,
-}
+def undo(problem: Problem, settled: Problem, what: Touched) -> None:
+    """Take back what an event changed."""
+    problem.replicas[what.items] = settled.replicas[what.items]
+    for name in ("limit", "zone", "live", "draining"):
+        getattr(problem, name)[what.members] = getattr(settled, name)[what.members]

@@ -1,15 +1,16 @@
-"""The churn trace: random single events in a row, each planned, applied and seen."""
+"""A long chain of random single events in a running brain, each plan come true before the next."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
-from benchmarks.solve.cases import sized
-from benchmarks.solve.peer import solve_peer
-from benchmarks.solve.world import World, rows
-from berth.solve import evaluate
+from benchmarks.solve.families import SIZES, Size, hold, regular, touched
+from benchmarks.solve.judge import judge
+from berth.solve import Solver
+from berth.solve.model import Problem, Touched
 
 KINDS = (
     "Item added",
@@ -17,89 +18,85 @@ KINDS = (
     "Item asks for more",
     "Item asks for less",
     "Member lost",
-    "Member back",
+    "Member joins",
 )
-ODDS = (0.30, 0.25, 0.15, 0.15, 0.08, 0.07)
+ODDS = (0.25, 0.2, 0.2, 0.2, 0.08, 0.07)
 
 
 @dataclass
 class Churn:
     kinds: list[str]
-    seconds: np.ndarray
+    seconds: list[float]
     proven: int
-    fast: int
-    """Answered by the fast path alone."""
-    checked: bool
-    peer_seconds: float | None
+    """Events after which the solver proved all levels."""
+    holds: int
+    """Judged events (every hundredth and the last) in which the plan held all that it must."""
+    judged: int
 
-    def of(self, kinds: tuple[str, ...] = KINDS) -> np.ndarray:
-        return self.seconds[[kind in kinds for kind in self.kinds]]
-
-    def record(self) -> dict[str, object]:
-        single = self.of(KINDS[:4])
-        return {
-            "events": len(self.kinds),
-            "median": float(np.median(self.seconds)),
-            "p99": float(np.quantile(self.seconds, 0.99)),
-            "item_median": float(np.median(single)),
-            "item_p99": float(np.quantile(single, 0.99)),
-            "proven": self.proven,
-            "fast": self.fast,
-            "checked": self.checked,
-            "peer_seconds": self.peer_seconds,
-        }
+    def line(self) -> str:
+        """What came of it, for people."""
+        times = np.array(self.seconds) * 1000
+        return (
+            f"churn of {len(times):,} single events: median {np.median(times):.2f} ms, "
+            f"99th percentile {np.quantile(times, 0.99):.1f} ms, worst {times.max(initial=0):.1f} ms, "
+            f"proven {self.proven}, judged to hold {self.holds} of {self.judged}"
+        )
 
 
-def happen(now: World, kind: str, rng: np.random.Generator, members: int) -> bool:
-    """Let one event of the kind happen; False where there is none to have."""
-    problem = now.problem
+def _happen(problem: Problem, kind: str, rng: np.random.Generator, members: int) -> Touched | None:
+    """Let one event of the kind happen; None where there is none to have."""
     if kind.startswith("Item"):
-        wanted = {
-            "Item added": problem.replicas == 0,
-            "Item removed": problem.replicas > 0,
-            "Item asks for more": (problem.replicas > 0) & (problem.replicas < 3),
-            "Item asks for less": problem.replicas > 1,
-        }[kind]
-        among = np.flatnonzero(wanted)
+        among = np.flatnonzero(
+            {
+                "Item added": problem.replicas == 0,
+                "Item removed": problem.replicas > 0,
+                "Item asks for more": (problem.replicas > 0) & (problem.replicas < 3),
+                "Item asks for less": problem.replicas > 1,
+            }[kind]
+        )
         if not len(among):
-            return False
+            return None
         row = int(rng.choice(among))
         asked = int(problem.replicas[row])
-        now.ask(
-            rows(row), {"Item added": 3, "Item removed": 0}.get(kind, asked + (1 if "more" in kind else -1))
-        )
-        return True
+        change = {"Item added": 3, "Item removed": 0, "Item asks for more": asked + 1}
+        problem.replicas[row] = change.get(kind, asked - 1)
+        return touched(items=[row])
     lost = kind == "Member lost"
     among = np.flatnonzero(problem.live == lost)
     if not len(among) or (lost and len(among) <= members * 0.95):
-        return False
-    row = rows(int(rng.choice(among)))
-    now.lose(row) if lost else now.join(row)
-    return True
+        return None
+    row = int(rng.choice(among))
+    problem.live[row] = not lost
+    return touched(members=[row])
 
 
-def churn(items: int = 100_000, members: int = 1000, events: int = 1000, *, peer: bool = True) -> Churn:
-    """Solve after each of `events` random single events; the peer solves the last instance, cold."""
+def churn(size: Size = SIZES["large"], events: int = 1000) -> Churn:
+    """Solve after each of `events` random single events."""
     rng = np.random.default_rng(7)
-    now = sized(items, members)
-    now.solve()
-    now.settle()
-    now.apply()
-    kinds, seconds, proven, fast = [], [], 0, 0
-    while len(kinds) < events:
+    now, solver = regular(size), Solver()
+    problem = now.problem
+    solver.start()
+    hold(problem, solver.solve(problem).members)
+    solver.solve(problem)
+    out = Churn([], [], 0, 0, 0)
+    while len(out.kinds) < events:
         kind = str(rng.choice(KINDS, p=ODDS))
-        if not happen(now, kind, rng, members):
+        what = _happen(problem, kind, rng, now.members)
+        if what is None:
             continue
-        seconds.append(now.solve())
-        kinds.append(kind)
-        assert now.solution is not None
-        proven += now.solution.optimal
-        fast += "every bound met" in now.solution.why
-        now.apply()
-    assert now.solution is not None
-    # The plan has come true: nothing moves and no primary changes, all else is as it was proven.
-    now.solve()
-    reached = evaluate(now.problem, now.solution.members, now.solution.primary)
-    checked = reached == now.solution.proof.reached and reached[7] == 0
-    other = solve_peer(now.problem).seconds if peer else None
-    return Churn(kinds, np.array(seconds), proven, fast, checked, other)
+        begun = perf_counter()
+        found = solver.solve(problem, what)
+        out.seconds.append(perf_counter() - begun)
+        out.kinds.append(kind)
+        out.proven += found.optimal
+        if len(out.kinds) % 100 == 0 or len(out.kinds) == events:
+            out.judged += 1
+            out.holds += judge(problem, found.members).holds
+        rows = np.arange(len(problem.replicas)) if found.changed is None else found.changed
+        width = min(problem.held.shape[1], found.members.shape[1])
+        problem.held[rows] = -1
+        problem.held[rows, :width] = found.members[rows, :width]
+        problem.held_primary[rows] = problem.held[rows, 0]
+        solver.solve(problem, touched(items=rows))
+    solver.close()
+    return out

@@ -5,131 +5,149 @@
 One node for each Item and each Item×zone, arcs of capacity 1 from an Item×zone to Members: to all
 that hold the Item (free) and to `CANDIDATES` more in the zone (one move). All pairs would be 1e8
 arcs at 1000 × 100,000, which no machine at hand solves; so few candidates make the peer faster
-than a plain network would be. The same number of them is enough for the optimum here (the bench
-compares the moves). Bands are arc capacities and demands where they can all be met, which is
-faster than to price them; else each Item outside of a band costs what level 6 says. Zones are
-priced by pairs (level 7); placing everything is a demand. Only numpy builds the arcs. Timed are
-building the arrays, handing them over and solving, from nothing, as Gazette's solver does.
+than a plain network would be, and cost it some moves. The levels are weighed into one cost (a
+shortage is not shared evenly). Where
+the bands can be met they are capacities and demands, which is faster than to price them. Only
+numpy builds the arcs. Timed are building the arrays, handing them over and solving, from nothing.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 from ortools.graph.python import min_cost_flow
 
-from berth.solve import Problem, bands, placeable, wanted
+from benchmarks.solve.facts import facts
+from berth.solve.model import SCALE, Int32, Int64, Problem, Zones
 
 CANDIDATES = 4
 STEPS = 80
 """Steps outside of a band that are priced one by one where bands cannot be met."""
+MOST_ARCS = 4_000_000
 
 
 @dataclass(frozen=True)
 class PeerResult:
+    """A plan of shape (n, w), or None and why there is none."""
+
     seconds: float
-    moves: int | None
-    """None where it found no flow."""
-    balance: int
-    pairs: int
-    arcs: int
+    plan: Int32 | None
+    why: str = ""
 
 
-def solve_peer(problem: Problem, *, priced_bands: bool = False) -> PeerResult:
-    """Place everything on the fewest moves; zones Spread, no Item short, nothing draining."""
+def within(deadline: float, problem: Problem, levels: dict[str, int]) -> PeerResult:
+    """`solve_peer` in a child process that is ended after `deadline` seconds."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: there.send(solve_peer(problem, levels)), daemon=True)
+    child.start()
+    there.close()
+    try:
+        if here.poll(deadline):
+            return here.recv()  # type: ignore[no-any-return]
+        return PeerResult(deadline, None, f"> {deadline:.0f} s")
+    except EOFError:
+        return PeerResult(0.0, None, "died")
+    finally:
+        child.kill()
+        child.join()
+        here.close()
+
+
+def solve_peer(problem: Problem, levels: dict[str, int]) -> PeerResult:
+    """Plan for the Problem; `levels` are the bounds of the judge, which say what must be priced."""
     rng = np.random.default_rng(3)
     begun = perf_counter()
-    able = np.flatnonzero(placeable(problem))
-    rows = np.flatnonzero(wanted(problem) > 0)
-    want = wanted(problem)[rows].astype(np.int64)
-    n, m = len(rows), len(able)
-    place = np.full(len(problem.limit) + 1, -1, dtype=np.int64)
-    place[able] = np.arange(m)
-    _, zone = np.unique(problem.zone[able], return_inverse=True)
-    zones = int(zone.max()) + 1
-    item_node, cell_node, member_node, sink = 0, n, n + n * zones, n + n * zones + m
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    f = facts(problem)
+    n, m, zones = len(f.rows), len(f.members), f.zones
+    if n * zones * (CANDIDATES + 2) > MOST_ARCS:
+        return PeerResult(0.0, None, "too large")
+    cell_node, member_node, sink = n, n + n * zones, n + n * zones + m
+    parts: list[Int64] = []
 
-    def add(tail: np.ndarray, head: np.ndarray, capacity: object, cost: object) -> slice:
-        begin = sum(len(part[0]) for part in parts)
-        parts.append(
-            (
-                tail.astype(np.int32),
-                head.astype(np.int32),
-                np.broadcast_to(np.asarray(capacity, dtype=np.int64), tail.shape),
-                np.broadcast_to(np.asarray(cost, dtype=np.int64), tail.shape),
-            )
-        )
+    def add(tail: Int64, head: object, capacity: object, cost: object) -> slice:
+        begin = sum(part.shape[1] for part in parts)
+        columns = np.broadcast_arrays(tail, *(np.asarray(x, dtype=np.int64) for x in (head, capacity, cost)))
+        parts.append(np.stack(columns))
         return slice(begin, begin + len(tail))
 
     # One more pair outweighs any moves that a cycle through the Members can save, and so on.
+    priced = levels["balance"] > 0
     pair_cost = 2 * m + 1
-    step_cost = pair_cost * 2 * (m + 1) * 3 if priced_bands else 0
+    step_cost = pair_cost * 2 * (m + 1) * 3
+    single_cost = step_cost * (2 * SCALE + 8 if priced else 1)
+    drain_cost = single_cost * (2 * m + 2 if levels["single-zone"] else 2)
     item = np.arange(n)
+    if levels["placed"] < int(f.wanted.sum()):
+        add(item, sink, f.wanted, drain_cost * 4)
     for number in range(zones):
-        for step in range(1, int(want.max()) + 1):
-            # Not all of an Item's replicas in one zone (level 5).
-            some = item[(want > step) | ((want == step) & ((want == 1) | (zones == 1)))]
-            add(item_node + some, cell_node + some * zones + number, 1, (step - 1) * pair_cost)
-    held = place[problem.held[rows]]
-    who, column = np.nonzero(held >= 0)
-    stays = add(cell_node + who * zones + zone[held[who, column]], member_node + held[who, column], 1, 0)
+        for step in range(1, int(f.wanted.max()) + 1):
+            some = item[f.wanted >= step]
+            if problem.zones == Zones.REQUIRE:
+                some = some[step <= np.maximum(1, f.asked[some] - 1)]
+            alone = (f.wanted[some] == step) & (step > 1) & (zones > 1)
+            if not levels["single-zone"]:
+                some, alone = some[~alone], False
+            cost = (step - 1) * pair_cost + np.multiply(alone, single_cost)
+            add(some, cell_node + some * zones + number, 1, cost)
+    ways = sum(part.shape[1] for part in parts)
+    who, column = np.nonzero(f.at >= 0)
+    to = f.at[who, column]
+    add(cell_node + who * zones + f.zone[to], member_node + to, 1, 0)
     for number in range(zones):
-        there = np.flatnonzero(zone == number)
+        there = np.flatnonzero((f.zone == number) & ~f.drains)
+        if not len(there):
+            continue
         count = min(CANDIDATES, len(there))
         # Spread over the zone from a random start, so that Items with like candidates are few.
         start = rng.integers(0, len(there), n)
         stride = rng.integers(1, max((len(there) - 1) // max(count, 1), 1) + 1, n)
         chosen = there[(start[:, None] + stride[:, None] * np.arange(count)) % len(there)]
-        fresh = (chosen[:, :, None] != held[:, None, :]).all(axis=2)
+        fresh = (chosen[:, :, None] != f.at[:, None, :]).all(axis=2)
         who, column = np.nonzero(fresh)
         add(cell_node + who * zones + number, member_node + chosen[who, column], 1, 1)
-    band = bands(problem)
-    low, high = band.low[able], band.high[able]
-    limit = problem.limit[able].astype(np.int64)
-    demand = np.zeros(m, dtype=np.int64) if priced_bands else low
-    everyone = np.arange(m)
-    outside = []
-    if priced_bands:
-        near = np.minimum(low, STEPS)
-        slope = step_cost * (4096 * (STEPS + 1) // limit)
-        add(member_node + everyone, np.full(m, sink), low - near, -slope)
-        for step in range(STEPS, 0, -1):
-            some = everyone[near >= step]
-            cost = 4096 * step // limit[some]
-            outside.append(
-                (add(member_node + some, np.full(len(some), sink), 1, -step_cost * cost), cost, True)
-            )
+    last = sum(part.shape[1] for part in parts)
+    drains, everyone = np.flatnonzero(f.drains), np.arange(m)
+    add(member_node + drains, sink, f.limit[drains], drain_cost)
+    low, high = f.low, np.where(f.drains, 0, f.high)
+    above = np.where(f.drains, 0, f.limit - f.high)
+    demand = np.zeros(m, dtype=np.int64) if priced else low
+    if priced:
+        near, far = np.minimum(low, STEPS), np.minimum(above, STEPS)
+        slope = step_cost * (SCALE * (STEPS + 1) // f.limit)
+        add(member_node + everyone, sink, low - near, -slope)
+        add(member_node + everyone, sink, above - far, slope)
         for step in range(1, STEPS + 1):
-            some = everyone[limit - high >= step]
-            cost = 4096 * step // limit[some]
-            outside.append(
-                (add(member_node + some, np.full(len(some), sink), 1, step_cost * cost), cost, False)
-            )
-    add(member_node + everyone, np.full(m, sink), high - low, 0)
+            for reach, sign in ((near, -1), (far, 1)):
+                some = everyone[reach >= step]
+                add(member_node + some, sink, 1, sign * step_cost * (SCALE * step // f.limit[some]))
+    add(member_node + everyone, sink, high - low, 0)
 
     engine = min_cost_flow.SimpleMinCostFlow()
-    engine.add_arcs_with_capacity_and_unit_cost(
-        *(np.concatenate(column) for column in zip(*parts, strict=True))
-    )
+    tail, head, capacity, cost = np.concatenate(parts, axis=1)
+    engine.add_arcs_with_capacity_and_unit_cost(tail.astype(np.int32), head.astype(np.int32), capacity, cost)
     supply = np.zeros(sink + 1, dtype=np.int64)
-    supply[item_node : item_node + n] = want
+    supply[:n] = f.wanted
     supply[member_node : member_node + m] = -demand
-    supply[sink] = -(int(want.sum()) - int(demand.sum()))
+    supply[sink] = -int(supply.sum())
     engine.set_nodes_supplies(np.arange(sink + 1, dtype=np.int32), supply)
     status = engine.solve()
     seconds = perf_counter() - begun
-    arcs = engine.num_arcs()
     if status != engine.OPTIMAL:
-        return PeerResult(seconds, None, 0, 0, arcs)
-    flows = np.asarray(engine.flows(np.arange(arcs, dtype=np.int32)))
-    moves = int(want.sum()) - int(flows[stays].sum())
-    balance = 0
-    for where, cost, below in outside:
-        used = flows[where]
-        balance += int((cost * (1 - used if below else used)).sum())
-    cells = flows[: stays.start]
-    costs = np.concatenate([part[3] for part in parts])[: stays.start]
-    return PeerResult(seconds, moves, balance, int((cells * (costs // pair_cost)).sum()), arcs)
+        return PeerResult(seconds, None, "no flow")
+    used = ways + np.flatnonzero(np.asarray(engine.flows(np.arange(ways, last, dtype=np.int32))))
+    rows = f.rows[(tail[used] - cell_node) // zones]
+    return PeerResult(seconds, table(rows, f.members[head[used] - member_node], problem))
+
+
+def table(rows: Int64, members: Int64, problem: Problem) -> Int32:
+    """Pairs (Item row, Member row) as a plan of shape (n, w), padded with -1."""
+    order = np.argsort(rows, kind="stable")
+    rows, members = rows[order], members[order]
+    slot = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    out = np.full((len(problem.replicas), max(1, int(slot.max(initial=0)) + 1)), -1, dtype=np.int32)
+    out[rows, slot] = members
+    return out

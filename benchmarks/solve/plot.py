@@ -1,68 +1,62 @@
-"""The scaling picture: seconds for a fixed change while Items grow."""
+"""The picture: each family's times beside those of its peers, one panel for each size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+from benchmarks.solve.cases import KEPT, Row
+from benchmarks.solve.families import SIZES
 
-from benchmarks.solve.cases import sized
-from benchmarks.solve.world import World, rows
-
-SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
-ROUNDS = 15
-CASES = ("cold", "one of 100 Members lost and back", "one Item asks for less and more")
-
-
-def scaling(members: int = 1000, sizes: tuple[int, ...] = SIZES) -> dict[str, list[float]]:
-    """Median seconds by case, one value for each size; the change is the same at all sizes.
-
-    The Member that is lost and comes back has limit 100 at every size: the same Items move.
-    """
-    out: dict[str, list[float]] = {"cold": [], "Member": [], "Item": []}
-    for items in sizes:
-        now = sized(items, members)
-        small = members // 2
-        now.problem.limit[small] = 100
-        out["cold"].append(now.solve())
-        now.settle()
-        out["Member"].append(float(np.median([_member(now, small, k) for k in range(2 * ROUNDS)])))
-        out["Item"].append(float(np.median([_item(now, 5 + k // 2, k) for k in range(10 * ROUNDS)])))
-    return out
+MARKS = (
+    ("Berth, running brain", "o", "#1b6ca8", lambda row: row.berth.seconds if row.start == KEPT else None),
+    ("Berth, own start", "o", "#59a14f", lambda row: row.berth.seconds if row.start == "own" else None),
+    (
+        "Berth, foreign start", ".", "#9c755f",
+        lambda row: row.berth.seconds if row.start not in (KEPT, "own") else None,
+    ),
+    ("Gazette's allocator", "|", "#e15759", lambda row: row.gazette.seconds),
+    ("OR-tools, cold", "x", "#76659e", lambda row: row.ortools.seconds),
+)  # fmt: skip
 
 
-def _member(now: World, row: int, turn: int) -> float:
-    (now.join if turn % 2 else now.lose)(rows(row))
-    seconds = now.solve()
-    now.settle()
-    return seconds
-
-
-def _item(now: World, row: int, turn: int) -> float:
-    now.ask(rows(row), 3 if turn % 2 else 2)
-    seconds = now.solve()
-    now.settle()
-    return seconds
-
-
-def draw(times: dict[str, list[float]], path: Path, sizes: tuple[int, ...] = SIZES) -> None:
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Write the picture; its format follows the name of the file (png, svg)."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    names = {
-        "cold": "cold: every Item placed for the first time",
-        "Member": "a Member of limit 100 lost, or back",
-        "Item": "one Item asks for one replica less, or more",
-    }
-    for key, label in names.items():
-        axes.loglog(sizes, times[key], marker="o", label=label)
-    axes.set_xlabel("Items (3 replicas each, 1000 Members, zones 3:2)")
-    axes.set_ylabel("seconds to solve")
-    axes.grid(True, which="both", alpha=0.25)
-    axes.legend(frameon=False)
-    axes.set_title("The cost of a change does not grow with the fleet")
-    figure.savefig(path, dpi=120)
+    mpl.rcParams["svg.hashsalt"] = "berth"  # the same figures draw the same file
+    sizes = list(dict.fromkeys(row.size for row in rows))
+    families = list(dict.fromkeys(row.family for row in rows))[::-1]
+    figure, axes = plt.subplots(
+        1, len(sizes), figsize=(1 + 5 * len(sizes), 1.6 + 0.32 * len(families)),
+        sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for panel, size in zip(axes[0], sizes, strict=True):
+        for nudge, (label, mark, colour, seconds) in enumerate(MARKS):
+            points = [
+                (value, families.index(row.family) + 0.3 - 0.15 * nudge)
+                for row in rows
+                if row.size == size and (value := seconds(row)) is not None
+            ]
+            if points:
+                panel.scatter(*zip(*points, strict=True), marker=mark, c=colour, s=18, label=label, lw=1)
+        panel.set_xscale("log")
+        panel.set_yticks(range(len(families)), families)
+        panel.set_xlabel("seconds, one mark for each event and start")
+        panel.set_title(f"{SIZES[size]} (Members x Items)", fontsize=10)
+        panel.grid(True, axis="x", which="major", alpha=0.3)
+        panel.set_ylim(-0.6, len(families) - 0.4)
+    handles: dict[str, object] = {}
+    for panel in axes[0]:
+        handles.update(
+            {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+        )
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=3, frameon=False, fontsize=9
+    )
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    figure.savefig(path, dpi=130, metadata=metadata)
     plt.close(figure)

@@ -14,6 +14,7 @@ from berth.cli.manifests import Manifests
 from berth.cli.offline import pools_of
 from berth.cli.planning import plan_json, plan_pool
 from berth.cli.why import changes
+from berth.solve import LEVELS
 
 
 def planned(berth: Run, *objects: dict, pool: str = "p") -> dict:
@@ -38,14 +39,18 @@ def test_the_json_is_what_the_design_lays_down(berth: Run) -> None:
     new = found["items"].pop("new")
     assert sorted(new.pop("members")) == ["m-a", "m-b"]
     assert new == {"missing": 1, "reason": "TooFewMembers"}
+    levels = found.pop("levels")
+    assert tuple(levels) == LEVELS
+    assert levels["placed"] == {"reached": 4, "bound": 4}
+    assert levels["moves"] == {"reached": 3, "bound": 3}
     promoted = dict(found["changes"].pop("promote"))
     assert set(promoted) == {"new"}
     assert found == {
         "slots": {"wanted": 5, "placed": 4},
         "members": {
-            "m-a": {"zone": "a", "limit": 4, "items": 2, "primaries": 1},
-            "m-b": {"zone": "b", "limit": 4, "items": 2, "primaries": 1},
-            "m-dead": {"zone": "", "limit": 9, "items": 0, "primaries": 0},
+            "m-a": {"zone": "a", "limit": 4, "items": 2, "primaries": 1, "usage": {}},
+            "m-b": {"zone": "b", "limit": 4, "items": 2, "primaries": 1, "usage": {}},
+            "m-dead": {"zone": "", "limit": 9, "items": 0, "primaries": 0, "usage": {}},
         },
         "items": {
             "held": {"members": ["m-a", "m-b"], "missing": 0, "reason": None},
@@ -231,7 +236,7 @@ def test_the_table_shows_bars_reasons_and_the_proof(berth: Run) -> None:
     assert answer.code == 0
     lines = answer.out.splitlines()
     assert lines[0] == "Pool p: 4 of 5 slots placed on 4 Members; 4 to add, 3 to remove, 3 to promote"
-    assert lines[1].startswith("Proven optimal in all 10 levels by the ")
+    assert lines[1].startswith("Proven optimal in all 14 levels by the ")
     row = {line.split()[0]: line for line in lines if line}
     assert "████" in row["m-a"]
     assert row["m-a"].endswith("in band  live    ")

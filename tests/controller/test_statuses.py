@@ -11,7 +11,7 @@ from berth.controller.state import PoolState
 from berth.controller.statuses import item_status, pool_status
 from berth.converge import Outage, Wait, Why
 from berth.fleet import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, PoolFleet
-from berth.solve import Reason
+from berth.fleet.reasons import Reason
 
 
 def state_of(*members: str, replicas: int = 1, limit: int = 5) -> PoolState:

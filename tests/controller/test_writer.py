@@ -157,3 +157,22 @@ def test_a_write_tests_the_object_and_the_generation_that_it_replaces() -> None:
         {"op": "test", "path": "/metadata/uid", "value": "a0"},
         {"op": "test", "path": "/metadata/generation", "value": 7},
     ]
+
+
+async def test_a_write_is_for_the_successor_only_where_every_entry_is_given_anew() -> None:
+    old = member(0, primary("x"), primary("y"))
+    assert old.assignment is not None
+    old.assignment = old.assignment._replace(written_for="s1")
+    old.successor = "s2"
+    anew = [MemberEdit(item, Entry(item, 0, 9, 9), (), Lane.SESSION) for item in ("x", "y")]
+    client = Recorded()
+    await write(client, {0: anew}, old)
+    assert client.specs["a"]["session"] == "s2"
+    await write(client, {0: anew[:1]}, old)
+    assert client.specs["a"]["session"] == "s1"
+
+
+async def test_a_member_without_a_lease_has_no_session_in_its_assignment() -> None:
+    client = Recorded()
+    await write(client, {0: [promote("x")]}, member(0, Entry("x", 1, 3, 0)))
+    assert "session" not in client.specs["a"]

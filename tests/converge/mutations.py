@@ -83,7 +83,7 @@ MUTATIONS = [
     Mutation(
         "two claims to slot 0 both stay",
         RULES,
-        "for claim in claims[1:] if holds else claims:",
+        "for claim in claims if holder is None else claims[1:]:",
         "for claim in ():",
     ),
     Mutation(
@@ -230,6 +230,54 @@ MUTATIONS = [
         "process.phases[item] = (grant, phase)  # to be said before it is done",
         "process.phases[item] = (grant, phase); process.active |= {item} if phase == 'Active' else set()",
     ),
+    Mutation(
+        "a new session keeps its old grants",
+        MEMBER,
+        "        return not self.written_for and session == self.successor\n",
+        "        return True\n",
+    ),
+    Mutation(
+        "a new session keeps the epoch of the one before",
+        RULES,
+        "    if again is not None:\n",
+        "    if False:\n",
+    ),
+    Mutation(
+        "a new session gets entries that could not be given anew",
+        MEMBER,
+        "return self.written_for if kept and not self.adopted else self.successor",
+        "return self.successor",
+    ),
+    Mutation(
+        "what another session was given counts as ready",
+        MEMBER,
+        "self.seen is None or self.restarted:",
+        "self.seen is None:",
+    ),
+    Mutation(
+        "a restart where all is in its place is not looked at",
+        "berth.converge.sort",
+        "if not m.live or m.restarted",
+        "if not m.live",
+    ),
+    Mutation(
+        "a new leader believes a watch of Leases that may be behind",
+        "berth.fleet.sessions",
+        "return holder, self._leases.follows(seen.lease, member.written_for)",
+        "return holder, True",
+    ),
+    Mutation(
+        "a Lease that may have changed hands is not read",
+        "berth.controller.sessions",
+        "            fleet.leases.confirm(lease, member.written_for)\n",
+        "            pass\n",
+    ),
+    Mutation(
+        "session is not compared by the worker",
+        WORLD,
+        "others = not self.for_it(process, process.spec)",
+        "others = False",
+    ),
 ]
 
 
@@ -304,5 +352,8 @@ MODEL = [
     "writes do not test the generation that they replace",
     "the API server does not fence",
     "deaths are not confirmed",
+    "a new session keeps its old grants",
+    "a new session keeps the epoch of the one before",
+    "session is not compared by the worker",
 ]
 """Mutations that the model finds by itself, without being led to them by a story."""

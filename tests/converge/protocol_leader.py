@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from protocol_world import Broken, Claim, PoolSeen, World, entries
 
-from berth.controller import lease_reader, planner, pool_loop
+from berth.controller import lease_reader, planner, pool_loop, sessions
 from berth.controller.lease_reader import LeaseReader
 from berth.controller.metrics import Metrics
 from berth.controller.objects import (
@@ -32,7 +32,7 @@ from berth.controller.state import PoolState
 from berth.controller.term import Replaced
 from berth.fleet import Handoff, Leases, LeaseSeen, MemberSeen, PoolFleet
 from berth.kube import Conflict, DeadlinePassed, Meta, NotFound, ServerError
-from berth.solve import Problem, Solution, Touched, solve
+from berth.solve import Problem, Solution, Solver, Touched, solve
 
 SOLVE = "solve"
 """What a request is called that goes to a process which solves."""
@@ -197,7 +197,7 @@ def assignment_object(world: World, name: str) -> AssignmentObject:
     meta = Meta(name, "ns", there.uid, str(there.resource_version), there.generation)
     return AssignmentObject(
         metadata=meta,
-        spec=AssignmentSpec("pool", there.term, there.items),
+        spec=AssignmentSpec("pool", there.term, there.written_for or None, there.items),
         status=AssignmentStatus(there.session, there.reports),
     )
 
@@ -347,6 +347,7 @@ class Leader:
             METRICS,
             self._solve,
         )
+        self.solver = Solver()
         self.begun = False
         self.task = self.loop.create_task(self._run(self.pool_loop.begin()))
         self.read_leases()
@@ -356,10 +357,11 @@ class Leader:
         if self.pool_loop is not None and self.begun and not self.busy:
             self.task = self.loop.create_task(self._run(self.pool_loop.once()))
 
-    async def _solve(self, problem: Problem, previous: Solution | None, touched: Touched) -> Solution:
+    async def _solve(self, problem: Problem, touched: Touched | None) -> Solution:
         """At once, or in another process that ends when the test says so."""
         if not self.world.solves_elsewhere:
-            return solve(problem, previous, touched)
+            return self.solver.solve(problem, touched)
+        self.solver = Solver()  # what it keeps would be out of date when it is asked again
         sent = copy.deepcopy(problem)
         answer = self.loop.create_future()
         self.network.pending.append(Request(self, SOLVE, lambda: solve(sent), True, answer))
@@ -455,9 +457,11 @@ class Leader:
     def _ready(self, member: Any, item: str) -> bool:
         """Whether an entry is ready, read from the objects."""
         seen: MemberSeen = member.seen
+        there = member.assignment
+        if seen.lease is not None and self.leases.follows(seen.lease, there.written_for):
+            return False  # given to a session that has ended
         if not seen.reported:
             return True
-        there = member.assignment
         report = f"{item}@{entries(there)[item].grant}="
         if report + "Ready" not in there.reports and report + "Active" not in there.reports:
             return False
@@ -496,7 +500,7 @@ def modelled(world: World) -> Iterator[None]:
         patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
     logger = logging.getLogger("berth.controller")
     patch.setattr(logger, "disabled", True)
-    for module in (pool_loop, lease_reader):
+    for module in (pool_loop, lease_reader, sessions):
         patch.setattr(module.logger, "disabled", True)
     try:
         yield

@@ -79,6 +79,8 @@ class World:
     """By Member name, the last one started for it."""
     epochs: dict[str, int] = field(default_factory=dict)
     """Highest epoch that each Item ever had."""
+    had: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Whose each (Item, epoch) was: the session of a process with a Lease that worked with it."""
     tainted: set[str] = field(default_factory=set)
     """Items with a promotion under `Overlap` behind them, which may have two at work for a while."""
     lease_seconds: float = 10.0
@@ -177,6 +179,7 @@ class World:
             owner,
             generation=1,
             resource_version=self.version + 1,
+            written_for=spec.get("session", ""),
         )
         self.put("assignments", name, new)
         return new
@@ -198,7 +201,8 @@ class World:
             raise Invalid(422, "Invalid", "test failed")
         spec = patch[2]["value"]
         items = tuple(spec["items"])
-        same = (items, spec["term"]) == (old.items, old.term)
+        session = spec.get("session", "")
+        same = (items, spec["term"], session) == (old.items, old.term, old.written_for)
         if not same:
             self.fence(spec["term"])
         new = old._replace(
@@ -206,6 +210,7 @@ class World:
             term=spec["term"],
             generation=old.generation + (not same),
             resource_version=self.version + 1,
+            written_for=session,
         )
         if same:
             return old
@@ -229,6 +234,10 @@ class World:
         before, after = entries(old), entries(new)
         if len(after) != len(new.items):
             raise Broken(f"3: an Item is listed twice on {new.name}: {new.items}")
+        if old.written_for not in ("", new.written_for):
+            kept = [n for n in before.keys() & after.keys() if before[n].grant == after[n].grant]
+            if kept:
+                raise Broken(f"4: {kept} of {old.written_for} on {new.name} now {new.written_for}'s")
         added = after.keys() - before.keys()
         if added and len(before) + len(added) > limit:
             raise Broken(f"3: {sorted(added)} added on {new.name}, which holds {len(before)} of {limit}")
@@ -283,8 +292,24 @@ class World:
         """
         member = self.members.get(process.member)
         if member is not None and not member.reported:
-            return primaries(self.assignments.get(process.member))
+            there = self.assignments.get(process.member)
+            return primaries(there) if self.for_it(process, there) else set()
         return process.active
+
+    def for_it(self, process: Process, there: AssignmentSeen | None) -> bool:
+        """Whether the entries of an Assignment are for this process."""
+        return there is None or there.written_for in ("", process.session)
+
+    def works(self, process: Process, items: set[str]) -> None:
+        """The process works on these Items as primary, with the epochs that it has seen."""
+        member = self.members.get(process.member)
+        if member is None or member.lease is None:
+            return  # without a Lease nothing tells one process from the next
+        for name in items:
+            entry = entries(process.spec)[name]
+            whose = self.had.setdefault((name, entry.epoch), process.session)
+            if whose != process.session:
+                raise Broken(f"4: epoch {entry.epoch} of {name}, {whose} had it, has {process.session}")
 
     def check(self) -> None:
         """The promises that hold at any time."""
@@ -348,7 +373,8 @@ class World:
         process.spec = self.assignments.get(process.member)
         member = self.members.get(process.member)
         foreign = process.spec is not None and (member is None or process.spec.owner != member.uid)
-        if process.spec is None or (foreign and not self.gullible):
+        others = not self.for_it(process, process.spec)
+        if process.spec is None or others or (foreign and not self.gullible):
             process.spec = None
             process.phases.clear()
             process.active.clear()
@@ -363,6 +389,8 @@ class World:
             if not entry.primary and process.phases[name][1] == "Active":
                 process.active.discard(name)
                 process.phases[name] = (entry.grant, "Ready")
+        if member is not None and not member.reported:
+            self.works(process, primaries(process.spec))
 
     def advance(self, process: Process, item: str, phase: str) -> None:
         """The process gets on with one Item."""
@@ -395,6 +423,7 @@ class World:
         member = self.members.get(process.member)
         if member is not None and member.reported:
             process.active = {n for n, (_, phase) in process.phases.items() if phase == "Active"}
+            self.works(process, process.active)
 
     def _lease_of(self, member: str) -> str:
         seen = self.members.get(member)
@@ -406,6 +435,7 @@ class World:
         """A Pool that comes back is above every term in its Assignments; others may be forgotten."""
         floor = max((a.term for a in self.assignments.values()), default=0)
         self.epochs = {name: min(epoch, floor) for name, epoch in self.epochs.items()}
+        self.had = {(name, epoch): who for (name, epoch), who in self.had.items() if epoch <= floor}
 
 
 def entries(assignment: AssignmentSeen | None) -> dict[str, Entry]:

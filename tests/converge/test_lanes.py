@@ -22,6 +22,10 @@ PRIMARY = Entry("a", 0, 3, 4)
         (PRIMARY, REPLICA, False, Lane.DEMOTE),
         (REPLICA, REPLICA._replace(slot=2), False, Lane.SLOT),
         (REPLICA, REPLICA._replace(slot=2), True, Lane.SLOT),
+        (REPLICA, REPLICA._replace(grant=5), False, Lane.SESSION),
+        (PRIMARY, PRIMARY._replace(grant=5, epoch=5), False, Lane.SESSION),
+        (PRIMARY, REPLICA._replace(grant=5), False, Lane.DEMOTE),
+        (REPLICA, PRIMARY._replace(grant=5, epoch=5), False, Lane.PROMOTE),
     ],
 )
 def test_a_change_is_counted_by_what_it_is_for(

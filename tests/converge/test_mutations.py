@@ -14,6 +14,7 @@ import test_protocol
 import test_protocol_stories
 import test_round
 import test_rules
+import test_session_stories
 import test_term
 import test_writer
 from hypothesis import HealthCheck, Phase, settings
@@ -30,6 +31,7 @@ MODULES = [
     test_writer,
     test_term,
     test_protocol_stories,
+    test_session_stories,
 ]
 
 

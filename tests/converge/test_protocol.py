@@ -250,6 +250,8 @@ class Protocol(RuleBasedStateMachine):
             if name in world.assignments:
                 gone = world.assignments[name]
                 world.tainted.update(text.partition("#")[0] for text in gone.items)
+                # What its status said of work that had not ended yet is gone with it.
+                world.tainted.update(text.partition("@")[0] for text in gone.reports)
                 world.put("assignments", name, None)
         elif what == "policy" and world.pool is not None:
             pool, policy = world.pool, data.draw(policies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from protocol_world import KINDS, entries
 from test_protocol import Protocol
@@ -16,18 +17,23 @@ FINE = ("ok",) * 12
 
 @contextlib.contextmanager
 def protocol(
-    limits: dict[str, int], *, reported: bool = False, exclusive: bool = False
+    limits: dict[str, int],
+    *,
+    reported: bool = False,
+    exclusive: bool = False,
+    leased: bool = False,
+    **policy: Any,
 ) -> Iterator[Protocol]:
-    """A Pool of Members without Leases, led by the first of two controllers."""
+    """A Pool of Members, led by the first of two controllers."""
     machine = Protocol()
     try:
         world = machine.world
         world.create_pool()
         pool = world.need_pool()
-        policy = Policy(handoff=Handoff.EXCLUSIVE if exclusive else Handoff.OVERLAP)
-        world.put("pool", "pool", type(pool)(pool.uid, world.version + 1, policy))
+        rules = Policy(handoff=Handoff.EXCLUSIVE if exclusive else Handoff.OVERLAP, **policy)
+        world.put("pool", "pool", type(pool)(pool.uid, world.version + 1, rules))
         for name, limit in limits.items():
-            spec = {"limit": limit, "zone": "", "draining": False, "leased": False, "reported": reported}
+            spec = {"limit": limit, "zone": "", "draining": False, "leased": leased, "reported": reported}
             machine.put_member(name, spec)
         for leader in machine.leaders:
             for kind in KINDS:
@@ -45,9 +51,9 @@ def set_limits(machine: Protocol, **limits: int) -> None:
         machine.world.put("members", name, machine.world.members[name]._replace(limit=limit))
 
 
-def held(machine: Protocol) -> dict[str, int]:
-    """Slots of x by Member."""
-    found = {name: entries(there).get("x") for name, there in machine.world.assignments.items()}
+def held(machine: Protocol, item: str = "x") -> dict[str, int]:
+    """Slots of the Item by Member."""
+    found = {name: entries(there).get(item) for name, there in machine.world.assignments.items()}
     return {name: entry.slot for name, entry in found.items() if entry is not None}
 
 

@@ -330,6 +330,54 @@ def test_overlap_does_not_wait_for_a_release() -> None:
     assert slots(view, step(view, rules())) == {B: 0}
 
 
+# ---- a process that was started again -----------------------------------------------------------
+
+
+def restarted(member: int, slot: int) -> Holding:
+    return held(member, slot, ready=False, restarted=True)
+
+
+def test_a_primary_that_was_started_again_gets_a_new_grant_and_a_new_epoch() -> None:
+    view = item(1, restarted(A, 0), target=(A,))
+    for exclusive in (False, True):
+        done = step(view, rules(exclusive=exclusive))
+        assert done.edits == (Edit(A, Entry("x", 0, TERM, TERM)),)
+
+
+def test_a_ready_replica_is_promoted_instead_after_the_write_of_the_one_that_was_started_again() -> None:
+    view = item(2, restarted(A, 0), held(B, 1), target=(A, B))
+    done = step(view, rules())
+    assert done.edits == (Edit(A, Entry("x", 2, TERM, 0)), Edit(B, Entry("x", 0, 10, TERM), (A,)))
+
+
+def test_a_replica_that_is_not_ready_is_no_reason_to_move_slot_0() -> None:
+    view = item(2, restarted(A, 0), held(B, 1, ready=False), target=(B, A))
+    assert after(view, step(view, rules())) == {A: Entry("x", 0, TERM, TERM), B: Entry("x", 1, 10, 0)}
+
+
+def test_exclusive_promotes_instead_only_after_what_the_new_process_says_is_known() -> None:
+    """It may be of an older version, and work with what the one before it was given."""
+    view = item(2, restarted(A, 0), held(B, 1), target=(A, B))
+    done = step(view, rules(exclusive=True))
+    assert after(view, done) == {A: Entry("x", 2, TERM, 0), B: Entry("x", 1, 10, 0)}
+    assert done.wait is not None
+    assert (done.wait.why, done.wait.members) == (Why.RELEASE, (A,))
+
+
+def test_the_brake_does_not_hold_new_entries_back() -> None:
+    view = item(2, restarted(A, 0), restarted(B, 1), target=(C, D))
+    assert after(view, step(view, rules(paused=True))) == {
+        A: Entry("x", 0, TERM, TERM),
+        B: Entry("x", 1, TERM, 0),
+    }
+
+
+def test_what_was_started_again_does_not_count_as_ready_when_others_leave() -> None:
+    view = item(2, held(A, 0), held(B, 1), restarted(C, 2), target=(A, C))
+    done = step(view, rules())
+    assert slots(view, done) == {A: 0, B: 1, C: 2}
+
+
 # ---- slots --------------------------------------------------------------------------------------
 
 

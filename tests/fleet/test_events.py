@@ -61,6 +61,7 @@ events = st.one_of(
                 session=st.sampled_from(["", "s1", "s2"]),
                 reports=report_lists,
                 problems=st.just(()),
+                written_for=st.sampled_from(["", "s1", "s2"]),
             ),
         ),
     ),
@@ -130,6 +131,7 @@ def picture(fleet: PoolFleet) -> dict[str, Any]:
             sorted(ready),
             row in fleet.item_seen,
         )
+    zones = {number: zone for zone, number in fleet._zones.items()}
     members = {}
     for name, row in fleet.member_rows.of.items():
         member = fleet.members[row]
@@ -137,12 +139,16 @@ def picture(fleet: PoolFleet) -> dict[str, Any]:
             int(problem.limit[row]),
             bool(problem.live[row]),
             bool(problem.draining[row]) and member.seen is not None,
-            fleet.zone_name(int(problem.zone[row])) if member.seen else None,
+            zones[int(problem.zone[row])] if member.seen else None,
             member.entries,
             member.reports,
             member.owned,
             member.live,
             member.liveness,
+            member.owned and member.restarted,
+            member.owned and member.unstamped,
+            row in fleet.sessions.restarted,
+            row in fleet.sessions.uncertain,
         )
     rows = [fleet.member_rows.of[m] for m in sorted(fleet.member_rows.of)]
     ages = sorted(range(len(rows)), key=lambda n: problem.age[rows[n]])

@@ -160,6 +160,10 @@ class _Replay:
         then, now = entries(old), entries(new)
         if new is not None:
             assert len(now) == len(new["spec"].get("items", [])), f"3: an Item twice on {member}: {new}"
+        whose = [each["spec"].get("session") if each is not None else None for each in (old, new)]
+        if whose[0] is not None and whose[0] != whose[1]:
+            kept = [item for item in then.keys() & now.keys() if then[item].grant == now[item].grant]
+            assert not kept, f"4: {kept} of {whose[0]} on {member} became {whose[1]}'s with their grants"
         if then == now:
             return
         added = now.keys() - then.keys()

@@ -6,8 +6,10 @@ import itertools
 import time
 
 import pytest
+from history import entries
 from stage import LEASE, Stage, eventually
 
+from berth.api import Entry
 from berth.fleet import safety_margin
 
 pytestmark = pytest.mark.cluster
@@ -27,20 +29,38 @@ def test_lease_lost_and_regained(led: Stage) -> None:
     led.history.check()
 
 
+def given(led: Stage, member: str) -> dict[str, Entry]:
+    return entries(led.history.store("assignments")[member])
+
+
 def test_a_process_that_restarts_within_its_lease_has_prepared_nothing(led: Stage) -> None:
     led.members("a", "b")
     led.items(2, 2)
     led.settle()
-    before = led.held()
+    items = set(led.held())
+    grants = {item: entry.grant for item, entry in given(led, "a").items()}
     led.crew.kill("a")
     again = led.crew.hire("a", LEASE, True)
     again.slow.add("*")
     led.limit("b", 0)
+    eventually(lambda: all(entry.primary for entry in given(led, "b").values()), lambda: str(led.held()))
+    eventually(lambda: led.history.store("assignments")["a"]["spec"]["session"] == again.session)
+    assert all(entry.grant > grants[item] for item, entry in given(led, "a").items())
     time.sleep(2.0)
-    assert led.held() == before, "b keeps all: what the earlier process had ready counts for nothing"
+    assert led.holds("a") == led.holds("b") == items, "b keeps all, as a has prepared nothing of its own"
     led.crew.let_go("a")
-    led.settle(wanted=dict.fromkeys(before, 1))
+    led.settle(wanted=dict.fromkeys(items, 1))
     led.history.check(short=True)
+
+
+def test_entries_of_an_older_leader_are_only_told_the_session_that_reports_on_them(led: Stage) -> None:
+    led.members("a")
+    led.items(2)
+    led.settle()
+    before = led.api.get("assignments", "a")["spec"]
+    led.api.patch("assignments", "a", [{"op": "remove", "path": "/spec/session"}])
+    eventually(lambda: "session" in led.api.get("assignments", "a")["spec"])
+    assert led.api.get("assignments", "a")["spec"] == before
 
 
 def test_a_lease_object_that_is_deleted_counts_until_it_would_have_expired(led: Stage) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from problems import problem_of
 
-from berth.solve import Problem, Reason, Zones, reasons, solve
+from berth.fleet.reasons import Reason, reasons
+from berth.solve import Problem, Zones, solve
 
 
 def reason_of(problem: Problem) -> dict[int, Reason]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from problems import problem_of
 
-from berth.solve import Primaries, Problem, Solution, Touched, Zones, bands, evaluate, keys, solve
+from berth.solve import Primaries, Problem, Solution, Solver, Touched, Zones, bands, keys, solve
+from berth.solve.certify import certify
 
 
 def fleet(
@@ -22,15 +23,15 @@ def fleet(
     )
 
 
-def settle(problem: Problem, solution: Solution) -> Solution:
+def settle(solver: Solver, problem: Problem) -> None:
     """The plan comes true, and nothing is left to do."""
+    solution = solver.solve(problem)
     problem.held[:] = -1
     problem.held[:, : solution.members.shape[1]] = solution.members
     problem.held_primary[:] = solution.primary
-    again = solve(problem, solution, Touched(np.arange(len(problem.held), dtype=np.int32), none()))
-    assert again.proof.reached[7] == 0
+    again = solver.solve(problem, Touched(np.arange(len(problem.held), dtype=np.int32), none()))
+    assert again.proof.reached["moves"] == 0
     assert np.array_equal(again.members, problem.held[:, : again.members.shape[1]])
-    return again
 
 
 def none() -> np.ndarray:
@@ -49,18 +50,19 @@ def test_the_first_placement_fills_members_and_zones_evenly() -> None:
     problem = fleet(300, 10, 2, zones=(0, 1))
     solution = solve(problem)
     assert loads(problem, solution).tolist() == [60] * 10
-    assert solution.proof.reached[4] == solution.proof.reached[6] == 0
+    assert solution.proof.reached["single-zone"] == solution.proof.reached["zone-pairs"] == 0
     assert np.bincount(solution.primary).tolist() == [30] * 10
 
 
 def test_a_lost_member_is_shared_by_all_others() -> None:
     problem = fleet(2000, 20, 3, zones=(0, 0, 0, 1, 1))
-    solution = settle(problem, solve(problem))
+    solver = Solver()
+    settle(solver, problem)
     problem.live[5] = False
-    solution = solve(problem, solution, members(5))
-    assert solution.engine == "incremental"
-    assert solution.proof.reached[7] == 300
-    assert solution.proof.reached[9] == 0
+    solution = solver.solve(problem, members(5))
+    assert solution.engine == "pooled"
+    assert solution.proof.reached["moves"] == 300
+    assert solution.proof.reached["primaries-moved"] == 0
     primaries = np.bincount(solution.primary, minlength=20)
     assert primaries[5] == 0
     others = np.delete(primaries, 5)
@@ -70,32 +72,35 @@ def test_a_lost_member_is_shared_by_all_others() -> None:
 def test_balance_between_zones_comes_before_the_fewest_moves() -> None:
     # The last holder in the smaller zone must be replaced there, so others have to leave it.
     problem = fleet(2000, 20, 3, zones=(0, 0, 0, 1, 1))
-    solution = settle(problem, solve(problem))
+    solver = Solver()
+    settle(solver, problem)
     problem.live[4] = False
-    solution = solve(problem, solution, members(4))
+    solution = solver.solve(problem, members(4))
     assert solution.optimal
-    assert solution.proof.reached[4] == solution.proof.reached[5] == 0
-    assert solution.proof.reached[7] > 300
+    assert solution.proof.reached["single-zone"] == solution.proof.reached["balance"] == 0
+    assert solution.proof.reached["moves"] > 300
 
 
 def test_a_member_that_joins_is_filled_to_its_share_with_the_fewest_moves() -> None:
     problem = fleet(2000, 20, 3, zones=(0, 0, 0, 1, 1))
     problem.live[7] = False
-    solution = settle(problem, solve(problem))
+    solver = Solver()
+    settle(solver, problem)
     problem.live[7] = True
-    solution = solve(problem, solution, members(7))
+    solution = solver.solve(problem, members(7))
     assert loads(problem, solution).tolist() == [300] * 20
-    assert solution.proof.reached[7] == 300
-    assert solution.proof.reached[9] == 0, "no primary moves where others can"
+    assert solution.proof.reached["moves"] == 300
+    assert solution.proof.reached["primaries-moved"] == 0, "no primary moves where others can"
 
 
 def test_a_limit_of_zero_drains_and_the_drained_member_keeps_nothing() -> None:
     problem = fleet(100, 5, 2)
-    solution = settle(problem, solve(problem))
+    solver = Solver()
+    settle(solver, problem)
     problem.limit[2] = 0
-    solution = solve(problem, solution, members(2))
+    solution = solver.solve(problem, members(2))
     assert loads(problem, solution)[2] == 0
-    assert solution.proof.reached[7] == 40
+    assert solution.proof.reached["moves"] == 40
 
 
 def test_a_draining_member_keeps_only_what_no_other_can_hold() -> None:
@@ -121,10 +126,10 @@ def test_shortage_gives_every_item_its_first_before_any_its_second() -> None:
 def test_tolerance_lets_loads_stray() -> None:
     held = [[0]] * 55 + [[1]] * 45
     strict = problem_of([1] * 100, held, [100, 100])
-    assert solve(strict).proof.reached[7] == 5
+    assert solve(strict).proof.reached["moves"] == 5
     loose = problem_of([1] * 100, held, [100, 100], tolerance=10)
     assert bands(loose).low.tolist() == [45, 45]
-    assert solve(loose).proof.reached[7] == 0
+    assert solve(loose).proof.reached["moves"] == 0
 
 
 def test_primaries_stay_unless_they_are_asked_to_balance() -> None:
@@ -159,27 +164,39 @@ def test_nothing_crashes_where_there_is_nothing(zones: Zones) -> None:
     ):
         solution = solve(problem)
         assert solution.optimal
-        assert evaluate(problem, solution.members, solution.primary) == solution.proof.reached
+        assert certify(problem, solution.members, solution.proof.bounds).ok
 
 
 def test_arrays_may_grow_between_two_solves() -> None:
-    problem = fleet(20, 4, 2)
-    solution = solve(problem)
+    problem, solver = fleet(20, 4, 2), Solver()
+    solver.solve(problem)
     bigger = problem_of([2] * 30, [[] for _ in range(30)], [20] * 6)
     new = np.arange(20, 30, dtype=np.int32)
-    solution = solve(bigger, solution, Touched(new, np.array([4, 5], dtype=np.int32)))
+    solution = solver.solve(bigger, Touched(new, np.array([4, 5], dtype=np.int32)))
     fresh = solve(bigger)
     assert np.array_equal(solution.members, fresh.members)
     assert solution.proof == fresh.proof
 
 
-def test_an_old_solution_can_be_used_again_at_the_price_of_a_fresh_solve() -> None:
-    problem = fleet(50, 5, 2)
-    first = solve(problem)
+def test_a_first_fill_is_even_however_wide_the_tolerance() -> None:
+    for zones in ((0,), (0, 1)):
+        problem = fleet(20, 2, 1, limit=20, zones=zones)
+        problem.tolerance = 50
+        assert loads(problem, solve(problem)).tolist() == [10, 10]
+    problem = problem_of([1] * 30, [[]] * 30, [40, 20], tolerance=50)
+    assert loads(problem, solve(problem)).tolist() == [20, 10]
+
+
+def test_rows_that_changed_are_named_and_older_plans_stay_as_they_were() -> None:
+    problem, solver = fleet(50, 5, 2), Solver()
+    settle(solver, problem)
+    before = solver.solve(problem, members())
+    kept = before.members.copy()
     problem.live[1] = False
-    solve(problem, first, members(1))
-    again = solve(problem, first, members(1))
-    assert np.array_equal(again.members, solve(problem).members)
+    after = solver.solve(problem, members(1))
+    assert np.array_equal(before.members, kept)
+    differs = (before.members != after.members).any(axis=1)
+    assert after.changed is not None and after.changed.tolist() == np.flatnonzero(differs).tolist()
 
 
 def test_keys_are_those_of_every_process() -> None:
@@ -191,8 +208,9 @@ def test_keys_are_those_of_every_process() -> None:
 
 def test_more_than_32_replicas_and_the_largest_limits_are_no_problem() -> None:
     problem = problem_of([40, 3], [[], []], [4096] * 50)
-    solution = settle(problem, solve(problem))
+    solver = Solver()
+    settle(solver, problem)
     problem.replicas[1] = 45
-    solution = solve(problem, solution, Touched(np.array([1], dtype=np.int32), none()))
+    solution = solver.solve(problem, Touched(np.array([1], dtype=np.int32), none()))
     assert (solution.members >= 0).sum(axis=1).tolist() == [40, 45]
     assert solution.optimal

@@ -3,6 +3,7 @@
 from berth.api.assignment import (
     MAX_PROBLEM_MESSAGE,
     MAX_PROBLEMS,
+    MAX_SESSION,
     Assignment,
     AssignmentSpec,
     AssignmentStatus,
@@ -50,6 +51,7 @@ __all__ = [
     "GROUP",
     "MAX_PROBLEMS",
     "MAX_PROBLEM_MESSAGE",
+    "MAX_SESSION",
     "PLURALS",
     "VERSION",
     "Assignment",

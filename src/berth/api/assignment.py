@@ -49,6 +49,9 @@ class AssignmentSpec(Shape):
     """The Member's pool."""
     term: Term
     """The leader's term when it wrote this."""
+    session: Annotated[str, Field(min_length=1, max_length=MAX_SESSION)] | None = None
+    """The session that the entries are for: the holder of the Member's Lease when they were written. Another
+    session does not work on them. Absent where the Member has no Lease."""
     items: Annotated[
         list[EntryText],
         Field(max_length=MAX_ENTRIES, json_schema_extra={**ATOMIC, "default": []}),

@@ -10,7 +10,7 @@ from berth.cli.situation import Situation, Waiting, item_waits, leftovers, membe
 from berth.cli.snapshot import Said
 from berth.cli.why import changes, is_live, loads, why_one_zone, why_promoted, why_removed
 from berth.converge import MemberEdit
-from berth.solve.reasons import MESSAGES
+from berth.fleet.reasons import MESSAGES
 
 Facts = dict[str, Any]
 

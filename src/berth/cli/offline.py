@@ -112,6 +112,7 @@ def assignment_seen(assignment: Assignment) -> AssignmentSeen:
         session=status.session if status else "",
         reports=tuple(status.items) if status else (),
         problems=tuple((p.item, p.grant, p.message) for p in status.problems) if status else (),
+        written_for=spec.session or "",
     )
 
 

@@ -11,8 +11,8 @@ from rich.text import Text
 from berth.cli.bars import against_band, band_text, console, load_bar
 from berth.cli.planning import PoolPlan
 from berth.cli.why import Change, changes, is_live
+from berth.fleet.reasons import MESSAGES
 from berth.solve import LEVELS
-from berth.solve.reasons import MESSAGES
 from berth.words import counted
 
 SHOWN = 20
@@ -60,15 +60,15 @@ def _print_plan(screen: Console, key: str, plan: PoolPlan, shown: int | None) ->
 def proof(plan: PoolPlan) -> str:
     """Whether the plan is proven to be the best, and who found it."""
     found = plan.solution
-    by = f"{found.engine} engine in {found.seconds:.3f} s ({found.why})"
+    why = f" ({found.why})" if found.why else ""
+    by = f"{found.engine} engine in {found.seconds:.3f} s{why}"
     if found.optimal:
         return f"Proven optimal in all {len(LEVELS)} levels by the {by}."
-    open_ = [
-        f"{name} {reached} (bound {bound})"
-        for name, reached, bound in zip(LEVELS, found.proof.reached, found.proof.bounds, strict=True)
-        if reached != bound
-    ]
-    return f"Not proven optimal, by the {by}: {', '.join(open_)}."
+    name = found.proof.first_open
+    if found.engine == "plain" or name is None:
+        return f"Not proven optimal, by the {by}."
+    reached, bound = found.proof.reached[name], found.proof.bounds[name]
+    return f"Not proven optimal, by the {by}: {name} is {reached}, its bound {bound}."
 
 
 def _members(plan: PoolPlan) -> Table:

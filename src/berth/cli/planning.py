@@ -9,7 +9,8 @@ from berth.api import Entry
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
 from berth.fleet import PoolFleet
 from berth.fleet.member import read_entries
-from berth.solve import Bands, Problem, Reason, Solution, bands, reasons, solve
+from berth.fleet.reasons import Reason, reasons
+from berth.solve import LEVELS, Bands, Problem, Solution, bands, solve
 
 Pair = tuple[str, str]
 """Item and Member."""
@@ -133,7 +134,7 @@ def slot_zero(here: dict[str, Entry]) -> str | None:
 
 def plan_json(plan: PoolPlan) -> dict[str, Any]:
     """The plan as section "Command line" of the design lays it down."""
-    pool = plan.pool
+    pool, proof = plan.pool, plan.solution.proof
     return {
         "slots": {"wanted": plan.slots_wanted, "placed": plan.slots_placed},
         "members": {
@@ -142,6 +143,7 @@ def plan_json(plan: PoolPlan) -> dict[str, Any]:
                 "limit": pool.members[name].limit,
                 "items": plan.items[name],
                 "primaries": plan.primaries[name],
+                "usage": {},
             }
             for name in sorted(pool.members)
         },
@@ -158,6 +160,7 @@ def plan_json(plan: PoolPlan) -> dict[str, Any]:
             "remove": [list(pair) for pair in plan.changes.remove],
             "promote": [list(pair) for pair in plan.changes.promote],
         },
+        "levels": {name: {"reached": proof.reached[name], "bound": proof.bounds[name]} for name in LEVELS},
         "optimal": plan.solution.optimal,
         "seconds": round(plan.solution.seconds, 6),
     }

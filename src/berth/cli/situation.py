@@ -11,7 +11,7 @@ from berth.cli.planning import PoolPlan, plan_pool
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
 from berth.converge import Health, MemberEdit, Outage, Progress, Wait, Why, describe, outage, plan_round
 from berth.fleet import AssignmentSeen, MemberState, PoolFleet
-from berth.solve.reasons import MESSAGES
+from berth.fleet.reasons import MESSAGES
 from berth.words import still_here
 
 

@@ -102,9 +102,10 @@ def _tell_lease(
     said = pool.live(member.name)
     assignment = pool.assignments.get(member.name)
     session = assignment.session if assignment else ""
-    holder = session
+    holder, confirmed = session, False
     if pool.lease_holders is not None and member.lease is not None:
         holder = pool.lease_holders.get(member.lease, session)
+        confirmed = bool(holder)
     lease = LeaseSeen(own, holder or "unknown")
     if said is None or said.status != "False":
         leases.put(lease, now)
@@ -113,6 +114,8 @@ def _tell_lease(
     elif said.reason != "LeaseMissing":
         leases.put(lease, now - lease.duration - age(said.since, wall))
         leases.put_read(own, lease, now, now)  # the leader that wrote the condition has read it
+    if confirmed:
+        leases.confirm(own, assignment.written_for if assignment else "")
 
 
 def age(since: str, wall: datetime | None = None) -> float:

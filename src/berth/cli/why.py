@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from berth.api import Entry, ZonePolicy
 from berth.cli.planning import PoolPlan, slot_zero
-from berth.solve import Reason
+from berth.fleet.reasons import Reason
 
 
 class Change(NamedTuple):

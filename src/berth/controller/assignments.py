@@ -58,7 +58,7 @@ class AssignmentObjects:
     async def _repair(self, member: MemberState, term: int) -> int:
         if member.assignment is not None and not member.owned:
             await self._writer.remove(member, self._deadline)
-        elif member.seen is not None and (member.assignment is None or member.malformed):
+        elif member.seen is not None and (member.assignment is None or member.malformed or member.unstamped):
             self._recorder.malformed(self._state, member)
             return await self._writer.put(member, member.entries, term, self._deadline)
         return 0

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from berth.controller.cluster import Cluster
 from berth.controller.metrics import Metrics
 from berth.controller.objects import LeaseObject
-from berth.kube import LEASES, ApiError, Backoff, Client, NotFound
+from berth.kube import LEASES, ApiError, Backoff, Client, Deadline, NotFound
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,29 @@ RESCAN = 5.0
 
 Found = dict[str, LeaseObject | ApiError | None]
 """What reads have shown by name; None: there is no such Lease."""
+
+
+async def read_leases(client: Client, namespace: str, names: Collection[str], deadline: Deadline) -> Found:
+    """Read these Leases of a namespace: a few one by one, more by one list."""
+    if len(names) <= MAX_GETS:
+        reads = [_get(client, namespace, name, deadline) for name in names]
+        return dict(zip(names, await asyncio.gather(*reads), strict=True))
+    try:
+        leases = await client.list(LEASES.path(namespace), type=LeaseObject, deadline=deadline)
+    except ApiError as error:
+        return dict.fromkeys(names, error)
+    return dict.fromkeys(names, None) | {lease.metadata.name: lease for lease in leases}
+
+
+async def _get(
+    client: Client, namespace: str, name: str, deadline: Deadline
+) -> LeaseObject | ApiError | None:
+    try:
+        return await client.get(LEASES.path(namespace, name), type=LeaseObject, deadline=deadline)
+    except NotFound:
+        return None
+    except ApiError as error:
+        return error
 
 
 class LeaseReader:
@@ -70,7 +93,7 @@ class LeaseReader:
         backoff = Backoff(limit=5.0)
         while names := self._due():
             begun = self._clock()
-            found = await self._fetch(names, begun)
+            found = await read_leases(self._client, self._namespace, names, begun + READ_TIMEOUT)
             self._take(found, names, begun)
             errors = [answer for answer in found.values() if isinstance(answer, ApiError)]
             if not errors:
@@ -87,27 +110,6 @@ class LeaseReader:
                 errors[0],
             )
             await asyncio.sleep(delay)
-
-    async def _fetch(self, names: Sequence[str], begun: float) -> Found:
-        if len(names) <= MAX_GETS:
-            return dict(zip(names, await asyncio.gather(*(self._get(n, begun) for n in names)), strict=True))
-        try:
-            leases = await self._client.list(
-                LEASES.path(self._namespace), type=LeaseObject, deadline=begun + READ_TIMEOUT
-            )
-        except ApiError as error:
-            return dict.fromkeys(names, error)
-        return dict.fromkeys(names, None) | {lease.metadata.name: lease for lease in leases}
-
-    async def _get(self, name: str, begun: float) -> LeaseObject | ApiError | None:
-        try:
-            return await self._client.get(
-                LEASES.path(self._namespace, name), type=LeaseObject, deadline=begun + READ_TIMEOUT
-            )
-        except NotFound:
-            return None
-        except ApiError as error:
-            return error
 
     def _take(self, found: Found, names: Sequence[str], begun: float) -> None:
         unseen = set()

@@ -103,7 +103,8 @@ class Metrics:
         self.changes = Counter(
             "berth_changes",
             "Entries changed, by lane: recovery (added where a replica was missing), move (added beside one "
-            "that is to leave), remove, promote, demote, slot (only its number changed).",
+            "that is to leave), remove, promote, demote, session (given anew, as the Member's process was "
+            "started again), slot (only its number changed).",
             (*_POOL, "lane"),
             registry=registry,
         )

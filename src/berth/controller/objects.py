@@ -126,6 +126,7 @@ class AssignmentSpec(_Struct, frozen=True):
 
     pool: str = "default"
     term: int = 0
+    session: str | None = None
     items: tuple[str, ...] = ()
 
 
@@ -167,6 +168,7 @@ class AssignmentObject(_Struct, frozen=True):
             session=status.session,
             reports=status.items,
             problems=tuple((p.item, p.grant, p.message) for p in status.problems),
+            written_for=self.spec.session or "",
         )
 
 

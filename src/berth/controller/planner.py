@@ -4,48 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Protocol
 
 import numpy as np
 
 from berth.controller.metrics import Metrics
 from berth.controller.recorder import Recorder
+from berth.controller.solving import PoolSolver, Solve
 from berth.controller.state import PoolState
 from berth.converge import Health, Progress, Round, outage, plan_round
 from berth.fleet.arrays import as_rows
-from berth.solve import Problem, Solution, Touched, reasons, solve
-from berth.solve.shares import held_live
+from berth.fleet.reasons import reasons
+from berth.solve import Solver, Touched, held_live
 
 MAX_TURNS = 3
 """Solves of one round: more than one only if events changed the problem while it was solved."""
-
-
-class Solver(Protocol):
-    """Solves the placement problem of a Pool, here or in another process.
-
-    Events go on to change the arrays of `problem` while it is awaited: what it needs of them it reads or
-    copies before it awaits anything.
-    """
-
-    async def __call__(self, problem: Problem, previous: Solution | None, touched: Touched) -> Solution:
-        """The answer, as `berth.solve.solve` gives it."""
-
-
-async def solve_here(problem: Problem, previous: Solution | None, touched: Touched) -> Solution:
-    """Solve in this process. No event can arrive meanwhile."""
-    return solve(problem, previous, touched)
 
 
 class Planner:
     """The decisions of a Pool's loop. It awaits its solver only, and sends nothing but metrics and Events."""
 
     def __init__(
-        self, state: PoolState, recorder: Recorder, metrics: Metrics, solver: Solver = solve_here
+        self, state: PoolState, recorder: Recorder, metrics: Metrics, solve: Solve | None = None
     ) -> None:
         self._state = state
         self._recorder = recorder
         self._metrics = metrics
-        self._solver = solver
+        self._solve = solve or PoolSolver(Solver())
 
     def begin(self) -> None:
         """Forget what an earlier lead has left behind: it may be out of date."""
@@ -75,7 +59,8 @@ class Planner:
         items, members = dirty.solve_items, dirty.solve_members
         dirty.problem, dirty.solve_items, dirty.solve_members = False, set(), set()
         try:
-            solution = await self._solver(problem, state.solution, Touched(as_rows(items), as_rows(members)))
+            touched = None if state.solution is None else Touched(as_rows(items), as_rows(members))
+            solution = await self._solve(problem, touched)
         except BaseException:
             dirty.problem = True
             dirty.solve_items |= items
@@ -147,6 +132,10 @@ class Planner:
             member = fleet.members.get(row)
             if waiting and member is not None and len(member.entries) < member.limit:
                 items |= waiting
+        for row in fleet.sessions.restarted:
+            member = fleet.members[row]
+            if member.restarted:  # all its entries in one write, or its new session gets none of them
+                items.update(fleet.items.of[name] for name in member.entries)
         if fleet.policy.max_in_flight is not None and progress.for_budget:
             left = max(0, fleet.policy.max_in_flight - progress.moving)
             items.update(sorted(progress.for_budget)[:left])

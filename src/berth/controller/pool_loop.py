@@ -12,10 +12,12 @@ from berth.controller.assignments import AssignmentObjects, Repaired
 from berth.controller.caught_up import caught_up
 from berth.controller.metrics import Metrics
 from berth.controller.objects import AssignmentObject
-from berth.controller.planner import Planner, Solver, solve_here
+from berth.controller.planner import Planner
 from berth.controller.recorder import Recorder
 from berth.controller.round_log import log_round
+from berth.controller.sessions import AGAIN_AFTER, confirm_sessions
 from berth.controller.settle import Unsettled
+from berth.controller.solving import Solve
 from berth.controller.state import PoolState
 from berth.controller.term import PoolTerm
 from berth.controller.writer import RoundWriter, Written
@@ -37,14 +39,14 @@ class PoolLoop:
         deadline: Deadline,
         recorder: Recorder,
         metrics: Metrics,
-        solver: Solver = solve_here,
+        solve: Solve | None = None,
     ) -> None:
         self._state = state
         self._client = client
         self._assignments = assignments
         self._deadline = deadline
         self._metrics = metrics
-        self._planner = Planner(state, recorder, metrics, solver)
+        self._planner = Planner(state, recorder, metrics, solve)
         self._term = PoolTerm(client, state.namespace, state.name, leader, deadline)
         self._writer = RoundWriter(client, state.namespace, state.name)
         self._objects = AssignmentObjects(state, self._writer, deadline, recorder)
@@ -153,6 +155,8 @@ class PoolLoop:
         state, fleet = self._state, self._state.fleet
         self._since = state.batch.take()
         await self._settle()
+        if await confirm_sessions(self._client, state, self._deadline, time.monotonic):
+            self._retry_at = time.monotonic() + AGAIN_AFTER
         await self._planner.solve()
         if self._lost():  # by an event that came while it was solved
             state.batch.put_back(self._since)

@@ -13,7 +13,8 @@ from berth.controller.handoffs import Handoffs
 from berth.controller.objects import PoolObject
 from berth.converge import Outage, Progress
 from berth.fleet import PoolFleet
-from berth.solve import Reason, Solution
+from berth.fleet.reasons import Reason
+from berth.solve import Solution
 
 logger = logging.getLogger(__name__)
 

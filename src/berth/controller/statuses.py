@@ -9,8 +9,7 @@ from berth.controller.objects import Condition, timestamp
 from berth.controller.state import PoolState
 from berth.converge import Wait, Why, describe
 from berth.fleet import Liveness, MemberState
-from berth.solve import Reason
-from berth.solve.reasons import MESSAGES
+from berth.fleet.reasons import MESSAGES, Reason
 from berth.words import items_are, still_here
 
 Status = dict[str, Any]

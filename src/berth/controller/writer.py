@@ -226,7 +226,10 @@ class RoundWriter:
 
     async def put(self, member: MemberState, entries: dict[str, Entry], term: int, deadline: Deadline) -> int:
         """Create or replace a Member's Assignment; its new resourceVersion. Raises ApiError."""
-        spec = {"pool": self._pool, "term": term, "items": desired_items(entries)}
+        spec: dict[str, Any] = {"pool": self._pool, "term": term, "items": desired_items(entries)}
+        session = member.session_for(entries)
+        if session:
+            spec["session"] = session
         if member.assignment is None:
             answer = await self._client.create(
                 ASSIGNMENTS.path(self._namespace),

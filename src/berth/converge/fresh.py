@@ -14,7 +14,7 @@ from berth.converge.progress import Progress
 from berth.converge.sort import Sorted
 from berth.fleet import PoolFleet
 from berth.solve import Solution
-from berth.solve.problem import Int32
+from berth.solve.model import Int32
 
 
 def place_fresh(

@@ -20,6 +20,8 @@ class Lane(StrEnum):
     """A replica became the primary."""
     DEMOTE = "demote"
     """The primary became a replica."""
+    SESSION = "session"
+    """Given anew, with a new grant, as the Member's process was started again."""
     SLOT = "slot"
     """Only the number of the slot changed."""
 
@@ -34,4 +36,4 @@ def lane(before: Entry | None, after: Entry | None, *, is_move: bool) -> Lane:
         return Lane.PROMOTE
     if before.primary and not after.primary:
         return Lane.DEMOTE
-    return Lane.SLOT
+    return Lane.SESSION if after.grant != before.grant else Lane.SLOT

@@ -6,7 +6,7 @@ import numpy as np
 
 from berth.converge.rules import Edit
 from berth.fleet import MemberState, PoolFleet
-from berth.solve.problem import Int32
+from berth.solve.model import Int32
 
 
 class Loads:

@@ -35,6 +35,7 @@ def view_of(fleet: PoolFleet, row: int, solution: Solution, now: float) -> View:
                 member.live,
                 kept,
                 stopped(member),
+                member.restarted,
             )
         )
     target: tuple[int, ...] = ()

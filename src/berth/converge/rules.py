@@ -58,7 +58,9 @@ class Rules(NamedTuple):
 
 def step(view: View, rules: Rules) -> Step:
     """The next allowed step for the Item: several edits where they may happen in one round."""
-    here = [h for h in view.holdings if h.live or h.kept]
+    # What another session was granted counts as never prepared. No pause or brake holds this up: the
+    # session before has ended, and the one that runs does nothing until its entries are its own.
+    here = [h._replace(grant=rules.term) if h.restarted else h for h in view.holdings if h.live or h.kept]
     # Under `Exclusive` the entry of a primary that may still run is what keeps the next leader, too,
     # from promoting another.
     lingering = tuple(h.member for h in view.holdings if rules.exclusive and _lingers(h))
@@ -177,12 +179,15 @@ def primary(
     claims = sorted((h for h in stay if h.slot == 0), key=lambda h: -h.epoch)
     # Who has a lower epoch than another does not hold slot 0, also when that other goes in this step.
     highest = max((h.epoch for h in view.holdings if h.slot == 0), default=0)
-    holds = bool(claims) and claims[0].epoch == highest
-    for claim in claims[1:] if holds else claims:
+    holder = claims[0] if claims and claims[0].epoch == highest else None
+    # A process that was started again needs an epoch of its own, so slot 0 is given out anew.
+    again = holder.member if holder is not None and holder.restarted else None
+    if again is not None:
+        holder = None
+    for claim in claims if holder is None else claims[1:]:
         stay = _with(stay, claim._replace(slot=_free_slot(stay), epoch=0))
         vacated, busy = (*vacated, claim.member), (*busy, claim.member)
-    if holds:
-        holder = claims[0]
+    if holder is not None:
         better = next((h for h in stay if h.member == view.primary and h.ready), None)
         if (
             not rules.active_primaries
@@ -202,6 +207,7 @@ def primary(
     def rank(h: Holding) -> tuple[object, ...]:
         return (
             not h.ready,
+            again is not None and h.member != again,
             h.member not in wanted,
             h.member != view.primary,
             rules.primaries(h.member),

@@ -36,7 +36,7 @@ def sort_items(fleet: PoolFleet, solution: Solution, rows: list[int]) -> Sorted:
 
     # A row of -1 reads the last Member, whose answer `held < 0` overrules.
     calm = arrays.live.copy()
-    calm[[m.row for m in fleet.members.values() if not m.live]] = False
+    calm[[m.row for m in fleet.members.values() if not m.live or m.restarted]] = False
     quiet = (calm[held] | (held < 0)).all(axis=1) if len(arrays.live) else np.ones(len(index), np.bool_)
     primary = arrays.held_primary[index]
     settled = same & quiet & arrays.tidy[index] & ((primary >= 0) | (held[:, 0] < 0))

@@ -20,6 +20,8 @@ class Holding(NamedTuple):
     """Not live, but waited for."""
     stopped: bool = False
     """Not live, and whatever ran there has surely stopped."""
+    restarted: bool = False
+    """Live, but the entry is an earlier session's: it is given anew, with a grant of its own."""
 
 
 class View(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from berth.solve import Problem, keys
-from berth.solve.problem import Int32
+from berth.solve.model import Int32
 
 
 class Rows:

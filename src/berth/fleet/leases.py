@@ -10,6 +10,11 @@ from typing import NamedTuple
 
 from berth.fleet.liveness import LeaseSeen, LeaseWatch, Liveness
 
+MAX_FORMER = 8
+"""Former holders that are remembered of each Lease: more restarts than a leader may miss."""
+UNKNOWN = "?"
+"""Stands for the holder of a Lease that was deleted before this observer saw it."""
+
 
 class Answer(NamedTuple):
     """What a read of a Lease has changed."""
@@ -34,6 +39,9 @@ class Leases:
         """The moment at which each Lease in the queue comes up."""
         self._last: dict[str, Liveness] = {}
         self._unread: set[str] = set()
+        self._former: dict[str, tuple[str, ...]] = {}
+        """Holders that each Lease had before the present one, oldest first, as events or reads have shown."""
+        self._confirmed: dict[str, tuple[str, str]] = {}
 
     def put(self, lease: LeaseSeen, now: float) -> bool:
         """Note a Lease as an event shows it at `now` (monotonic seconds); True if that changes anything.
@@ -85,7 +93,7 @@ class Leases:
         """
         changed = []
         for name in missing - self._watches.keys() - dead:
-            self._watches[name] = LeaseWatch(LeaseSeen(name, holder="?"), now, deleted=True)
+            self._watches[name] = LeaseWatch(LeaseSeen(name, holder=UNKNOWN), now, deleted=True)
         for name, watch in list(self._watches.items()):
             live = watch.renewed and now < watch.expires and bool(watch.lease.holder)
             new = replace(watch, given_up=name in dead and not live, read_at=-math.inf)
@@ -106,6 +114,20 @@ class Leases:
         """holderIdentity as last seen, or the empty string."""
         watch = self._watches.get(name)
         return watch.lease.holder if watch else ""
+
+    def confirm(self, name: str, session: str) -> None:
+        """Note that a read has shown the holder that was seen last, while entries were for `session`."""
+        self._confirmed[name] = (session, self.holder(name))
+
+    def follows(self, name: str, session: str) -> bool:
+        """Whether the holder as last seen surely had the Lease later than `session`.
+
+        Where the watch of Leases lags, a new leader sees holders that the one before it has seen replaced.
+        """
+        return session in self._former.get(name, ()) or self._confirmed.get(name) == (
+            session,
+            self.holder(name),
+        )
 
     def expired_for(self, name: str, now: float) -> float:
         """Seconds since the Lease ran out or was given up; 0 while it has not."""
@@ -141,6 +163,8 @@ class Leases:
                 changed.append(name)
             if watch.deleted and watch.liveness(now) in (Liveness.SURE, Liveness.FREED):
                 del self._watches[name], self._last[name]
+                self._former.pop(name, None)
+                self._confirmed.pop(name, None)
         return changed
 
     def _set(self, watch: LeaseWatch, now: float) -> bool:
@@ -148,6 +172,9 @@ class Leases:
         name = watch.lease.name
         old, self._watches[name] = self._watches.get(name), watch
         was, self._last[name] = self._last.get(name), watch.liveness(now)
+        if old is not None and old.lease.holder not in ("", watch.lease.holder):
+            former = (*self._former.get(name, ()), old.lease.holder)
+            self._former[name] = former[-MAX_FORMER:]
         was_unread, unread = name in self._unread, watch.unread(now)
         if unread:
             self._unread.add(name)

@@ -27,6 +27,9 @@ class MemberState:
     liveness: Liveness = Liveness.MISSING
     session_holds: bool = True
     """Whether the reports are of the session that holds the Lease (true where there is none)."""
+    successor: str | None = None
+    """Session for which the entries are to be written, in place of the one that they are for now: the new
+    holder of its Lease, or the empty string where it has no Lease any more. None where they are right."""
     dead_since: float | None = None
     """Monotonic seconds; None while live."""
     lived: bool = False
@@ -56,10 +59,42 @@ class MemberState:
         """Most Items that it may hold, 0 when the Member object is gone."""
         return self.seen.limit if self.seen else 0
 
+    @property
+    def written_for(self) -> str:
+        """Session that the entries are for; empty where the Assignment does not say so."""
+        return self.assignment.written_for if self.assignment else ""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the successor works with these very entries: an older leader wrote them for no session."""
+        session = self.assignment.session if self.assignment else None
+        return not self.written_for and session == self.successor
+
+    @property
+    def restarted(self) -> bool:
+        """Whether the entries are another session's than the one that runs, so that each is given anew."""
+        return self.successor is not None and self.live and not self.adopted
+
+    @property
+    def unstamped(self) -> bool:
+        """Whether all that is wrong with the Assignment is the session that it names."""
+        return self.successor is not None and self.owned and (self.adopted or not self.entries)
+
+    def session_for(self, entries: dict[str, Entry]) -> str:
+        """`spec.session` of a write that leaves these entries here.
+
+        The successor gets nothing that the session before it was granted, or two would have one epoch.
+        """
+        if self.successor is None:
+            return self.written_for
+        known = self.entries
+        kept = any(name in known and known[name].grant == entry.grant for name, entry in entries.items())
+        return self.written_for if kept and not self.adopted else self.successor
+
     def ready(self, name: str) -> bool:
         """Whether the entry of this Item here is ready (section "Assignment" of the API reference)."""
         entry = self.entries.get(name)
-        if entry is None or not self.live or self.seen is None:
+        if entry is None or not self.live or self.seen is None or self.restarted:
             return False
         if not self.seen.reported:
             return True

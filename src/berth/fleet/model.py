@@ -51,6 +51,8 @@ class AssignmentSeen(NamedTuple):
     """Reports of `status.items`, in the wire format."""
     problems: tuple[tuple[str, int, str], ...] = ()
     """(item, grant, message) of `status.problems`."""
+    written_for: str = ""
+    """`spec.session`: the session that the entries are for; empty where it is absent."""
 
 
 class Policy(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from berth.api import Entry, Report
+from berth.fleet.ages import rank_ages
 from berth.fleet.arrays import Arrays, Rows
 from berth.fleet.dirty import Dirty
 from berth.fleet.former import FormerPrimaries
@@ -10,6 +11,7 @@ from berth.fleet.leases import Leases
 from berth.fleet.liveness import Liveness
 from berth.fleet.member import MemberState, read_entries, read_reports
 from berth.fleet.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
+from berth.fleet.sessions import Sessions
 from berth.solve import Problem, Zones
 
 MOST_TERM = 10**12
@@ -37,6 +39,7 @@ class PoolFleet:
         self.members: dict[int, MemberState] = {}
         self.dirty = Dirty()
         self.former = FormerPrimaries(leases, self.members, self.member_named)
+        self.sessions = Sessions(leases)
         self.highest_term = 0
         """Of all terms, grants and epochs seen here below MOST_TERM: the next one must be above it."""
         self._by_lease: dict[str, set[int]] = {}
@@ -101,6 +104,7 @@ class PoolFleet:
             self._ages_stale = True
             self._member_problem_changed(row)
         if old is None or (old.lease, old.reported, old.uid) != (seen.lease, seen.reported, seen.uid):
+            self._check_session(member)
             self._recheck_items(member)
         self.dirty.member_status.add(row)
         self.refresh(row, now)
@@ -116,6 +120,7 @@ class PoolFleet:
         self._set_entries(member, {})
         member.seen = None
         member.dead_since = None
+        self._check_session(member)
         self.refresh(row, now)
         self.dirty.assignments.add(row)
         self._forget_member_if_unused(row)
@@ -130,7 +135,7 @@ class PoolFleet:
             member.assignment = None
         old, member.assignment = member.assignment, seen
         self._count_term(seen.term)
-        if old is None or old.session != seen.session:
+        if old is None or (old.session, old.written_for) != (seen.session, seen.written_for):
             self._check_session(member)
             self._learn_orphan(member)
             self._recheck_items(member)
@@ -152,6 +157,7 @@ class PoolFleet:
         self._set_reports(member, {})
         member.assignment = None
         member.malformed = ()
+        self._check_session(member)
         self.dirty.assignments.add(row)
         self.refresh(row, now)
         self._forget_member_if_unused(row)
@@ -222,11 +228,9 @@ class PoolFleet:
             self._member_problem_changed(row)
 
     def _check_session(self, member: MemberState) -> bool:
-        lease = member.seen.lease if member.seen else None
-        session = member.assignment.session if member.assignment else ""
-        holds = lease is None or self.leases.holder(lease) == session
-        changed = holds != member.session_holds
-        member.session_holds = holds
+        changed = self.sessions.check(member)
+        if member.unstamped:
+            self.dirty.assignments.add(member.row)
         return changed
 
     # ---- reading ---------------------------------------------------------------------------
@@ -234,7 +238,8 @@ class PoolFleet:
     def problem(self) -> Problem:
         """The placement problem as it stands now; its arrays are not copies."""
         if self._ages_stale:
-            self._rank_ages()
+            self.dirty.solve_members |= rank_ages(self.members.values(), self.arrays.age)
+            self._ages_stale = False
         problem = self.arrays.problem()
         problem.zones = Zones[self.policy.zones.name]
         problem.tolerance = self.policy.tolerance
@@ -249,10 +254,6 @@ class PoolFleet:
     def holders(self, item: int) -> list[MemberState]:
         """Members that hold the Item, live or not, in slot order."""
         return [self.members[row] for row in self.arrays.held_by(item)]
-
-    def zone_name(self, number: int) -> str:
-        """The zone with that number."""
-        return next(name for name, known in self._zones.items() if known == number)
 
     # ---- keeping the indexes ---------------------------------------------------------------
 
@@ -278,8 +279,8 @@ class PoolFleet:
         if member.owned and member.assignment:
             parsed = read_entries(old, member.entries, member.assignment.items)
             entries, member.malformed = parsed.entries, parsed.malformed
-        self._check_session(member)
         self._set_entries(member, entries)
+        self._check_session(member)
         self._learn_orphan(member)
         if not member.owned or member.malformed:
             self.dirty.assignments.add(member.row)
@@ -312,20 +313,21 @@ class PoolFleet:
 
     def _reindex_item(self, row: int, name: str, changed: int, holds: bool) -> None:
         # Runs for each entry of a fleet at the start: plain tuples sort three times as fast as with a key.
-        members = self.members
+        # Of equal claims (only edits by hand make them) the Member that is first by name has the better one.
+        members, names = self.members, self.member_rows.names
         claims = []
         for m in self.arrays.held_by(row):
             if m != changed:
                 entry = members[m].entries[name]
-                claims.append((entry.slot, -entry.epoch, m))
+                claims.append((entry.slot, -entry.epoch, names[m], m))
         if holds:
             entry = members[changed].entries[name]
-            claims.append((entry.slot, -entry.epoch, changed))
+            claims.append((entry.slot, -entry.epoch, names[changed], changed))
         if len(claims) > 1:
             claims.sort()
-        primary = claims[0][2] if claims and claims[0][0] == 0 else -1
-        tidy = [slot for slot, _, _ in claims] == list(range(len(claims)))
-        self.arrays.set_held(row, [m for _, _, m in claims], primary, tidy)
+        primary = claims[0][3] if claims and claims[0][0] == 0 else -1
+        tidy = [slot for slot, *_ in claims] == list(range(len(claims)))
+        self.arrays.set_held(row, [m for *_, m in claims], primary, tidy)
         dirty = self.dirty
         dirty.solve_items.add(row)
         dirty.converge.add(row)
@@ -382,18 +384,7 @@ class PoolFleet:
             self._set_reports(member, {})
             del self.members[row]
             self.member_rows.forget(member.name)
+            self.sessions.forget(row)
             self._ages_stale = True
             self.dirty.assignments.discard(row)
             self.dirty.member_status.discard(row)
-
-    def _rank_ages(self) -> None:
-        # Creation times have whole seconds; of equals the first by name is the older.
-        def born(member: MemberState) -> tuple[str, str]:
-            return (member.seen.created if member.seen else "", member.name)
-
-        for rank, member in enumerate(sorted(self.members.values(), key=born)):
-            if self.arrays.age[member.row] != rank:
-                self.arrays.age[member.row] = rank
-                if member.seen and member.seen.draining:
-                    self.dirty.solve_members.add(member.row)
-        self._ages_stale = False

@@ -103,6 +103,10 @@ class Delivery:
         """
         self._tenure.end()
         self._lost = True
+        self.take_away()
+
+    def take_away(self) -> None:
+        """Nothing of what is here is owned any more: cancel it, then tidy up. The session may go on."""
         self._targets = {}
         for run in list(self._runs.values()):
             run.at = replace(run.at, lost=True)

@@ -38,7 +38,7 @@ class Held:
     data: Mapping[str, str]
     """The Item's `spec.data`, as read before `prepare`."""
     lost: bool
-    """Whether it was taken away: the Lease was lost, or the session ended at once."""
+    """Whether it was taken away: the Lease was lost, or the session ended at once, or another one has it."""
 
     def __init__(
         self,

@@ -37,7 +37,8 @@ class Inbox:
     It is watched by `metadata.name`, which the API server serves from an index; it need not exist yet.
     What is seen by the way (in the answer to a write) is taken in too, and never goes back.
     One that is owned by an earlier Member of this name counts as none: what it lists was meant for
-    another process, and the leader is about to replace it.
+    another process, and the leader is about to replace it. So does one that is for another session of
+    this Member: the epochs in it are that session's.
     """
 
     def __init__(
@@ -47,20 +48,26 @@ class Inbox:
         name: str,
         aim: Callable[[list[Entry]], None],
         *,
+        session: str = "",
+        on_taken: Callable[[], None] = lambda: None,
         resync: float = 30.0,
     ) -> None:
         """`aim` is called with the entries whenever they may have changed; none when the Assignment is gone.
+        `session` is our own; `on_taken` is called first when entries that were ours become another's.
         Every `resync` seconds the Assignment is read afresh, in case a dead connection swallows events.
         """
         self._client = client
         self._namespace = namespace
         self._name = name
+        self._session = session
         self._aim = aim
+        self._on_taken = on_taken
         self._resync = resync
         self._entries: tuple[str, ...] = ()
         self._version = 0
         self._newest: Assignment | None = None
         self._member = ""
+        self._waits_for = ""  # the session whose entries were found in the place of our own
         self.current: Assignment | None = None
         """What stands now; None where there is no Assignment of this Member."""
         self.changed = asyncio.Event()
@@ -100,6 +107,10 @@ class Inbox:
             new = None
         if new is None and (self._newest is not None or old is not None):
             self.doubt.set()
+        if self._is_taken(new):
+            if old is not None:
+                self._on_taken()
+            new = None
         if new is old:
             return
         self.current = new
@@ -108,6 +119,19 @@ class Inbox:
             self._entries = entries
             self._aim(_read(entries))
         self.changed.set()
+
+    def _is_taken(self, new: Assignment | None) -> bool:
+        """Whether the entries are another session's; says so once for each."""
+        if new is None or not new.for_another(self._session):
+            self._waits_for = ""
+            return False
+        other = new.spec.session or ""
+        if other != self._waits_for:
+            self._waits_for = other
+            log.info(
+                "assignment %s: its entries are for session %s, waiting for the leader", self._name, other
+            )
+        return True
 
     async def refresh(self) -> None:
         """Read it now. Raises ApiError, DecodeError."""

@@ -16,6 +16,8 @@ MEMBER_LABEL = "berth.dev/member"
 class AssignmentSpec(msgspec.Struct, frozen=True):
     """What the leader wants here."""
 
+    session: str | None = None
+    """The session that the entries are for; None where an older leader wrote them."""
     items: tuple[str, ...] = ()
 
 
@@ -36,6 +38,10 @@ class Assignment(msgspec.Struct, frozen=True):
     def session(self) -> str:
         """The session that reported last; empty where none has."""
         return "" if self.status is None else self.status.session
+
+    def for_another(self, session: str) -> bool:
+        """Whether its entries are for a session other than that one."""
+        return self.spec.session is not None and self.spec.session != session
 
     def of_another(self, uid: str) -> bool:
         """Whether it is owned by a Member other than the one with that uid.

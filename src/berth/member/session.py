@@ -277,7 +277,9 @@ class Session:
     ) -> Outcome:
         """Do what the Assignment says until there is a reason to end. The caller lets go of what is held."""
         name = self.settings.name
-        inbox = Inbox(client, self.namespace, name, delivery.aim)
+        inbox = Inbox(
+            client, self.namespace, name, delivery.aim, session=self.id, on_taken=delivery.take_away
+        )
         outbox = Outbox(client, self.namespace, name, self.id, inbox, delivery, tenure)
         delivery.begin(tenure)
 

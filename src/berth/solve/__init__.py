@@ -2,29 +2,31 @@
 
 import numpy.ma  # noqa: F401 - np.unique loads it when first called: 40 ms of the first plan
 
-from berth.solve.engine import solve
-from berth.solve.keys import keys
-from berth.solve.levels import evaluate, violations
-from berth.solve.problem import LEVELS, Primaries, Problem, Proof, Solution, Touched, Zones
-from berth.solve.reasons import Reason, reasons
-from berth.solve.shares import Bands, bands, placeable, wanted
+from berth.solve.arrays import keys
+from berth.solve.engine import Pending, Solver, solve
+from berth.solve.model import LEVELS, Bool, Int32, Int64, Primaries, Problem, Proof, Solution, Touched, Zones
+from berth.solve.shares import Bands, bands, held_live, placeable, wanted
+from berth.solve.tuning import Tuning
 
 __all__ = [
     "LEVELS",
     "Bands",
+    "Bool",
+    "Int32",
+    "Int64",
+    "Pending",
     "Primaries",
     "Problem",
     "Proof",
-    "Reason",
     "Solution",
+    "Solver",
     "Touched",
+    "Tuning",
     "Zones",
     "bands",
-    "evaluate",
+    "held_live",
     "keys",
     "placeable",
-    "reasons",
     "solve",
-    "violations",
     "wanted",
 ]

@@ -144,6 +144,8 @@ class Solution:
     """Why that engine answered, for people."""
     seconds: float
     """Wall time from the arrays to the certified plan, child processes included."""
+    trouble: str = ""
+    """What went wrong on the way here; empty where nothing did."""
     changed: Int32 | None = field(default=None, repr=False)
     """Item rows whose row of `members` differs from the solver's previous answer; None: maybe all."""
 
@@ -157,3 +159,8 @@ class Solution:
     def optimal(self) -> bool:
         """Whether the proof closes in all levels."""
         return self.proof.optimal
+
+
+def minor(level: str | None) -> bool:
+    """Whether a level that is not proven (None: all are) is not worth another search: one after the moves."""
+    return level is None or LEVELS.index(level) > LEVELS.index("moves")

@@ -1,78 +1,67 @@
-"""Which of an Item's Members is slot 0, and the order of the others."""
+"""Which of an Item's Members is slot 0, and the order of the others (level 10 of the objective)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from berth.solve.flow import Network, solve_levels
-from berth.solve.problem import Bool, Int32, Int64, Primaries, Problem
-from berth.solve.shares import SCALE, held_live
+from berth.solve.arrays import rank_within
+from berth.solve.flow import Network
+from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
+from berth.solve.shares import held_live
+from berth.solve.tuning import Tuning
 
-EXACT_CHOICES = 2_000
-"""Up to so many (Item, Member) choices the flow engine decides; above, rounds of improvement."""
-ROUNDS = 60
-
-
-def key_ranks(problem: Problem) -> Int64:
-    """Shape (m,): the place of each Member among all by key."""
-    ranks = np.empty(len(problem.member_key), dtype=np.int64)
-    ranks[np.argsort(problem.member_key, kind="stable")] = np.arange(len(ranks))
-    return ranks
+SPREADS = 12
+"""Flows over Members at most."""
+STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 512)
+"""Primaries above and below a Member's count at which the cost of one more is looked at."""
 
 
-def arrange(
-    problem: Problem,
-    rows: Int64,
-    members: Int32,
-    counts: Int64 | None = None,
-    ranks: Int64 | None = None,
-    hint: Int32 | None = None,
-) -> Int32:
+def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning: Tuning) -> Int32:
     """Order the Members of the given Items by slot; slot 0 first.
 
     A primary stays where its Member stays (with `Primaries.ACTIVE` it may move for balance).
     Where one must be chosen, a Member that holds the Item already goes before one that would
     still have to prepare it, and one that does not drain before either; among those the choice
     balances primaries in proportion to limits. The others that stay keep their order, new ones
-    come last. `counts`, shape (m,), says how many primaries each Member has among other Items;
-    `ranks` is `key_ranks(problem)` where it is known, and `hint`, shape (len(rows),), a first guess.
+    come last. `counts`, shape (m,), says how many primaries each Member has among other Items.
     """
     if not len(rows) or not len(problem.limit):
         return members
-    if ranks is None:
-        ranks = key_ranks(problem)
-    if counts is None:
-        counts = np.zeros(len(problem.limit), dtype=np.int64)
+    by_key = np.argsort(problem.member_key, kind="stable")
+    ranks = np.argsort(by_key)
     # Columns in the order of keys, empty ones last: rows of Members must not matter.
     rank = np.where(members >= 0, ranks[members], len(ranks))
     columns = np.argsort(rank, axis=1)
     members, rank = np.take_along_axis(members, columns, axis=1), np.take_along_axis(rank, columns, axis=1)
-    slots = slots_held(problem, rows, members)
+    slots = _slots_held(problem, rows, members)
     width = problem.held.shape[1]
     new = slots == width
     primary = problem.held_primary[rows][:, None]
-    is_current = (members == primary) & (primary >= 0) & ~new
-    sticky = is_current.any(axis=1)
-    choice = np.where(sticky, is_current.argmax(axis=1), -1)
+    current = (members == primary) & (primary >= 0) & ~new
+    sticky = current.any(axis=1)
+    choice = np.where(sticky, current.argmax(axis=1), -1)
     placed = members[:, 0] >= 0
     active = problem.primaries == Primaries.ACTIVE
-    open_rows = np.flatnonzero(placed if active else placed & ~sticky)
-    if len(open_rows):
-        settled = np.flatnonzero(sticky) if not active else open_rows[:0]
-        counts = counts + np.bincount(members[settled, choice[settled]], minlength=len(counts))
-        open_rows = open_rows[np.argsort(problem.item_key[rows[open_rows]], kind="stable")]
-        some = members[open_rows]
-        tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[open_rows])
+    undecided = np.flatnonzero(placed if active else placed & ~sticky)
+    if len(undecided):
+        if not active:
+            decided = np.flatnonzero(sticky)
+            counts = counts + np.bincount(members[decided, choice[decided]], minlength=len(counts))
+        undecided = undecided[np.argsort(problem.item_key[rows[undecided]], kind="stable")]
+        some = members[undecided]
+        tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[undecided])
         allowed = tier == tier.min(axis=1, keepdims=True)
-        guess = None if hint is None else some == hint[open_rows][:, None]
-        choice[open_rows] = choose(problem, some, allowed, is_current[open_rows], counts, ranks, guess)
+        # By rank from here on: what is alike is told apart by keys.
+        some = np.where(some < 0, -1, rank[undecided]).astype(np.int32)
+        limit, counts = problem.limit[by_key], counts[by_key]
+        choice[undecided] = _choose(limit, some, allowed, current[undecided], counts, tuning)
     order = np.where(members < 0, width + 2, slots) * np.int64(len(ranks) + 1) + rank
     chosen = np.flatnonzero(choice >= 0)
     order[chosen, choice[chosen]] = -1
     return np.take_along_axis(members, np.argsort(order, axis=1), axis=1)
 
 
-def slots_held(problem: Problem, rows: Int64, members: Int32) -> Int32:
+def _slots_held(problem: Problem, rows: Int64, members: Int32) -> Int32:
     """Shape of `members`: the place of each in the Item's `held`, or its width for a new entry."""
     width = problem.held.shape[1]
     slots = np.full(members.shape, width, dtype=np.int32)
@@ -83,99 +72,91 @@ def slots_held(problem: Problem, rows: Int64, members: Int32) -> Int32:
     return slots
 
 
-def choose(
-    problem: Problem,
-    members: Int32,
-    allowed: Bool,
-    current: Bool,
-    counts: Int64,
-    ranks: Int64,
-    guess: Bool | None = None,
+def _choose(
+    limit: Int32, members: Int32, allowed: Bool, current: Bool, counts: Int64, tuning: Tuning
 ) -> Int64:
     """The column of each row's primary: the most even primaries for the limits, then fewest changes."""
     single = allowed.sum(axis=1) == 1
     column = np.where(single, allowed.argmax(axis=1), -1).astype(np.int64)
     counts = counts + np.bincount(members[single, column[single]], minlength=len(counts))
     rest = np.flatnonzero(~single)
-    if len(rest):
-        some, may, now = members[rest], allowed[rest], current[rest]
-        if int(may.sum()) <= EXACT_CHOICES:
-            column[rest] = _exact(problem, some, may, now, counts, ranks)
-        else:
-            start = now if guess is None else np.where(now.any(axis=1, keepdims=True), now, guess[rest])
-            column[rest] = _improve(problem, some, may, start & may, counts)
+    some, may, now = members[rest], allowed[rest], current[rest] & allowed[rest]
+    if int(may.sum()) <= tuning.primary_choices:
+        column[rest] = _one_by_one(limit, some, may, now, counts)
+        return column
+    turn = np.arange(len(rest)) % may.sum(axis=1)
+    start = (np.cumsum(may, axis=1) > turn[:, None]).argmax(axis=1)
+    start = np.where(now.any(axis=1), now.argmax(axis=1), start)
+    for _ in range(SPREADS):
+        better = _spread(limit, some, may, start, counts, tuning)
+        if (better == start).all():
+            break
+        start = better
+    column[rest] = start
     return column
 
 
-def _exact(
-    problem: Problem, members: Int32, allowed: Bool, current: Bool, counts: Int64, ranks: Int64
-) -> Int64:
+def _one_by_one(limit: Int32, members: Int32, allowed: Bool, current: Bool, counts: Int64) -> Int64:
+    """A network with every Item and every Member that it may be led by."""
     item, column = np.nonzero(allowed)
-    member = ranks[members[item, column]]
-    order = np.lexsort((member, item))
-    item, column, member = item[order], column[order], member[order]
-    used, node = np.unique(member, return_inverse=True)
-    choices = np.bincount(node)
-    owner = np.repeat(np.arange(len(used)), choices)
-    step = np.arange(len(owner)) - np.repeat(np.cumsum(choices) - choices, choices) + 1
-    row = np.empty(len(used), dtype=np.int64)
-    row[node] = members[item, column]
-    fill = counts[row][owner] + step
-    rising = SCALE * fill // np.maximum(problem.limit[row][owner], 1).astype(np.int64)
-    items = len(members)
-    zeros = np.zeros(items + len(item), dtype=np.int64)
-    moved = (~current[item, column]).astype(np.int64)
-    first = 2 + items
-    network = Network(
-        nodes=2 + items + len(used),
-        tail=np.concatenate([np.zeros(items, dtype=np.int64), 2 + item, first + owner]),
-        head=np.concatenate([2 + np.arange(items), first + node, np.ones(len(owner), dtype=np.int64)]),
-        capacity=np.ones(items + len(item) + len(owner), dtype=np.int64),
-        costs=[
-            np.concatenate([zeros, rising]),
-            np.concatenate([np.zeros(items, dtype=np.int64), moved, np.zeros(len(owner), dtype=np.int64)]),
-        ],
-        spans=[2 * int(rising.max(initial=0)), 2 * len(used)],
-        source=0,
-        sink=1,
-        amount=items,
-    )
-    taken = solve_levels(network)[items : items + len(item)] > 0
-    out = np.zeros(items, dtype=np.int64)
+    used, member = np.unique(members[item, column], return_inverse=True)
+    net = Network("even", "changes")
+    source, sink = net.add_ends()
+    ends, items = net.add_nodes(len(used), hub=True), net.add_nodes(len(members))
+    net.add(source, items, 0, 1)
+    arcs = net.add(items[item], ends[member], 0, 1, changes=~current[item, column])
+    owner = np.sort(member)
+    nth = counts[used][owner] + rank_within(owner) + 1
+    net.add(ends[owner], sink, 0, 1, even=SCALE * nth // np.maximum(limit[used][owner], 1))
+    taken = net.solve({source: len(members), sink: -len(members)}).units[arcs] > 0
+    out = np.zeros(len(members), np.int64)
     out[item[taken]] = column[taken]
     return out
 
 
-def _improve(problem: Problem, members: Int32, allowed: Bool, current: Bool, counts: Int64) -> Int64:
-    """Start with an even spread of columns, then shift primaries from full to empty Members."""
-    items = np.arange(len(members))
-    turn = items % allowed.sum(axis=1)
-    column = (np.cumsum(allowed, axis=1) > turn[:, None]).argmax(axis=1)
-    column = np.where(current.any(axis=1), current.argmax(axis=1), column)
-    limit = np.maximum(problem.limit, 1).astype(np.float64)
-    safe = np.where(allowed, members, 0)
-    target = limit / limit[np.unique(members[allowed])].sum() * (counts.sum() + len(items))
-    for _ in range(ROUNDS):
-        have = counts + np.bincount(members[items, column], minlength=len(counts))
-        price = np.where(allowed, ((have + 1) / limit)[safe], np.inf)
-        price[items, column] = np.inf
-        best = price.argmin(axis=1)
-        gain = (have / limit)[members[items, column]] - price[items, best]
-        movers = np.flatnonzero(gain > 1e-12)
-        if not len(movers):
-            break
-        give = np.maximum(have - target, 1.0)[members[movers, column[movers]]]
-        movers = movers[_rank(members[movers, column[movers]], gain[movers]) < give]
-        take = np.maximum(target - have, 1.0)[members[movers, best[movers]]]
-        movers = movers[_rank(members[movers, best[movers]], gain[movers]) < take]
-        column[movers] = best[movers]
-    return np.asarray(column, dtype=np.int64)
+def _spread(
+    limit: Int32, members: Int32, allowed: Bool, column: Int64, counts: Int64, tuning: Tuning
+) -> Int64:
+    """One flow over Members: an arc a -> b carries Items that a leads and b may lead.
 
-
-def _rank(owner: Int32, gain: np.ndarray) -> Int64:
-    """The place of each among those of the same owner, largest gain first."""
-    order = np.lexsort((-gain, owner))
-    start = np.flatnonzero(np.r_[True, owner[order][1:] != owner[order][:-1]])
-    rank = np.empty(len(owner), dtype=np.int64)
-    rank[order] = np.arange(len(owner)) - np.repeat(start, np.diff(np.r_[start, len(owner)]))
-    return rank
+    A row may stand on several arcs, so what the flow says is carried out as far as it goes, and
+    the next flow begins there.
+    """
+    leader = members[np.arange(len(members)), column].astype(np.int64)
+    mine, per = np.bincount(leader, minlength=len(counts)), np.maximum(limit, 1).astype(np.int64)
+    other = allowed.copy()
+    other[np.arange(len(members)), column] = False
+    item, place = np.nonzero(other)
+    code = leader[item] * len(counts) + members[item, place]
+    order = np.argsort(code, kind="stable")
+    item, place = item[order], place[order]
+    pairs, first, size = np.unique(code[order], return_index=True, return_counts=True)
+    giver, taker = np.divmod(pairs, len(counts))
+    have = counts + mine
+    gain = SCALE * have[giver] // per[giver] - SCALE * (have[taker] + 1) // per[taker]
+    if gain.max(initial=0) <= 0:
+        return column
+    if len(pairs) > tuning.primary_arcs:  # too many for one flow: those that help most at once
+        use = np.sort(np.argsort(-gain, kind="stable")[: tuning.primary_arcs])
+        giver, taker, size, first = giver[use], taker[use], size[use], first[use]
+    used, node = np.unique(np.concatenate([giver, taker]), return_inverse=True)
+    net = Network("even", "changes")
+    source, sink = net.add_ends()
+    nodes = net.add_nodes(len(used), hub=True)
+    mine, before, per = mine[used], counts[used], per[used]
+    net.add(source, nodes, 0, mine)
+    arcs = net.add(nodes[node[: len(giver)]], nodes[node[len(giver) :]], 0, size, changes=1)
+    # Units by what they cost: one by one near the present count, in bundles at their dearest farther out.
+    edge = np.maximum(
+        0, mine[:, None] + np.array([-(2**30), *(-step for step in STEPS[:0:-1]), *STEPS, 2**30])
+    )
+    even = SCALE * (before[:, None] + np.minimum(edge[:, 1:], mine.sum())) // per[:, None]
+    net.add(nodes[:, None], sink, 0, np.diff(edge, axis=1), even=even)
+    total = int(mine.sum())
+    flow = net.solve({source: total, sink: -total}).units[arcs]
+    some = np.repeat(np.arange(len(flow)), np.minimum(flow, size))
+    picks = first[some] + rank_within(some)
+    picks = picks[np.unique(item[picks], return_index=True)[1]]
+    out = column.copy()
+    out[item[picks]] = place[picks]
+    return out

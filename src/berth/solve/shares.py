@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.problem import Bool, Int32, Int64, Problem, Zones
-
-SCALE = 4096
-"""Units of the balance level: `floor(SCALE·k/limit)` for the k-th unit outside of the band."""
+from berth.solve.model import Bool, Int32, Int64, Problem, Zones
 
 
 def placeable(problem: Problem) -> Bool:
@@ -46,11 +43,9 @@ def bands(problem: Problem, total: int | None = None) -> Bands:
     part = np.where(sharing, limit, 0) * min(total, room)
     per = max(room, 1)
     slack = part * problem.tolerance // (100 * per)
-    low = part // per - slack
     high = np.minimum(-(-part // per) + slack, limit)
-    draining = problem.live & problem.draining
-    high = np.where(draining, limit, np.where(sharing, high, 0))
-    return Bands(share=part / per, low=low, high=high)
+    high = np.where(problem.live & problem.draining, limit, np.where(sharing, high, 0))
+    return Bands(share=part / per, low=part // per - slack, high=high)
 
 
 def age_ranks(problem: Problem) -> Int64:
@@ -58,22 +53,17 @@ def age_ranks(problem: Problem) -> Int64:
     ranks = np.zeros(len(problem.limit), dtype=np.int64)
     rows = np.flatnonzero(problem.live & problem.draining)
     # Equal ages should not be; the key then keeps the answer independent of the rows.
-    order = np.lexsort((problem.member_key[rows], -problem.age[rows]))
-    ranks[rows[order]] = np.arange(1, len(rows) + 1)
+    ranks[rows[np.lexsort((problem.member_key[rows], -problem.age[rows]))]] = np.arange(1, len(rows) + 1)
     return ranks
 
 
 def second_zone(problem: Problem) -> bool:
     """Whether zones count and at least two of them have a placeable Member."""
-    if problem.zones == Zones.IGNORE:
-        return False
     zones = problem.zone[placeable(problem)]
-    return bool(len(zones)) and bool((zones != zones[0]).any())
+    return problem.zones != Zones.IGNORE and bool((zones != zones[:1]).any())
 
 
 def held_live(problem: Problem, rows: Int32 | Int64 | None = None) -> Bool:
     """Shape (n, w) (or of the given rows): which of the `held` entries are on live Members."""
     held = problem.held if rows is None else problem.held[rows]
-    if not len(problem.live):
-        return np.zeros(held.shape, dtype=np.bool_)
-    return (held >= 0) & problem.live[held]
+    return (held >= 0) & np.append(problem.live, False)[held]

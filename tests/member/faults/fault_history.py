@@ -19,6 +19,8 @@ class Work:
     session: str
     epoch: int
     time: float
+    pid: int = 0
+    """The process that did it."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,21 @@ def epochs_that_go_back(work: Iterable[Work]) -> Iterator[str]:
             yield f"{each.item}: {late} after {newer}"
         else:
             highest[each.item] = each
+
+
+def epochs_of_two(work: Iterable[Work]) -> Iterator[str]:
+    """An epoch of an Item that two processes, or two sessions of one process, have worked with."""
+    first: dict[tuple[str, int], Work] = {}
+    told = set()
+    for each in sorted(work, key=lambda each: each.time):
+        before = first.setdefault((each.item, each.epoch), each)
+        both = (each.item, each.epoch, each.pid, each.session)
+        if (before.pid, before.session) != (each.pid, each.session) and both not in told:
+            told.add(both)
+            yield (
+                f"{each.item}: epoch {each.epoch} of process {before.pid} ({before.session}), "
+                f"then of process {each.pid} ({each.session})"
+            )
 
 
 def bad_assignments(seen: Iterable[Seen]) -> Iterator[str]:

@@ -51,16 +51,22 @@ class FaultRun:
 
     def __init__(
         self, control_plane: ControlPlane, namespace: str, folder: Path, *,
-        workers: int = 8, items: int = 40, broken: frozenset[str] = frozenset(), seed: int = 1,
+        workers: int = 8, items: int = 40, doubled: int = 0, lease: float = LEASE,
+        broken: frozenset[str] = frozenset(), careless: frozenset[str] = frozenset(), seed: int = 1,
     ) -> None:  # fmt: skip
+        """The first `doubled` of the Items have two replicas."""
         self.control_plane = control_plane
         self.namespace = namespace
         self.folder = folder
         self.names = [f"w{number}" for number in range(workers)]
         self.items = [f"item-{number:03}" for number in range(items)]
+        self.doubled = set(self.items[:doubled])
+        self.lease = lease
         self.broken = broken
+        self.careless = careless
         self.random = random.Random(seed)
         self.record = Record()
+        self.read = 0  # bytes of the workers' history
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         self.proxy: asyncio.subprocess.Process | None = None
         self.client = Client(load_config(control_plane.kubeconfig))
@@ -71,7 +77,7 @@ class FaultRun:
         await self.stack.enter_async_context(self.client)
         await self.create(POOLS, "faults", {"handoff": "Exclusive"})
         for item in self.items:
-            await self.create(ITEMS, item, {"pool": "faults"})
+            await self.create(ITEMS, item, {"pool": "faults", "replicas": 1 + (item in self.doubled)})
         await self.start_proxy()
         self.stack.push_async_callback(self.end_processes)
         watching = asyncio.create_task(self.watch_assignments())
@@ -113,7 +119,8 @@ class FaultRun:
         else:
             arguments = [
                 str(HERE / "fault_worker.py"), name, self.namespace, str(self.folder / f"{name}.kubeconfig"),
-                str(self.folder / "history"), *(["broken"] if name in self.broken else []),
+                str(self.folder / "history"), str(self.lease), *(["broken"] if name in self.broken else []),
+                *(["careless"] if name in self.careless else []),
             ]  # fmt: skip
         with open(self.folder / f"{name}.log", "ab") as log:  # noqa: ASYNC230 - opened, not read
             self.processes[name] = await asyncio.create_subprocess_exec(
@@ -204,12 +211,16 @@ class FaultRun:
     def work(self) -> list[Work]:
         """All work so far."""
         path = self.folder / "history"
-        if not path.exists():
-            return []
-        lines = [
-            json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")
-        ]
-        return [Work(each["item"], each["session"], each["epoch"], each["time"]) for each in lines]
+        if path.exists():
+            with path.open("rb") as history:
+                history.seek(self.read)
+                *lines, _ = history.read().split(b"\n")
+            self.read += sum(len(line) + 1 for line in lines)
+            for line in lines:
+                each = json.loads(line)
+                work = Work(each["item"], each["session"], each["epoch"], each["time"], each["pid"])
+                self.record.work.append(work)
+        return list(self.record.work)
 
     async def watch_assignments(self) -> None:
         """Note every version of every Assignment."""

@@ -1,8 +1,9 @@
 """A worker process of the fault run: works on Items as primary, and writes down each time that it does.
 
-    fault_worker.py NAME NAMESPACE KUBECONFIG HISTORY [broken]
+    fault_worker.py NAME NAMESPACE KUBECONFIG HISTORY LEASE [broken] [careless]
 
 The broken one takes no notice of its Lease: it works on until it is told to stop while it owns the Item.
+The careless one takes no notice of the session that its entries are for.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import sys
 
 import berth
 from berth.kube import lease_clock
+from berth.member.objects import Assignment
 from berth.member.serve import ending_by_signals, exit_code
 
 LEASE = 3.0
@@ -30,7 +32,10 @@ class Active(berth.Worker):
         self.tasks: set[asyncio.Task[None]] = set()
 
     def note(self, event: str, item: berth.Held, time: float, session: str, epoch: int) -> None:
-        line = {"event": event, "item": item.name, "epoch": epoch, "session": session, "time": time}
+        line = {
+            "event": event, "item": item.name, "epoch": epoch, "session": session, "time": time,
+            "pid": os.getpid(),
+        }  # fmt: skip
         os.write(self.history, json.dumps(line).encode() + b"\n")  # one write, appended: whole lines only
 
     async def activate(self, item: berth.Held) -> None:
@@ -64,12 +69,12 @@ class Active(berth.Worker):
             self.stops[item.name].set()
 
 
-async def main(name: str, namespace: str, kubeconfig: str, history: str, broken: bool) -> int:
+async def main(name: str, namespace: str, kubeconfig: str, history: str, lease: str, broken: bool) -> int:
     handle = os.open(history, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     worker = Active(handle, broken)
     session = worker.session = berth.Session(
         worker, name=name, namespace=namespace, kubeconfig=kubeconfig, pool="faults", limit=100,
-        zone=f"z{name[-1]}", lease_seconds=LEASE, drain_seconds=15.0, wait=True,
+        zone=f"z{name[-1]}", lease_seconds=float(lease), drain_seconds=15.0, wait=True,
     )  # fmt: skip
     with ending_by_signals(session):
         async with session:
@@ -78,4 +83,6 @@ async def main(name: str, namespace: str, kubeconfig: str, history: str, broken:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    sys.exit(asyncio.run(main(*sys.argv[1:5], broken="broken" in sys.argv[5:])))
+    if "careless" in sys.argv[6:]:
+        Assignment.for_another = lambda self, session: False  # type: ignore[method-assign]
+    sys.exit(asyncio.run(main(*sys.argv[1:6], broken="broken" in sys.argv[6:])))

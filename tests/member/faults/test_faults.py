@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from fault_history import bad_assignments, epochs_that_go_back, idle, overlaps
+from fault_history import bad_assignments, epochs_of_two, epochs_that_go_back, idle, overlaps
 from fault_run import BOUND, FaultRun, started
 from fault_worker import LEASE
 
@@ -23,6 +23,7 @@ async def check(run: FaultRun) -> None:
     print(f"every Item worked on {took:.1f} s after the last fault, at most {BOUND:g} s are allowed")
     assert list(overlaps(work)) == []
     assert list(epochs_that_go_back(work)) == []
+    assert list(epochs_of_two(work)) == []
     assert list(bad_assignments(run.record.seen)) == []
     assert list(idle(work, run.items, run.record.healed, BOUND)) == []
 

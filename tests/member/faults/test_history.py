@@ -1,10 +1,18 @@
 """The checker itself, on histories made by hand."""
 
-from fault_history import Seen, Work, bad_assignments, epochs_that_go_back, idle, overlaps
+from fault_history import (
+    Seen,
+    Work,
+    bad_assignments,
+    epochs_of_two,
+    epochs_that_go_back,
+    idle,
+    overlaps,
+)
 
 
-def work(session: str, epoch: int, *times: float, item: str = "a") -> list[Work]:
-    return [Work(item, session, epoch, time) for time in times]
+def work(session: str, epoch: int, *times: float, item: str = "a", pid: int = 1) -> list[Work]:
+    return [Work(item, session, epoch, time, pid) for time in times]
 
 
 def test_one_after_the_other_is_fine() -> None:
@@ -32,6 +40,14 @@ def test_different_items_may_be_worked_on_at_once() -> None:
 def test_a_late_writer_is_found_by_its_epoch() -> None:
     history = work("s1", 3, 1.0) + work("s2", 5, 2.0) + work("s1", 3, 3.0)
     assert list(epochs_that_go_back(history)) == ["a: epoch 3 of s1 after 5 of s2"]
+
+
+def test_an_epoch_that_two_processes_have_had_is_found_once() -> None:
+    fine = work("s1", 3, 1.0, pid=7) + work("s2", 4, 2.0, pid=8) + work("s2", 3, 3.0, item="b", pid=8)
+    assert list(epochs_of_two(fine)) == []
+    twice = work("s1", 3, 1.0, pid=7) + work("s2", 3, 2.0, 3.0, pid=8)
+    assert list(epochs_of_two(twice)) == ["a: epoch 3 of process 7 (s1), then of process 8 (s2)"]
+    assert len(list(epochs_of_two(work("s1", 3, 1.0, pid=7) + work("s2", 3, 2.0, pid=7)))) == 1
 
 
 def test_assignments_are_checked_for_epochs_and_for_two_primaries() -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from berth.solve.problem import Problem, Solution, Zones
+from berth.solve.model import Problem, Solution, Zones
 from berth.solve.shares import placeable, second_zone, wanted
 
 

@@ -1,0 +1,131 @@
+"""A worker's process ends without a word, and another is started at once under its Member's name."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fault_history import Work, bad_assignments, epochs_of_two, epochs_that_go_back, overlaps
+from fault_run import FaultRun, started
+
+from berth.kube import lease_clock
+from berth.testing import ControlPlane
+
+pytestmark = pytest.mark.cluster
+
+LEASE = 2.0
+BOUND = 60.0
+"""Seconds within which a process that was started again works; generous, for a machine that is busy."""
+
+
+async def until_it_works(run: FaultRun, pid: int) -> None:
+    """Wait until that process has worked on some Item."""
+    begun = lease_clock()
+    while not any(each.pid == pid for each in reversed(run.work())):
+        assert lease_clock() - begun < BOUND, f"process {pid} works on nothing"
+        await asyncio.sleep(0.2)
+
+
+async def killed(run: FaultRun, name: str) -> None:
+    """It is killed, and started again at once."""
+    await run.restart(name, signal.SIGKILL)
+    await until_it_works(run, run.processes[name].pid)
+
+
+async def out_of_time(run: FaultRun, name: str) -> None:
+    """It is stopped while its Lease runs out, which another process waits for; then it goes on."""
+    old = run.processes[name]
+    old.send_signal(signal.SIGSTOP)
+    try:
+        await run.start(name)
+        await until_it_works(run, run.processes[name].pid)
+        old.send_signal(signal.SIGCONT)
+        await asyncio.sleep(0.3)
+    finally:
+        old.kill()
+        await old.wait()
+
+
+async def restart_each(run: FaultRun, times: int, leader_after: int) -> Counter[str]:
+    """Restart all workers so many times, side by side; kill the leader after so many restarts each."""
+    done: Counter[str] = Counter()
+
+    async def one(name: str) -> None:
+        for number in range(times):
+            await asyncio.sleep(run.random.random())
+            how = (killed, out_of_time)[number % 2]
+            await how(run, name)
+            done[how.__name__] += 1
+            if (done["killed"] + done["out_of_time"]) % leader_after == 0:
+                await run.restart("controller", signal.SIGKILL)
+                done["controller"] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for name in run.names:
+            group.create_task(one(name))
+    return done
+
+
+def check(run: FaultRun, done: Counter[str]) -> None:
+    work = run.work()
+    processes = {each.pid for each in work}
+    print(f"{dict(done)}; {len(work)} pieces of work by {len(processes)} processes, "
+          f"{len({(each.item, each.epoch) for each in work})} epochs")  # fmt: skip
+    assert len(processes) >= done["killed"] + done["out_of_time"]
+    assert list(epochs_of_two(work)) == []
+    assert list(epochs_that_go_back(work)) == []
+    assert list(overlaps(work)) == []
+    assert list(bad_assignments(run.record.seen)) == []
+
+
+async def test_no_epoch_is_had_by_two_processes(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    async with started(control_plane, namespace, tmp_path, workers=3, items=9, doubled=3, lease=LEASE) as run:
+        check(run, await restart_each(run, 4, leader_after=6))
+
+
+@pytest.mark.faults
+async def test_no_epoch_is_had_by_two_processes_in_200_restarts(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    count = int(os.environ.get("BERTH_RESTARTS", "200"))
+    async with started(
+        control_plane, namespace, tmp_path, workers=4, items=12, doubled=4, lease=LEASE
+    ) as run:
+        done = await restart_each(run, -(-count // 4), leader_after=30)
+        assert done["killed"] + done["out_of_time"] >= count
+        check(run, done)
+
+
+async def test_a_process_waits_for_the_leader_and_one_that_does_not_is_caught(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    careless = frozenset({"w0"})
+    async with started(
+        control_plane, namespace, tmp_path, workers=2, items=6, lease=LEASE, careless=careless
+    ) as run:
+        # Nobody leads, so the entries stay those of the processes that are killed.
+        run.processes["controller"].kill()
+        await run.processes["controller"].wait()
+        for name in run.names:
+            await run.restart(name, signal.SIGKILL)
+        await until_it_works(run, run.processes["w0"].pid)
+        log = run.folder / "w1.log"
+        begun = lease_clock()
+        while "waiting for the leader" not in log.read_text(errors="replace"):
+            assert lease_clock() - begun < BOUND, "w1 does not say that it waits"
+            await asyncio.sleep(0.2)
+        assert not mine(run, "w1"), "it works with what the process before it was given"
+        await run.start("controller")
+        await until_it_works(run, run.processes["w1"].pid)
+        found = list(epochs_of_two(run.work()))
+        assert any("(w0_" in line for line in found)
+        assert not any("(w1_" in line for line in found)
+
+
+def mine(run: FaultRun, name: str) -> list[Work]:
+    """What the process that has the name now has done."""
+    return [each for each in run.work() if each.pid == run.processes[name].pid]

@@ -1,0 +1,111 @@
+"""Entries are for one session: what another one does with them."""
+
+import logging
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+from member_fakes import Hand, Recorder, until
+
+from berth.member.delivery import Delivery
+from berth.member.inbox import Inbox
+from berth.member.objects import Assignment
+from berth.member.outbox import Outbox
+from berth.member.tenure import Tenure
+
+
+class Member:
+    """A Delivery with its Inbox and Outbox, of the session `me`."""
+
+    def __init__(self) -> None:
+        self.worker = Recorder()
+        self.tenure = Tenure(lambda: 100.0)
+        self.delivery = Delivery(self.worker)
+        self.delivery.begin(self.tenure)
+        server = cast(Any, SimpleNamespace())
+        self.inbox = Inbox(
+            server, "ns", "w", self.delivery.aim, session="me", on_taken=self.delivery.take_away
+        )
+        self.outbox = Outbox(server, "ns", "w", "me", self.inbox, self.delivery, self.tenure)
+        self.hand = Hand(self.delivery)
+        self.version = 0
+
+    def hear(self, session: str | None, *items: str) -> None:
+        """What the leader has written comes by the watch."""
+        self.version += 1
+        meta = {"name": "w", "resourceVersion": str(self.version)}
+        body: dict[str, Any] = {"metadata": meta, "spec": {"items": items}}
+        if session is not None:
+            body["spec"]["session"] = session
+        self.inbox.see(msgspec.convert(body, Assignment))
+
+
+@pytest.fixture
+async def member() -> AsyncIterator[Member]:
+    member = Member()
+    async with member.delivery:
+        yield member
+
+
+@pytest.mark.parametrize("session", ["me", None])
+async def test_it_works_on_its_own_entries_and_on_those_that_are_for_no_session(
+    member: Member, session: str | None
+) -> None:
+    member.hear(session, "a#0@3:4")
+    await member.hand.until_reported("a@3=Active")
+    await until(lambda: member.worker.log == ["prepare a", "activate a@4"])
+
+
+async def test_it_does_nothing_with_the_entries_of_the_session_before_it_and_waits_for_the_leader(
+    member: Member, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "berth.member")
+    member.hear("before", "a#0@3:4")
+    member.hear("before", "a#0@3:4", "b#1@5")
+    assert member.inbox.current is None, "there is nothing to report in"
+    assert member.delivery.empty
+    assert member.outbox.empty
+    waiting = [r.message for r in caplog.records if "waiting for the leader" in r.message]
+    assert waiting == ["assignment w: its entries are for session before, waiting for the leader"]
+    assert not member.inbox.doubt.is_set(), "the Member is there"
+    member.hear("me", "a#0@6:6", "b#1@6")
+    await member.hand.until_reported("a@6=Active", "b@6=Ready")
+    await until(lambda: member.worker.log == ["prepare a", "prepare b", "activate a@6"])
+
+
+async def test_a_running_session_stops_at_once_when_its_entries_become_another_ones(member: Member) -> None:
+    member.hear("me", "a#0@3:4", "b#1@3")
+    await member.hand.until_reported("a@3=Active", "b@3=Ready")
+    await until(lambda: member.worker.log[-1:] == ["activate a@4"])
+    held = member.worker.seen["a"]
+    assert held.active()
+    member.hear("after", "a#0@5:5", "b#1@5")
+    assert not held.owned(), "before anything else may run"
+    assert held.lost
+    await member.delivery.settled()
+    assert member.worker.log[-3:].count("deactivate a") == 1
+    assert {"drop a", "drop b"} <= set(member.worker.log)
+
+
+async def test_it_works_again_when_the_leader_comes_back_to_it(member: Member) -> None:
+    member.hear("me", "a#0@3:4")
+    await member.hand.until_reported("a@3=Active")
+    await until(lambda: "activate a@4" in member.worker.log)
+    member.hear("after", "a#0@5:5")
+    member.hear("me", "a#0@6:6")
+    await member.hand.until_reported("a@6=Active")
+    await until(lambda: "activate a@6" in member.worker.log)
+    assert member.worker.log == [
+        "prepare a", "activate a@4", "deactivate a", "drop a", "prepare a", "activate a@6",
+    ]  # fmt: skip
+    assert member.worker.seen["a"].active()
+
+
+async def test_an_older_leader_that_comes_back_is_followed(member: Member) -> None:
+    member.hear("me", "a#0@3:4")
+    await member.hand.until_reported("a@3=Active")
+    member.hear(None, "a#0@3:4", "b#1@7")
+    await member.hand.until_reported("a@3=Active", "b@7=Ready")
+    assert member.worker.log.count("prepare a") == 1
