@@ -87,8 +87,9 @@ class Apart:
         self._connection, process = None, self._process
         with contextlib.suppress(Exception):
             process.kill()
-            code = process.wait(5) if isinstance(process, subprocess.Popen) else process.join(5)
-            code = process.exitcode if isinstance(process, ForkProcess) else code
+            if isinstance(process, ForkProcess):
+                process.join(5)
+            code = process.exitcode if isinstance(process, ForkProcess) else process.wait(5)
             return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return "unknown"
 

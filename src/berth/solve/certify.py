@@ -109,7 +109,7 @@ class _Plan:
         beyond = members[:, width:]
         self.surplus: Bool = np.zeros(n, np.bool_)
         if beyond.max(initial=-1) >= 0:
-            self.surplus = (beyond >= 0).any(axis=1)
+            self.surplus |= (beyond >= 0).any(axis=1)
         self.columns: Small = members[:, :width].T.astype(_small(m), order="C")
         self.on: Bool = self.columns >= 0
         self.holes: Bool = (self.on[1:] & ~self.on[:-1]).any(axis=0) | (self.surplus & ~self.on[-1])

@@ -42,7 +42,7 @@ class Deal:
         self.low = np.where(draining, moves.draining_load, found.load_low)
         self.high = np.where(draining, moves.draining_load, found.load_high)
         has, kinds = work.kinds.spread.sum(axis=1), work.kinds
-        self._unfit = ((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low)).any(axis=1)
+        self._unfit: Bool = np.any((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low), axis=1)
         self._unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
         every = work.kind
         self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
@@ -404,4 +404,4 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     pair = seeker[bad] * (int(cell.max(initial=0)) + 1) + cell[seats[bad]]
     spare = np.ones(len(bad), np.bool_)
     spare[np.unique(pair, return_index=True)[1]] = False
-    return bad[own | spare]
+    return np.asarray(bad[own | spare], np.int64)

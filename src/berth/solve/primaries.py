@@ -50,8 +50,8 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
         allowed = tier == tier.min(axis=1, keepdims=True)
         # By rank from here on: what is alike is told apart by keys.
         choosing = _Choosing(problem.limit[by_key].astype(np.int64), counts[by_key], tuning)
-        some = np.where(some < 0, -1, rank[undecided])
-        choice[undecided] = choosing.columns(some, allowed, current[undecided])
+        ranks_of = np.where(some < 0, -1, rank[undecided]).astype(np.int64)
+        choice[undecided] = choosing.columns(ranks_of, allowed, current[undecided])
     order = np.where(members < 0, width + 2, slots) * np.int64(none + 1) + rank
     chosen = np.flatnonzero(choice >= 0)
     order[chosen, choice[chosen]] = -1
