@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         choices=list(FAMILIES),
         metavar="NAME",
         default=[],
-        help=f"may be repeated; of {', '.join(FAMILIES)}",
+        help=f"may be repeated; of {', '.join(FAMILIES)}".replace("%", "%%"),
     )
     out.add_argument(
         "--event",
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         choices=list(EVENTS),
         metavar="NAME",
         default=[],
-        help=f"may be repeated; of {', '.join(EVENTS)}",
+        help=f"may be repeated; of {', '.join(EVENTS)}".replace("%", "%%"),
     )
     out.add_argument(
         "--start",

@@ -22,7 +22,15 @@ def test_the_json_has_exactly_the_keys_of_the_contract(plan: Planned) -> None:
     answer = plan(item("i", 2), *TWO)
     got = answer["pools"]["default"]
     assert isinstance(got.pop("seconds"), float)
-    assert got.pop("levels")["moves"] == {"reached": 2, "bound": 2}
+    levels = got.pop("levels")
+    assert all(value.keys() == {"reached", "bound"} for value in levels.values())
+    assert {name: value["reached"] for name, value in levels.items() if value["reached"]} == {
+        "placed": 2, "shortage": 3, "moves": 2,
+    }  # fmt: skip
+    assert list(levels) == [
+        "given-up", "placed", "shortage", "misplaced", "split-groups", "single-zone", "rollout", "separate",
+        "balance", "zone-pairs", "preference", "moves", "draining-age", "primaries-moved",
+    ]  # fmt: skip
     primary, other = got["items"]["i"]["members"]
     assert {primary, other} == {"a", "b"}
     assert got == {

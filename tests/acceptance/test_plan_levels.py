@@ -115,7 +115,7 @@ def faults(tiny: Tiny, got: Doc) -> list[str]:
     for m in tiny.members:
         count = sum(m.name in w for w in members.values())
         first = sum(w[:1] == [m.name] for w in members.values())
-        expected = {"zone": m.zone, "limit": m.limit, "items": count, "primaries": first}
+        expected = {"zone": m.zone, "limit": m.limit, "items": count, "primaries": first, "usage": {}}
         if got["members"][m.name] != expected:
             out.append(f"{got['members'][m.name]} is not {expected}")
     before = {(i, m) for i, m, _, _ in tiny.held}

@@ -115,7 +115,6 @@ def test_the_controller_does_its_whole_job_without_a_403_and_hands_over_in_two_s
         wait_for("its Assignment is gone", lambda: "m0" not in entries(cluster, namespace))
         cluster.apply(lease("mortal"), member("mortal", leaseName="mortal"), namespace=namespace)
         wait_for("the Member with a Lease is live", lambda: live(cluster, namespace, "mortal"), every=0.2)
-        cluster.plane.kubectl("delete", "lease", "mortal", "-n", namespace)
         cluster.plane.kubectl(
             *("patch", "assignment", "m1", "-n", namespace, "--type=merge"),
             *("-p", json.dumps({"spec": {"items": ["nobody#3@1", *entries(cluster, namespace)["m1"]]}})),

@@ -99,7 +99,7 @@ def test_without_a_controller_a_drain_does_not_claim_to_be_done(berth: Run, at: 
     apply(member("m", 9))
     answer = berth("drain", "m", "--wait", "--timeout", "1s", *at)
     assert answer.code == 1
-    assert "no controller has taken note" in answer.err
+    assert "no controller has acted on it yet" in answer.err
     assert limit("m") == "0/9"
 
 

@@ -155,7 +155,7 @@ def test_what_require_leaves_out_is_said_to_leave_for_its_zone(berth: Run) -> No
     fleet = (pool(zones="Require"), item("a", 2), member("m", zone="x"), member("n", zone="x"))
     fleet += (assignment("m", "a#0@1:1"), assignment("n", "a#1@1"))
     assert list(leaving(berth, "a", *fleet).values()) == [
-        "zones: Require rather leaves a replica out than has all in one zone"
+        "zones: Require leaves a replica unplaced rather than have all of them in one zone"
     ]
     assert (waits(berth, "item", "a", *fleet) or "").startswith("SingleZone: ")
 

@@ -126,7 +126,7 @@ def test_nothing_at_all_is_a_plan_of_nothing(berth: Run) -> None:
          "spec.limit: must be 4096 or less, not 5000"),
         (f"{MEMBER}metadata: {{name: b}}\nspec: {{zone: 3}}\n",
          "spec.zone: must be a string (put it in quotes), not 3 (and 1 more)"),
-        (f"{ITEM}metadata: {{name: a}}\nspec: {{replicsa: 2}}\n", "spec.replicsa: is no field of this kind"),
+        (f"{ITEM}metadata: {{name: a}}\nspec: {{replicsa: 2}}\n", "spec.replicsa: unknown field"),
         (f"{ITEM}metadata: {{name: A_b}}\n", "metadata.name 'A_b' must be a name of a Kubernetes object"),
         (f"{ITEM}metadata: {{generateName: a-}}\n", "(Item): metadata.name: is required"),
         (f"{ITEM}metadata: [a]\n", "(Item): metadata: must be a map, not a list"),
@@ -167,7 +167,7 @@ def test_a_broken_json_file_is_named_with_its_line(berth: Run, tmp_path: Path) -
     path.write_text('{"kind":\n "Item"')
     answer = berth("plan", "-f", path)
     assert answer.code == 2
-    assert answer.err.startswith(f"berth: {path}, line 2, column 8: this is no JSON")
+    assert answer.err.startswith(f"berth: {path}, line 2, column 8: not valid JSON")
 
 
 def test_files_that_cannot_be_read_are_named(berth: Run, tmp_path: Path) -> None:

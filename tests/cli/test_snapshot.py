@@ -55,3 +55,14 @@ def test_a_dead_member_is_as_long_dead_as_its_condition_says(
 def test_a_pool_is_called_by_its_name_and_by_its_namespace_only_where_that_repeats() -> None:
     found = pool_keys([("y", "p"), ("x", "p"), ("x", "q")])
     assert found == {("x", "p"): "x/p", ("y", "p"): "y/p", ("x", "q"): "q"}
+
+
+@pytest.mark.parametrize(("holders", "restarted"), [(None, False), ({"l": "s"}, False), ({"l": "new"}, True)])
+def test_a_lease_that_was_read_with_a_new_holder_means_a_restart(
+    holders: dict[str, str] | None, restarted: bool
+) -> None:
+    pool = snapshot(holders=holders)
+    pool.assignments["m"] = pool.assignments["m"]._replace(written_for="s")
+    state = fleet_of(pool, 1000.0).member_named("m")
+    assert state is not None
+    assert state.restarted is restarted

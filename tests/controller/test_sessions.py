@@ -6,31 +6,40 @@ from typing import Any
 
 import pytest
 
+from berth.controller.lease_reader import MAX_GETS
 from berth.controller.objects import LeaseObject, LeaseSpec
-from berth.controller.sessions import MAX_SINGLE, confirm_sessions
+from berth.controller.sessions import confirm_sessions
 from berth.controller.state import PoolState
 from berth.fleet import AssignmentSeen, Leases, LeaseSeen, MemberSeen, PoolFleet
-from berth.kube import Meta, ServerError
+from berth.kube import Meta, NotFound, ServerError
 
 
 class Reads:
-    """A client that lists Leases."""
+    """A client that reads Leases."""
 
     def __init__(self, holders: dict[str, str], error: Exception | None = None) -> None:
         self.holders = holders
         self.error = error
         self.asked: list[str] = []
 
-    async def list(self, path: str, params: Any = None, *, type: Any, deadline: Any) -> Any:
-        name = (params or {}).get("fieldSelector", "").removeprefix("metadata.name=")
-        self.asked.append(name)
+    async def get(self, path: str, *, type: Any, deadline: Any) -> Any:
+        name = path.rsplit("/", 1)[1]
+        self._ask(name)
+        if name not in self.holders:
+            raise NotFound(404, "NotFound", name)
+        return self._lease(name)
+
+    async def list(self, path: str, *, type: Any, deadline: Any) -> Any:
+        self._ask("")
+        return [self._lease(name) for name in self.holders]
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
         if self.error is not None:
             raise self.error
-        return [
-            LeaseObject(metadata=Meta(lease, "ns"), spec=LeaseSpec(holder))
-            for lease, holder in self.holders.items()
-            if name in ("", lease)
-        ]
+
+    def _lease(self, name: str) -> LeaseObject:
+        return LeaseObject(metadata=Meta(name, "ns"), spec=LeaseSpec(self.holders[name]))
 
 
 def pool(count: int, holder: str = "seen") -> PoolState:
@@ -76,8 +85,8 @@ async def test_a_read_that_fails_is_made_again_later() -> None:
 
 
 async def test_many_are_read_by_one_list() -> None:
-    state = pool(MAX_SINGLE + 1)
-    client = Reads({f"l-m{number}": "seen" for number in range(MAX_SINGLE + 1)})
+    state = pool(MAX_GETS + 1)
+    client = Reads({f"l-m{number}": "seen" for number in range(MAX_GETS + 1)})
     assert not await confirm(client, state)
     assert client.asked == [""]
-    assert len(state.fleet.sessions.restarted) == MAX_SINGLE + 1
+    assert len(state.fleet.sessions.restarted) == MAX_GETS + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from reading import let_time_pass
 
 from berth.controller.state import PoolState
 from berth.controller.statuses import item_status, pool_status
@@ -31,8 +32,7 @@ def die(state: PoolState, name: str, *, braking: bool = False) -> None:
     for other in fleet.members.values():
         if other.name != name and fleet.leases.put(LeaseSeen(other.name, "s", "r2", 10.0), 109.0):
             fleet.lease_changed(other.name, 109.0)
-    for lease in fleet.leases.advance(110.5):
-        fleet.lease_changed(lease, 110.5)
+    let_time_pass(fleet, 110.5)
     row = fleet.member_rows.of[name]
     fleet.keep(row, True)
     state.outage = Outage(frozenset({row}), braking, 1, 1, None)

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from protocol_world import Claim, PoolSeen, World, entries
+from protocol_world import Broken, Claim, PoolSeen, World, entries
 
-from berth.controller import planner, pool_loop
+from berth.controller import lease_reader, planner, pool_loop, sessions
+from berth.controller.lease_reader import LeaseReader
 from berth.controller.metrics import Metrics
 from berth.controller.objects import (
     AssignmentObject,
@@ -30,8 +31,8 @@ from berth.controller.pool_loop import PoolLoop
 from berth.controller.state import PoolState
 from berth.controller.term import Replaced
 from berth.fleet import Handoff, Leases, LeaseSeen, MemberSeen, PoolFleet
-from berth.kube import Conflict, DeadlinePassed, Meta, NotFound
-from berth.solve import Problem, Solution, Touched, solve
+from berth.kube import Conflict, DeadlinePassed, Meta, NotFound, ServerError
+from berth.solve import Problem, Solution, Solver, Touched, solve
 
 SOLVE = "solve"
 """What a request is called that goes to a process which solves."""
@@ -95,16 +96,17 @@ class FakeClient:
         if "/pools/" in path:
             return await self._send("get pool", lambda: pool_object(world.need_pool()), reads=True)
         name = path.rsplit("/", 1)[1]
+        if "/leases/" in path:
+            return await self._send(f"get lease {name}", lambda: lease_object(world, name), reads=True)
         return await self._send(f"get {name}", lambda: assignment_object(world, name), reads=True)
 
-    async def list(self, path: str, params: Any = None, *, type: Any = None, deadline: Any = None) -> Any:
-        leases = self._leader.world.stores["leases"]
-        wanted = (params or {}).get("fieldSelector", "").removeprefix("metadata.name=")
+    async def list(self, path: str, *, type: Any = None, deadline: Any = None) -> Any:
+        world = self._leader.world
 
         def act() -> Any:
-            return [lease_object(lease) for name, lease in leases.items() if wanted in ("", name)]
+            return [lease_object(world, name) for name in world.stores["leases"]]
 
-        return await self._send(f"list leases {wanted}", act, reads=True)
+        return await self._send("list leases", act, reads=True)
 
     async def create(self, path: str, body: Any, *, type: Any = None, deadline: Any = None) -> Any:
         world = self._leader.world
@@ -178,6 +180,16 @@ class _Pool(PoolObject, frozen=True):
         return self.asked
 
 
+def lease_object(world: World, name: str) -> LeaseObject:
+    if not world.leases_readable:
+        raise ServerError(500, "InternalError", name)
+    there: LeaseSeen | None = world.stores["leases"].get(name)
+    if there is None:
+        raise NotFound(404, "NotFound", name)
+    spec = LeaseSpec(there.holder, there.renewed, int(there.duration), there.transitions)
+    return LeaseObject(Meta(name, "ns", resource_version=str(there.version)), spec)
+
+
 def assignment_object(world: World, name: str) -> AssignmentObject:
     there = world.assignments.get(name)
     if there is None:
@@ -188,10 +200,6 @@ def assignment_object(world: World, name: str) -> AssignmentObject:
         spec=AssignmentSpec("pool", there.term, there.written_for or None, there.items),
         status=AssignmentStatus(there.session, there.reports),
     )
-
-
-def lease_object(lease: LeaseSeen) -> LeaseObject:
-    return LeaseObject(metadata=Meta(lease.name, "ns"), spec=LeaseSpec(lease.holder, lease.renewed))
 
 
 class FakeInformer:
@@ -234,6 +242,15 @@ class Leader:
         self.exclusive = False
         self.informer = FakeInformer(self)
         self.state = PoolState("ns", "pool", self.fleet)
+        self.reader = LeaseReader(
+            FakeClient(self),  # type: ignore[arg-type]
+            "ns",
+            lambda: sorted(name for name in self.leases.unread() if self.fleet.uses_lease(name)),
+            self._put_lease_read,
+            lambda: self.relist("leases"),
+            lambda: world.now,
+        )
+        self.reading: asyncio.Task[None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.pool_loop: PoolLoop | None = None
         self.begun = False
@@ -281,7 +298,7 @@ class Leader:
                 fleet.delete_assignment(name, now) if new is None else fleet.put_assignment(new, now)
             case "leases":
                 if new is None:
-                    self.leases.delete(name, now)
+                    self.leases.delete(name, now, old.version)
                 elif self.leases.put(new, now):
                     fleet.lease_changed(name, now)
             case "pool":
@@ -295,6 +312,18 @@ class Leader:
         """Notice what time alone has changed."""
         for name in self.leases.advance(self.world.now):
             self.fleet.lease_changed(name, self.world.now)
+        self.read_leases()
+
+    def read_leases(self) -> None:
+        """Start to read the Leases that seem to have run out, as a leader does."""
+        if self.pool_loop is not None and (self.reading is None or self.reading.done()):
+            self.reading = self.loop.create_task(self.reader.read())
+
+    def _put_lease_read(self, name: str, lease: LeaseObject | None, begun: float) -> bool:
+        answer = self.leases.put_read(name, lease.seen() if lease else None, begun, self.world.now)
+        if answer.changed:
+            self.fleet.lease_changed(name, self.world.now)
+        return answer.unseen
 
     # ---- leading --------------------------------------------------------------------------------
 
@@ -318,18 +347,21 @@ class Leader:
             METRICS,
             self._solve,
         )
+        self.solver = Solver()
         self.begun = False
         self.task = self.loop.create_task(self._run(self.pool_loop.begin()))
+        self.read_leases()
 
     def round(self) -> None:
         """Make a round, if no other is under way."""
         if self.pool_loop is not None and self.begun and not self.busy:
             self.task = self.loop.create_task(self._run(self.pool_loop.once()))
 
-    async def _solve(self, problem: Problem, previous: Solution | None, touched: Touched) -> Solution:
+    async def _solve(self, problem: Problem, touched: Touched | None) -> Solution:
         """At once, or in another process that ends when the test says so."""
         if not self.world.solves_elsewhere:
-            return solve(problem, previous, touched)
+            return self.solver.solve(problem, touched)
+        self.solver = Solver()  # what it keeps would be out of date when it is asked again
         sent = copy.deepcopy(problem)
         answer = self.loop.create_future()
         self.network.pending.append(Request(self, SOLVE, lambda: solve(sent), True, answer))
@@ -364,8 +396,9 @@ class Leader:
 
     def quit(self) -> None:
         """Stop at once; what was sent is on its way."""
-        if self.task is not None:
-            self.task.cancel()
+        for task in (self.task, self.reading):
+            if task is not None:
+                task.cancel()
         for request in [r for r in self.network.pending if r.leader is self]:
             self.network.pending.remove(request)
             if not request.reads:
@@ -397,6 +430,7 @@ class Leader:
                 if seen is None or not seen.replicas:
                     continue
                 if not (member.live or member.kept):
+                    self._check_death(member)
                     self.claims[key][edit.item] = Claim(0, frozenset(), dead=True)
                     continue
                 placed = int((solution.members[item] >= 0).sum())
@@ -408,6 +442,17 @@ class Leader:
                 )
                 need = min(seen.replicas, max(1, placed))
                 self.claims[key][edit.item] = Claim(need, counted)
+
+    def _check_death(self, member: Any) -> None:
+        """Whoever is taken for dead had not renewed its Lease when that was read."""
+        lease = member.seen.lease if member.seen else None
+        watch = self.leases._watches.get(lease)
+        if watch is None or watch.deleted or not watch.lease.holder:
+            return
+        read = watch.read_at if watch.read_at > 0 else self.world.now
+        late = [t for t in self.world.renewals[lease] if read - self.world.lease_seconds < t <= read]
+        if late:
+            raise Broken(f"9: {member.name} is taken for dead, though it renewed its Lease at {late}")
 
     def _ready(self, member: Any, item: str) -> bool:
         """Whether an entry is ready, read from the objects."""
@@ -448,12 +493,15 @@ def modelled(world: World) -> Iterator[None]:
 
     patch.setattr(planner, "plan_round", plan_round)
     patch.setattr(pool_loop, "caught_up", caught_up)
-    patch.setattr(pool_loop, "Backoff", _NoBackoff)
+    for module in (pool_loop, lease_reader):
+        patch.setattr(module, "Backoff", _NoBackoff)
+    patch.setattr(lease_reader, "MAX_GETS", 1)
     for module in (planner, pool_loop):
         patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
     logger = logging.getLogger("berth.controller")
     patch.setattr(logger, "disabled", True)
-    patch.setattr(pool_loop.logger, "disabled", True)
+    for module in (pool_loop, lease_reader, sessions):
+        patch.setattr(module.logger, "disabled", True)
     try:
         yield
     finally:

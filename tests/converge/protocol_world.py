@@ -90,6 +90,10 @@ class World:
     """The leader that was the last to complete a take-over."""
     solves_elsewhere: bool = False
     """Whether leaders have their problems solved by another process, which takes time."""
+    leases_readable: bool = True
+    """Whether reads of Leases are answered, not refused."""
+    renewals: dict[str, list[float]] = field(default_factory=dict)
+    """When each Lease was renewed."""
     said_live: dict[str, bool] = field(default_factory=dict)
     """By the uid of a Member, what its status says of it."""
 
@@ -342,8 +346,10 @@ class World:
             return
         process.renewed = self.now
         if seen is not None and seen.lease is not None:
-            lease = LeaseSeen(seen.lease, process.session, f"t{self.version}", self.lease_seconds)
+            version = self.version + 1
+            lease = LeaseSeen(seen.lease, process.session, f"t{version}", self.lease_seconds, version=version)
             self.put("leases", seen.lease, lease)
+            self.renewals.setdefault(seen.lease, []).append(self.now)
 
     def stop_overdue(self) -> None:
         """Processes that could not renew stop themselves, with a clock that is a tenth slow at worst."""

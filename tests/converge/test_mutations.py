@@ -6,6 +6,7 @@ import asyncio
 import inspect
 
 import pytest
+import test_confirmed_deaths
 import test_liveness
 import test_outage
 import test_planner
@@ -25,6 +26,7 @@ MODULES = [
     test_round,
     test_outage,
     test_liveness,
+    test_confirmed_deaths,
     test_planner,
     test_writer,
     test_term,

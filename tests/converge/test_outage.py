@@ -62,6 +62,19 @@ def test_the_brake_ends_by_itself_when_enough_are_back() -> None:
     assert not judge(*fleet(5, 5)).braking
 
 
+def test_one_that_only_an_earlier_leader_found_dead_is_waited_for_until_that_is_confirmed() -> None:
+    doubted = Health(9, 990.0, 1, 10.0, 5.0, doubted=True)
+    assert judge(*fleet(9, 0), doubted).kept == {9}
+    assert judge(*fleet(9, 0), doubted._replace(doubted=False)).kept == frozenset()
+
+
+def test_a_live_member_whose_lease_is_still_to_be_read_gives_no_moment_that_has_passed() -> None:
+    members = [Health(row, None, 1, 10.0, 12.0) for row in range(9)]
+    decided = judge(*members, Health(9, 999.0, 1, 10.0, 11.0))
+    assert decided.kept == {9}, "most have not been seen renewed for long: they may follow"
+    assert decided.until == 1003.0
+
+
 def test_it_is_said_when_the_answer_may_change_by_itself() -> None:
     assert judge(*fleet(4, 6, holds=0)).until == 990.0 + TOGETHER
     assert judge(*fleet(10, 0)).until is None

@@ -200,6 +200,72 @@ def test_a_new_leader_plans_with_what_it_has_seen_last() -> None:
         assert {name: there.items for name, there in machine.world.assignments.items()} == before
 
 
+def leased(machine: Protocol, *names: str, reported: bool = True) -> None:
+    """Members with a Lease of ten seconds, and a process each."""
+    for name in names:
+        spec = {"limit": 4, "zone": "", "draining": False, "leased": True, "reported": reported}
+        machine.put_member(name, spec)
+
+
+def entries_now(machine: Protocol) -> dict[str, tuple[str, ...]]:
+    return {name: there.items for name, there in machine.world.assignments.items()}
+
+
+def unseen(machine: Protocol, seconds: float, *dying: str, answers: tuple[str, ...] = FINE) -> None:
+    """Time passes in which no event of a Lease arrives, while all else does."""
+    for _ in range(int(seconds / 5)):
+        machine.time_passes(5.0, set(dying), silent=True)
+        machine.round(0, ALL - {"leases"}, answers)
+        machine.workers_work(set(machine.world.members) - set(dying))
+
+
+def test_a_silent_watch_of_leases_kills_nobody_and_hides_no_death() -> None:
+    with protocol({}) as machine:
+        leased(machine, "m0", "m1", "m2")
+        machine.put_item("x", 1)
+        machine.put_item("y", 2)
+        machine.all_is_well(4)
+        before = entries_now(machine)
+        unseen(machine, 60)
+        assert entries_now(machine) == before
+        dead = next(iter(held(machine)))
+        unseen(machine, 25, dead)
+        assert held(machine)
+        assert dead not in held(machine)
+
+
+def test_nobody_dies_while_leases_cannot_be_read() -> None:
+    with protocol({}) as machine:
+        leased(machine, "m0", "m1")
+        machine.put_item("x", 1)
+        machine.all_is_well(4)
+        before = entries_now(machine)
+        machine.world.leases_readable = False
+        unseen(machine, 30, "m0", "m1", answers=FINE * 2)
+        assert entries_now(machine) == before
+        machine.world.leases_readable = True
+        dead = next(iter(held(machine)))
+        machine.world.start(({"m0", "m1"} - {dead}).pop())
+        machine.quiet_rounds(0, 3)
+        assert dead not in held(machine), "then whoever is dead is found out"
+
+
+def test_a_new_leader_takes_nothing_from_one_that_is_alive_but_was_found_dead() -> None:
+    """It has come back while nobody led, and the new leader has seen no renewal of its Lease."""
+    with protocol({}) as machine:
+        leased(machine, "m0", "m1", reported=False)
+        machine.put_item("x", 1)
+        machine.all_is_well(4)
+        before = entries_now(machine)
+        uid = machine.world.members[next(iter(held(machine)))].uid
+        machine.world.said_live[uid] = False
+        machine.elect(1, True, FINE)
+        for _ in range(3):
+            machine.time_passes(5.0, set(), silent=True)
+            machine.round(1, ALL - {"leases"}, FINE)
+        assert entries_now(machine) == before
+
+
 def test_exclusive_waits_for_a_lease_that_was_deleted_while_nobody_led() -> None:
     with protocol({}, exclusive=True) as machine:
         spec = {"limit": 1, "zone": "", "draining": False, "leased": True, "reported": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from reading import let_time_pass
 
 from berth.api import Entry, format_entry
 from berth.converge import Progress, Round, Why, plan_round, view_of
@@ -115,8 +116,7 @@ def test_an_expired_primary_lingers_under_exclusive_until_it_has_surely_stopped(
     fleet.put_member(MemberSeen("a", 5, lease="l", uid="u"), 0.0)
     fleet.put_assignment(AssignmentSeen("a", ("x#0@3:3",), 5, "i", "u", 1), 0.0)
     for now, stays in ((10.0, True), (11.0, False)):
-        for name in fleet.leases.advance(now):
-            fleet.lease_changed(name, now)
+        let_time_pass(fleet, now)
         held = view_of(fleet, fleet.items.of["x"], solution(fleet, {"x": ["b"]}), now).holdings
         assert [h.stopped for h in held if h.slot == 0] == [not stays]
         assert ("x" in written(fleet, plan(fleet, {"x": ["b"]}))["a"]) is stays

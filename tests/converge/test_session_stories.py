@@ -11,7 +11,7 @@ from typing import Any
 
 from protocol_world import KINDS, Process, entries
 from test_protocol import Protocol
-from test_protocol_stories import FINE, held, protocol
+from test_protocol_stories import FINE, held, protocol, unseen
 
 from berth.api import Entry
 
@@ -181,6 +181,17 @@ def test_exclusive_does_not_wait_for_a_lease_that_has_a_new_holder() -> None:
         assert entry(machine, "m0").epoch > before.epoch
 
 
+def test_a_restart_that_the_watch_of_leases_does_not_show_is_found_by_a_read() -> None:
+    with fleet("m0") as machine:
+        machine.all_is_well(3)
+        before, process = entry(machine, "m0"), restart(machine, "m0")
+        unseen(machine, 5)
+        assert session(machine, "m0") != process.session
+        unseen(machine, 15)
+        assert session(machine, "m0") == process.session
+        assert entry(machine, "m0").epoch > before.epoch
+
+
 def test_two_restarts_before_the_leader_looks() -> None:
     with fleet("m0") as machine:
         before = entry(machine, "m0")
@@ -287,6 +298,8 @@ def test_entries_that_wait_for_a_dead_member_stay_with_the_session_that_they_wer
             machine.leaders[0].deliver(kind, 10_000)
         machine.world.now += 12.0
         machine.leaders[0].time_passes()
+        machine.spin()
+        machine.answer_all(machine.leaders[0])  # the read that confirms the death
         machine.world.put("items", "y", None)
         machine.quiet_rounds(0, 2)
         assert held(machine) == {"m0": 0}

@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reading import let_time_pass
 
 from berth.api import Entry, Report, format_entry, format_report
 from berth.api.entry import Phase
@@ -89,8 +90,7 @@ class Told:
         fleet = self.fleet
         if kind == "time":
             self.now += what
-            for lease in self.leases.advance(self.now):
-                fleet.lease_changed(lease, self.now)
+            let_time_pass(fleet, self.now)
             return
         if what is None:
             self.there.pop((kind, name), None)
@@ -131,6 +131,7 @@ def picture(fleet: PoolFleet) -> dict[str, Any]:
             sorted(ready),
             row in fleet.item_seen,
         )
+    zones = {number: zone for zone, number in fleet._zones.items()}
     members = {}
     for name, row in fleet.member_rows.of.items():
         member = fleet.members[row]
@@ -138,7 +139,7 @@ def picture(fleet: PoolFleet) -> dict[str, Any]:
             int(problem.limit[row]),
             bool(problem.live[row]),
             bool(problem.draining[row]) and member.seen is not None,
-            fleet.zone_name(int(problem.zone[row])) if member.seen else None,
+            zones[int(problem.zone[row])] if member.seen else None,
             member.entries,
             member.reports,
             member.owned,

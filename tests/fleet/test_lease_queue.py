@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from reading import pass_time
+
 from berth.fleet import Leases, LeaseSeen, Liveness
 
 
@@ -12,8 +14,8 @@ def test_a_lease_renewed_for_a_shorter_time_runs_out_at_the_earlier_moment():
     leases.put(LeaseSeen("a", "holder", "1", duration=30.0), 0.0)
     leases.put(LeaseSeen("a", "holder", "2", duration=3.0), 10.0)
     assert leases.next_change() == 13.0
-    assert leases.advance(12.9) == []
-    assert leases.advance(13.0) == ["a"]
+    assert pass_time(leases, 12.9) == []
+    assert pass_time(leases, 13.0) == ["a"]
     assert leases.liveness("a", 13.0) is Liveness.EXPIRED
 
 
@@ -24,7 +26,7 @@ def test_the_queue_is_never_late_under_random_renewals():
     known: dict[str, Liveness] = {}
     for step in range(5000):
         now += rng.random()
-        for name in leases.advance(now):
+        for name in pass_time(leases, now):
             known[name] = leases.liveness(name, now)
         name = f"lease-{rng.randrange(20)}"
         if rng.random() < 0.5:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from reading import let_time_pass, pass_time
 
 from berth.fleet import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Liveness, MemberSeen, PoolFleet, stopped
 from berth.fleet.liveness import safety_margin
@@ -16,7 +17,9 @@ def test_a_lease_counts_from_when_its_renewal_was_seen() -> None:
     leases = Leases()
     leases.put(lease("r1"), 100.0)
     leases.put(lease("r2"), 108.0)
+    assert pass_time(leases, 117.9) == []
     assert leases.liveness("l", 117.9) is Liveness.LIVE
+    assert pass_time(leases, 118.0) == ["l"]
     assert leases.liveness("l", 118.0) is Liveness.EXPIRED
 
 
@@ -24,6 +27,7 @@ def test_seeing_the_same_renewal_again_renews_nothing() -> None:
     leases = Leases()
     leases.put(lease("r1"), 100.0)
     assert not leases.put(lease("r1"), 109.0)
+    pass_time(leases, 110.0)
     assert leases.liveness("l", 110.0) is Liveness.EXPIRED
 
 
@@ -31,6 +35,7 @@ def test_a_clock_that_jumps_in_renew_time_makes_no_difference() -> None:
     leases = Leases()
     leases.put(lease("2030-01-01T00:00:00Z"), 100.0)
     leases.put(lease("1999-01-01T00:00:00Z"), 105.0)
+    pass_time(leases, 114.0)
     assert leases.liveness("l", 114.0) is Liveness.LIVE
 
 
@@ -38,7 +43,10 @@ def test_only_a_full_margin_after_expiry_is_its_holder_surely_gone() -> None:
     leases = Leases()
     leases.put(lease(), 100.0)
     margin = safety_margin(10.0)
+    pass_time(leases, 110.0)
+    pass_time(leases, 110.0 + margin - 0.01)
     assert leases.liveness("l", 110.0 + margin - 0.01) is Liveness.EXPIRED
+    pass_time(leases, 110.0 + margin)
     assert leases.liveness("l", 110.0 + margin) is Liveness.SURE
 
 
@@ -73,15 +81,6 @@ def test_a_deleted_lease_that_comes_back_counts_from_then() -> None:
     assert leases.liveness("l", 117.0) is Liveness.LIVE
 
 
-def test_a_new_leader_counts_afresh() -> None:
-    leases = Leases()
-    leases.put(lease(), 100.0)
-    leases.advance(120.0)
-    assert leases.restart(120.0) == ["l"]
-    assert leases.liveness("l", 129.0) is Liveness.LIVE
-    assert leases.liveness("l", 130.0) is Liveness.EXPIRED
-
-
 def test_a_new_leader_does_not_revive_one_that_was_given_up_before() -> None:
     leases = Leases()
     leases.put(lease(), 100.0)
@@ -99,15 +98,6 @@ def test_a_new_leader_believes_a_renewal_that_it_has_seen_itself() -> None:
     assert leases.liveness("l", 104.0) is Liveness.LIVE
 
 
-def test_an_observer_that_was_held_up_gives_leases_that_much_longer() -> None:
-    leases = Leases()
-    leases.put(lease(), 100.0)
-    leases.delay(112.0, 5.0)
-    assert leases.advance(112.0) == []
-    assert leases.liveness("l", 114.9) is Liveness.LIVE
-    assert leases.liveness("l", 115.0) is Liveness.EXPIRED
-
-
 def test_no_moment_of_change_is_missed() -> None:
     leases = Leases()
     leases.put(lease(), 100.0)
@@ -115,7 +105,7 @@ def test_no_moment_of_change_is_missed() -> None:
         moment = leases.next_change()
         assert moment is not None
         assert moment <= expected
-        leases.advance(expected)
+        assert pass_time(leases, expected) == ["l"]
     assert leases.next_change() is None
 
 
@@ -167,9 +157,8 @@ def test_an_assumed_entry_is_ready_when_written() -> None:
 
 
 def test_nothing_is_ready_on_a_dead_member() -> None:
-    fleet, leases = fleet_with(reported=False)
-    for name in leases.advance(110.0):
-        fleet.lease_changed(name, 110.0)
+    fleet, _ = fleet_with(reported=False)
+    let_time_pass(fleet, 110.0)
     assert not ready(fleet)
 
 
@@ -193,12 +182,11 @@ def test_a_deleted_item_is_looked_at_once_more_so_that_nobody_waits_for_it() -> 
 
 
 def test_an_expired_member_has_not_surely_stopped() -> None:
-    fleet, leases = fleet_with()
+    fleet, _ = fleet_with()
     member = fleet.member_named("m")
     assert member is not None
     for at, expected in ((110.0, False), (111.0, True)):
-        for name in leases.advance(at):
-            fleet.lease_changed(name, at)
+        let_time_pass(fleet, at)
         assert stopped(member) is expected
 
 
@@ -230,11 +218,10 @@ def test_one_that_lists_it_no_longer_has_released() -> None:
 
 
 def test_one_that_died_has_released_once_it_has_surely_stopped() -> None:
-    fleet, leases = taken()
+    fleet, _ = taken()
     for at, expected in ((110.5, ["m"]), (111.0, [])):
         fleet.dirty.converge.clear()
-        for name in leases.advance(at):
-            fleet.lease_changed(name, at)
+        let_time_pass(fleet, at)
         assert fleet.items.of["x"] in fleet.dirty.converge
         assert fleet.former.unreleased("x", at) == expected
 
@@ -282,31 +269,8 @@ def test_a_member_whose_lease_was_never_seen_has_never_lived() -> None:
     fleet.leases.put(LeaseSeen("l", "s", "r", 10.0), 101.0)
     fleet.lease_changed("l", 101.0)
     assert (member.live, member.lived) == (True, True)
-    for name in fleet.leases.advance(111.0):
-        fleet.lease_changed(name, 111.0)
+    let_time_pass(fleet, 111.0)
     assert (member.live, member.lived) == (False, True)
-
-
-def test_an_observer_that_is_always_slow_finds_out_all_the_same() -> None:
-    leases = Leases()
-    leases.put(lease(), 100.0)
-    for at in (110.5, 111.1):
-        leases.delay(at, 0.6)
-        assert leases.advance(at) == []
-    leases.delay(111.8, 0.6)
-    assert leases.advance(111.8) == ["l"]
-
-
-def test_an_event_read_late_does_not_bury_a_member_before_the_observer_has_looked_at_its_own_delay() -> None:
-    fleet = PoolFleet(Leases())
-    fleet.leases.put(lease(), 100.0)
-    fleet.put_member(MemberSeen("m", 5, lease="l", uid="u"), 100.0)
-    # Suspended for ten seconds: of what is still unread the Assignment comes first, then the renewals.
-    fleet.put_assignment(AssignmentSeen("m", uid="a", owner="u", session="s1"), 111.0)
-    assert fleet.members[0].live
-    fleet.leases.delay(111.0, 10.0)
-    assert fleet.leases.advance(111.0) == []
-    assert fleet.members[0].live
 
 
 def test_an_item_that_was_listed_twice_is_read_anew_when_only_the_lesser_entry_is_left() -> None:

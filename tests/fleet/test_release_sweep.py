@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reading import let_time_pass
+
 from berth.fleet import AssignmentSeen, Handoff, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet
 
 
@@ -32,6 +34,7 @@ def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
             fleet.put_assignment(assignment(old, (), 2), now)
             fleet.delete_member(old, now)
             fleet.delete_assignment(old, now)
+        let_time_pass(fleet, now + 50.0)
         fleet.former.sweep(now + 50.0)
     assert not any(f"i{n:03d}" in fleet.former for n in range(100))
 
@@ -47,6 +50,7 @@ def test_who_may_still_work_is_not_forgotten() -> None:
     fleet.delete_assignment("old", 1.0)
     fleet.former.sweep(2.0)
     assert fleet.former.unreleased("i000", 2.0) == ["old"]  # its Lease runs on: so may the process
+    let_time_pass(fleet, 12.0)
     fleet.former.sweep(12.0)
     assert "i000" not in fleet.former
 
@@ -64,6 +68,7 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
     for _ in range(4):
         fleet.former.sweep(2.0)
     assert sum(f"i{n:03d}" in fleet.former for n in range(count)) == count
+    let_time_pass(fleet, 20.0)
     for _ in range(3):
         fleet.former.sweep(20.0)
     assert sum(f"i{n:03d}" in fleet.former for n in range(count)) == 0
@@ -85,7 +90,7 @@ def two_of_one_lease(handoff: Handoff) -> tuple[PoolFleet, Leases]:
 
 
 def test_of_two_former_primaries_with_one_lease_each_is_forgotten_by_itself() -> None:
-    fleet, leases = two_of_one_lease(Handoff.EXCLUSIVE)
+    fleet, _ = two_of_one_lease(Handoff.EXCLUSIVE)
     first = fleet.member_named("a")
     assert first is not None
     assert first.assignment is not None
@@ -94,8 +99,7 @@ def test_of_two_former_primaries_with_one_lease_each_is_forgotten_by_itself() ->
     assert fleet.former.unreleased("x", 2.0) == ["b"]
     assert fleet.former.of_lease("l") == {"x"}  # when it runs out x must be looked at
     for at in (11.0, 40.0):
-        for name in leases.advance(at):
-            fleet.lease_changed(name, at)
+        let_time_pass(fleet, at)
     fleet.former.sweep(40.0)
     assert fleet.former.of_lease("l") == set()
 

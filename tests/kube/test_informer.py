@@ -76,16 +76,37 @@ async def test_lists_in_pages_then_watches_from_there(api: Any) -> None:
     assert log.errors == []
 
 
-async def test_it_says_when_the_server_was_last_heard(api: Any) -> None:
+async def test_a_watch_that_is_known_to_be_silent_is_given_up_for_a_list_and_a_new_one(api: Any) -> None:
     log = Log()
+    api.put(api.thing("a", 11))
     async with Client(api.config()) as client, informer(client, api, log) as inf:
-        assert inf.heard_at < 0
         await until(lambda: api.count("watch") == 1)
-        first = inf.heard_at
-        assert first <= time.monotonic()
-        api.events.put_nowait(api.event("ADDED", api.thing("a", 11)))
-        await inf.wait_for(11)
-        assert first < inf.heard_at <= time.monotonic()
+        for turn in (1, 2):
+            api.put(api.thing("a", 11 + turn), api.thing(f"b{turn}", 11 + turn))
+            inf.relist()
+            inf.relist()  # twice is once
+            await until(lambda turn=turn: api.count("watch") == turn + 1)
+            assert inf.resource_version == 11 + turn
+            assert inf.relists == turn
+        assert api.last("watch").query["resourceVersion"] == "13"
+        api.events.put_nowait(api.event("ADDED", api.thing("c", 14)))
+        await inf.wait_for(14)
+    assert log.events == [
+        ("ADDED", "a"),
+        *(("MODIFIED", "a"), ("ADDED", "b1")),
+        *(("MODIFIED", "a"), ("ADDED", "b2")),
+        ("ADDED", "c"),
+    ]
+
+
+async def test_an_informer_that_does_not_watch_yet_can_be_asked_to_list_again(api: Any) -> None:
+    log = Log()
+    async with Client(api.config()) as client:
+        inf = informer(client, api, log)
+        inf.relist()
+        async with inf:
+            await until(lambda: api.count("watch") == 1)
+    assert api.count("list") == 1
 
 
 class Pages:

@@ -23,7 +23,7 @@ def shared_controller(
     """
     lead = f"scenarios-lead-{uuid.uuid4().hex[:8]}"
     control_plane.create_namespace(lead)
-    controller = Controller(control_plane, tmp_path_factory.mktemp("controller"), None, lead)
+    controller = Controller(control_plane.kubeconfig, tmp_path_factory.mktemp("controller"), None, lead)
     try:
         yield controller.wait_leading()
     finally:

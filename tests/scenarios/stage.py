@@ -41,11 +41,11 @@ class Controller:
     """A `berth controller` process."""
 
     def __init__(
-        self, plane: ControlPlane, folder: Path, namespace: str | None, lead: str, *options: str
+        self, kubeconfig: Path, folder: Path, namespace: str | None, lead: str, *options: str
     ) -> None:
         self.log = folder / f"controller-{uuid.uuid4().hex[:6]}.log"
         command = [str(Path(sys.executable).parent / "berth"), "controller"]
-        command += ["--kubeconfig", str(plane.kubeconfig), "--lease-namespace", lead]
+        command += ["--kubeconfig", str(kubeconfig), "--lease-namespace", lead]
         command += ["--lease-duration", "2", *options]
         if namespace:
             command += ["--namespace", namespace]
@@ -118,9 +118,10 @@ class Stage(AbstractContextManager["Stage"]):
 
     # ---- people ---------------------------------------------------------------------------------
 
-    def controller(self, *options: str, wait: bool = True) -> Controller:
+    def controller(self, *options: str, wait: bool = True, kubeconfig: Path | None = None) -> Controller:
         """Start a controller for this namespace."""
-        controller = Controller(self.plane, self.folder, self.namespace, self.namespace, *options)
+        access = kubeconfig or self.plane.kubeconfig
+        controller = Controller(access, self.folder, self.namespace, self.namespace, *options)
         self.controllers.append(controller)
         return controller.wait_leading() if wait else controller
 

@@ -53,6 +53,16 @@ def test_a_process_that_restarts_within_its_lease_has_prepared_nothing(led: Stag
     led.history.check(short=True)
 
 
+def test_entries_of_an_older_leader_are_only_told_the_session_that_reports_on_them(led: Stage) -> None:
+    led.members("a")
+    led.items(2)
+    led.settle()
+    before = led.api.get("assignments", "a")["spec"]
+    led.api.patch("assignments", "a", [{"op": "remove", "path": "/spec/session"}])
+    eventually(lambda: "session" in led.api.get("assignments", "a")["spec"])
+    assert led.api.get("assignments", "a")["spec"] == before
+
+
 def test_a_lease_object_that_is_deleted_counts_until_it_would_have_expired(led: Stage) -> None:
     led.members("a", "b")
     led.items(4)

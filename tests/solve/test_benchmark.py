@@ -104,3 +104,10 @@ def test_first_fit_fills_one_member_after_the_other() -> None:
     problem = FAMILIES["regular"](TINY).problem
     load = np.bincount(first_fit(problem)[:120].ravel(), minlength=len(problem.limit))
     assert load.tolist() == [45] * 6 + [30] * 3 + [0] * 5
+
+
+def test_the_help_names_what_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "+1%" in capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from berth.solve.certify import certify
 from berth.solve.model import minor
 
 SLOW = 2.0
-"""Seconds that no Pool of these sizes may take."""
+"""Seconds of this process that no Pool of these sizes may take; others on the machine do not count."""
 SURELY_PROVEN = 300_000
 """Distinct holdings × Members up to which the plan must be proven on all levels up to the moves."""
 
@@ -29,14 +29,14 @@ def holdings(problem: Problem) -> int:
 
 def check(seed: int, oracle: bool) -> None:
     problem, tuning = random_pool(seed), random_tuning(seed)
-    began = perf_counter()
+    began = process_time()
     found = thorough(problem, tuning)
-    took = perf_counter() - began
+    took = process_time() - began
     assert took < SLOW, f"seed {seed}: {took:.1f} s"
-    certificate = certify(problem, found.members, found.bounds)
+    certificate = certify(problem, found.members, found.proof.bounds)
     assert certificate.ok, f"seed {seed}: {certificate.faults}"
     if holdings(problem) * len(problem.limit) <= SURELY_PROVEN:
-        assert minor(found.first_open), f"seed {seed}: {found.first_open} is open"
+        assert minor(found.proof.first_open), f"seed {seed}: {found.proof.first_open} is open"
     if oracle and len(problem.replicas) <= 150:
         for name, best in bound(problem, exact=True).levels.items():
             assert certificate.reached[name] == best, f"seed {seed}: {name}"

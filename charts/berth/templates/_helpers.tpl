@@ -65,10 +65,10 @@ app.kubernetes.io/part-of: berth
 - apiGroups: [berth.dev]
   resources: [members]
   verbs: [manage]
-# The Leases of Members.
+# The Leases of Members. `get`: one that ran out is read before its Member counts as dead.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

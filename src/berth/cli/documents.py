@@ -55,7 +55,7 @@ def documents(label: str, text: str) -> Iterator[Document]:
         except json.JSONDecodeError as error:
             if label.endswith(".json"):
                 raise UsageError(
-                    f"{label}, line {error.lineno}, column {error.colno}: this is no JSON: {error.msg}"
+                    f"{label}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
                 ) from None
         except RecursionError:
             raise UsageError(f"{label}: {TOO_DEEP}") from None

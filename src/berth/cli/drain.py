@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PERIOD = 0.25
 """Seconds between two looks at what is left."""
 UNHEARD = 10.0
-"""Seconds after which it is said that no controller has taken note."""
+"""Seconds after which the user is told that no controller has acted yet."""
 
 
 def drain_command(
@@ -110,7 +110,7 @@ async def _drain(
         return 0
     stuck = {name: items for name, items in left.items() if items is None or items}
     for name, items in stuck.items():
-        held = "no controller has taken note" if items is None else still_here(len(items))
+        held = "no controller has acted on it yet" if items is None else still_here(len(items))
         complain(
             f"Member {name} is not empty after {time.monotonic() - started:.0f} s: {held}; "
             f"see berth explain member {name}"
@@ -156,7 +156,7 @@ async def _wait(
                 return left
             if passed > UNHEARD and not warned and any(items is None for items in left.values()):
                 warned = True
-                note("berth: no controller has taken note yet: is berth controller running?")
+                note("berth: no controller has acted on it yet: is berth controller running?")
             await asyncio.sleep(PERIOD if timeout is None else min(PERIOD, timeout - passed))
 
 

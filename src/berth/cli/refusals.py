@@ -21,7 +21,7 @@ _NUMBER_WORDS = {
 }
 _TYPE_WORDS = {
     "missing": "is required",
-    "extra_forbidden": "is no field of this kind",
+    "extra_forbidden": "unknown field",
 }
 _WANTED = {
     "int_type": "a whole number",

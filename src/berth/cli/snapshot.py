@@ -113,7 +113,7 @@ def _tell_lease(
         leases.put(lease._replace(holder=""), now - age(said.since, wall))
     elif said.reason != "LeaseMissing":
         leases.put(lease, now - lease.duration - age(said.since, wall))
-        leases.advance(now)
+        leases.put_read(own, lease, now, now)  # the leader that wrote the condition has read it
     if confirmed:
         leases.confirm(own, assignment.written_for if assignment else "")
 

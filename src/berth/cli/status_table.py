@@ -49,7 +49,7 @@ def headline(key: str, view: Overview) -> Text:
 def _converged(view: Overview) -> Text:
     said = view.said("Converged")
     if said is None:
-        return Text("not led", "yellow")
+        return Text("no leader", "yellow")
     return Text("converged", "green") if said.status == "True" else Text("moving", "yellow")
 
 

@@ -93,7 +93,7 @@ def why_removed(plan: PoolPlan, item: str, member: str, here: dict[str, Entry], 
         return "it is in one zone only"
     short = plan.short.get(item)
     if short is Reason.SINGLE_ZONE and len(before) > len(plan.wanted[item]):
-        return "zones: Require rather leaves a replica out than has all in one zone"
+        return "zones: Require leaves a replica unplaced rather than have all of them in one zone"
     if short is Reason.LIMIT_REACHED:
         return "limits are short, and shared evenly"
     return "balance"

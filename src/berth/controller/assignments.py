@@ -18,7 +18,7 @@ PARALLEL = 16
 
 @dataclass(slots=True)
 class Repaired:
-    """What came of it."""
+    """The result of a repair."""
 
     failed: dict[int, ApiError] = field(default_factory=dict)
     """The Member rows whose Assignment still needs work, and why."""

@@ -25,9 +25,6 @@ from berth.kube import LEASES, Backoff, Client, EventKind, Informer, Key
 
 logger = logging.getLogger(__name__)
 
-HELD_UP = 0.5
-"""Seconds by which a timer may be late before what it would say is doubted."""
-
 Unusable = Callable[[str, Key, Exception], None]
 
 
@@ -52,6 +49,8 @@ class Cluster:
         self._on_unusable = on_unusable
         self._stack = AsyncExitStack()
         self._timer = asyncio.Event()
+        self.leases_due = asyncio.Event()
+        """Set when Leases may have to be read."""
         self.items: dict[str | None, Informer[ItemObject]] = {}
         self.members: dict[str | None, Informer[MemberObject]] = {}
         self.assignments: dict[str | None, Informer[AssignmentObject]] = {}
@@ -116,9 +115,7 @@ class Cluster:
         while True:
             moments = [at for leases in self._leases.values() if (at := leases.next_change()) is not None]
             self._timer.clear()
-            due = min(moments, default=None)
-            timeout = None if due is None else max(0.0, due - time.monotonic())
-            asked = time.monotonic()
+            timeout = max(0.0, min(moments) - time.monotonic()) if moments else None
             try:
                 async with asyncio.timeout(timeout):
                     await self._timer.wait()
@@ -127,18 +124,15 @@ class Cluster:
             except TimeoutError:
                 pass
             now = time.monotonic()
-            late = now - asked - (timeout or 0.0)
-            if late > HELD_UP:
-                # Suspended, or busy: the renewals of that time are still unread.
-                logger.warning("held up for %.1f s: Leases are given that much longer", late)
-                for leases in self._leases.values():
-                    leases.delay(now, late)
             for namespace, leases in self._leases.items():
+                before = len(leases.unread())
                 for name in leases.advance(now):
                     self._lease_changed(namespace, name, now)
+                if len(leases.unread()) > before:
+                    self.leases_due.set()
 
     def restart_leases(self) -> None:
-        """Begin to count afresh how long each Lease has not been renewed, at the begin of a lead."""
+        """Have every Lease read again that seems to have run out, at the start of a lead."""
         now = time.monotonic()
         dead: dict[str, set[str]] = {}
         alive: dict[str, set[str]] = {}
@@ -154,6 +148,29 @@ class Cluster:
                 self._lease_changed(namespace, name, now)
         # Where every Lease had long expired nobody waits for the next moment of one.
         self._timer.set()
+        self.leases_due.set()
+
+    @property
+    def namespaces(self) -> set[str]:
+        """Namespaces with a Pool, or with something that names one."""
+        return {namespace for namespace, _ in self.states}
+
+    def unread_leases(self, namespace: str) -> list[str]:
+        """Leases of Members that ran out by what the events have shown, and that no read has confirmed."""
+        leases = self._leases.get(namespace)
+        if leases is None or not (unread := leases.unread()):
+            return []
+        fleets = [state.fleet for (where, _), state in self.states.items() if where == namespace]
+        return sorted(name for name in unread if any(fleet.uses_lease(name) for fleet in fleets))
+
+    def put_lease_read(self, namespace: str, name: str, lease: LeaseObject | None, begun: float) -> bool:
+        """Take what a read has shown that was begun at `begun`; whether the watch had not shown it."""
+        now = time.monotonic()
+        answer = self._leases[namespace].put_read(name, lease.seen() if lease else None, begun, now)
+        if answer.changed:
+            self._lease_changed(namespace, name, now)
+        self._timer.set()
+        return answer.unseen
 
     # ---- events ----------------------------------------------------------------------------
 
@@ -205,6 +222,8 @@ class Cluster:
             state.fleet.delete_member(seen.metadata.name, now)
         elif old is None or old.metadata.generation != new.metadata.generation:
             state.fleet.put_member(new.seen(), now)
+            if new.spec.lease_name in state.fleet.leases.unread():
+                self.leases_due.set()
         else:
             return
         state.batch.wake()
@@ -236,7 +255,7 @@ class Cluster:
         now = time.monotonic()
         before = leases.next_change()
         if new is None:
-            leases.delete(name, now)
+            leases.delete(name, now, seen.seen().version)
         elif leases.put(new.seen(), now):
             self._lease_changed(namespace, name, now)
         if before is None or leases.next_change() != before:

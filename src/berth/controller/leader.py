@@ -13,6 +13,7 @@ from typing import Self
 
 from berth.controller.cluster import Cluster
 from berth.controller.endpoint import endpoint
+from berth.controller.lease_reader import LeaseReaders
 from berth.controller.metrics import Metrics
 from berth.controller.objects import PoolObject
 from berth.controller.pool_loop import PoolLoop
@@ -145,8 +146,8 @@ class Controller:
         """Leave the Pools to whoever has raised their term.
 
         Mostly that is the next leader, and this process has merely not seen yet that its Lease is gone. But
-        where two installations look after one namespace each takes it from the other, and each take-over
-        counts the silence of Leases afresh: without a pause that grows nobody would ever be found dead.
+        where two installations look after one namespace each takes it from the other: without a pause that
+        grows they would do nothing else.
         """
         rival = self._election.leading
         await self._election.release()
@@ -166,7 +167,8 @@ class Controller:
             self._leaders = group
             try:
                 self.cluster.restart_leases()
-                self._leading = [group.create_task(self.recorder.run())]
+                readers = LeaseReaders(self._client, self.cluster, self.metrics)
+                self._leading = [group.create_task(self.recorder.run()), group.create_task(readers.run())]
                 for state in self.cluster.states.values():
                     self._lead_pool(state)
                 await lost.wait()

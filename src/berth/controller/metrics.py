@@ -137,6 +137,13 @@ class Metrics:
             "berth_watch_restarts", "How often a watch was started again.", ("resource",), registry=registry
         )
 
+        self.watch_silent = Counter(
+            "berth_watch_silent",
+            "How often Leases that seemed to have run out had been renewed, as a read showed: their watch "
+            "was late or silent, and is started again.",
+            registry=registry,
+        )
+
     def on_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """Count a request; the hook of `Client`. May be called from any thread."""
         self.requests.labels(verb, resource, str(code)).inc()

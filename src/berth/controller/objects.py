@@ -196,6 +196,7 @@ class LeaseObject(_Struct, frozen=True):
             renewed=spec.renew_time or "",
             duration=float(spec.lease_duration_seconds or 15),
             transitions=spec.lease_transitions or 0,
+            version=int(self.metadata.resource_version or 0),
         )
 
 

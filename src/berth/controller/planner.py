@@ -99,7 +99,7 @@ class Planner:
         before = state.outage
         # One that never lived, as its process is still starting, has not died either.
         members = [m for m in fleet.members.values() if m.seen is not None and (m.lived or m.entries)]
-        one_died = any(m.dead_since is not None for m in members)  # else silence tells nothing
+        one_died = any(m.dead_since is not None for m in members)  # else silence proves nothing
         state.outage = outage(
             (
                 Health(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
-from berth.controller.objects import LeaseObject
+from berth.controller.lease_reader import read_leases
 from berth.controller.state import PoolState
-from berth.kube import LEASES, ApiError, Client, Deadline
+from berth.kube import ApiError, Client, Deadline
 
 logger = logging.getLogger(__name__)
 
 AGAIN_AFTER = 1.0
 """Seconds until a Lease is read again that the watch shows otherwise."""
-MAX_SINGLE = 8
-"""Leases that are read one by one; of more the whole namespace is listed."""
 
 
 async def confirm_sessions(
@@ -34,19 +31,15 @@ async def confirm_sessions(
             names.add(seen.lease)
     if not names:
         return False
-    path = LEASES.path(state.namespace)
-    try:
-        # Not a GET: the controller may list Leases and watch them, and needs no other right.
-        if len(names) > MAX_SINGLE:
-            there = await client.list(path, type=LeaseObject, deadline=deadline)
-        else:
-            selectors = [{"fieldSelector": f"metadata.name={name}"} for name in sorted(names)]
-            reads = [client.list(path, each, type=LeaseObject, deadline=deadline) for each in selectors]
-            there = [lease for found in await asyncio.gather(*reads) for lease in found]
-    except ApiError as error:
-        logger.warning("pool=%s cannot read the Leases of Members: %s", state, error)
-        return True
-    holders = {lease.metadata.name: lease.spec.holder_identity or "" for lease in there}
+    found = await read_leases(client, state.namespace, sorted(names), deadline)
+    errors = [answer for answer in found.values() if isinstance(answer, ApiError)]
+    if errors:
+        logger.warning("pool=%s cannot read the Leases of %d Members: %s", state, len(errors), errors[0])
+    holders = {
+        name: lease.spec.holder_identity or ""
+        for name, lease in found.items()
+        if lease is not None and not isinstance(lease, ApiError)
+    }
     for row in list(fleet.sessions.uncertain):
         member = fleet.members[row]
         lease = member.seen.lease if member.seen else None

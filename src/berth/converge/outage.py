@@ -33,6 +33,9 @@ class Health(NamedTuple):
     """Seconds that its Lease lasts; 0 where it has none."""
     silent: float = 0.0
     """Seconds since its Lease was last seen to be renewed."""
+    doubted: bool = False
+    """Whether nothing but the word of an earlier leader says that it is dead: its Items wait until a read
+    of its Lease confirms that."""
 
 
 class Outage(NamedTuple):
@@ -75,9 +78,9 @@ def outage(
     for member in dying:
         died = member.dead_since or 0.0
         wait = max(delay, (1 - LATE) * member.duration if suspected else 0.0)
-        if member.holds and (braking or now - died < wait):
+        if member.holds and (braking or member.doubted or now - died < wait):
             kept.add(member.row)
         moments += [at for at in (died + delay, died + wait, died + TOGETHER) if at > now]
     if suspected and kept:
-        moments += [now + member.duration - member.silent for member in late]
+        moments += [at for member in late if (at := now + member.duration - member.silent) > now]
     return Outage(frozenset(kept), braking, len(dying), counted, min(moments, default=None))

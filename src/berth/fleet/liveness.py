@@ -2,10 +2,15 @@
 
 The idea is client-go's leader election: `renewTime` is only ever compared with its earlier value;
 what counts is the observer's own monotonic clock at the moment the value was seen to change.
+
+Events alone prove no death: a watch may be late, silent or hung, and then every Lease seems to run out. So
+a Lease that ran out by what the events have shown is read from the API server, and its holder counts as
+dead only if the read shows no renewal either. A read that fails proves nothing.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
@@ -24,9 +29,9 @@ class Liveness(Enum):
     FREED = "LeaseReleased"
     """Its Lease has no holder: the process gave it up itself."""
     EXPIRED = "LeaseExpired"
-    """Its Lease was not renewed for its duration; the process may believe otherwise for a moment."""
+    """Its Lease was not renewed for its duration, as a read confirmed; the process may not know it yet."""
     SURE = "LeaseLongExpired"
-    """Expired for a full safety margin more: whatever ran there has stopped itself."""
+    """Expired for a full safety margin more, as a read confirmed: whatever ran there has stopped itself."""
 
 
 class LeaseSeen(NamedTuple):
@@ -39,6 +44,8 @@ class LeaseSeen(NamedTuple):
     duration: float = DEFAULT_DURATION
     """Seconds."""
     transitions: int = 0
+    version: int = 0
+    """resourceVersion, 0 if unknown."""
 
 
 def safety_margin(duration: float) -> float:
@@ -56,20 +63,26 @@ class LeaseWatch:
     lease: LeaseSeen
     at: float
     deleted: bool = False
-    silent: bool = False
-    """Believed dead before this observer began to count; counts as expired until it is renewed."""
+    given_up: bool = False
+    """The leader before this one had found it dead; it counts as expired until it is renewed."""
     renewed: bool = False
     """Whether this observer has seen it change."""
-    delays: int = 0
-    """How often it was given more time since, because the observer was held up."""
+    read_at: float = -math.inf
+    """When the last read that showed no renewal was begun."""
+    read_version: int = 0
+    """resourceVersion that a read has shown: an event of an older one is out of date."""
 
     def observe(self, lease: LeaseSeen, now: float) -> LeaseWatch:
         """The watch after `lease` was seen at `now`; only a renewal starts the count again."""
+        if not self.shows_news(lease):
+            return replace(self, lease=lease)
+        return LeaseWatch(lease, now, renewed=True, read_version=self.read_version)
+
+    def shows_news(self, lease: LeaseSeen) -> bool:
+        """Whether `lease` was renewed, released or created since what was seen last."""
         old = self.lease
         same = (old.holder, old.renewed, old.transitions) == (lease.holder, lease.renewed, lease.transitions)
-        if same and not self.deleted:
-            return replace(self, lease=lease)
-        return LeaseWatch(lease, now, renewed=True)
+        return self.deleted or not same
 
     def vanish(self) -> LeaseWatch:
         """The watch after the Lease object was deleted: its holder may still run until it would expire."""
@@ -89,12 +102,34 @@ class LeaseWatch:
         """The state at `now`."""
         if not self.lease.holder:
             return Liveness.FREED
-        if now < self.expires:
-            return Liveness.EXPIRED if self.silent else Liveness.LIVE
-        return Liveness.EXPIRED if now < self.sure else Liveness.SURE
+        if self._proven(self.sure, now):
+            return Liveness.SURE
+        if self.given_up or self._proven(self.expires, now):
+            return Liveness.EXPIRED
+        return Liveness.LIVE
+
+    def unread(self, now: float) -> bool:
+        """Whether it ran out by what the events have shown, and no read has confirmed that yet.
+
+        A read is due when it expires, and once more when its holder has surely stopped: it may have been
+        renewed at the last moment.
+        """
+        if not self.lease.holder or now < self.expires:
+            return False
+        return not self._proven(self.sure if now >= self.sure else self.expires, now)
+
+    @property
+    def doubted(self) -> bool:
+        """Whether nothing but the word of the leader before this one says that its holder is dead."""
+        found_dead = self.deleted or not self.lease.holder or self.read_at >= self.expires
+        return self.given_up and not found_dead
+
+    def _proven(self, moment: float, now: float) -> bool:
+        """Whether it was not renewed up to `moment`: a read begun since then says so, or it is deleted."""
+        return now >= moment and (self.deleted or self.read_at >= moment)
 
     def next_change(self, now: float) -> float | None:
-        """The moment after `now` at which the state changes by itself, or None."""
+        """The moment after `now` at which a read is due or the state changes by itself, or None."""
         if not self.lease.holder or now >= self.sure:
             return None
         return self.expires if now < self.expires else self.sure

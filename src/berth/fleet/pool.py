@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from berth.api import Entry, Report
+from berth.fleet.ages import rank_ages
 from berth.fleet.arrays import Arrays, Rows
 from berth.fleet.dirty import Dirty
 from berth.fleet.former import FormerPrimaries
@@ -211,7 +212,11 @@ class PoolFleet:
             return Liveness.MISSING
         if seen.live is not None:
             return Liveness.LIVE if seen.live else Liveness.EXPIRED
-        return Liveness.LIVE if seen.lease is None else self.leases.state(seen.lease)
+        if seen.lease is None:
+            return Liveness.LIVE
+        if not member.lived and seen.lease in self.leases.unread():
+            return Liveness.EXPIRED  # left by an earlier process: one that never lived cannot be killed
+        return self.leases.state(seen.lease)
 
     def _set_problem_member(self, member: MemberState) -> None:
         row, arrays = member.row, self.arrays
@@ -233,7 +238,8 @@ class PoolFleet:
     def problem(self) -> Problem:
         """The placement problem as it stands now; its arrays are not copies."""
         if self._ages_stale:
-            self._rank_ages()
+            self.dirty.solve_members |= rank_ages(self.members.values(), self.arrays.age)
+            self._ages_stale = False
         problem = self.arrays.problem()
         problem.zones = Zones[self.policy.zones.name]
         problem.tolerance = self.policy.tolerance
@@ -248,10 +254,6 @@ class PoolFleet:
     def holders(self, item: int) -> list[MemberState]:
         """Members that hold the Item, live or not, in slot order."""
         return [self.members[row] for row in self.arrays.held_by(item)]
-
-    def zone_name(self, number: int) -> str:
-        """The zone with that number."""
-        return next(name for name, known in self._zones.items() if known == number)
 
     # ---- keeping the indexes ---------------------------------------------------------------
 
@@ -386,15 +388,3 @@ class PoolFleet:
             self._ages_stale = True
             self.dirty.assignments.discard(row)
             self.dirty.member_status.discard(row)
-
-    def _rank_ages(self) -> None:
-        # Creation times have whole seconds; of equals the first by name is the older.
-        def born(member: MemberState) -> tuple[str, str]:
-            return (member.seen.created if member.seen else "", member.name)
-
-        for rank, member in enumerate(sorted(self.members.values(), key=born)):
-            if self.arrays.age[member.row] != rank:
-                self.arrays.age[member.row] = rank
-                if member.seen and member.seen.draining:
-                    self.dirty.solve_members.add(member.row)
-        self._ages_stale = False

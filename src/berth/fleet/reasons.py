@@ -20,14 +20,14 @@ class Reason(StrEnum):
     LIMIT_REACHED = "LimitReached"
     """The Members' limits are used up."""
     SINGLE_ZONE = "SingleZone"
-    """`Require` rather leaves a replica out than the Item wholly in one zone."""
+    """`Require` leaves a replica unplaced rather than have the whole Item in one zone."""
 
 
 MESSAGES = {
     Reason.NO_MEMBERS: "no Member is live with a limit above 0",
     Reason.TOO_FEW_MEMBERS: "there are fewer live Members with a limit above 0 than replicas asked for",
     Reason.LIMIT_REACHED: "the limits of the live Members are used up",
-    Reason.SINGLE_ZONE: "zones: Require wants a second zone, and no other zone has room",
+    Reason.SINGLE_ZONE: "zones: Require needs a second zone, and no other zone has room",
 }
 """One sentence for each reason."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -105,9 +104,9 @@ class Informer(Generic[T]):
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._synced = asyncio.Event()
         self._must_list = True
-        self._heard_at = -math.inf
         self._progress = False  # whether this watch brought something
         self._opened: float | None = None  # since when this watch is open
+        self._limit: asyncio.Timeout | None = None  # ends the watch that is open
         self._task: asyncio.Task[None] | None = None
 
     # -- what callers look at
@@ -131,14 +130,6 @@ class Informer(Generic[T]):
     def is_synced(self) -> bool:
         """Whether the first list is complete."""
         return self._synced.is_set()
-
-    @property
-    def heard_at(self) -> float:
-        """When the server was last heard (`time.monotonic`); while it is silent, so may be its objects.
-
-        Whoever judges by what did NOT change (a Lease that is not renewed) should look at this first.
-        """
-        return self._heard_at
 
     async def synced(self) -> None:
         """Wait for the first list to be complete."""
@@ -173,6 +164,16 @@ class Informer(Generic[T]):
             self._task.cancel()
             await asyncio.wait({self._task})
             self._task = None
+
+    def relist(self) -> None:
+        """List everything again, by a new watch: for whoever knows that this one has missed something.
+
+        No watch can be told from one that is silent because nothing happens.
+        """
+        self._must_list = True
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time())
+            self._limit = None
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -233,7 +234,6 @@ class Informer(Generic[T]):
                 query = dict(self._selectors)
                 seen.clear()
                 continue
-            self._heard_at = time.monotonic()
             objects, bad, meta = self._decoder.page(body)
             for item in objects:
                 seen.add(item.metadata.key)
@@ -268,16 +268,19 @@ class Informer(Generic[T]):
         splitter = LineSplitter()
         try:
             async with (
-                asyncio.timeout(seconds + self._inactivity),
+                asyncio.timeout(seconds + self._inactivity) as self._limit,
                 self._client.stream(self._path, query, inactivity=self._inactivity) as chunks,
             ):
-                self._opened = self._heard_at = time.monotonic()
+                self._opened = time.monotonic()
                 async for chunk in chunks:
-                    self._heard_at = time.monotonic()
                     for line in splitter.feed(chunk):
                         self._handle(line)
         except TimeoutError:
-            raise RequestTimeout(f"WATCH {self._path}: the server did not end it after {seconds} s") from None
+            if not self._must_list:
+                text = f"WATCH {self._path}: the server did not end it after {seconds} s"
+                raise RequestTimeout(text) from None
+        finally:
+            self._limit = None
 
     def _handle(self, line: bytes) -> None:
         try:

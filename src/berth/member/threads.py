@@ -100,7 +100,7 @@ class Worker:
         """Begin to work as the Item's primary; `item.epoch` is the fencing token. Returns once begun."""
 
     def deactivate(self, item: Held) -> None:
-        """Stop to work as primary; once this has returned, another Member may begin."""
+        """Stop working as primary; once this has returned, another Member may start."""
 
     def drop(self, item: Held) -> None:
         """Let go of the Item: it is gone from here."""

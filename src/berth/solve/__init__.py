@@ -4,29 +4,11 @@ import numpy.ma  # noqa: F401 - np.unique loads it when first called: 40 ms of t
 
 from berth.solve.arrays import keys
 from berth.solve.engine import Pending, Solver, solve
-from berth.solve.model import LEVELS, Bool, Int32, Int64, Primaries, Problem, Proof, Solution, Touched, Zones
+from berth.solve.model import LEVELS, Primaries, Problem, Proof, Solution, Touched, Zones
 from berth.solve.shares import Bands, bands, held_live, placeable, wanted
 from berth.solve.tuning import Tuning
 
 __all__ = [
-    "LEVELS",
-    "Bands",
-    "Bool",
-    "Int32",
-    "Int64",
-    "Pending",
-    "Primaries",
-    "Problem",
-    "Proof",
-    "Solution",
-    "Solver",
-    "Touched",
-    "Tuning",
-    "Zones",
-    "bands",
-    "held_live",
-    "keys",
-    "placeable",
-    "solve",
-    "wanted",
-]
+    "LEVELS", "Bands", "Pending", "Primaries", "Problem", "Proof", "Solution", "Solver", "Touched", "Tuning",
+    "Zones", "bands", "held_live", "keys", "placeable", "solve", "wanted",
+]  # fmt: skip

@@ -6,8 +6,6 @@ takes no time; else another Python is started, as a fork beside threads may inhe
 nobody opens.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import multiprocessing
@@ -17,6 +15,7 @@ import subprocess
 import sys
 import threading
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from time import monotonic
 
 from berth.solve.model import Problem
@@ -33,10 +32,9 @@ class Apart:
     """Asks `engine` (module:function, called with a Problem and a Tuning) in another process."""
 
     def __init__(self, tuning: Tuning, engine: str = ENGINE) -> None:
-        self._tuning, self._engine = tuning, engine
+        self._tuning, self._engine, self._lock = tuning, engine, threading.Lock()
         self._connection: Connection | None = None
-        self._process: subprocess.Popen[bytes] | multiprocessing.Process | None = None
-        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | ForkProcess | None = None
 
     def start(self) -> None:
         """Start the process, so that the first question need not wait for it."""
@@ -71,16 +69,13 @@ class Apart:
         if self._connection is None:
             self._connection, theirs = multiprocessing.Pipe()
             if threading.active_count() == 1:
-                arguments = (theirs, self._connection)
-                self._process = multiprocessing.get_context("fork").Process(
-                    target=_serve, args=arguments, daemon=True
-                )  # type: ignore[assignment]
-                self._process.start()  # type: ignore[union-attr]
+                fork, ends = multiprocessing.get_context("fork"), (theirs, self._connection)
+                self._process = fork.Process(target=_serve, args=ends, daemon=True)
+                self._process.start()
             else:
                 code = f"from berth.solve.apart import main; main({theirs.fileno()})"
-                self._process = subprocess.Popen(
-                    [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-                )
+                command, files = [sys.executable, "-c", code], [theirs.fileno()]
+                self._process = subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL)
             theirs.close()
         return self._connection
 
@@ -92,11 +87,9 @@ class Apart:
         self._connection, process = None, self._process
         with contextlib.suppress(Exception):
             process.kill()
-            if isinstance(process, subprocess.Popen):
-                code: int | None = process.wait(5)
-            else:
+            if isinstance(process, ForkProcess):
                 process.join(5)
-                code = process.exitcode
+            code = process.exitcode if isinstance(process, ForkProcess) else process.wait(5)
             return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return "unknown"
 
@@ -121,14 +114,12 @@ def _serve(questions: Connection, not_mine: Connection | None = None) -> None:
         score.write("1000")  # where memory is short, the kernel takes this process first
     while True:
         try:
-            engine, path, problem, tuning, seconds = questions.recv()
+            engine, sys.path[:], problem, tuning, seconds = questions.recv()
         except (EOFError, OSError):
             return
-        # A bound of its own, should the one who asks be gone: SIGALRM ends the process.
-        signal.alarm(int(seconds) + 5)
+        signal.alarm(int(seconds) + 5)  # ends the process, should the one who asks be gone
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_AS, (tuning.memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        sys.path[:] = path
         module, _, name = engine.partition(":")
         try:
             reply = (True, getattr(importlib.import_module(module), name)(problem, tuning))

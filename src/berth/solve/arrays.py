@@ -1,15 +1,18 @@
 """Small idioms of numpy that the solver's modules share, and the keys that rows go by."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from berth.solve.model import Bool, Int64, UInt64
+
+Array = npt.NDArray[Any]
+Table = npt.NDArray[np.signedinteger[Any]]
+"""Shape (rows, w): the numbers that belong to each row, -1 for none."""
 
 SALT = np.random.default_rng(12345).integers(1, 2**62, 8192, dtype=np.uint64) | np.uint64(1)
 """Fixed odd numbers; sums of their multiples tell rows of small integers apart."""
@@ -33,46 +36,75 @@ def mixed(key: UInt64) -> UInt64:
     return np.asarray(x ^ (x >> np.uint64(32)), np.uint64)
 
 
-def rank_within(group: npt.NDArray[Any]) -> Int64:
+def sums(group: Array, size: int, of: Array | None = None) -> Int64:
+    """Shape (size,): the sum of `of` in each group, or the number of its elements."""
+    return np.bincount(group, of, size).astype(np.int64)
+
+
+def entries(table: Table, size: int) -> Int64:
+    """Shape (size,): how often each number is in the table, whatever its shape."""
+    # Shifted by one, so that -1 needs no mask: a mask of 300,000 entries costs more than the count.
+    return sums(table.ravel() + 1, size + 1)[1:]
+
+
+def rank_within(group: Array) -> Int64:
     """The rank of each element within its group, from 0; equal groups must stand together."""
-    size = len(group)
-    if not size:
-        return np.zeros(0, np.int64)
-    start = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
-    return np.arange(size) - np.repeat(start, np.diff(np.r_[start, size]))
+    start = np.flatnonzero(np.r_[len(group) > 0, group[1:] != group[:-1]])
+    return np.arange(len(group)) - np.repeat(start, np.diff(np.r_[start, len(group)]))
 
 
-def alike(*columns: npt.NDArray[Any], sort: bool = False) -> tuple[Int64, Int64]:
+def first_few(group: Array, few: Int64, *by: Array) -> Int64:
+    """The first `few[g]` elements of each group g; of `by` the last decides first, as in np.lexsort."""
+    order = np.lexsort((*by, group))
+    return order[rank_within(group[order]) < few[group[order]]]
+
+
+def alike(*columns: Array, sort: bool = False) -> tuple[Int64, Int64]:
     """Rows that are equal in all columns: the first row of each group, and the group of each row.
 
     With `sort` groups are in the order of their columns, the first column deciding first.
     """
     key = np.zeros(len(columns[0]), np.uint64)
     for number, column in enumerate(columns):
-        key += np.asarray(column).astype(np.uint64) * SALT[4096 + number]
+        key += np.asarray(column).astype(np.uint64) * SALT[(4096 + number) % len(SALT)]
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
     if sort:
         order = np.lexsort([column[first] for column in reversed(columns)])
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        first, group = first[order], rank[group]
+        first, group = first[order], np.argsort(order)[group]
     return first, group
 
 
-def names_one(chosen: Bool, table: npt.NDArray[np.signedinteger[Any]]) -> Bool:
-    """Which rows of the table name a chosen one; -1 names the last of `chosen`."""
-    out = np.zeros(len(table), np.bool_)
-    for column in range(table.shape[1]):
-        out |= chosen[table[:, column]]
+def rows_with(chosen: Bool, table: Table) -> Bool:
+    """Which rows of the table have a chosen number; the last of `chosen` stands for -1."""
+    out, few = np.zeros(len(table), np.bool_), np.flatnonzero(chosen)
+    if len(few) <= 4 and not chosen[-1]:  # to compare is far quicker than to look up
+        for one in few.tolist():
+            out[np.flatnonzero(table.ravel() == one) // table.shape[1]] = True
+        return out
+    for column in table.T:
+        out |= chosen[column]
     return out
 
 
-def tally(table: npt.NDArray[np.signedinteger[Any]], of: Int64, size: int) -> Int64:
+def twice(table: Table) -> Bool:
+    """Which rows of the table have some number twice."""
+    out = np.zeros(len(table), np.bool_)
+    for one, two in combinations(table.T, 2):
+        out |= (one == two) & (one >= 0)
+    return out
+
+
+def tally(table: Table, of: Int64, size: int) -> Int64:
     """Shape (rows, size): how many entries of each row fall on each number.
 
     `of` gives the number of each value in the table; its last element stands for -1 and is `size`.
     """
-    out = np.zeros((len(table), size + 1), np.int64)
-    number = of[table]
-    np.add.at(out, (np.repeat(np.arange(len(table)), table.shape[1]), number.ravel()), 1)
-    return out[:, :size]
+    row = np.arange(len(table))[:, None] * (size + 1)
+    return sums((of[table] + row).ravel(), len(table) * (size + 1)).reshape(-1, size + 1)[:, :size]
+
+
+def widened(table: Table, width: int) -> Any:
+    """A copy of the table with at least `width` columns."""
+    out = np.full((len(table), max(width, table.shape[1])), -1, table.dtype)
+    out[:, : table.shape[1]] = table
+    return out

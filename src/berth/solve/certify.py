@@ -4,10 +4,9 @@ Everything is read from the problem and the plan alone, column by column: a plan
 many Items, and to compare two columns of small integers costs far less than to sort the rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,7 @@ from berth.solve.model import LEVELS, SCALE, Bool, Int32, Int64, Primaries, Prob
 Small = npt.NDArray[np.signedinteger[Any]]
 """int16 where the Members can be numbered with it, else int32: half the size is twice the speed."""
 
-EXAMPLES = 5
-"""How many Items or Members a fault names; of the others it gives the number."""
+EXAMPLES = 5  # so many Items or Members a fault names; of the others it gives the number
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +30,10 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a plan reaches and what it breaks."""
+    """What a plan reaches, and what it breaks."""
 
-    reached: dict[str, int]
-    """Every name in `LEVELS`, counted afresh; all 0 for a plan that cannot be read at all."""
-    faults: tuple[str, ...]
-    """What the plan breaks, a sentence for each rule; empty: it holds."""
+    reached: dict[str, int]  # every name in `LEVELS`, counted afresh; all 0 where it cannot be read
+    faults: tuple[str, ...]  # a sentence for each rule that is broken; empty: it holds
 
     @property
     def ok(self) -> bool:
@@ -46,10 +42,7 @@ class Certificate:
 
 
 def certify(
-    problem: Problem,
-    members: Int32,
-    bounds: Mapping[str, int] | None = None,
-    names: Names | None = None,
+    problem: Problem, members: Int32, bounds: Mapping[str, int] | None = None, names: Names | None = None
 ) -> Certificate:
     """Check a plan against all that no plan may break, and count what it reaches.
 
@@ -58,19 +51,51 @@ def certify(
     in `Proof`) a bound that the plan beats is a fault too, as the proof is false then. The problem
     itself is taken to be what `Problem` says.
     """
-    names, levels = names or Names(), dict.fromkeys(LEVELS, 0)
-    plan = _read(problem, members, names)
-    if isinstance(plan, str):
-        return Certificate(levels, (plan,))
-    levels.update(_shape(plan), **_changes(plan))
-    faults = [fault for fault in _broken(plan, names) if fault]
-    if bounds is not None:
-        faults += _beaten(levels, bounds)
-    return Certificate(levels, tuple(faults))
+    names = names or Names()
+    told, levels = partial(_told, names), dict.fromkeys(LEVELS, 0)
+    fault = _unreadable(problem, members, told)
+    if not fault:
+        plan = _Plan(problem, members)
+        # Nothing else is said of a plan with holes, nor counted.
+        fault = told(plan.holes, "Item", lambda _: "has an empty slot before one with a Member", "have holes")
+    if fault:
+        return Certificate(levels, (fault,))
+    levels.update(_reached(plan))
+    faults = [*_broken(plan, names.member, told), *(() if bounds is None else _beaten(levels, bounds))]
+    return Certificate(levels, tuple(fault for fault in faults if fault))
+
+
+def _told(names: Names, bad: Bool, kind: str, one: Callable[[int], str], others: str) -> str:
+    """A sentence with the first examples and the number of the others; empty where none is bad."""
+    rows, name = np.flatnonzero(bad), names.item if kind == "Item" else names.member
+    told = "; ".join(f"{kind} {name(row)} {one(row)}" for row in rows[:EXAMPLES].tolist())
+    more = len(rows) - EXAMPLES
+    return f"{told}; and {more} more {kind}s {others}" if more > 0 else told
+
+
+def _unreadable(problem: Problem, members: Int32, told: Callable[..., str]) -> str:
+    n, m = len(problem.replicas), len(problem.limit)
+    if type(members) is not np.ndarray:  # a matrix or a masked array would count otherwise
+        return f"the plan is no plain array but of the type {type(members).__name__}"
+    if members.dtype != np.int32:
+        return f"the plan is an array of {members.dtype}, not of int32"
+    if members.ndim != 2 or members.shape[0] != n or not members.shape[1]:
+        return f"the plan has the shape {members.shape}, not ({n}, 1 or more)"
+    if members.min(initial=-1) >= -1 and members.max(initial=-1) < m:
+        return ""
+    odd = (members < -1) | (members >= m)
+    row = np.where(odd, members, 0)[np.arange(n), odd.argmax(axis=1)]
+    return told(odd.any(axis=1), "Item", lambda i: f"is on row {row[i]} of {m} Members", "are on no Member")
 
 
 class _Plan:
-    """A plan whose entries are Members, and what several rules and levels ask of it."""
+    """A plan whose entries are Members, and what several rules and levels ask of it.
+
+    `columns` has a row for each slot that an Item may have, `on` says where there is a Member, and
+    `zones` which zone (None where zones do not count). `filled` counts the Items that have each
+    slot, `empty_pairs` the pairs of empty slots of one Item. `whole` are the Items that have two
+    replicas or more, all in one zone, and `surplus` those with more entries than any may have.
+    """
 
     def __init__(self, problem: Problem, members: Int32) -> None:
         n, m = members.shape[0], len(problem.limit)
@@ -81,60 +106,24 @@ class _Plan:
         self.want: Small = np.minimum(problem.replicas, np.count_nonzero(able)).astype(_small(m))
         # Nothing may be in the columns beyond: however wide the plan, all else looks at these only.
         width = min(max(int(self.want.max(initial=0)), 1), members.shape[1])
-        self.surplus: Bool = np.zeros(n, dtype=np.bool_)
-        if members[:, width:].max(initial=-1) >= 0:
-            self.surplus |= (members[:, width:] >= 0).any(axis=1)
+        beyond = members[:, width:]
+        self.surplus: Bool = np.zeros(n, np.bool_)
+        if beyond.max(initial=-1) >= 0:
+            self.surplus |= (beyond >= 0).any(axis=1)
         self.columns: Small = members[:, :width].T.astype(_small(m), order="C")
         self.on: Bool = self.columns >= 0
+        self.holes: Bool = (self.on[1:] & ~self.on[:-1]).any(axis=0) | (self.surplus & ~self.on[-1])
         self.placed: Small = self.on.sum(axis=0, dtype=_small(m))
         self.filled = [int(np.count_nonzero(column)) for column in self.on]
-        """How many Items have each slot."""
         self.empty_pairs = sum((width - 1 - slot) * (n - count) for slot, count in enumerate(self.filled))
-        """Pairs of empty slots of one Item."""
-        self.whole: Bool = np.zeros(n, dtype=np.bool_)
-        """Items that have two replicas or more, all in one zone; none where zones do not count."""
+        self.whole: Bool = np.zeros(n, np.bool_)
         self.zones: Small | None = None
-        """As `columns`, of zones; None where they do not count."""
         if problem.zones != Zones.IGNORE:
             self.zones = zones = _looked_up(problem.zone, self.columns, -1)
             self.whole = ~((zones[1:] != zones[0]) & self.on[1:]).any(axis=0) & (self.placed >= 2)
-        self.load: Int64 = np.zeros(m, dtype=np.int64)
+        self.load: Int64 = np.zeros(m, np.int64)
         for column in self.columns:
             self.load += np.bincount(np.add(column, 1, dtype=np.intp), minlength=m + 1)[1:]
-
-
-def _read(problem: Problem, members: Int32, names: Names) -> _Plan | str:
-    """The plan, or why it cannot be read; nothing else is said of such a plan."""
-    n, m = len(problem.replicas), len(problem.limit)
-    if type(members) is not np.ndarray:  # a matrix or a masked array would count otherwise
-        return f"the plan is no plain array but of the type {type(members).__name__}"
-    if members.dtype != np.int32:
-        return f"the plan is an array of {members.dtype}, not of int32"
-    if members.ndim != 2 or members.shape[0] != n or not members.shape[1]:
-        return f"the plan has the shape {members.shape}, not ({n}, 1 or more)"
-    if members.min(initial=-1) < -1 or members.max(initial=-1) >= m:
-        odd = (members < -1) | (members >= m)
-        return _told(
-            np.any(odd, axis=1),
-            lambda row: f"Item {names.item(row)} is on row {members[row][odd[row]][0]} of {m} Members",
-            "Items are on rows that no Member has",
-        )
-    plan = _Plan(problem, members)
-    hole = np.any(plan.on[1:] & ~plan.on[:-1], axis=0) | (plan.surplus & ~plan.on[-1])
-    told = _told(
-        hole,
-        lambda row: f"Item {names.item(row)} has an empty slot before one with a Member",
-        "Items have such a hole",
-    )
-    return told or plan
-
-
-def _told(bad: Bool, one: Callable[[int], str], others: str) -> str:
-    """A sentence with the first examples and the number of the others; empty where none is bad."""
-    rows = np.flatnonzero(bad)
-    told = "; ".join(one(row) for row in rows[:EXAMPLES].tolist())
-    more = len(rows) - EXAMPLES
-    return f"{told}; and {more} more {others}" if more > 0 else told
 
 
 def _looked_up(values: Int32 | Int64, columns: Small | Int32, empty: int) -> Small:
@@ -147,8 +136,8 @@ def _looked_up(values: Int32 | Int64, columns: Small | Int32, empty: int) -> Sma
     return found
 
 
-def _small(most: int) -> type[np.signedinteger[Any]]:
-    return np.int16 if most < 2**15 else np.int32
+def _small(largest: int) -> type[np.signedinteger[Any]]:
+    return np.int16 if largest < 2**15 else np.int32
 
 
 def _equal_pairs(columns: Small) -> int:
@@ -157,63 +146,47 @@ def _equal_pairs(columns: Small) -> int:
     return sum(int(np.count_nonzero(columns[lag:] == columns[:-lag])) for lag in lags)
 
 
-def _broken(plan: _Plan, names: Names) -> Iterator[str]:
+def _broken(plan: _Plan, member: Callable[[int], str], told: Callable[..., str]) -> Iterator[str]:
     """A sentence for each rule; empty where it is kept."""
-    problem, members, load, asked = plan.problem, plan.members, plan.load, plan.problem.replicas
-    item, member = names.item, names.member
-    yield _told(
-        plan.surplus | (plan.placed > plan.want),
-        lambda row: f"Item {item(row)} wants {plan.want[row]} at most and has {(members[row] >= 0).sum()}",
-        "Items have too many",
-    )
+    problem, load, want, placed = plan.problem, plan.load, plan.want, plan.placed
+    asked, limit, live = problem.replicas, problem.limit, problem.live
+    items = ["1 Item" if count == 1 else f"{count} Items" for count in load.tolist()]
+    bad = plan.surplus | (placed > want)
+    if bad.any():
+        has = (plan.members >= 0).sum(axis=1)
+        yield told(bad, "Item", lambda i: f"wants {want[i]} at most and has {has[i]}", "have too many")
     if _equal_pairs(plan.columns) > plan.empty_pairs:
         ordered = np.sort(plan.columns, axis=0)[::-1]
-        twice = (ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0)
-        yield _told(
-            twice.any(axis=0),
-            lambda row: (
-                f"Item {item(row)} is twice on Member {member(int(ordered[1:, row][twice[:, row]][0]))}"
-            ),
-            "Items are twice on a Member",
+        bad = (ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0)
+        first = ordered[bad.argmax(axis=0), np.arange(len(want))].tolist()
+        yield told(
+            bad.any(axis=0), "Item", lambda i: f"is twice on Member {member(first[i])}", "are twice on one"
         )
-    yield _told(
-        (load > 0) & ~problem.live,
-        lambda row: f"Member {member(row)} is not live and has {_items(load[row])}",
-        "Members that are not live have some",
-    )
-    yield _told(
-        (load > problem.limit) & problem.live,
-        lambda row: f"Member {member(row)} has {_items(load[row])} on a limit of {problem.limit[row]}",
-        "Members are above theirs",
-    )
+    bad = (load > 0) & ~live
+    yield told(bad, "Member", lambda j: f"is not live and has {items[j]}", "are not live and have some")
+    bad = (load > limit) & live
+    yield told(bad, "Member", lambda j: f"has {items[j]} on a limit of {limit[j]}", "are above theirs")
     if problem.zones == Zones.REQUIRE:
-        yield _told(
-            plan.whole & (asked >= 2) & (plan.placed >= asked),
-            lambda row: f"Item {item(row)} has all its {asked[row]} replicas in one zone",
-            "Items are wholly in one zone, which Require forbids",
-        )
-
-
-def _items(number: int) -> str:
-    return f"{number} Item" if number == 1 else f"{number} Items"
+        bad = plan.whole & (asked >= 2) & (placed >= asked)
+        yield told(bad, "Item", lambda i: f"has all its {asked[i]} replicas in one zone", "have all in one")
 
 
 def _beaten(levels: Mapping[str, int], bounds: Mapping[str, int]) -> Iterator[str]:
     """The first bound that is not met, where it is beaten: those after it say nothing."""
     for name in LEVELS:
-        bound, reached = bounds.get(name), levels[name]
-        if not isinstance(bound, int | np.integer):
-            yield f"the bound of {name} is {bound!r}, no whole number"
+        if not isinstance(bounds.get(name), int | np.integer):
+            yield f"the bound of {name} is {bounds.get(name)!r}, no whole number"
             return
-        if bound != reached:
+    for name in LEVELS:
+        if (bound := bounds[name]) != (reached := levels[name]):
             if (reached > bound) == (name == "placed"):
                 yield f"the bound of {name} is {bound}, but the plan reaches {reached}"
             return
 
 
-def _shape(plan: _Plan) -> dict[str, int]:
-    """The levels that look at loads and zones only."""
-    problem, load = plan.problem, plan.load
+def _reached(plan: _Plan) -> dict[str, int]:
+    """The levels that have a rule."""
+    problem, load, columns = plan.problem, plan.load, plan.columns
     limit = problem.limit.astype(np.int64)
     sharing, leaving = problem.live & ~problem.draining, problem.live & problem.draining
     room = int(limit[sharing].sum())
@@ -227,22 +200,8 @@ def _shape(plan: _Plan) -> dict[str, int]:
     # Unit by unit, 1, 2, ... distance of each Member: the floors have no closed form.
     first = np.repeat(np.cumsum(distance) - distance, distance)
     unit = np.arange(1, len(first) + 1) - first
-    youngest_first = np.argsort(-problem.age[leaving], kind="stable")
-    rank = np.empty(len(youngest_first), dtype=np.int64)
-    rank[youngest_first] = np.arange(1, len(rank) + 1)
+    rank = np.argsort(np.argsort(-problem.age[leaving], kind="stable")) + 1  # 1 for the youngest
     single = plan.whole & (plan.placed == plan.want) & plan.second_zone
-    return {
-        "misplaced": int(load[leaving].sum()),
-        "single-zone": int(np.count_nonzero(single)),
-        "balance": int((SCALE * unit // np.repeat(np.maximum(limit, 1), distance)).sum()),
-        "zone-pairs": 0 if plan.zones is None else _equal_pairs(plan.zones) - plan.empty_pairs,
-        "draining-age": int((rank * load[leaving]).sum()),
-    }
-
-
-def _changes(plan: _Plan) -> dict[str, int]:
-    """The levels that look at Items one by one, and at what live Members hold now."""
-    problem, columns = plan.problem, plan.columns
     # A Member that is not live counts as absent: -2 is equal to nothing in the plan.
     rows: Int64 = np.where(problem.live, np.arange(len(problem.live)), -2)
     held = _looked_up(rows, problem.held.T, -2)
@@ -259,6 +218,11 @@ def _changes(plan: _Plan) -> dict[str, int]:
         "placed": sum(plan.filled),
         # p(p + 1)/2 is 1 + 2 + ... + p: slot k of each Item that has it costs k + 1.
         "shortage": sum(slot * count for slot, count in enumerate(plan.filled, 1)),
+        "misplaced": int(load[leaving].sum()),
+        "single-zone": int(np.count_nonzero(single)),
+        "balance": int((SCALE * unit // np.repeat(np.maximum(limit, 1), distance)).sum()),
+        "zone-pairs": 0 if plan.zones is None else _equal_pairs(plan.zones) - plan.empty_pairs,
         "moves": sum(plan.filled) - kept,
+        "draining-age": int((rank * load[leaving]).sum()),
         "primaries-moved": int(np.count_nonzero(taken)),
     }

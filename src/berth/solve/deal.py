@@ -13,20 +13,17 @@ Nothing here has to be perfect: what does not fit is left over for `repair`, and
 best is noticed, as the certificate counts the plan afresh.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from berth.solve.arrays import SALT, alike, names_one, rank_within, tally
+from berth.solve.arrays import SALT, alike, first_few, rank_within, rows_with, sums, tally, twice, widened
 from berth.solve.flow import Network
-from berth.solve.model import SCALE, Bool, Int64
+from berth.solve.model import Bool, Int32, Int64
 from berth.solve.moves import Moves
+from berth.solve.shares import filled
 from berth.solve.work import Work
 
-TURNS = 14
-"""Turns of leaving by lot and of swapping; what is left after them is left over."""
-TRIES = 60
-"""Turns of exchanges between seats."""
+TURNS = 14  # of leaving by lot and of swapping; what is left after them is left over
+TRIES = 60  # turns of exchanges between seats
 
 
 class Deal:
@@ -44,21 +41,25 @@ class Deal:
         draining = work.members.draining
         self.low = np.where(draining, moves.draining_load, found.load_low)
         self.high = np.where(draining, moves.draining_load, found.load_high)
-        every = work.kind()
+        has, kinds = work.kinds.spread.sum(axis=1), work.kinds
+        self._unfit: Bool = np.any((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low), axis=1)
+        self._unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
+        every = work.kind
         self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
-        self.at = work.at(self.rows).astype(np.int64)
+        self.at = work.at[self.rows].astype(np.int64)
         self.kind = every[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
-        # Entries: local row, column, Member, its area, whether the primary is there, a lot.
+        # Entries: local row, column, Member, its area, kind, whether the primary is there, a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
         self.member = self.at[self.item, self.column]
-        self.area = work.area[self.member]
+        self.area, self.kind_of = work.area[self.member], self.kind[self.item]
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
         self.gone = np.zeros(len(self.item), np.bool_)
         self.given = np.zeros(len(self.rows), np.int64)
         self.left_over = np.zeros(len(self.rows), np.bool_)
-        self._column_of = np.append(work.area, work.areas)
+        # Where zones are merged a kind does not tell who is twice in one: then all are looked at.
+        self.changed = np.full(len(self.rows), bool(work.state.merged))
 
     def run(self) -> None:
         """Deal everything out."""
@@ -66,7 +67,7 @@ class Deal:
         self._swap()
         self._seat(*self._seek())
 
-    def _choice(self, every: Int64) -> Bool:
+    def _choice(self, every: Int32) -> Bool:
         """Items of kinds that lose or get something, and some on Members that have too much.
 
         A few per hundred are enough where only few change; they are drawn by lot, from the low bits
@@ -75,32 +76,27 @@ class Deal:
         kinds, state, load = self.kinds, self.work.state, self.load
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
         need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
-        has = kinds.spread.sum(axis=1)
-        forced = ((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low)).any(axis=1)
-        forced |= (has < kinds.placed_low) | (has > kinds.placed_high)
         share = np.where(need > 0, 0.02 + 8 * need / np.maximum(1, kinds.count), 0.0)
-        bar = np.ceil(np.where(forced, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
+        bar = np.ceil(np.where(self._unfit, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
         take = lot < np.append(bar, 0)[every]
         excess = np.maximum(0, load - self._targets())
         if excess.any():
-            part = float(((4 * excess + 10) / np.maximum(1, load))[excess > 0].max())
+            part = float(((4 * excess + 6) / np.maximum(1, load))[excess > 0].max())
             some = np.flatnonzero(lot < 65536 * part) if part < 0.5 else np.arange(len(lot))
-            take[some[names_one(np.append(excess > 0, False), state.at[some])]] = True
+            take[some[rows_with(np.append(excess > 0, False), state.at[some])]] = True
         take[self.work.over_rows] = True
         return take
 
-    # ---- what is asked of the result -----------------------------------------------------------
-
     def misfits(self) -> Bool:
         """Shape (rows,): Items that have not got what their intervals ask for, or are twice in a cell."""
-        kinds, kind = self.kinds, self.kind
-        have = tally(self.at, self._column_of, self.work.areas)
+        kinds, out = self.kinds, self._unfit[self.kind]
+        some = np.flatnonzero(out | self.changed)
+        kind, have = self.kind[some], self._in_areas(self.at[some])
         total = have.sum(axis=1)
-        out = (total < kinds.placed_low[kind]) | (total > kinds.placed_high[kind])
-        out |= ((have < kinds.area_low[kind]) | (have > kinds.area_high[kind])).any(axis=1)
-        cell = np.sort(np.append(self.work.cell, -1)[self.at], axis=1)
-        out |= ((cell[:, 1:] == cell[:, :-1]) & (cell[:, 1:] >= 0)).any(axis=1)
-        return np.asarray(out)
+        bad = (total < kinds.placed_low[kind]) | (total > kinds.placed_high[kind])
+        bad |= ((have < kinds.area_low[kind]) | (have > kinds.area_high[kind])).any(axis=1)
+        out[some] = bad | twice(np.append(self.work.cell, -1)[self.at[some]])
+        return out
 
     def loads_fit(self) -> bool:
         """Whether each Member's load, and with them the number of replicas placed, is as it must be."""
@@ -110,16 +106,19 @@ class Deal:
 
     def moved(self) -> int:
         """Entries on Members that do not hold the Item now."""
-        new = self.at >= 0
-        for column in self.work.state.at[self.rows].T:
-            new &= self.at != column[:, None]
+        some = np.flatnonzero(self.changed)
+        at, new = self.at[some], self.at[some] >= 0
+        for column in self.work.state.at[self.rows[some]].T:
+            new &= at != column[:, None]
         return int(new.sum())
 
-    # ---- 1 leave -------------------------------------------------------------------------------
+    def _in_areas(self, at: Int64) -> Int64:
+        """Shape (len(at), areas): entries of each Item in each area."""
+        return tally(at, np.append(self.work.area, self.work.areas), self.work.areas)
 
     def _leave(self) -> None:
         left = self.moves.leave.copy()
-        self.have = tally(self.at, self._column_of, self.work.areas)
+        self.have = self._in_areas(self.at)
         size = np.maximum(1, self.kinds.count)
         each = -(-left.sum(axis=1) // size)
         self.scarce = 4 * left.sum(axis=1) > size
@@ -131,43 +130,34 @@ class Deal:
         if left.any():
             self._leave_by_flow(left, each)
             left = self._leave_by_lot(left, each)
-        for short in np.flatnonzero(left.sum(axis=1)).tolist():
-            some = np.flatnonzero(self.kind == short)[: 4 * int(left[short].sum())]
-            self.left_over[some] = True
+            self.left_over[first_few(self.kind, 4 * left.sum(axis=1))] = True
 
     def _leave_by_lot(self, left: Int64, each: Int64) -> Int64:
         """Entries of each kind in each area go, at most `each` of an Item; what of it could not."""
-        kinds, areas, left, kind = self.kinds, self.work.areas, left.copy(), self.kind[self.item]
+        kinds, left = self.kinds, left.copy()
+        group = self.kind_of * self.work.areas + self.area
         for turn in range(TURNS):
-            pool = np.flatnonzero(
-                ~self.gone
-                & (left[kind, self.area] > 0)
-                & (self.given[self.item] < np.minimum(each, turn + 1)[kind])
-                & (self.have[self.item, self.area] > kinds.area_low[kind, self.area])
-            )
-            if not len(pool):
-                if turn >= each.max(initial=0):
-                    break
-                continue
-            item, area, group = self.item[pool], self.area[pool], kind[pool] * areas + self.area[pool]
+            may = self.given[self.item] < np.minimum(each, turn + 1)[self.kind_of]
+            may &= self.have[self.item, self.area] > kinds.area_low.ravel()[group]
+            pool = np.flatnonzero(~self.gone & (left.ravel()[group] > 0) & may)
+            if not len(pool) and turn >= each.max(initial=0):
+                break
+            item, kind = self.item[pool], self.kind_of[pool]
             total = self.have.sum(axis=1)[item]
-            must = self.have[item, area] > kinds.area_high[kind[pool], area]
-            must |= total > kinds.placed_high[kind[pool]]
-            may = total > kinds.placed_low[kind[pool]]
+            must = self.have[item, self.area[pool]] > kinds.area_high.ravel()[group[pool]]
+            must |= total > kinds.placed_high[kind]
+            gap = total <= kinds.placed_low[kind]  # it would need another entry elsewhere
             # Kinds of which nearly every Item has to give one go first: they have the least choice.
-            share = left.ravel() / np.maximum(1, np.bincount(group, minlength=left.size))
-            ample = (4 * (1 - np.minimum(1, share))).astype(np.int64)[group]
-            dear = (
-                32 * np.minimum(self.given[item], 9) + 16 * ~may - 400 * must + 2 * ample + self.leads[pool]
-            )
-            quota = self._quotas(np.bincount(self.member[pool], minlength=len(self.load)), left.sum(axis=0))
+            share = left.ravel() / np.maximum(1, sums(group[pool], left.size))
+            ample = (4 * (1 - np.minimum(1, share))).astype(np.int64)[group[pool]]
+            dear = 32 * np.minimum(self.given[item], 9) + 16 * gap - 400 * must + 2 * ample
+            dear += self.leads[pool]
+            quota = self._quotas(sums(self.member[pool], len(self.load)), left.sum(axis=0))
             # First so many of each Member, of these so many of each kind, of these one of each Item.
-            for owner, most in ((self.member, quota), (kind * areas + self.area, left.ravel())):
-                order = np.lexsort((self.entry_lot[pool], dear, owner[pool]))
-                whose = owner[pool[order]]
-                order = order[rank_within(whose) < most[whose]]
-                pool, dear = pool[order], dear[order]
-            self._take_leaving(self._one_each(pool), left)
+            for owner, few in ((self.member, quota), (group, left.ravel())):
+                some = first_few(owner[pool], few, self.entry_lot[pool], dear)
+                pool, dear = pool[some], dear[some]
+            self._take(self._one_each(pool), left)
         return left
 
     def _quotas(self, have: Int64, amount: Int64) -> Int64:
@@ -190,15 +180,13 @@ class Deal:
         """At most one entry of an Item in a turn, the first in order."""
         return pick[np.sort(np.unique(self.item[pick], return_index=True)[1])]
 
-    def _take(self, pick: Int64) -> None:
-        self.gone[pick] = True
+    def _take(self, pick: Int64, left: Int64) -> None:
+        """These entries go; there are so many fewer left to go of their kinds."""
+        self.gone[pick] = self.changed[self.item[pick]] = True
+        self.load -= sums(self.member[pick], len(self.load))
         np.add.at(self.given, self.item[pick], 1)
-        self.load -= np.bincount(self.member[pick], minlength=len(self.load))
-
-    def _take_leaving(self, pick: Int64, left: Int64) -> None:
-        self._take(pick)
-        np.subtract.at(left, (self.kind[self.item[pick]], self.area[pick]), 1)
         np.subtract.at(self.have, (self.item[pick], self.area[pick]), 1)
+        np.subtract.at(left, (self.kind_of[pick], self.area[pick]), 1)
 
     def _leave_by_flow(self, left: Int64, each: Int64) -> None:
         """Which entries leave, by a flow that sees each Item; `left` is what remains.
@@ -208,63 +196,54 @@ class Deal:
         A Member gives what is above its interval's lower end at no cost, more of it at some. Of
         kinds with a choice a few Items for each that must give are enough.
         """
-        kinds, areas, tuning = self.kinds, self.work.areas, self.work.tuning
-        needs = left.sum(axis=1)
+        kinds, areas, tuning, needs = self.kinds, self.work.areas, self.work.tuning, left.sum(axis=1)
         # Rather those on Members that have too much, or at least something to spare.
         may, good = self.given < each[self.kind], np.zeros(len(self.rows), np.int64)
-        use = np.flatnonzero(left[self.kind[self.item], self.area] > 0)
+        use = np.flatnonzero(left[self.kind_of, self.area] > 0)
         fill = np.where(self.load > self.high, 2, 1 * (self.load > self.low))
         np.maximum.at(good, self.item[use], fill[self.member[use]])
-        order = np.lexsort((self.lot, -good, ~may, self.kind))
-        rank = np.empty(len(order), np.int64)
+        order, rank = np.lexsort((self.lot, -good, ~may, self.kind)), np.empty(len(self.rows), np.int64)
         rank[order] = rank_within(self.kind[order])
-        chosen, scarce = needs > 0, self.scarce[self.kind]
-        for some in (
-            scarce | (rank < (6 * needs + 20)[self.kind]),
-            rank < (3 * needs + 20)[self.kind],
-            scarce,
-        ):
-            rows = np.flatnonzero(may & chosen[self.kind] & some)
-            if len(rows) <= tuning.leave_items:
+        scarce, many, few = self.scarce[self.kind], (6 * needs + 20)[self.kind], (3 * needs + 4)[self.kind]
+        top = tuning.leave_items
+        for some, size in ((scarce | (rank < many), min(1_000, top)), (rank < few, top), (scarce, top)):
+            rows = np.flatnonzero(may & (needs > 0)[self.kind] & some)
+            if len(rows) <= size:
                 break
         else:
             return
-        chosen = np.bincount(self.kind[rows], minlength=len(needs)) > 0
-        local = np.full(len(self.rows), -1)
+        chosen, local = sums(self.kind[rows], len(needs)) > 0, np.full(len(self.rows), -1)
         local[rows] = np.arange(len(rows))
-        kind, free = self.kind[self.item], self.have - kinds.area_low[self.kind]
-        some = np.flatnonzero((local[self.item] >= 0) & ~self.gone & (left[kind, self.area] > 0))
-        some = some[free[self.item[some], self.area[some]] > 0]
-        pairs, pair = np.unique(self.item[some] * areas + self.area[some], return_inverse=True)
+        free = self.have - kinds.area_low[self.kind]
+        use = np.flatnonzero((local[self.item] >= 0) & ~self.gone & (left[self.kind_of, self.area] > 0))
+        use = use[free[self.item[use], self.area[use]] > 0]
+        pairs, pair = np.unique(self.item[use] * areas + self.area[use], return_inverse=True)
         item, area = pairs // areas, pairs % areas
         wanted = np.where(chosen[:, None], left, 0)
         total = int(wanted.sum())
         net = Network("left", "strain", "primaries", limit=self.work.arcs)
-        source, sink = net.add_ends()
-        members, zones = net.add_nodes(len(self.load), hub=True), net.add_nodes(areas, hub=True)
+        givers, giver = np.unique(self.member[use], return_inverse=True)
+        members, zones = net.add_nodes(len(givers), hub=True), net.add_nodes(areas, hub=True)
         groups, items = net.add_nodes(len(left), hub=True), net.add_nodes(len(rows))
         inside = net.add_nodes(len(pairs))
-        net.add(source, sink, 0, total, left=1)
-        net.add(source, groups, 0, wanted.sum(axis=1))
+        net.add(net.source, net.sink, 0, total, left=1)
+        net.add(net.source, groups, 0, wanted.sum(axis=1))
         net.add(groups[self.kind[rows]], items, 0, np.maximum(0, each[self.kind[rows]] - self.given[rows]))
         free = free[item, area]
         must = np.clip(self.have[item, area] - kinds.area_high[self.kind[item], area], 0, free)
-        net.add(items[local[item]], inside, 0, must, strain=-3)
-        net.add(items[local[item]], inside, 0, free - must)
-        arcs = net.add(inside[pair], members[self.member[some]], 0, 1, primaries=self.leads[some])
-        spare, surely = np.maximum(0, self.load - self.low), np.maximum(0, self.load - self.high)
+        net.add_preferred(items[local[item]], inside, must, free, "strain", by=3)
+        arcs = net.add(inside[pair], members[giver], 0, 1, primaries=self.leads[use])
+        spare, surely = (np.maximum(0, self.load - end)[givers] for end in (self.low, self.high))
         for amount, strain in ((surely, -1), (spare - surely, 0), (total, 1)):
-            net.add(members, zones[self.work.area], 0, amount, strain=strain)
-        net.add(zones, sink, 0, wanted.sum(axis=0))
-        flow = net.solve({source: total, sink: -total})
-        self._take_leaving(some[flow.units[arcs] > 0], left)
+            net.add(members, zones[self.work.area[givers]], 0, amount, strain=strain)
+        net.add(zones, net.sink, 0, wanted.sum(axis=0))
+        flow = net.solve(total)
+        self._take(use[flow.units[arcs] > 0], left)
         # The sums of kinds and of areas are met, but not that of each kind in each area: it need not be.
         if flow.totals["left"]:
             np.maximum(left, 0, out=left)
         else:
             left[chosen] = 0
-
-    # ---- 2 swap --------------------------------------------------------------------------------
 
     def _targets(self) -> Int64:
         """Loads that the areas' sums allow, at the least cost in level 11 of those with fewest moves."""
@@ -274,13 +253,12 @@ class Deal:
             lacks = total - int(target[here].sum())
             low, high = (target, self.high) if lacks > 0 else (self.low, target)
             if lacks:
-                target[here] = _fill(low[here], high[here], limit[here], total)
+                target[here] = filled(low[here], high[here], limit[here], total)
         return target
 
     def _swap(self) -> None:
         target = self._targets()
-        quota = np.maximum(0, self.load - target)
-        vacant = np.maximum(0, target - self.load)
+        quota, vacant = np.maximum(0, self.load - target), np.maximum(0, target - self.load)
         pool = np.flatnonzero((quota > 0)[self.member] & ~self.gone)
         # Rather not a primary, nor an Item that is on many of the few Members that receive; and where
         # these are very few, rather a primary than an Item of which another entry moves there.
@@ -290,57 +268,45 @@ class Deal:
         for turn in range(TURNS):
             if not quota.any():
                 break
-            given = np.minimum(self.given[self.item[pool]], 3)
-            lead = self.leads[pool]
+            given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
             first, second = (given, lead) if few else (lead, given)
-            pick = pool[np.lexsort((self.entry_lot[pool], met, second, first, self.member[pool]))]
-            pick = pick[rank_within(self.member[pick]) < quota[self.member[pick]]]
+            pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], met, second, first)]
             if turn < TURNS - 1:
                 pick = self._one_each(pick)
-            self._take(pick)
-            quota -= np.bincount(self.member[pick], minlength=len(quota))
+            self._take(pick, np.zeros_like(self.moves.leave))
+            quota -= sums(self.member[pick], len(quota))
             rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]
             pool, met = pool[rest], met[rest]
         self.vacant = np.maximum(0, target - self.load)
-
-    # ---- 3 seek --------------------------------------------------------------------------------
 
     def _seek(self) -> tuple[Int64, Int64]:
         """Which Items get an entry in which area: (local rows, areas), one for each entry."""
         kinds, areas = self.kinds, self.work.areas
         self.at[self.item[self.gone], self.column[self.gone]] = -1
-        vacant = np.bincount(self.work.area, self.vacant, areas).astype(np.int64)
-        have = tally(self.at, self._column_of, areas)
+        vacant, have = sums(self.work.area, areas, self.vacant), self._in_areas(self.at)
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
         total = int(vacant.sum())
         if not total or not len(lacks):
             return lacks[:0], lacks[:0]
         first, group = alike(self.kind[lacks], *have[lacks].T, sort=True)
-        size = np.bincount(group)
-        here, kind = have[lacks][first], self.kind[lacks][first]
+        size, here, kind = sums(group, len(first)), have[lacks][first], self.kind[lacks][first]
         net = Network("unseated", "unfit", limit=self.work.arcs)
-        source, sink = net.add_ends()
         ends, groups = net.add_nodes(areas, hub=True), net.add_nodes(len(first))
-        net.add(source, sink, 0, total, unseated=1)
-        net.add(ends, sink, 0, vacant)
-        must, may = (
-            np.maximum(0, bound[kind] - here.sum(axis=1)) * size
-            for bound in (kinds.placed_low, kinds.placed_high)
+        net.add(net.source, net.sink, 0, total, unseated=1)
+        net.add(ends, net.sink, 0, vacant)
+        low, high = (
+            np.maximum(0, end[kind] - here.sum(axis=1)) for end in (kinds.placed_low, kinds.placed_high)
         )
-        net.add(source, groups, 0, must, unfit=-1)
-        net.add(source, groups, 0, may - must)
+        net.add_preferred(net.source, groups, low * size, high * size, "unfit")
         g, a = np.nonzero(kinds.area_high[kind] > here)
-        least = np.maximum(0, kinds.area_low[kind[g], a] - here[g, a]) * size[g]
-        needed = net.add(groups[g], ends[a], 0, least, unfit=-1)
-        other = net.add(groups[g], ends[a], 0, (kinds.area_high[kind[g], a] - here[g, a]) * size[g] - least)
-        flow = net.solve({source: total, sink: -total})
+        low, high = (np.maximum(0, (end[kind] - here)[g, a]) for end in (kinds.area_low, kinds.area_high))
+        arcs = net.add_preferred(groups[g], ends[a], low * size[g], high * size[g], "unfit")
+        flow = net.solve(total)
         # Area after area round the Items of a group: each gets as many as the others, or one more.
-        amount = flow.units[needed] + flow.units[other]
+        amount = sum(flow.units[some] for some in arcs)
         g, a = np.repeat(g, amount), np.repeat(a, amount)
         start = np.cumsum(size) - size
         return lacks[np.argsort(group, kind="stable")[start[g] + rank_within(g) % size[g]]], a
-
-    # ---- 4 seat --------------------------------------------------------------------------------
 
     def _seat(self, seeker: Int64, area: Int64) -> None:
         """Deal the vacancies of each area to its seekers by lot, then let those exchange that clash."""
@@ -353,8 +319,7 @@ class Deal:
         # turn, Items would share all their Members, and one lost could not be made up for.
         spot = (rank_within(seats) + np.random.default_rng(3).random(len(seats))) / self.vacant[seats]
         seats = seats[np.lexsort((seats, spot, work.area[seats]))]
-        sought, there = (np.bincount(x, minlength=work.areas) for x in (area, work.area[seats]))
-        both = np.minimum(sought, there)
+        both = np.minimum(sums(area, work.areas), sums(work.area[seats], work.areas))
         use = rank_within(area) < both[area]
         self.left_over[seeker[~use]] = True
         seeker, area = seeker[use], area[use]
@@ -363,14 +328,14 @@ class Deal:
         self.left_over[seeker[clashing]] = True
         seeker, seats = np.delete(seeker, clashing), np.delete(seats, clashing)
         # Write the new entries into the gaps of each Item's row.
-        self.load += np.bincount(seats, minlength=len(self.load))
+        self.load += sums(seats, len(self.load))
         order = np.argsort(seeker, kind="stable")
         seeker, seats = seeker[order], seats[order]
-        wider = max(0, int(self.kinds.placed_high.max(initial=0)) - self.at.shape[1])
-        self.at = np.concatenate([self.at, np.full((len(self.at), wider), -1)], axis=1)
+        self.at = widened(self.at, int(self.kinds.placed_high.max(initial=0)))
         changed, place = np.unique(seeker, return_inverse=True)
         gaps = np.argsort(self.at[changed] >= 0, axis=1, kind="stable")  # empty columns first
         self.at[seeker, gaps[place, rank_within(seeker)]] = seats
+        self.changed[seeker] = True
 
 
 def _cut(cap: Int64, amount: int) -> Int64:
@@ -380,34 +345,13 @@ def _cut(cap: Int64, amount: int) -> Int64:
     low, high = 0, int(cap.max())
     while low < high:  # the least height at which no more than `amount` stick out
         middle = (low + high) // 2
-        if int(np.maximum(0, cap - middle).sum()) <= amount:
-            high = middle
-        else:
-            low = middle + 1
+        fits = int(np.maximum(0, cap - middle).sum()) <= amount
+        low, high = (low, middle) if fits else (middle + 1, high)
     took = np.maximum(0, cap - low)
     level = np.flatnonzero(cap >= max(low, 1))
     lot = (level * 2654435761) & 0xFFFF
     took[level[np.argsort(lot, kind="stable")][: amount - int(took.sum())]] += 1
     return took
-
-
-def _fill(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
-    """Loads between `low` and `high` with this sum, least in Σ floor(SCALE·k/limit); ties by position."""
-
-    def up_to(cost: int) -> Int64:
-        return np.clip(((cost + 1) * limit - 1) // SCALE, low, high)
-
-    below, above = -1, SCALE + 1
-    while above - below > 1:
-        middle = (below + above) // 2
-        below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)
-    out = up_to(below) if below >= 0 else low.copy()
-    for _ in range(SCALE):  # a turn for each unit of equal cost that fits on one Member: one, as a rule
-        more = np.flatnonzero(up_to(above) > out)[: max(0, total - int(out.sum()))]
-        if not len(more):
-            break
-        out[more] += 1
-    return out
 
 
 def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) -> Int64:
@@ -416,8 +360,7 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     Seats are grouped by area. One seat of an Item changes at a time: if both did, they could
     clash for ever.
     """
-    holds = np.append(cell, -1)[at[seeker]]
-    size = np.bincount(area)
+    holds, size = np.append(cell, -1)[at[seeker]], np.bincount(area)
     start = np.cumsum(size) - size
     # Seats of one Item, as places in the list, to see whether two of them are in one cell.
     order = np.argsort(seeker, kind="stable")
@@ -440,7 +383,7 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
             break
         one = bad[np.unique(seeker[bad], return_index=True)[1]]
         two = start[area[one]] + (rng.random(len(one)) * size[area[one]]).astype(np.int64)
-        busy = np.bincount(np.concatenate([seeker[one], seeker[two]]), minlength=len(fellow))
+        busy = sums(np.append(seeker[one], seeker[two]), len(fellow))
         fine = (busy[seeker[one]] == 1) & (busy[seeker[two]] == 1)
         one, two = one[fine], two[fine]
         fine = ~clash(one, seats[two]) & ~clash(two, seats[one])
@@ -448,8 +391,7 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
         seats[one], seats[two] = seats[two], seats[one]
         bad = bad[clash(bad, seats[bad])]
     for place in bad[:50].tolist():  # one by one it did not work: many partners at once
-        group = area[place]
-        others = start[group] + rng.permutation(size[group])[:4_000]
+        others = start[area[place]] + rng.permutation(size[area[place]])[:4_000]
         others = others[seeker[others] != seeker[place]]
         here = np.full(len(others), place)
         fine = ~clash(here, seats[others]) & ~clash(others, seats[here])
@@ -462,4 +404,4 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     pair = seeker[bad] * (int(cell.max(initial=0)) + 1) + cell[seats[bad]]
     spare = np.ones(len(bad), np.bool_)
     spare[np.unique(pair, return_index=True)[1]] = False
-    return bad[own | spare]
+    return np.asarray(bad[own | spare], np.int64)

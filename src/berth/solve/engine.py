@@ -8,19 +8,18 @@ Whoever answers, the certificate counts the plan afresh. One that it rejects is 
 next engine answers, and what happened is reported with the problem.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from contextlib import closing
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
-from berth.solve.answer import Answer, answer
+from berth.solve.answer import answer, certified
 from berth.solve.apart import ENGINE, Apart, EngineError
-from berth.solve.certify import Certificate, certify
+from berth.solve.arrays import widened
 from berth.solve.flow import NoFlowError, TooLargeError
 from berth.solve.model import LEVELS, Int32, Problem, Proof, Solution, Touched, minor
 from berth.solve.plain import plain
@@ -40,13 +39,15 @@ def log_rejected(engine: str, faults: Sequence[str], _: Problem) -> None:
 
 @dataclass(slots=True)
 class Pending:
-    """A question for the other process. `ask` may run in any thread, the rest only in the solver's."""
+    """A question for the other process. `ask` may run in any thread, the rest only in the solver's.
+
+    `problem` is a copy, as the solver's own may change meanwhile; `best` is the best certified plan
+    so far, `started` when the solve began, `seconds` what it may still take.
+    """
 
     problem: Problem
-    """A copy: the solver's own may change meanwhile."""
     started: float
     best: Solution | None
-    """The best certified plan so far."""
     apart: Apart
     seconds: float
     reply: object = None
@@ -96,38 +97,38 @@ class Solver:
                 self._state = State(problem, self._tuning)
             else:
                 self._state.update(problem, touched)
-            found = answer(problem, self._state, self._tuning, quick=True)
-            best = self._certified(problem, found, found.certificate, started)
+            best = self._unless_rejected(problem, answer(problem, self._state, self._tuning, quick=True))
             if best is not None and minor(best.proof.first_open):
-                return self._give(best)
+                return self._give(best, started)
         except TooLargeError:
             pass
-        except (NoFlowError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            # A defect of ours: the other process reads everything anew, and so does the next call.
+        except (NoFlowError, MemoryError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # What numpy and OR-tools raise where we made a mistake, in the arrays or in what is kept
+            # of them. It must not end the controller: the other process reads everything anew, and
+            # so does the next call. Where that fails, too, the plain engine answers.
             logger.exception("the quick engine failed")
             self._rejected("quick", [repr(error)], problem)
             self._state = None
         seconds = max(0.1, self._tuning.seconds - (perf_counter() - started))
-        return Pending(_copied(problem), started, best, self._apart, seconds)
+        return Pending(deepcopy(problem), started, best, self._apart, seconds)
 
     def complete(self, pending: Pending) -> Solution:
         """The plan after `pending.ask()`: the other process's, or the best there is without it."""
-        problem, best, trouble = pending.problem, pending.best, pending.failed
-        found, reply = None, pending.reply
-        if isinstance(reply, Answer):
-            found = self._certified(problem, reply, _again(problem, reply), pending.started)
-            trouble = "" if found else "its plan was rejected"
-        elif not trouble:
-            self._rejected("thorough", [f"the answer is {type(reply).__name__}, not a plan"], problem)
-            trouble = "its answer is not a plan"
-        if found is None and best is None:
-            found = self._plain(problem, pending.started, trouble)
-        if best is None or (found is not None and _better(found, best)):
-            best = found
-        assert best is not None
+        problem, found, trouble = pending.problem, pending.best, pending.failed
+        match pending.reply:
+            # Another process may send anything: its plan is certified anew.
+            case Solution(members=members, proof=Proof(bounds=dict(bounds)), engine=str(name), why=str(why)):
+                other = self._unless_rejected(problem, certified(problem, members, bounds, name, why))
+                if other is None:
+                    trouble = "its plan was rejected"
+                elif found is None or not _better(found, other):
+                    found = other
+            case reply if not trouble:
+                self._rejected("thorough", [f"the answer is {type(reply).__name__}, not a plan"], problem)
+                trouble = "its answer is not a plan"
         if trouble:
             logger.error("the thorough engine gave no plan: %s", trouble)
-        return self._give(replace(best, trouble=trouble, seconds=perf_counter() - pending.started))
+        return self._give(found or self._plain(problem, trouble), pending.started, trouble)
 
     def start(self) -> None:
         """Start the other process already, so that the first question need not wait for it."""
@@ -137,73 +138,40 @@ class Solver:
         """End the other process."""
         self._apart.close()
 
-    def _certified(
-        self, problem: Problem, found: Answer, certificate: Certificate, started: float
-    ) -> Solution | None:
-        """The answer as a Solution, or None where it is rejected."""
-        if not certificate.ok:
-            self._rejected(found.engine, certificate.faults, problem)
+    def _unless_rejected(self, problem: Problem, found: Solution) -> Solution | None:
+        if found.faults:
+            self._rejected(found.engine, found.faults, problem)
             return None
-        proof = Proof(certificate.reached, {name: int(found.bounds[name]) for name in LEVELS})
-        return Solution(found.members, proof, found.engine, found.why, perf_counter() - started)
+        return found
 
-    def _plain(self, problem: Problem, started: float, why: str) -> Solution:
-        members = plain(problem)
-        certificate = certify(problem, members)
-        if not certificate.ok:  # then nothing is planned at all
-            self._rejected("plain", certificate.faults, problem)
-            members = np.full((len(problem.replicas), 1), -1, np.int32)
-            certificate = certify(problem, members)
+    def _plain(self, problem: Problem, why: str) -> Solution:
         unproven = dict.fromkeys(LEVELS, -1)
-        return Solution(members, Proof(certificate.reached, unproven), "plain", why, perf_counter() - started)
+        found = self._unless_rejected(problem, certified(problem, plain(problem), unproven, "plain", why))
+        nothing = np.full((len(problem.replicas), 1), -1, np.int32)
+        return found or certified(problem, nothing, unproven, "plain", why)
 
-    def _give(self, found: Solution) -> Solution:
-        """The plan, with the rows that differ from the last one."""
-        last, self._last = self._last, found.members
-        if last is None:
-            return found
-        width = max(last.shape[1], found.members.shape[1])
-        before, now = _widened(last, width), _widened(found.members, width)
-        differs = np.ones(len(now), np.bool_)
-        shared = min(len(before), len(now))
-        differs[:shared] = False
-        for column in range(width):
-            differs[:shared] |= before[:shared, column] != now[:shared, column]
-        return replace(found, changed=np.flatnonzero(differs).astype(np.int32))
+    def _give(self, found: Solution, started: float, trouble: str = "") -> Solution:
+        """The plan with the time that it took, and the rows that differ from the last one."""
+        last, now, self._last, changed = self._last, found.members, found.members, None
+        if last is not None:
+            width, shared = max(last.shape[1], now.shape[1]), min(len(last), len(now))
+            differs = np.arange(len(now)) >= shared
+            for one, two in zip(widened(last, width).T, widened(now, width).T, strict=True):
+                differs[:shared] |= one[:shared] != two[:shared]
+            changed = np.flatnonzero(differs).astype(np.int32)
+        return replace(found, seconds=perf_counter() - started, trouble=trouble, changed=changed)
 
 
 def solve(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
     """The plan of a Problem that is solved once; see `Solver.solve`."""
-    solver = Solver(tuning)
-    try:
+    with closing(Solver(tuning)) as solver:
         return solver.solve(problem)
-    finally:
-        solver.close()
 
 
 def _better(one: Solution, two: Solution) -> bool:
-    """Whether a plan is better than another, or as good."""
+    """Whether a plan is better than another."""
     for name in LEVELS:
         a, b = one.proof.reached[name], two.proof.reached[name]
         if a != b:
             return (a > b) == (name == "placed")
-    return True
-
-
-def _widened(members: Int32, width: int) -> Int32:
-    if members.shape[1] == width:
-        return members
-    return np.pad(members, ((0, 0), (0, width - members.shape[1])), constant_values=-1)
-
-
-def _copied(problem: Problem) -> Problem:
-    copies: dict[str, Any] = {}
-    for field in fields(problem):
-        value = getattr(problem, field.name)
-        copies[field.name] = value.copy() if isinstance(value, np.ndarray) else value
-    return Problem(**copies)
-
-
-def _again(problem: Problem, reply: Answer) -> Certificate:
-    """Certified anew: what another process sends is not trusted."""
-    return certify(problem, reply.members, reply.bounds)
+    return False

@@ -11,10 +11,9 @@ The same theorem makes the *intervals* that the whole solver rests on: what `Flo
 `Flow.high` say of an arc holds for every optimal flow, and every flow within them is optimal.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +21,7 @@ from ortools.graph.python import min_cost_flow
 
 from berth.solve.model import Int64
 
-BUDGET = 2**60
-"""Largest (weighed cost) × (nodes) that is given to OR-tools, with room to spare within 64 bits."""
+BUDGET = 2**60  # largest (weighed cost) × (nodes) given to OR-tools, with room to spare in 64 bits
 
 Numbers = int | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
@@ -40,17 +38,21 @@ class NoFlowError(RuntimeError):
 class Flow:
     """A flow of least cost in all levels; arrays of shape (arcs,)."""
 
-    units: Int64
-    """What flows on each arc."""
+    units: Int64  # what flows on each arc
+    low: Int64  # the least and the most that the arc carries in any flow as good as this one
+    high: Int64
+    totals: Mapping[str, int]  # cost of this flow in each level
+
+
+class _Arcs(NamedTuple):
+    tail: Int64
+    head: Int64
     low: Int64
     high: Int64
-    """The least and the most that the arc carries in any flow as good as this one."""
-    totals: Mapping[str, int]
-    """Cost of this flow in each level."""
 
 
 class Network:
-    """Nodes and arcs that are added in bulk; then `solve`.
+    """A source, a sink, and nodes and arcs that are added in bulk; then `solve`.
 
     `levels` names the levels of cost, most important first. Arcs are numbered as they come; with
     more than `limit` of them `solve` raises TooLargeError.
@@ -62,6 +64,7 @@ class Network:
         self._hubs: list[Int64] = []
         self._parts: list[Int64] = []
         self._costs: list[tuple[int, str, Int64]] = []
+        self.source, self.sink = self.add_nodes(2, hub=True).tolist()
 
     def add_nodes(self, count: int, hub: bool = False) -> Int64:
         """Number `count` new nodes. At most four arcs in a row may touch no hub: see `_span`."""
@@ -70,11 +73,6 @@ class Network:
         if hub:
             self._hubs.append(new)
         return new
-
-    def add_ends(self) -> tuple[int, int]:
-        """Add a source and a sink."""
-        source, sink = self.add_nodes(2, hub=True).tolist()
-        return source, sink
 
     def add(self, tail: Numbers, head: Numbers, low: Numbers, high: Numbers, **costs: Numbers) -> Int64:
         """Add arcs (arguments are broadcast) and return their numbers. A cost is for one unit."""
@@ -88,41 +86,48 @@ class Network:
                 self._costs.append((first, level, cost))
         return np.arange(first, self.arcs)
 
-    def solve(self, supply: Mapping[int, int], intervals: bool = False) -> Flow:
-        """The flow of least cost, level by level; `supply` maps nodes to what enters there (minus: leaves).
+    def add_preferred(
+        self, tail: Numbers, head: Numbers, low: Int64, high: Int64, level: str, by: int = 1, **costs: Numbers
+    ) -> tuple[Int64, Int64]:
+        """Two arcs each: in `level` the units up to `low` gain something, those from there to `high` not."""
+        preferred = self.add(tail, head, 0, low, **{level: -by}, **costs)
+        return preferred, self.add(tail, head, 0, high - low, **costs)
+
+    def solve(self, total: int, intervals: bool = False) -> Flow:
+        """The flow of least cost, level by level, of `total` units from the source to the sink.
 
         `Flow.low` and `Flow.high` are filled in where `intervals` asks for them (it costs another
         search for prices). Raises NoFlowError where the bounds cannot be met.
         """
         if self.limit is not None and self.arcs > self.limit:
             raise TooLargeError(f"a network of {self.arcs} arcs")
-        tail, head, low, high = np.concatenate(self._parts, axis=1)
+        arcs = _Arcs(*np.concatenate(self._parts, axis=1))
         costs = {name: np.zeros(self.arcs, np.int64) for name in self.levels}
-        for first, name, cost in self._costs:
-            costs[name][first : first + len(cost)] += cost
+        for first, name, part in self._costs:
+            costs[name][first : first + len(part)] += part
         left = [name for name in self.levels if costs[name].any()]
         while True:
-            weights, stage = self._weigh(left, costs, tail, head)
+            weights = self._weigh([costs[name] for name in left], arcs)
             cost = np.zeros(self.arcs, np.int64)
-            for weight, name in zip(weights, stage, strict=True):
+            for weight, name in zip(weights, left, strict=False):
                 cost += weight * costs[name]
-            units = _cheapest(self.nodes, tail, head, low, high, cost, supply)
-            left = left[len(stage) :]
+            units = self._cheapest(arcs, cost, total)
+            left = left[len(weights) :]
             if left or intervals:
-                price = _prices(self.nodes, tail, head, low, high, cost, units)
-                reduced = cost + price[tail] - price[head]
-                low, high = np.where(reduced < 0, high, low), np.where(reduced > 0, low, high)
+                price = self._prices(arcs, cost, units)
+                reduced = cost + price[arcs.tail] - price[arcs.head]
+                low = np.where(reduced < 0, arcs.high, arcs.low)
+                arcs = arcs._replace(low=low, high=np.where(reduced > 0, arcs.low, arcs.high))
             if not left:
-                return Flow(units, low, high, {name: int(units @ costs[name]) for name in self.levels})
+                totals = {name: int(units @ costs[name]) for name in self.levels}
+                return Flow(units, arcs.low, arcs.high, totals)
 
-    def _weigh(
-        self, names: list[str], costs: Mapping[str, Int64], tail: Int64, head: Int64
-    ) -> tuple[list[int], list[str]]:
-        """As many of the levels as fit into one stage, and the weight of each (the last weighs 1)."""
-        spans = [self._span(costs[name], tail, head) for name in names]
-        tops = [int(np.abs(costs[name]).max(initial=0)) for name in names]
+    def _weigh(self, costs: list[Int64], arcs: _Arcs) -> list[int]:
+        """The weights of as many of the levels as fit into one stage (the last weighs 1)."""
+        spans = [self._span(cost, arcs) for cost in costs]
+        tops = [int(np.abs(cost).max(initial=0)) for cost in costs]
         weights: list[int] = []
-        for count in range(1, len(names) + 1):
+        for count in range(1, len(costs) + 1):
             # Only sums along simple cycles of the residual network are ever compared, so a level
             # must outweigh what all that follow in the stage can change along one of them.
             trial, below = [], 0
@@ -134,68 +139,59 @@ class Network:
             if count > 1 and top * (self.nodes + 2) > BUDGET:
                 break
             weights = trial
-        return weights, names[: len(weights)]
+        return weights
 
-    def _span(self, cost: Int64, tail: Int64, head: Int64) -> int:
+    def _span(self, cost: Int64, arcs: _Arcs) -> int:
         """The most that a level changes along a simple cycle of the residual network.
 
         A simple cycle visits a hub at most once, so it has at most two arcs there; and between two
         hubs it has at most four arcs that touch none.
         """
         hub = np.zeros(self.nodes, np.bool_)
-        for nodes in self._hubs:
-            hub[nodes] = True
+        hub[np.concatenate(self._hubs)] = True
         some = np.flatnonzero(cost)
-        tail, head, size = tail[some], head[some], np.abs(cost[some])
+        tail, head, size = arcs.tail[some], arcs.head[some], np.abs(cost[some])
         dearest = np.zeros(self.nodes, np.int64)
-        np.maximum.at(dearest, tail, size)
-        np.maximum.at(dearest, head, size)
+        np.maximum.at(dearest, np.append(tail, head), np.append(size, size))
         between = int(size[~(hub[tail] | hub[head])].max(initial=0))
         return 2 * int(dearest[hub].sum()) + 4 * int(hub.sum()) * between
 
+    def _cheapest(self, arcs: _Arcs, cost: Int64, total: int) -> Int64:
+        """Units of each arc in a flow of least cost, by OR-tools."""
+        tail, head, low, high = arcs
+        need = np.zeros(self.nodes, np.int64)
+        need[self.source], need[self.sink] = total, -total
+        np.subtract.at(need, tail, low)
+        np.add.at(need, head, low)
+        use = np.flatnonzero(high > low)
+        ends = tail[use].astype(np.int32), head[use].astype(np.int32)
+        engine, units = min_cost_flow.SimpleMinCostFlow(), low.copy()
+        added = engine.add_arcs_with_capacity_and_unit_cost(*ends, (high - low)[use], cost[use])
+        engine.set_nodes_supplies(np.arange(self.nodes, dtype=np.int32), need)
+        if (low > high).any() or engine.solve() != engine.OPTIMAL:
+            raise NoFlowError(f"no flow on {self.nodes} nodes and {len(use)} arcs")
+        units[use] += np.asarray(engine.flows(added), np.int64)
+        return units
 
-def _cheapest(
-    nodes: int, tail: Int64, head: Int64, low: Int64, high: Int64, cost: Int64, supply: Mapping[int, int]
-) -> Int64:
-    need = np.zeros(nodes, np.int64)
-    for node, amount in supply.items():
-        need[node] += amount
-    np.subtract.at(need, tail, low)
-    np.add.at(need, head, low)
-    use = np.flatnonzero(high > low)
-    engine, units = min_cost_flow.SimpleMinCostFlow(), low.copy()
-    if len(use):
-        arcs = engine.add_arcs_with_capacity_and_unit_cost(
-            tail[use].astype(np.int32), head[use].astype(np.int32), (high - low)[use], cost[use]
-        )
-    engine.set_nodes_supplies(np.arange(nodes, dtype=np.int32), need)
-    if (low > high).any() or engine.solve() != engine.OPTIMAL:
-        raise NoFlowError(f"no flow on {nodes} nodes and {len(use)} arcs")
-    if len(use):
-        units[use] += np.asarray(engine.flows(arcs), np.int64)
-    return units
+    def _prices(self, arcs: _Arcs, cost: Int64, units: Int64) -> Int64:
+        """Prices that prove `units` to be of least cost (Bellman-Ford, all arcs in each turn).
 
-
-def _prices(
-    nodes: int, tail: Int64, head: Int64, low: Int64, high: Int64, cost: Int64, units: Int64
-) -> Int64:
-    """Prices that prove `units` to be of least cost (Bellman-Ford, all arcs in each turn).
-
-    All nodes start at 0, as if joined to a root, so nodes that nothing reaches have prices too.
-    """
-    more, less = units < high, units > low
-    start, end = np.concatenate([tail[more], head[less]]), np.concatenate([head[more], tail[less]])
-    length = np.concatenate([cost[more], -cost[less]])
-    price = np.zeros(nodes, np.int64)
-    if not len(end):
-        return price
-    order = np.argsort(end, kind="stable")
-    start, end, length = start[order], end[order], length[order]
-    first = np.flatnonzero(np.r_[True, end[1:] != end[:-1]])
-    to = end[first]
-    for _ in range(nodes + 1):
-        best = np.minimum(price[to], np.minimum.reduceat(price[start] + length, first))
-        if (best == price[to]).all():
+        All nodes start at 0, as if joined to a root, so nodes that nothing reaches have prices too.
+        """
+        more, less = units < arcs.high, units > arcs.low
+        start = np.concatenate([arcs.tail[more], arcs.head[less]])
+        end = np.concatenate([arcs.head[more], arcs.tail[less]])
+        length = np.concatenate([cost[more], -cost[less]])
+        price = np.zeros(self.nodes, np.int64)
+        if not len(end):
             return price
-        price[to] = best
-    raise NoFlowError("the flow that OR-tools found is not of least cost")
+        order = np.argsort(end, kind="stable")
+        start, end, length = start[order], end[order], length[order]
+        first = np.flatnonzero(np.r_[True, end[1:] != end[:-1]])
+        to = end[first]
+        for _ in range(self.nodes + 1):
+            best = np.minimum(price[to], np.minimum.reduceat(price[start] + length, first))
+            if (best == price[to]).all():
+                return price
+            price[to] = best
+        raise NoFlowError("the flow that OR-tools found is not of least cost")

@@ -25,14 +25,12 @@ Pooling forgets that an Item is at most once on a Member. Where that matters no 
 reach the intervals; then they are a bound that is not met, and `exact` has to answer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.arrays import alike
+from berth.solve.arrays import alike, sums
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, SHAPE_LEVELS, Bool, Int64, Zones
 from berth.solve.tuning import Tuning
@@ -40,24 +38,15 @@ from berth.solve.tuning import Tuning
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The live Members, by position; arrays of shape (positions,)."""
+    """The live Members; arrays of shape (positions,)."""
 
-    limit: Int64
-    """0 where nothing may be placed."""
-    zone: Int64
-    """0 to zones-1, in the order of each zone's first position."""
+    limit: Int64  # 0 where nothing may be placed
+    zone: Int64  # 0 to zones-1, in the order of each zone's first position
     zones: int
     draining: Bool
-    age_rank: Int64
-    """1 for the youngest that drains, rising to the oldest; 0 for the others."""
-    low: Int64
+    age_rank: Int64  # 1 for the youngest that drains, rising to the oldest; 0 for the others
+    low: Int64  # the band
     high: Int64
-    """The band."""
-
-    @property
-    def in_zone(self) -> Int64:
-        """Shape (zones,): Members of each zone that may hold something."""
-        return np.bincount(self.zone[self.limit > 0], minlength=self.zones)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +54,7 @@ class Demand:
     """Kinds of Items by what they ask for and hold; arrays of shape (kinds,), sorted by both."""
 
     asked: Int64
-    right: Int64
-    """Entries on live Members, at most as many as wanted: what is given up if fewer are placed."""
+    right: Int64  # entries on live Members, at most as many as wanted: given up if fewer are placed
     wanted: Int64
     count: Int64
 
@@ -80,29 +68,24 @@ class Demand:
 class Intervals:
     """What every plan that is best in the levels up to `zone-pairs` has, and every such plan is best."""
 
-    placed_low: Int64
+    placed_low: Int64  # shape (kinds,): replicas of an Item
     placed_high: Int64
-    """Shape (kinds,): replicas of an Item."""
-    zone_low: Int64
+    zone_low: Int64  # shape (kinds, zones): replicas of an Item in a zone
     zone_high: Int64
-    """Shape (kinds, zones): replicas of an Item in a zone."""
-    load_low: Int64
+    load_low: Int64  # shape (positions,): load of a Member
     load_high: Int64
-    """Shape (positions,): load of a Member."""
-    placed: int
-    """Replicas placed, of all Items together."""
-    bounds: dict[str, int]
-    """The best value of each level before `moves`."""
+    placed: int  # replicas placed, of all Items together
+    bounds: dict[str, int]  # the best value of each level before `moves`
 
 
 def intervals(members: Members, demand: Demand, rule: Zones, tuning: Tuning) -> Intervals:
     """Solve the pooled flow; see the module's introduction. Raises NoFlowError only if it is built wrong."""
-    reach = tuning.reach
-    while True:  # at most five times, as no limit is above 8^5 times the first reach
+    reach, far = tuning.reach, True
+    while far:  # a few times at most: `reach` grows until no limit is farther out
         found, far = _solve(members, demand, rule, reach)
-        if not far or reach >= int(members.limit.max(initial=0)):
-            return found
+        far = far and reach < int(members.limit.max(initial=0))
         reach *= 8
+    return found
 
 
 def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[Intervals, bool]:
@@ -110,76 +93,65 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
 
     Also whether some load may lie farther out, where units are lumped and the cost is wrong.
     """
-    net = Network(*SHAPE_LEVELS)
-    source, sink = net.add_ends()
-    hubs, kinds = net.add_nodes(members.zones, hub=True), net.add_nodes(len(demand.count))
-    shape = (len(demand.count), members.zones)
-    replica, in_zone = add_demand(
-        net, (source, sink), kinds, np.broadcast_to(hubs, shape), demand, members, rule
-    )
+    net, size, zones = Network(*SHAPE_LEVELS), len(demand.count), members.zones
+    hubs, kinds = net.add_nodes(zones, hub=True), net.add_nodes(size)
+    inside = np.broadcast_to(hubs, (size, zones))
+    replica, in_zone = add_demand(net, kinds, inside, demand, members, rule)
     units = units_of_load(members, reach)
-    first, pool = alike(units.zone, units.cost, units.draining)
-    room = np.bincount(pool, units.size * units.members, len(first)).astype(np.int64)
-    ends = hubs[units.zone[first]]
-    loads = net.add(ends, sink, 0, room, balance=units.cost[first], misplaced=units.draining[first])
-    flow = net.solve({source: demand.total, sink: -demand.total}, intervals=True)
-
-    full, some = flow.low > 0, flow.high > 0
-    placed_low, placed_high = np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int64)
-    for kind, arcs in replica:
-        placed_low[kind] += full[arcs]
-        placed_high[kind] += some[arcs]
-    zone_low, zone_high = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    for kind, zone, arcs in in_zone:
-        zone_low[kind, zone] += full[arcs]
-        zone_high[kind, zone] += some[arcs]
-    classes = len(units.first)
-    low = np.bincount(units.of, units.size * full[loads][pool], classes).astype(np.int64)
-    high = np.bincount(units.of, units.size * some[loads][pool], classes).astype(np.int64)
-    at = units.first
-    near_low, near_high = members.low[at] - reach, members.high[at] + reach
-    beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (members.limit[at] > near_high)
+    at, of = units.first, units.class_of
+    zone, draining = members.zone[at[units.of]], members.draining[at[units.of]]
+    first, pool = alike(zone, units.cost, draining)
+    room = sums(pool, len(first), units.size * sums(of, len(at))[units.of])
+    ends = hubs[zone[first]]
+    loads = net.add(ends, net.sink, 0, room, balance=units.cost[first], misplaced=draining[first])
+    flow = net.solve(demand.total, intervals=True)
     bounds = shape_bounds(flow.totals, demand, units.unfilled)
-    found = Intervals(
-        placed_low, placed_high, zone_low, zone_high,
-        low[units.class_of], high[units.class_of], bounds["placed"], bounds,
-    )  # fmt: skip
-    return found, bool((beyond & ~members.draining[at]).any())
+
+    edges = []  # the least, and the most, of each kind, of each kind in each zone, and of each class
+    for full in (flow.low > 0, flow.high > 0):
+        placed = sums(replica[0], size, full[replica[1]])
+        zoned = sums(in_zone[0], size * zones, full[in_zone[1]]).reshape(size, zones)
+        edges.append((placed, zoned, sums(units.of, len(at), units.size * full[loads][pool])))
+    (placed_low, zone_low, low), (placed_high, zone_high, high) = edges
+    near_low, near_high, limit = members.low[at] - reach, members.high[at] + reach, members.limit[at]
+    # Of a Member with a limit in the millions (see `orchestrator`) all units in question cost the same.
+    rises = SCALE * (reach + 2 + demand.total) // np.maximum(limit, 1) > SCALE * (reach + 1) // np.maximum(
+        limit, 1
+    )
+    beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (limit > near_high)
+    far = bool((beyond & rises & ~members.draining[at]).any())
+    return Intervals(
+        placed_low, placed_high, zone_low, zone_high, low[of], high[of], bounds["placed"], bounds
+    ), far
 
 
 def add_demand(
-    net: Network,
-    ends: tuple[int, int],
-    kinds: Int64,
-    inside: Int64,
-    demand: Demand,
-    members: Members,
-    rule: Zones,
-) -> tuple[list[tuple[Int64, Int64]], list[tuple[Int64, Int64, Int64]]]:
+    net: Network, kinds: Int64, inside: Int64, demand: Demand, members: Members, rule: Zones
+) -> tuple[Int64, Int64]:
     """The left half of the picture: rising arcs source -> `kinds` -> `inside` (shape (kinds, zones)).
 
-    Returns the arcs of the 1st, 2nd, ... replica: (kinds, arcs), and in a zone: (kinds, zones, arcs).
+    Returns for the arcs of a 1st, 2nd, ... replica their kinds and numbers, shape (2, arcs), and
+    for those of a replica in a zone likewise, kinds × zones + zone in the place of the kind.
     """
+    in_zone = sums(members.zone[members.limit > 0], members.zones)
     together = rule != Zones.IGNORE
-    apart = together and int((members.in_zone > 0).sum()) > 1
-    net.add(*ends, 0, demand.total, placed=1)
-    replica, in_zone = [], []
+    apart = together and int((in_zone > 0).sum()) > 1
+    net.add(net.source, net.sink, 0, demand.total, placed=1)
+    replica, zoned = [np.zeros((2, 0), np.int64)], [np.zeros((2, 0), np.int64)]
     for nth in range(1, int(demand.wanted.max(initial=0)) + 1):
         fits = demand.wanted >= nth
         some = np.flatnonzero(fits)
-        keeps = nth <= demand.right[some]
-        arcs = net.add(ends[0], kinds[some], 0, demand.count[some], given_up=-1 * keeps, shortage=nth)
-        replica.append((some, arcs))
+        keeps, count = nth <= demand.right[some], demand.count[some]
+        arcs = net.add(net.source, kinds[some], 0, count, given_up=-1 * keeps, shortage=nth)
+        replica.append(np.stack([some, arcs]))
         if rule == Zones.REQUIRE:
             fits &= nth <= np.maximum(1, demand.asked - 1)
-        kind, zone = np.nonzero(fits[:, None] & (members.in_zone >= nth))
+        kind, zone = np.nonzero(fits[:, None] & (in_zone >= nth))
         last = (demand.wanted[kind] == nth) & (nth > 1) & apart
-        pairs = (nth - 1) * together
-        arcs = net.add(
-            kinds[kind], inside[kind, zone], 0, demand.count[kind], single_zone=last, zone_pairs=pairs
-        )
-        in_zone.append((kind, zone, arcs))
-    return replica, in_zone
+        pairs, ends = (nth - 1) * together, (kinds[kind], inside[kind, zone])
+        arcs = net.add(*ends, 0, demand.count[kind], single_zone=last, zone_pairs=pairs)
+        zoned.append(np.stack([kind * members.zones + zone, arcs]))
+    return np.hstack(replica), np.hstack(zoned)
 
 
 def shape_bounds(totals: Mapping[str, int], demand: Demand, unfilled: int) -> dict[str, int]:
@@ -195,19 +167,12 @@ def shape_bounds(totals: Mapping[str, int], demand: Demand, unfilled: int) -> di
 class Units:
     """Units of load by cost. Members that are equal in zone, limit, band and draining are a class."""
 
-    first: Int64
-    class_of: Int64
-    """First position of each class, and the class of each position."""
-    unfilled: int
-    """What the units below the bands save when all of them are filled."""
-    of: Int64
-    zone: Int64
-    cost: Int64
-    draining: Bool
-    size: Int64
-    members: Int64
-    """For each bundle of units: class, zone, cost of one, whether on a draining Member, how many
-    units on one Member, and how many Members."""
+    first: Int64  # the first position of each class
+    class_of: Int64  # the class of each position
+    unfilled: int  # what the units below the bands save when all of them are filled
+    of: Int64  # for each bundle of units of a class that cost the same: the class,
+    cost: Int64  # the cost of a unit,
+    size: Int64  # and how many units on one Member
 
 
 def units_of_load(members: Members, reach: int, single: bool = False) -> Units:
@@ -218,24 +183,21 @@ def units_of_load(members: Members, reach: int, single: bool = False) -> Units:
     columns = (members.zone, members.limit, members.low, members.high, members.draining)
     everyone = np.arange(len(members.limit))
     first, class_of = (everyone, everyone) if single else alike(*columns)
-    zone, limit, low, high, draining = (a[first][:, None] for a in columns)
-    count, per = np.bincount(class_of, minlength=len(first)).astype(np.int64), np.maximum(limit, 1)
+    _, limit, low, high, draining = (a[first][:, None] for a in columns)
     down, up = int(members.low.max(initial=0)), int((members.limit - members.high).max(initial=0))
-    reach = min(reach, max(down, up))
+    reach, per = min(reach, max(down, up)), np.maximum(limit, 1)
     nth = np.arange(1, (max(reach, down) if single else reach) + 1)[None, :]
     below = np.where(draining, 0, low if single else np.minimum(reach, low))
     above = np.where(draining, 0, np.minimum(reach, limit - high))
     step = SCALE * nth // per
     bundles = [
         (-(SCALE * (below + 1) // per), np.where(draining, 0, low - below)),
-        (-step, np.ones_like(step) * (nth <= below)),
+        (-step, 1 * (nth <= below)),
         (np.zeros_like(limit), np.where(draining, limit, high - low)),
-        (step, np.ones_like(step) * (nth <= above)),
+        (step, 1 * (nth <= above)),
         (SCALE * (above + 1) // per, np.where(draining, 0, limit - high - above)),
     ]
     cost, size = (np.concatenate(part, axis=1) for part in zip(*bundles, strict=True))
     of, place = np.nonzero(size > 0)
-    saved = -int((np.minimum(cost, 0) * size).sum(axis=1) @ count)
-    return Units(
-        first, class_of, saved, of, zone[of, 0], cost[of, place], draining[of, 0], size[of, place], count[of]
-    )
+    unfilled = -int((np.minimum(cost, 0) * size).sum(axis=1) @ sums(class_of, len(first)))
+    return Units(first, class_of, unfilled, of, cost[of, place], size[of, place])

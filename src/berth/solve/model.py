@@ -1,7 +1,5 @@
 """The placement problem and its answer as arrays: what goes into a solver and what comes out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -43,62 +41,38 @@ class Problem:
     same input gives the same plan whatever the order in which it became known.
     """
 
-    item_key: UInt64
-    """Shape (n,): a stable hash of the Item's name; equal keys of live rows are not allowed."""
-    replicas: Int32
-    """Shape (n,): replicas asked for, 0 to 32."""
-    held: Int32
-    """Shape (n, w): Member rows that hold the Item now, in slot order, padded at the end with -1.
+    # Of the Items, shape (n,), and of `held` (n, w):
+    item_key: UInt64  # a stable hash of the Item's name; should no two be equal
+    replicas: Int32  # asked for, 0 or more (in a Pool at most 32)
+    held: Int32  # Member rows that hold the Item now, live or not, in slot order, none twice; -1 at the end
+    held_primary: Int32  # Member row that holds slot 0 now, live or not, or -1
 
-    Members that are not live may be listed; they count as absent. A row has no duplicates.
-    """
-    held_primary: Int32
-    """Shape (n,): Member row that holds slot 0 now (live or not), or -1."""
-
-    member_key: UInt64
-    """Shape (m,): a stable hash of the Member's name."""
-    limit: Int32
-    """Shape (m,): most Items the Member may hold, 0 to 4096; also its weight."""
-    zone: Int32
-    """Shape (m,): zone number, 0 or more. The empty zone name is a zone like any other."""
-    live: Bool
-    """Shape (m,)."""
-    draining: Bool
-    """Shape (m,): `spec.draining`; holds only what no other Member can."""
-    age: Int64
-    """Shape (m,): order of creation, smaller is older; no two live Members share a value."""
+    # Of the Members, shape (m,):
+    member_key: UInt64  # a stable hash of the Member's name
+    limit: Int32  # most Items it may hold, 0 or more (in a Pool at most 4096); also its weight
+    zone: Int32  # zone number, 0 or more; the empty zone name is a zone like any other
+    live: Bool  # one that is not counts as absent
+    draining: Bool  # holds only what no other Member can
+    age: Int64  # order of creation, smaller is older; no two live Members share a value
 
     zones: Zones = Zones.SPREAD
-    tolerance: int = 0
-    """Percent of the fair share that a load may stray, 0 to 100."""
+    tolerance: int = 0  # percent of the fair share that a load may stray, 0 to 100
     primaries: Primaries = Primaries.PROMOTION
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Rows of the Problem that changed since the previous solve; any order, may repeat."""
+    """Rows of the Problem of which something changed since the previous solve; any order, may repeat."""
 
     items: Int32
-    """Rows whose key, replicas, held or held_primary changed."""
     members: Int32
-    """Rows whose key, limit, zone, live, draining or age changed."""
 
 
 LEVELS = (
-    "given-up",
-    "placed",
-    "shortage",
-    "misplaced",
-    "split-groups",
-    "single-zone",
-    "rollout",
-    "separate",
-    "balance",
-    "zone-pairs",
-    "preference",
-    "moves",
-    "draining-age",
-    "primaries-moved",
+    *("given-up", "placed", "shortage"),  # what is held
+    *("misplaced", "split-groups", "single-zone", "rollout", "separate"),  # what was asked for
+    *("balance", "zone-pairs", "preference"),  # shape
+    *("moves", "draining-age", "primaries-moved"),  # disruption
 )
 """Names of the levels of the objective, most important first.
 
@@ -121,11 +95,6 @@ class Proof:
     bounds: Mapping[str, int]
 
     @property
-    def optimal(self) -> bool:
-        """Whether every level meets its bound."""
-        return self.first_open is None
-
-    @property
     def first_open(self) -> str | None:
         """The first level that does not meet its bound; those after it say nothing."""
         return next((name for name in LEVELS if self.reached[name] != self.bounds[name]), None)
@@ -135,19 +104,15 @@ class Proof:
 class Solution:
     """Who should hold what. Its arrays are its own: nothing changes them later."""
 
-    members: Int32
-    """Shape (n, v): Member rows of each Item in slot order (slot 0 first), padded with -1."""
+    members: Int32  # shape (n, v): Member rows of each Item in slot order (slot 0 first), padded with -1
     proof: Proof
-    engine: str
-    """Which engine answered: `pooled`, `exact` or `plain`."""
+    engine: str  # which answered (`pooled`, `exact` or `plain`), and why that one, for people
     why: str
-    """Why that engine answered, for people."""
-    seconds: float
-    """Wall time from the arrays to the certified plan, child processes included."""
-    trouble: str = ""
-    """What went wrong on the way here; empty where nothing did."""
+    seconds: float = 0.0  # wall time from the arrays to the certified plan, the other process included
+    trouble: str = ""  # what went wrong on the way here; empty where nothing did
     changed: Int32 | None = field(default=None, repr=False)
     """Item rows whose row of `members` differs from the solver's previous answer; None: maybe all."""
+    faults: tuple[str, ...] = ()  # what the certificate rejects the plan for; a solver gives none with any
 
     @property
     def primary(self) -> Int32:
@@ -157,8 +122,8 @@ class Solution:
 
     @property
     def optimal(self) -> bool:
-        """Whether the proof closes in all levels."""
-        return self.proof.optimal
+        """Whether every level meets its bound."""
+        return self.proof.first_open is None
 
 
 def minor(level: str | None) -> bool:

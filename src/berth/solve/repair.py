@@ -6,41 +6,39 @@ The network has the Items apart, but only a few Members for each: those that hol
 was dealt, and some drawn by lot. So it is small, and what it finds is the best among these.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from berth.solve.arrays import names_one, rank_within
+from berth.solve.arrays import entries, rank_within, rows_with, widened
 from berth.solve.deal import Deal
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 
-TURNS = 4
-"""Networks, each of more Items than the one before."""
-POLISH = 2
-"""Networks only to make some moves unnecessary."""
-CHOICES = 8
-"""Members drawn by lot for each Item."""
+TURNS = 4  # networks, each of more Items than the one before
+POLISH = 2  # networks only to make some moves unnecessary
+CHOICES = 8  # Members drawn by lot for each Item
 
 
-def repair(deal: Deal, moves: int) -> None:
+def repair(deal: Deal, moves: int) -> bool:
     """Decide the Items that do not fit, and others, until all fit with so few moves or the turns are spent.
 
     `moves` is the bound; with more than that some entries have moved for nothing, and Items that
-    moved are decided anew.
+    moved are decided anew. Returns whether all fit and none moved for nothing.
     """
     tuning, polished = deal.work.tuning, 0
     for turn in range(TURNS):
         bad = deal.misfits()
         size = tuning.repair_items << turn
         if not bad.any() and deal.loads_fit():
-            if polished == POLISH or deal.moved() <= moves:
-                return
+            if deal.moved() <= moves:
+                return True
+            if polished == POLISH:
+                return False
             polished, size = polished + 1, tuning.polish_items
         some = _sample(deal, bad | deal.left_over, size, turn)
         if not len(some):
-            return
+            break
         _decide(deal, some, turn)
+    return not deal.misfits().any() and deal.loads_fit() and deal.moved() <= moves
 
 
 def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
@@ -49,13 +47,9 @@ def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
     over = np.append(deal.load > deal.work.intervals.load_high, False)
     parts = [np.flatnonzero(bad)[:size]]
     if over.any():
-        parts.append(np.flatnonzero(names_one(over, deal.at))[: size // 2])
-    for part in (
-        np.flatnonzero(deal.given),
-        np.flatnonzero(deal.scarce[deal.kind]),
-        np.arange(len(deal.rows)),
-    ):
-        parts.append(part[lot.permutation(len(part))[:size]])
+        parts.append(np.flatnonzero(rows_with(over, deal.at))[: size // 2])
+    some = (deal.given > 0, deal.scarce[deal.kind], np.ones(len(deal.rows), np.bool_))
+    parts += [lot.permutation(np.flatnonzero(chosen))[:size] for chosen in some]
     return np.unique(np.concatenate(parts))
 
 
@@ -63,56 +57,45 @@ def _decide(deal: Deal, some: Int64, turn: int) -> None:
     """Solve the network of these Items (local rows), and write what it says into the deal."""
     work, kinds, found, kind = deal.work, deal.kinds, deal.work.intervals, deal.kind[some]
     was, now = work.state.at[deal.rows[some]].astype(np.int64), deal.at[some]
-    fixed = deal.load - np.bincount(now[now >= 0], minlength=len(deal.load))
-    item, member = _choices(deal, kind, (was, now), fixed, turn)
-    area = work.area[member]
+    fixed = deal.load - entries(now, len(deal.load))
+    item, member = _choices(deal, kind, [was, now], fixed, turn)
     net = Network("amiss", "moves", "draining-age", "primaries-moved", limit=work.arcs)
-    source, sink = net.add_ends()
     ends, items = net.add_nodes(len(fixed), hub=True), net.add_nodes(len(some))
-    low, high = kinds.placed_low[kind], kinds.placed_high[kind]
-    total = int(high.sum())
+    total = int(kinds.placed_high[kind].sum())
     # As many in all as must be placed: an Item in its interval may still be one too few.
-    net.add(source, sink, 0, np.clip(total + int(fixed.sum()) - found.placed, 0, total))
-    net.add(source, sink, 0, total, amiss=1)
-    net.add(source, items, 0, low, amiss=-1)
-    net.add(source, items, 0, high - low)
-    pairs, pair = np.unique(item * work.areas + area, return_inverse=True)
+    net.add(net.source, net.sink, 0, np.clip(total + int(fixed.sum()) - found.placed, 0, total))
+    net.add(net.source, net.sink, 0, total, amiss=1)
+    net.add_preferred(net.source, items, kinds.placed_low[kind], kinds.placed_high[kind], "amiss")
+    pairs, pair = np.unique(item * work.areas + work.area[member], return_inverse=True)
     inside, owner, where = net.add_nodes(len(pairs)), pairs // work.areas, pairs % work.areas
     low, high = kinds.area_low[kind[owner], where], kinds.area_high[kind[owner], where]
-    net.add(items[owner], inside, 0, low, amiss=-1)
-    net.add(items[owner], inside, 0, high - low)
+    net.add_preferred(items[owner], inside, low, high, "amiss")
     gate = inside[pair]
     shared = work.cell[member] >= len(work.area)
     if shared.any():  # at most one in a merged zone
-        cells, first, cell = np.unique(
-            item[shared] * (1 << 24) + work.cell[member[shared]], return_index=True, return_inverse=True
-        )
+        code = item[shared] * (1 << 24) + work.cell[member[shared]]
+        cells, first, cell = np.unique(code, return_index=True, return_inverse=True)
         gates = net.add_nodes(len(cells))
         net.add(gate[shared][first], gates, 0, 1)
         gate[shared] = gates[cell]
     held, lead = (was[item] == member[:, None]).any(axis=1), work.state.lead[deal.rows[some]][item] == member
     chosen = net.add(gate, ends[member], 0, 1, moves=~held, primaries_moved=-1 * lead)
-    most = np.maximum(0, found.load_high - fixed)
-    least = np.clip(found.load_low - fixed, 0, most)
-    net.add(ends, sink, 0, least, amiss=-1, draining_age=work.members.age_rank)
-    net.add(ends, sink, 0, most - least, draining_age=work.members.age_rank)
-    flow = net.solve({source: total, sink: -total})
-    taken = np.flatnonzero(flow.units[chosen] > 0)  # by Item, as the choices are
+    high = np.maximum(0, found.load_high - fixed)
+    low = np.clip(found.load_low - fixed, 0, high)
+    net.add_preferred(ends, net.sink, low, high, "amiss", draining_age=work.members.age_rank)
+    taken = np.flatnonzero(net.solve(total).units[chosen] > 0)  # by Item, as the choices are
     column = rank_within(item[taken])
-    wider = max(0, int(column.max(initial=-1)) + 1 - deal.at.shape[1])
-    deal.at = np.concatenate([deal.at, np.full((len(deal.at), wider), -1)], axis=1)
+    deal.at = widened(deal.at, int(column.max(initial=-1)) + 1)
     deal.at[some] = -1
+    deal.changed[some] = True
     deal.at[some[item[taken]], column] = member[taken]
-    deal.load = fixed + np.bincount(member[taken], minlength=len(fixed))
+    deal.load = fixed + entries(member[taken], len(fixed))
     deal.left_over[some] = False
 
 
-def _choices(
-    deal: Deal, kind: Int64, held: tuple[Int64, Int64], fixed: Int64, turn: int
-) -> tuple[Int64, Int64]:
+def _choices(deal: Deal, kind: Int64, parts: list[Int64], fixed: Int64, turn: int) -> tuple[Int64, Int64]:
     """(Item, Member) pairs, sorted: who holds it, who was dealt it, and Members with room by lot."""
     work, found, lot = deal.work, deal.work.intervals, np.random.default_rng(23 + turn)
-    parts = list(held)
     short = (deal.load < found.load_low) & (found.load_high > 0)
     for some, count in ((found.load_high > fixed, CHOICES), (short, 3)):
         there = np.flatnonzero(some)

@@ -1,12 +1,10 @@
 """What follows from the Problem alone, before anything is placed: who can hold, fair shares, bands."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.model import Bool, Int32, Int64, Problem, Zones
+from berth.solve.model import SCALE, Bool, Int32, Int64, Problem, Zones
 
 
 def placeable(problem: Problem) -> Bool:
@@ -21,10 +19,9 @@ def wanted(problem: Problem) -> Int32:
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """Fair share and band of each Member, in Items; all of shape (m,). Members not live have 0."""
+    """Fair share (a fraction, for people) and band of each Member, in Items; 0 for those not live."""
 
     share: np.ndarray
-    """Fair share as a fraction (float64), for people; the band is computed in integers."""
     low: Int64
     high: Int64
 
@@ -34,6 +31,7 @@ def bands(problem: Problem, total: int | None = None) -> Bands:
 
     s is floor(F × tolerance), L the sum of the limits of live Members that do not drain. A
     draining Member's band is [0, limit]. `total` is the sum of `wanted` where it is known.
+    All of it in whole numbers: a float would round a band now and then.
     """
     limit = problem.limit.astype(np.int64)
     sharing = problem.live & ~problem.draining
@@ -63,7 +61,28 @@ def second_zone(problem: Problem) -> bool:
     return problem.zones != Zones.IGNORE and bool((zones != zones[:1]).any())
 
 
-def held_live(problem: Problem, rows: Int32 | Int64 | None = None) -> Bool:
-    """Shape (n, w) (or of the given rows): which of the `held` entries are on live Members."""
-    held = problem.held if rows is None else problem.held[rows]
-    return (held >= 0) & np.append(problem.live, False)[held]
+def held_live(problem: Problem, rows: Int32 | Int64) -> Bool:
+    """Shape (len(rows), w): which of the `held` entries of these Items are on live Members."""
+    held = problem.held[rows]
+    return np.asarray((held >= 0) & np.append(problem.live, False)[held])
+
+
+def filled(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
+    """Loads between `low` and `high` with this sum, least in Σ floor(SCALE·k/limit); ties by position."""
+
+    def up_to(cost: int) -> Int64:
+        return np.clip(((cost + 1) * limit - 1) // SCALE, low, high)
+
+    below, above = -1, SCALE + 1
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)
+    out, top = up_to(below) if below >= 0 else low.copy(), up_to(above)
+    # The next units all cost the same. A turn fills a Member or deals what is left: one, as a rule.
+    for _ in range(len(limit) + 2):
+        rest = total - int(out.sum())
+        more = np.flatnonzero(top > out)[: max(0, rest)]
+        if not len(more):
+            break
+        out[more] += min(rest // len(more), int((top - out)[more].min()))
+    return out

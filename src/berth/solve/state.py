@@ -3,43 +3,41 @@
 Members become *positions*: the live ones in the order of their keys, so that rows mean nothing.
 Items become *kinds*: all that ask for as many replicas and hold as many in each zone are one kind,
 and the networks see kinds only. Everything here follows from the Problem; `update` brings it up
-to date row by row, and a State built anew is the same.
+to date row by row, and a State built anew says the same (only its numbers of kinds and columns may
+be others, which is why `work` sorts both).
 """
-
-from __future__ import annotations
 
 import numpy as np
 
-from berth.solve.arrays import SALT, mixed, names_one, tally
-from berth.solve.model import Int32, Int64, Problem, Touched
+from berth.solve.arrays import SALT, Table, entries, mixed, rows_with, sums, tally
+from berth.solve.model import Int64, Problem, Touched
 from berth.solve.shares import age_ranks
 from berth.solve.tuning import Tuning
 
-MANY = -1
-"""The area of all zones that are too many and too small to be looked at one by one."""
+MANY = -1  # the area of all zones that are too many and too small to be looked at one by one
+ROWS = {"at": -1, "lead": -1, "wants": 0, "hash": 0, "kind": -1, "stays": -1, "headless": False}
+"""The arrays with a row for each Item, and what is in the row of one that was not read yet."""
 
 
 class State:
     """Who holds what, by position, and the kinds of Items that there are.
 
-    `at` has shape (n, w): positions that hold the Item, -1 for none or not live, in slot order;
-    `lead`, shape (n,), the position of its primary or -1; `hash`, shape (n,), a number by which
-    Items are sorted and drawn. `kind`, shape (n,), numbers kinds; `count`, `asked` and `spread`
-    describe each: how many Items, replicas asked for, and entries in each area (a zone, or MANY).
-    `load`, `limit`, ... have one value for each position. `stays`, shape (n, w), has the Members'
-    rows in the Problem if nothing moves, the primary first, and `headless` who has no primary.
+    `row` has the Problem's row of each position, `position` the reverse; `load`, `limit`, ... have
+    one value for each position. `at` has shape (n, w): positions that hold the Item, -1 for none or
+    not live, in slot order; `lead`, shape (n,), the position of its primary or -1; `hash`, shape
+    (n,), a number by which Items are sorted and drawn. `kind`, shape (n,), numbers kinds; `count`,
+    `asked` and `spread` describe each: how many Items, replicas asked for, and entries in each area
+    (a zone, or MANY). `stays`, shape (n, w), has the Members' rows in the Problem if nothing moves,
+    the primary first, and `headless` who has no primary. `merged` are the zones in the area MANY.
     """
 
     def __init__(self, problem: Problem, tuning: Tuning) -> None:
-        self._tuning = tuning
+        self._merge_zones = tuning.merge_zones
         self._build(problem)
-
-    # ---- Members -----------------------------------------------------------------------------
 
     def _read_members(self, problem: Problem) -> None:
         rows = np.flatnonzero(problem.live)
         self.row = rows[np.argsort(problem.member_key[rows], kind="stable")].astype(np.int32)
-        """Shape (positions,): the Problem's row of each position."""
         self.key = problem.member_key[self.row]
         self.position = np.full(len(problem.live) + 1, -1, np.int32)
         self.position[self.row] = np.arange(len(self.row))
@@ -49,34 +47,31 @@ class State:
         self.age_rank = age_ranks(problem)[self.row]
         self.usable = self.limit > 0
 
-    def _has_many_zones(self) -> bool:
-        return len(np.unique(self.zone)) > self._tuning.merge_zones
-
     def _columns(self) -> Int64:
         """Shape (positions + 1,): the column of `spread` of each position; the last is for nobody."""
         names = np.where(np.isin(self.zone, list(self.merged)), MANY, self.zone)
         known, inverse = np.unique(names, return_inverse=True)
-        for name in known.tolist():
-            self.slots.setdefault(name, len(self.slots))
-        columns = np.array([self.slots[name] for name in known.tolist()], np.int64)
-        return np.append(columns[inverse], len(self.slots))
-
-    # ---- Items -------------------------------------------------------------------------------
+        columns = [self.slots.setdefault(name, len(self.slots)) for name in known.tolist()]
+        return np.append(np.array(columns, np.int64)[inverse], len(self.slots))
 
     def _build(self, problem: Problem) -> None:
         self._read_members(problem)
-        self.merged = frozenset(self.zone.tolist() if self._has_many_zones() else ())
-        """Zones that are part of the area MANY."""
+        zones = np.unique(self.zone).tolist()
+        self.merged = frozenset(zones if len(zones) > self._merge_zones else ())
         n, width = problem.held.shape
-        self.at = np.full((n, width), -1, np.int16 if len(problem.live) < 32_000 else np.int32)
-        self.lead = np.full(n, -1, self.at.dtype)
-        self.wants = np.zeros(n, np.int16)
-        self.hash = np.zeros(n, np.uint64)
-        self.stays = np.full((n, width), -1, np.int32)
-        self.headless = np.zeros(n, np.bool_)
+        self.at: Table = np.zeros((0, width), np.int16 if len(problem.live) < 32_000 else np.int32)
+        self.lead = np.zeros(0, self.at.dtype)
+        self.wants, self.hash = np.zeros(0, np.int32), np.zeros(0, np.uint64)
+        self.stays, self.headless = np.zeros((0, width), np.int32), np.zeros(0, np.bool_)
         self.load = np.zeros(len(self.row), np.int64)
         self._reset_kinds()
+        self._grow(n)
         self._read(problem, np.arange(n))
+
+    def _grow(self, more: int) -> None:
+        for name, empty in ROWS.items():
+            old = getattr(self, name)
+            setattr(self, name, np.concatenate([old, np.full((more, *old.shape[1:]), empty, old.dtype)]))
 
     def _reset_kinds(self) -> None:
         self.slots: dict[int, int] = {}
@@ -99,12 +94,8 @@ class State:
         if n < len(self.at) or width != self.at.shape[1] or stale or outgrown:
             self._build(problem)
             return
-        more = n - len(self.at)
-        if more:
-            for name, empty in (("at", -1), ("lead", -1), ("wants", 0), ("hash", 0), ("kind", -1),
-                                ("stays", -1), ("headless", False)):  # fmt: skip
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate([old, np.full((more, *old.shape[1:]), empty, old.dtype)]))
+        if n > len(self.at):
+            self._grow(n - len(self.at))
         rows = np.unique(touched.items).astype(np.int64)
         if len(touched.members):
             rows = np.union1d(rows, self._move_positions(problem))
@@ -117,17 +108,14 @@ class State:
         """Take over Members that came, went or changed; returns the Items that are to be read."""
         before, keys, zones, loads = self.row, self.key, self.zone, self.load
         self._read_members(problem)
-        if self._has_many_zones() != bool(self.merged):
-            return np.arange(len(self.at))
-        same = np.isin(before, self.row)
-        now = self.position[before[same]]
-        same[same] &= (self.key[now] == keys[same]) & (self.zone[now] == zones[same])
-        now = self.position[before[same]]
-        new = np.zeros(len(problem.live) + 1, np.bool_)
-        new[self.row] = True
+        now = self.position[before]
+        same = now >= 0
+        same[same] &= (self.key[now[same]] == keys[same]) & (self.zone[now[same]] == zones[same])
+        now = now[same]
+        new = np.append(problem.live, False)
         new[before[same]] = False
-        lost = names_one(np.append(~same, False), self.at)
-        gained = names_one(new, problem.held)[: len(lost)]
+        lost = rows_with(np.append(~same, False), self.at)
+        gained = rows_with(new, problem.held)
         shift = np.full(len(before) + 1, -1, self.at.dtype)
         shift[:-1][same] = now
         if not np.array_equal(shift, np.append(np.arange(len(self.row)), -1)):
@@ -138,13 +126,13 @@ class State:
 
     def _read(self, problem: Problem, rows: Int64) -> None:
         """Read what these Items hold and ask for."""
-        every: slice | Int64 = slice(None) if len(rows) == len(self.at) else rows
+        every = self._every(rows)
         held, leads, wants = problem.held[every], problem.held_primary[every], problem.replicas[every]
         place = self.position.astype(self.at.dtype)
         at, lead = place[held], place[leads]
         lead[(held != leads[:, None]).all(axis=1)] = -1
         at[wants <= 0] = -1  # what it holds goes whatever else happens
-        self.load += self._loads(at) - self._loads(self.at[every])
+        self.load += entries(at, len(self.row)) - entries(self.at[every], len(self.row))
         self.hash[every] = mixed(problem.item_key[every])
         self.at[every], self.lead[every], self.wants[every] = at, lead, wants
         self._sort_into_kinds(rows)
@@ -160,30 +148,24 @@ class State:
             stays[mixed_up] = np.take_along_axis(stays[mixed_up], order, axis=1)
         self.stays[every], self.headless[every] = stays, some & (lead < 0)
 
-    def _loads(self, at: Int32) -> Int64:
-        # Shifted by one, so that -1 needs no mask: a mask of 300,000 entries costs more than the count.
-        return np.bincount(at.ravel() + 1, minlength=len(self.row) + 1)[1:].astype(np.int64)
+    def _every(self, rows: Int64) -> slice | Int64:
+        return slice(None) if len(rows) == len(self.at) else rows  # a slice copies nothing
 
     def _sort_into_kinds(self, rows: Int64) -> None:
         columns = self._columns()
-        areas = len(self.slots)
-        factor = np.append(SALT[100 + np.arange(areas)], np.uint64(0))[columns]
-        every: slice | Int64 = slice(None) if len(rows) == len(self.at) else rows
+        areas, known, every = len(self.slots), len(self._table), self._every(rows)
+        factor = np.append(SALT[(100 + np.arange(areas)) % len(SALT)], np.uint64(0))[columns]
         at, wants, old = self.at[every], self.wants[every], self.kind[every]
         key = wants.astype(np.uint64) * SALT[0]
-        for column in range(at.shape[1]):
-            key += factor[at[:, column]]
-        keys, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-        known = len(self._table)
-        numbers = np.array([self._table.setdefault(k, len(self._table)) for k in keys.tolist()], np.int32)
-        new = first[numbers >= known]
-        new = new[np.argsort(numbers[numbers >= known], kind="stable")]
-        wider = np.zeros((len(self.spread), areas - self.spread.shape[1]), np.int64)
-        self.spread = np.concatenate(
-            [np.concatenate([self.spread, wider], axis=1), tally(at[new], columns, areas)]
-        )
-        self.asked = np.concatenate([self.asked, wants[new].astype(np.int64)])
-        self.count = np.concatenate([self.count, np.zeros(len(new), np.int64)])
-        self.count += np.bincount(numbers[inverse], minlength=len(self.count))
-        self.count -= np.bincount(old[old >= 0], minlength=len(self.count))
-        self.kind[every] = numbers[inverse]
+        for column in at.T:
+            key += factor[column]
+        found, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        numbers = np.array([self._table.setdefault(k, len(self._table)) for k in found.tolist()], np.int32)
+        new = first[numbers >= known]  # numbered in this order
+        wider = np.zeros((known, areas - self.spread.shape[1]), np.int64)
+        self.spread = np.vstack([np.hstack([self.spread, wider]), tally(at[new], columns, areas)])
+        self.asked = np.append(self.asked, wants[new])
+        kind = numbers[inverse]
+        self.count = np.append(self.count, np.zeros(len(new), np.int64))
+        self.count += sums(kind, len(self._table)) - sums(old[old >= 0], len(self._table))
+        self.kind[every] = kind

@@ -1,7 +1,5 @@
 """The sizes at which the solver changes its ways, so that tests can enter every branch when small."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 
@@ -9,37 +7,24 @@ from dataclasses import dataclass
 class Tuning:
     """Thresholds and budgets. All are counted in steps, so a plan never depends on the clock."""
 
-    merge_zones: int = 16
-    """With more zones than this, small ones are looked at together."""
-    reach: int = 4
-    """Units of load on either side of a band that have arcs of their own at first."""
-    even_units: int = 200_000
-    """At most this many units of load are told apart by level 11."""
-    surplus_entries: int = 60_000
-    """At most this many entries that have to go have arcs of their own."""
-    repair_items: int = 60
-    """Items in the first network that repairs a deal; each further one has twice as many."""
-    leave_items: int = 3_000
-    """Up to this many Items of kinds that must give much are told apart when they do."""
-    polish_items: int = 400
-    """Items that moved, and as many that did not, decided anew where some moved for nothing."""
-    primary_choices: int = 2_000
-    """Up to this many (Item, Member) choices of primaries are one network."""
-    primary_arcs: int = 40_000
-    """At most this many arcs in a flow of primaries over Members."""
-    exact_arcs: int = 1_500_000
-    """The exact network answers up to this many arcs, where the pooled way does not find the best."""
+    merge_zones: int = 16  # with more zones than this, small ones are looked at together
+    reach: int = 4  # units of load on either side of a band that have arcs of their own at first
+    even_units: int = 200_000  # at most so many units of load are told apart by level 11
+    surplus_entries: int = 60_000  # at most so many entries that have to go have arcs of their own
+    leave_items: int = 3_000  # Items of kinds that must give much that are told apart when they do
+    repair_items: int = 60  # in the first network that repairs a deal; each further one has twice as many
+    polish_items: int = 400  # that moved, and as many others, decided anew where some moved for nothing
+    primary_choices: int = 2_000  # up to so many (Item, Member) choices of primaries are one network
+    primary_arcs: int = 40_000  # at most, in a flow of primaries over Members
+    exact_arcs: int = 1_500_000  # the exact network has at most so many
+    # What may be done in the caller's process, in a few hundredths of a second: arcs of one network,
+    # Items looked at, entries moved. What needs more is left to a process of its own.
     quick_exact_arcs: int = 12_000
-    """The same where it has to be quick."""
     quick_arcs: int = 40_000
     quick_items: int = 12_000
-    quick_moves: int = 3_000
-    """What may be done in the caller's process, in a few hundredths of a second: arcs of one network,
-    Items looked at, entries moved. What needs more is left to a process of its own."""
-    seconds: float = 20.0
-    """All engines together answer within this time, or the plain one does."""
-    memory: int = 6 << 30
-    """Bytes of address space that the other process may have."""
+    quick_moves: int = 4_000
+    seconds: float = 20.0  # all engines together answer within this time, or the plain one does
+    memory: int = 6 << 30  # bytes of address space that the other process may have
 
 
 DEFAULT = Tuning()
