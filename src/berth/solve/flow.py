@@ -12,7 +12,6 @@ The same theorem makes the *intervals* that the whole solver rests on: what `Flo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -34,8 +33,7 @@ class NoFlowError(RuntimeError):
     """No flow satisfies the network's bounds, or OR-tools did not find the one of least cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(NamedTuple):
     """A flow of least cost in all levels; arrays of shape (arcs,)."""
 
     units: Int64  # what flows on each arc
@@ -126,19 +124,16 @@ class Network:
         """The weights of as many of the levels as fit into one stage (the last weighs 1)."""
         spans = [self._span(cost, arcs) for cost in costs]
         tops = [int(np.abs(cost).max(initial=0)) for cost in costs]
-        weights: list[int] = []
-        for count in range(1, len(costs) + 1):
+        for count in range(len(costs), -1, -1):
             # Only sums along simple cycles of the residual network are ever compared, so a level
             # must outweigh what all that follow in the stage can change along one of them.
-            trial, below = [], 0
+            weights, below = [], 0
             for span in reversed(spans[:count]):
-                trial.append(below + 1)
+                weights.insert(0, below + 1)
                 below += span * (below + 1)
-            trial.reverse()
-            top = sum(w * t for w, t in zip(trial, tops, strict=False))
-            if count > 1 and top * (self.nodes + 2) > BUDGET:
+            top = sum(weight * top for weight, top in zip(weights, tops, strict=False))
+            if count <= 1 or top * (self.nodes + 2) <= BUDGET:
                 break
-            weights = trial
         return weights
 
     def _span(self, cost: Int64, arcs: _Arcs) -> int:

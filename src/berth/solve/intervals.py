@@ -27,6 +27,7 @@ reach the intervals; then they are a bound that is not met, and `exact` has to a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,8 +37,7 @@ from berth.solve.model import SCALE, SHAPE_LEVELS, Bool, Int64, Zones
 from berth.solve.tuning import Tuning
 
 
-@dataclass(frozen=True, slots=True)
-class Members:
+class Members(NamedTuple):
     """The live Members; arrays of shape (positions,)."""
 
     limit: Int64  # 0 where nothing may be placed
@@ -64,8 +64,7 @@ class Demand:
         return int(self.wanted @ self.count)
 
 
-@dataclass(frozen=True, slots=True)
-class Intervals:
+class Intervals(NamedTuple):
     """What every plan that is best in the levels up to `zone-pairs` has, and every such plan is best."""
 
     placed_low: Int64  # shape (kinds,): replicas of an Item
@@ -163,8 +162,7 @@ def shape_bounds(totals: Mapping[str, int], demand: Demand, unfilled: int) -> di
     return bounds
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
+class Units(NamedTuple):
     """Units of load by cost. Members that are equal in zone, limit, band and draining are a class."""
 
     first: Int64  # the first position of each class
