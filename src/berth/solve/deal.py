@@ -286,21 +286,18 @@ class Deal:
         vacant, have = sums(self.work.area, areas, self.vacant), self._in_areas(self.at)
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
         total = int(vacant.sum())
-        if not total or not len(lacks):
-            return lacks[:0], lacks[:0]
         first, group = alike(self.kind[lacks], *have[lacks].T, sort=True)
         size, here, kind = sums(group, len(first)), have[lacks][first], self.kind[lacks][first]
         net = Network("unseated", "unfit", limit=self.work.arcs)
         ends, groups = net.add_nodes(areas, hub=True), net.add_nodes(len(first))
         net.add(net.source, net.sink, 0, total, unseated=1)
         net.add(ends, net.sink, 0, vacant)
-        low, high = (
-            np.maximum(0, end[kind] - here.sum(axis=1)) for end in (kinds.placed_low, kinds.placed_high)
-        )
-        net.add_preferred(net.source, groups, low * size, high * size, "unfit")
+        ends_of = (kinds.placed_low, kinds.placed_high), (kinds.area_low, kinds.area_high)
+        low, high = (np.maximum(0, end[kind] - here.sum(axis=1)) * size for end in ends_of[0])
+        net.add_preferred(net.source, groups, low, high, "unfit")
         g, a = np.nonzero(kinds.area_high[kind] > here)
-        low, high = (np.maximum(0, (end[kind] - here)[g, a]) for end in (kinds.area_low, kinds.area_high))
-        arcs = net.add_preferred(groups[g], ends[a], low * size[g], high * size[g], "unfit")
+        low, high = (np.maximum(0, (end[kind] - here)[g, a]) * size[g] for end in ends_of[1])
+        arcs = net.add_preferred(groups[g], ends[a], low, high, "unfit")
         flow = net.solve(total)
         # Area after area round the Items of a group: each gets as many as the others, or one more.
         amount = sum(flow.units[some] for some in arcs)
@@ -318,12 +315,7 @@ class Deal:
         # Each Member's places evenly over the list, its neighbours by lot: if lists were dealt in
         # turn, Items would share all their Members, and one lost could not be made up for.
         spot = (rank_within(seats) + np.random.default_rng(3).random(len(seats))) / self.vacant[seats]
-        seats = seats[np.lexsort((seats, spot, work.area[seats]))]
-        both = np.minimum(sums(area, work.areas), sums(work.area[seats], work.areas))
-        use = rank_within(area) < both[area]
-        self.left_over[seeker[~use]] = True
-        seeker, area = seeker[use], area[use]
-        seats = seats[rank_within(work.area[seats]) < both[work.area[seats]]]
+        seats = seats[first_few(work.area[seats], sums(area, work.areas), seats, spot)]
         clashing = _exchange(seats, seeker, area, work.cell, self.at)
         self.left_over[seeker[clashing]] = True
         seeker, seats = np.delete(seeker, clashing), np.delete(seats, clashing)

@@ -15,8 +15,8 @@ leaves and joins each kind in each zone, the load of each zone and of each drain
 its split over Members: that is an extreme point, and dealing it out would cost more moves.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,8 +30,7 @@ LEVELS = ("moves", "draining-age", "primaries-moved", "drift", "even")
 STEPS = 48  # arcs for the units of one owner within its interval, by what they cost in `even`
 
 
-@dataclass(frozen=True, slots=True)
-class Surplus:
+class Surplus(NamedTuple):
     """Entries of which some must go: more of an Item in one area or cell than it may have there."""
 
     row: Int64
@@ -41,8 +40,7 @@ class Surplus:
     cap: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class Moves:
+class Moves(NamedTuple):
     """What the network says."""
 
     bounds: dict[str, int]  # the least of `moves`, `draining-age` and `primaries-moved`, one after the other
