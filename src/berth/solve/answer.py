@@ -94,13 +94,11 @@ def _finish(
     width = max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
     changed = (then != widened(state.at[placement.rows], width)).any(axis=1)
-    rows = placement.rows[changed]
-    out = widened(state.stays, width)
+    rows, out = placement.rows[changed], widened(state.stays, width)
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Where nothing changed the slots stay, too.
     open_ = state.headless | ((problem.primaries == Primaries.ACTIVE) & (out[:, 0] >= 0))
     open_[rows] = True
-    counts = entries(out[~open_, 0], len(problem.limit))
-    some = np.flatnonzero(open_)
+    counts, some = entries(out[~open_, 0], len(problem.limit)), np.flatnonzero(open_)
     out[some] = arrange(problem, some, out[some], counts, tuning)
     return certified(problem, out, placement.bounds, engine, why)

@@ -43,8 +43,7 @@ class Deal:
         self.high = np.where(draining, moves.draining_load, found.load_high)
         every = work.kind()
         self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
-        self.at = work.at[self.rows].astype(np.int64)
-        self.kind = every[self.rows].astype(np.int64)
+        self.at, self.kind = work.at[self.rows].astype(np.int64), every[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
         # Entries: local row, column, Member, its area, kind, whether the primary is there, a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
@@ -52,8 +51,7 @@ class Deal:
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
-        self.gone = np.zeros(len(self.item), np.bool_)
-        self.given = np.zeros(len(self.rows), np.int64)
+        self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
         self.left_over = np.zeros(len(self.rows), np.bool_)
 
     def run(self) -> None:
@@ -70,8 +68,7 @@ class Deal:
         """
         kinds, state, load = self.kinds, self.work.state, self.load
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
-        need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
-        has = kinds.spread.sum(axis=1)
+        need, has = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1), kinds.spread.sum(axis=1)
         forced = ((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low)).any(axis=1)
         forced |= (has < kinds.placed_low) | (has > kinds.placed_high)
         share = np.where(need > 0, 0.02 + 8 * need / np.maximum(1, kinds.count), 0.0)
@@ -114,8 +111,7 @@ class Deal:
         left = self.moves.leave.copy()
         self.have = self._in_areas()
         size = np.maximum(1, self.kinds.count)
-        each = -(-left.sum(axis=1) // size)
-        self.scarce = 4 * left.sum(axis=1) > size
+        each, self.scarce = -(-left.sum(axis=1) // size), 4 * left.sum(axis=1) > size
         few = self.work.tuning.leave_items // 4
         if int(left.sum()) > few:
             # Most by lot; the rest, by a flow, still has a choice that makes all fit.
@@ -330,8 +326,7 @@ def _cut(cap: Int64, amount: int) -> Int64:
         middle = (low + high) // 2
         fits = int(np.maximum(0, cap - middle).sum()) <= amount
         low, high = (low, middle) if fits else (middle + 1, high)
-    took = np.maximum(0, cap - low)
-    level = np.flatnonzero(cap >= max(low, 1))
+    took, level = np.maximum(0, cap - low), np.flatnonzero(cap >= max(low, 1))
     lot = (level * 2654435761) & 0xFFFF
     took[level[np.argsort(lot, kind="stable")][: amount - int(took.sum())]] += 1
     return took
