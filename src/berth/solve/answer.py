@@ -94,8 +94,7 @@ def _finish(
     width = max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
     changed = (then != widened(state.at[placement.rows], width)).any(axis=1)
-    rows = placement.rows[changed]
-    out = widened(state.stays, width)
+    rows, out = placement.rows[changed], widened(state.stays, width)
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Where nothing changed the slots stay, too.
     open_ = state.headless | ((problem.primaries == Primaries.ACTIVE) & (out[:, 0] >= 0))

@@ -184,8 +184,7 @@ def _reached(plan: _Plan) -> dict[str, int]:
     part = np.where(sharing, limit, 0) * min(int(plan.want.sum(dtype=np.int64)), room)
     room = max(room, 1)
     stray = part * problem.tolerance // (100 * room)
-    low = part // room - stray
-    high = np.where(leaving, limit, -(-part // room) + stray)
+    low, high = part // room - stray, np.where(leaving, limit, -(-part // room) + stray)
     distance = np.where(problem.live, np.maximum(low - load, 0) + np.maximum(load - high, 0), 0)
     # Unit by unit, 1, 2, ... distance of each Member: the floors have no closed form.
     first = np.repeat(np.cumsum(distance) - distance, distance)

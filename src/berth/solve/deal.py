@@ -46,8 +46,7 @@ class Deal:
         self._unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
         every = work.kind
         self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
-        self.at = work.at[self.rows].astype(np.int64)
-        self.kind = every[self.rows].astype(np.int64)
+        self.at, self.kind = work.at[self.rows].astype(np.int64), every[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
         # Entries: local row, column, Member, its area, kind, whether the primary is there, a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
@@ -55,8 +54,7 @@ class Deal:
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
-        self.gone = np.zeros(len(self.item), np.bool_)
-        self.given = np.zeros(len(self.rows), np.int64)
+        self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
         self.left_over = np.zeros(len(self.rows), np.bool_)
         # Where zones are merged a kind does not tell who is twice in one: then all are looked at.
         self.changed = np.full(len(self.rows), bool(work.state.merged))
@@ -120,8 +118,7 @@ class Deal:
         left = self.moves.leave.copy()
         self.have = self._in_areas(self.at)
         size = np.maximum(1, self.kinds.count)
-        each = -(-left.sum(axis=1) // size)
-        self.scarce = 4 * left.sum(axis=1) > size
+        each, self.scarce = -(-left.sum(axis=1) // size), 4 * left.sum(axis=1) > size
         few = self.work.tuning.leave_items // 4
         if int(left.sum()) > few:
             # Most by lot; the rest, by a flow, still has a choice that makes all fit.
@@ -339,8 +336,7 @@ def _cut(cap: Int64, amount: int) -> Int64:
         middle = (low + high) // 2
         fits = int(np.maximum(0, cap - middle).sum()) <= amount
         low, high = (low, middle) if fits else (middle + 1, high)
-    took = np.maximum(0, cap - low)
-    level = np.flatnonzero(cap >= max(low, 1))
+    took, level = np.maximum(0, cap - low), np.flatnonzero(cap >= max(low, 1))
     lot = (level * 2654435761) & 0xFFFF
     took[level[np.argsort(lot, kind="stable")][: amount - int(took.sum())]] += 1
     return took

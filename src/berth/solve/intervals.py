@@ -99,8 +99,7 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
     at, of = units.first, units.class_of
     zone, draining = members.zone[at[units.of]], members.draining[at[units.of]]
     first, pool = alike(zone, units.cost, draining)
-    room = sums(pool, len(first), units.size * sums(of, len(at))[units.of])
-    ends = hubs[zone[first]]
+    room, ends = sums(pool, len(first), units.size * sums(of, len(at))[units.of]), hubs[zone[first]]
     arcs = net.add(ends, net.sink, 0, room, balance=units.cost[first], misplaced=draining[first])
     flow = net.solve(demand.total, intervals=True)
     bounds = shape_bounds(flow.totals, demand, units.unfilled)

@@ -123,8 +123,7 @@ class _Choosing:
         owner = np.sort(member)
         nth = self.counts[used][owner] + rank_within(owner) + 1
         net.add(ends[owner], net.sink, 0, 1, even=SCALE * nth // self.per[used][owner])
-        taken = net.solve(len(members)).units[arcs] > 0
-        out = np.zeros(len(members), np.int64)
+        taken, out = net.solve(len(members)).units[arcs] > 0, np.zeros(len(members), np.int64)
         out[item[taken]] = column[taken]
         return out
 
@@ -165,7 +164,6 @@ class _Choosing:
         flow = np.minimum(net.solve(int(mine.sum())).units[arcs], several)
         some = np.repeat(np.arange(len(flow)), flow)
         picks = first[some] + rank_within(some)
-        picks = picks[np.unique(item[picks], return_index=True)[1]]
-        out = column.copy()
+        picks, out = picks[np.unique(item[picks], return_index=True)[1]], column.copy()
         out[item[picks]] = place[picks]
         return out
