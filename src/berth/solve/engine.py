@@ -91,7 +91,7 @@ class Solver:
                 self._state = State(problem, self._tuning)
             else:
                 self._state.update(problem, touched)
-            best = self._unless_rejected(problem, answer(problem, self._state, self._tuning, quick=True))
+            best = self._unless_rejected(problem, answer(self._state, quick=True))
             if best is not None and minor(best.proof.first_open):
                 return self._give(best, started)
         except TooLargeError:
@@ -114,7 +114,7 @@ class Solver:
                 other = self._unless_rejected(problem, certified(problem, members, bounds, name, why))
                 if other is None:
                     trouble = "its plan was rejected"
-                elif found is None or not _better(found, other):
+                elif found is None or _costs(other) <= _costs(found):
                     found = other
             case reply if not trouble:
                 self._rejected("thorough", [f"the answer is {type(reply).__name__}, not a plan"], problem)
@@ -161,10 +161,6 @@ def solve(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
         return solver.solve(problem)
 
 
-def _better(one: Solution, two: Solution) -> bool:
-    """Whether a plan is better than another."""
-    for name in LEVELS:
-        a, b = one.proof.reached[name], two.proof.reached[name]
-        if a != b:
-            return (a > b) == (name == "placed")
-    return False
+def _costs(found: Solution) -> list[int]:
+    """What a plan reaches, as numbers that should be small."""
+    return [(-1 if name == "placed" else 1) * found.proof.reached[name] for name in LEVELS]

@@ -88,7 +88,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     kept = np.zeros(0, np.int64)
     if surplus is not None:
         # Each entry an arc of its own, at most `cap` of a group together, and not among the counts.
-        its_kind = work.kind()[surplus.row]
+        its_kind = work.kind[surplus.row]
         at = gate_of[its_kind, work.area[surplus.member]][surplus.first]
         gates = net.add_nodes(len(at))
         net.add(at[at >= 0], gates[at >= 0], 0, surplus.cap[at >= 0])
@@ -139,7 +139,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
 
 def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64]:
     """What each kind holds on own Members, with its primaries alone, and its primaries in each area."""
-    state, kinds, areas, every = work.state, len(work.kinds.count), work.areas, work.kind()
+    state, kinds, areas, every = work.state, len(work.kinds.count), work.areas, work.kind
     leads = (state.lead >= 0) & (every >= 0)
     over = work.over_rows  # a primary that is known to go cannot be kept
     leads[over] &= (work.at[over] == state.lead[over][:, None]).any(axis=1)
@@ -187,7 +187,7 @@ def drop_surplus(work: Work) -> dict[str, int] | None:
     Returns the bounds of that network: it knows more of these Items than one of kinds. None
     where there is no surplus (or too much of it for arcs of their own).
     """
-    kinds, every, merged = work.kinds, work.kind(), len(work.area)  # cells from `merged` on are zones
+    kinds, every, merged = work.kinds, work.kind, len(work.area)  # cells from `merged` on are zones
     chosen = np.append((kinds.spread > kinds.area_high).any(axis=1), False)[every]
     if work.state.merged:
         zone = np.append(np.where(work.cell >= merged, work.cell, -1), -1)
