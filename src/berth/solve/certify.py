@@ -144,7 +144,6 @@ def _broken(plan: _Plan, member: Callable[[int], str], told: Callable[..., str])
     """A sentence for each rule; empty where it is kept."""
     problem, load, want, placed = plan.problem, plan.load, plan.want, plan.placed
     asked, limit, live = problem.replicas, problem.limit, problem.live
-    items = ["1 Item" if count == 1 else f"{count} Items" for count in load.tolist()]
     has = placed + plan.beyond
     yield told(has > want, "Item", lambda i: f"wants {want[i]} at most and has {has[i]}", "have too many")
     if _equal_pairs(plan.columns) > plan.empty_pairs:
@@ -155,12 +154,18 @@ def _broken(plan: _Plan, member: Callable[[int], str], told: Callable[..., str])
             bad.any(axis=0), "Item", lambda i: f"is twice on Member {member(first[i])}", "are twice on one"
         )
     bad = (load > 0) & ~live
-    yield told(bad, "Member", lambda j: f"is not live and has {items[j]}", "are not live and have some")
+    yield told(
+        bad, "Member", lambda j: f"is not live and has {_items(load[j])}", "are not live and have some"
+    )
     bad = (load > limit) & live
-    yield told(bad, "Member", lambda j: f"has {items[j]} on a limit of {limit[j]}", "are above theirs")
+    yield told(bad, "Member", lambda j: f"has {_items(load[j])} on a limit of {limit[j]}", "are above theirs")
     if problem.zones == Zones.REQUIRE:
         bad = plan.whole & (asked >= 2) & (placed >= asked)
         yield told(bad, "Item", lambda i: f"has all its {asked[i]} replicas in one zone", "have all in one")
+
+
+def _items(count: Any) -> str:
+    return "1 Item" if count == 1 else f"{count} Items"
 
 
 def _beaten(levels: Mapping[str, int], bounds: Mapping[str, int]) -> Iterator[str]:

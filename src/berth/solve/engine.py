@@ -59,14 +59,15 @@ class Pending:
 class Solver:
     """Plans for one Pool, again and again. Keeps what the next small event starts from.
 
-    `tuning` has thresholds and budgets, `engine` names the thorough engine (module:function), and
-    `rejected` is called for answers that were not used.
+    `engine` names the thorough engine (module:function), and `rejected` is called for answers that
+    were not used. `start` and `close` are those of the other process.
     """
 
     def __init__(
         self, tuning: Tuning = DEFAULT, engine: str = ENGINE, rejected: Reject = log_rejected
     ) -> None:
         self._tuning, self._rejected, self._apart = tuning, rejected, Apart(tuning, engine)
+        self.start, self.close = self._apart.start, self._apart.close
         self._state: State | None = None
         self._last: Int32 | None = None
 
@@ -122,14 +123,6 @@ class Solver:
         if trouble:
             logger.error("the thorough engine gave no plan: %s", trouble)
         return self._give(found or self._plain(problem, trouble), pending.started, trouble)
-
-    def start(self) -> None:
-        """Start the other process already, so that the first question need not wait for it."""
-        self._apart.start()
-
-    def close(self) -> None:
-        """End the other process."""
-        self._apart.close()
 
     def _unless_rejected(self, problem: Problem, found: Solution) -> Solution | None:
         if found.faults:

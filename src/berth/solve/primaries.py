@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from berth.solve.arrays import entries, rank_within
+from berth.solve.arrays import Table, entries, rank_within
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import held_live
@@ -66,7 +66,7 @@ class _Choosing:
     def __init__(self, limit: Int64, counts: Int64, tuning: Tuning) -> None:
         self.per, self.counts, self.tuning = np.maximum(limit, 1), counts, tuning
 
-    def columns(self, members: Int64, allowed: Bool, current: Bool) -> Int64:
+    def columns(self, members: Table, allowed: Bool, current: Bool) -> Int64:
         """The column of each row's primary."""
         single = allowed.sum(axis=1) == 1
         column = np.where(single, allowed.argmax(axis=1), -1).astype(np.int64)
@@ -86,7 +86,7 @@ class _Choosing:
         column[~single] = start
         return column
 
-    def _one_by_one(self, members: Int64, allowed: Bool, current: Bool) -> Int64:
+    def _one_by_one(self, members: Table, allowed: Bool, current: Bool) -> Int64:
         """A network with every Item and every Member that it may be led by."""
         item, column = np.nonzero(allowed)
         used, member = np.unique(members[item, column], return_inverse=True)
@@ -101,7 +101,7 @@ class _Choosing:
         out[item[taken]] = column[taken]
         return out
 
-    def _spread(self, members: Int64, allowed: Bool, column: Int64) -> Int64:
+    def _spread(self, members: Table, allowed: Bool, column: Int64) -> Int64:
         """One flow over Members: an arc a -> b carries Items that a leads and b may lead.
 
         A row may stand on several arcs, so what the flow says is carried out as far as it goes, and
