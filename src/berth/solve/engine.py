@@ -59,14 +59,15 @@ class Pending:
 class Solver:
     """Plans for one Pool, again and again. Keeps what the next small event starts from.
 
-    `tuning` has thresholds and budgets, `engine` names the thorough engine (module:function), and
-    `rejected` is called for answers that were not used.
+    `engine` names the thorough engine (module:function), and `rejected` is called for answers that
+    were not used. `start` and `close` are those of the other process.
     """
 
     def __init__(
         self, tuning: Tuning = DEFAULT, engine: str = ENGINE, rejected: Reject = log_rejected
     ) -> None:
         self._tuning, self._rejected, self._apart = tuning, rejected, Apart(tuning, engine)
+        self.start, self.close = self._apart.start, self._apart.close
         self._state: State | None = None
         self._last: Int32 | None = None
 
@@ -91,7 +92,7 @@ class Solver:
                 self._state = State(problem, self._tuning)
             else:
                 self._state.update(problem, touched)
-            best = self._unless_rejected(problem, answer(problem, self._state, self._tuning, quick=True))
+            best = self._unless_rejected(problem, answer(self._state, quick=True))
             if best is not None and minor(best.proof.first_open):
                 return self._give(best, started)
         except TooLargeError:
@@ -114,7 +115,7 @@ class Solver:
                 other = self._unless_rejected(problem, certified(problem, members, bounds, name, why))
                 if other is None:
                     trouble = "its plan was rejected"
-                elif found is None or not _better(found, other):
+                elif found is None or _costs(other) <= _costs(found):
                     found = other
             case reply if not trouble:
                 self._rejected("thorough", [f"the answer is {type(reply).__name__}, not a plan"], problem)
@@ -122,14 +123,6 @@ class Solver:
         if trouble:
             logger.error("the thorough engine gave no plan: %s", trouble)
         return self._give(found or self._plain(problem, trouble), pending.started, trouble)
-
-    def start(self) -> None:
-        """Start the other process already, so that the first question need not wait for it."""
-        self._apart.start()
-
-    def close(self) -> None:
-        """End the other process."""
-        self._apart.close()
 
     def _unless_rejected(self, problem: Problem, found: Solution) -> Solution | None:
         if found.faults:
@@ -161,10 +154,6 @@ def solve(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
         return solver.solve(problem)
 
 
-def _better(one: Solution, two: Solution) -> bool:
-    """Whether a plan is better than another."""
-    for name in LEVELS:
-        a, b = one.proof.reached[name], two.proof.reached[name]
-        if a != b:
-            return (a > b) == (name == "placed")
-    return False
+def _costs(found: Solution) -> list[int]:
+    """What a plan reaches, as numbers that should be small."""
+    return [(-1 if name == "placed" else 1) * found.proof.reached[name] for name in LEVELS]
