@@ -2,18 +2,19 @@
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from berth.solve import Problem, Tuning
-from berth.solve.answer import Answer, thorough
+from berth.solve import Problem, Solution, Tuning
+from berth.solve.answer import thorough
 
 EVERYTHING = Tuning(quick_moves=-1, quick_items=-1, quick_arcs=-1, seconds=1.0)
 """Nothing is quick, so that the other process is asked."""
 
 
-def slow(problem: Problem, tuning: Tuning) -> Answer:
+def slow(problem: Problem, tuning: Tuning) -> Solution:
     time.sleep(0.5)
     return thorough(problem, tuning)
 
@@ -30,9 +31,9 @@ def rubbish(problem: Problem, tuning: Tuning) -> Any:
     return "rubbish"
 
 
-def crowds(problem: Problem, tuning: Tuning) -> Answer:
+def crowds(problem: Problem, tuning: Tuning) -> Solution:
     """Places everything on the first Member, however little it may hold."""
     found = thorough(problem, tuning)
     members = np.full_like(found.members, -1)
     members[:, 0] = 0
-    return Answer(members, found.bounds, found.engine, found.why, found.certificate)
+    return replace(found, members=members)

@@ -196,7 +196,8 @@ def test_rows_that_changed_are_named_and_older_plans_stay_as_they_were() -> None
     after = solver.solve(problem, members(1))
     assert np.array_equal(before.members, kept)
     differs = (before.members != after.members).any(axis=1)
-    assert after.changed is not None and after.changed.tolist() == np.flatnonzero(differs).tolist()
+    assert after.changed is not None
+    assert after.changed.tolist() == np.flatnonzero(differs).tolist()
 
 
 def test_keys_are_those_of_every_process() -> None:

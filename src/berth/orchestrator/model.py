@@ -86,7 +86,7 @@ class TermStats:
     postponed: int = 0
     """Moves that are wanted but wait for a later term (`moves_per_worker`)."""
     settled: bool = False
-    """True when every worker answered and there was nothing to change."""
+    """True when every worker answered, a plan could be made, and there was nothing to change."""
     optimal: bool = True
     """True when the solver proved that the plan needs the fewest moves."""
     list_seconds: float = 0.0

@@ -10,6 +10,7 @@ from typing import Generic
 
 from berth.orchestrator.calls import Caller
 from berth.orchestrator.model import Communicator, T, Task, TermStats, W, WorkerState
+from berth.orchestrator.planner import Planner
 from berth.orchestrator.registry import Registry
 from berth.orchestrator.term import Term
 from berth.orchestrator.trust import Trust
@@ -60,6 +61,7 @@ class Orchestrator(Generic[W, T]):
         self._registry: Registry[W, T] = Registry()
         self._caller: Caller[W] = Caller(timeout)
         self._trust: Trust[W, T] = Trust()
+        self._planner = Planner(self._logger)
         self._one_at_a_time = asyncio.Lock()
         self._terms = 0
         self._last_actual: list[WorkerState[W, T]] | None = None
@@ -142,6 +144,7 @@ class Orchestrator(Generic[W, T]):
                 communicator=self._communicator,
                 caller=self._caller,
                 trust=self._trust,
+                planner=self._planner,
                 logger=self._logger,
                 number=self._terms,
                 moves_per_worker=self._moves_per_worker,
@@ -167,13 +170,16 @@ class Orchestrator(Generic[W, T]):
         if not interval > 0:
             raise ValueError(f"interval must be a number of seconds above 0; got {interval!r}")
         clock = asyncio.get_running_loop().time
-        while True:
-            started = clock()
-            try:
-                await self.next_term()
-            except Exception:
-                self._logger.exception("term %d failed", self._terms)
-            await asyncio.sleep(max(0.0, started + interval - clock()))
+        try:
+            while True:
+                started = clock()
+                try:
+                    await self.next_term()
+                except Exception:
+                    self._logger.exception("term %d failed", self._terms)
+                await asyncio.sleep(max(0.0, started + interval - clock()))
+        finally:
+            self._planner.close()
 
     def _seen(self, states: list[WorkerState[W, T]]) -> None:
         self._last_actual = states

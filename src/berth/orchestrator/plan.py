@@ -23,6 +23,7 @@ from berth.orchestrator.registry import MAX_LIMIT, Expected, WorkerSpec
 from berth.solve import Primaries, Problem, Solution, Zones, solve
 
 Int64 = npt.NDArray[np.int64]
+UInt64 = npt.NDArray[np.uint64]
 NO_MOVE = -1
 NO_LIMIT = 2**62
 
@@ -50,6 +51,27 @@ class Plan(Generic[W, T]):
     missing: int = 0
     """Wanted instances that nobody runs before the calls are made."""
     optimal: bool = True
+    trouble: str = ""
+    """Why the solver's usual engines failed, so that nothing is moved to even out loads; empty if not."""
+
+
+@dataclass(slots=True)
+class Draft(Generic[W, T]):
+    """A plan before the solver is asked: what it needs of it, and what is planned whatever it answers."""
+
+    plan: Plan[W, T]
+    problem: Problem | None = None
+    """None where there is nothing to ask: `plan` is complete."""
+    tasks: list[T] = field(default_factory=list)
+    """By row of the problem; `workers` by its columns."""
+    workers: list[W] = field(default_factory=list)
+    rows: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    cols: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Row and column of each instance that runs."""
+    limits: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Of workers; the problem has a limit for those that have none."""
+    fails: UInt64 = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """Calls that failed lately, by row."""
 
 
 def plan_term(
@@ -66,6 +88,19 @@ def plan_term(
     what it has and gets nothing; the others share the rest. `failures` counts the calls that
     failed for a task lately: it is then moved last, and ties that concern it are broken anew.
     """
+    drafted = draft(expected, actual, resting, failures)
+    if drafted.problem is None:
+        return drafted.plan
+    return finish(drafted, solve(drafted.problem), moves_per_worker)
+
+
+def draft(
+    expected: Expected[W, T],
+    actual: Mapping[W, list[T]],
+    resting: Set[W] = frozenset(),
+    failures: Mapping[T, int] | None = None,
+) -> Draft[W, T]:
+    """Return what has to be solved; see `plan_term`."""
     plan: Plan[W, T] = Plan()
     tasks = list(expected.tasks)
     rows, cols = _locate(expected, actual, plan)
@@ -76,7 +111,7 @@ def plan_term(
     names = list(actual)
     is_active = np.array([w not in resting for w in names], bool)
     if not tasks or not is_active.any():
-        return plan
+        return Draft(plan)
     on_resting = ~is_active[cols]
     replicas = np.maximum(replicas - np.bincount(rows[on_resting], minlength=len(tasks)), 0)
     renumber = np.cumsum(is_active) - 1
@@ -87,17 +122,23 @@ def plan_term(
     zoned = len({s.zone for s in workers}) > 1
 
     if not zoned and is_settled(replicas, limits, rows, cols):
-        return plan
+        return Draft(plan)
     keys = np.fromiter((s.key for s in specs), np.uint64, len(specs))
     fails = np.zeros(len(tasks), np.uint64)
     if failures:
         fails = np.fromiter((failures.get(t, 0) for t in tasks), np.uint64, len(tasks))
         keys ^= _scatter(fails)
     problem = _problem(keys, replicas, limits, workers, rows, cols, zoned)
-    solution = solve(problem)
-    plan.optimal = solution.optimal
     hard_limits = np.array([NO_LIMIT if s.limit is None else s.limit for s in workers], np.int64)
-    _choose(plan, tasks, names, problem, solution, rows, cols, hard_limits, moves_per_worker, fails)
+    return Draft(plan, problem, tasks, names, rows, cols, hard_limits, fails)
+
+
+def finish(drafted: Draft[W, T], solution: Solution, moves_per_worker: int | None) -> Plan[W, T]:
+    """Return the calls of the term, of those that the solution asks for."""
+    plan = drafted.plan
+    plan.optimal = solution.optimal
+    plan.trouble = (solution.why or solution.trouble) if solution.engine == "plain" else ""
+    _choose(drafted, solution, moves_per_worker)
     return plan
 
 
@@ -144,7 +185,7 @@ def _locate(expected: Expected[W, T], actual: Mapping[W, list[T]], plan: Plan[W,
     return np.array(rows, np.int64), np.array(cols, np.int64)
 
 
-def _scatter(counts: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _scatter(counts: UInt64) -> UInt64:
     """Spread counts over all 64 bits (the finaliser of splitmix64); 0 stays 0."""
     x = counts * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -153,7 +194,7 @@ def _scatter(counts: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def _problem(
-    keys: npt.NDArray[np.uint64],
+    keys: UInt64,
     replicas: Int64,
     limits: Int64,
     workers: list[WorkerSpec],
@@ -194,19 +235,11 @@ class _Move:
     target: int | None
 
 
-def _choose(
-    plan: Plan[W, T],
-    tasks: list[T],
-    names: list[W],
-    problem: Problem,
-    solution: Solution,
-    rows: Int64,
-    cols: Int64,
-    hard_limits: Int64,
-    moves_per_worker: int | None,
-    fails: npt.NDArray[np.uint64],
-) -> None:
+def _choose(drafted: Draft[W, T], solution: Solution, moves_per_worker: int | None) -> None:
     """Put into the plan what fills gaps or removes a surplus, and the moves that are allowed now."""
+    plan, problem, tasks, names = drafted.plan, drafted.problem, drafted.tasks, drafted.workers
+    rows, cols = drafted.rows, drafted.cols
+    assert problem is not None
     n, m = problem.replicas.size, problem.limit.size
     placed = solution.members[:n]
     at = np.nonzero(placed >= 0)
@@ -241,8 +274,8 @@ def _choose(
         ends: list[int | None] = [*targets[gaps:], *[None] * (len(sources) - len(targets) + gaps)]
         moves += [_Move(row, source, end) for source, end in zip(sources, ends, strict=True)]
 
-    chosen = _within_budget(moves, moves_per_worker, loads, fails)
-    chosen, fills = _within_limits(chosen, fills, loads, hard_limits)
+    chosen = _within_budget(moves, moves_per_worker, loads, drafted.fails)
+    chosen, fills = _within_limits(chosen, fills, loads, drafted.limits)
     plan.postponed += len(moves) - len(chosen)
     for row, col in surplus:
         plan.removals.setdefault(names[col], []).append(Step(tasks[row], surplus=True))
@@ -265,9 +298,7 @@ def _by_row(codes: Int64, m: int) -> dict[int, list[int]]:
     return grouped
 
 
-def _within_budget(
-    moves: list[_Move], budget: int | None, loads: Int64, fails: npt.NDArray[np.uint64]
-) -> list[_Move]:
+def _within_budget(moves: list[_Move], budget: int | None, loads: Int64, fails: UInt64) -> list[_Move]:
     """Keep at most `budget` moves from each worker: those to the emptiest workers, failed tasks last."""
     if budget is None:
         return moves

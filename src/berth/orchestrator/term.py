@@ -12,7 +12,8 @@ from typing import Any, Generic
 
 from berth.orchestrator.calls import Caller, CallError, Lane
 from berth.orchestrator.model import Communicator, T, TermStats, W, WorkerState
-from berth.orchestrator.plan import NO_MOVE, Plan, Step, plan_term
+from berth.orchestrator.plan import NO_MOVE, Plan, Step
+from berth.orchestrator.planner import Planner
 from berth.orchestrator.registry import MAX_LIMIT, Expected
 from berth.orchestrator.trust import Trust
 
@@ -36,6 +37,7 @@ class Term(Generic[W, T]):
     communicator: Communicator[W, T]
     caller: Caller[W]
     trust: Trust[W, T]
+    planner: Planner
     logger: logging.Logger
     number: int
     moves_per_worker: int | None
@@ -54,8 +56,7 @@ class Term(Generic[W, T]):
         seen([WorkerState(worker, list(tasks)) for worker, tasks in self.actual.items()])
         listed = time.monotonic()
         resting = self._resting()
-        plan = await asyncio.to_thread(
-            plan_term,
+        plan = await self.planner.plan(
             self.expected,
             self.actual,
             moves_per_worker=self.moves_per_worker,
@@ -80,7 +81,7 @@ class Term(Generic[W, T]):
             skipped=counts.skipped,
             missing=plan.missing + counts.lost - counts.added,
             postponed=plan.postponed,
-            settled=not (plan.removals or plan.adds or plan.postponed or resting or left_out),
+            settled=not (plan.removals or plan.adds or plan.postponed or plan.trouble or resting or left_out),
             optimal=plan.optimal,
             list_seconds=listed - begin,
             plan_seconds=planned - listed,

@@ -9,6 +9,7 @@ has counted it: each level against its bound.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -41,20 +42,17 @@ def certified(problem: Problem, members: Int32, bounds: Mapping[str, int], engin
 
 def answer(problem: Problem, state: State, tuning: Tuning, *, quick: bool) -> Solution:
     """The best answer that can be had; with `quick` TooLargeError is raised where it may take long."""
-    found: Solution | None = None
-    limit = tuning.quick_exact_arcs if quick else tuning.exact_arcs
-    try:
+    found, level, why = None, LEVELS[0], "no plan can lie in the intervals"
+    with suppress(NoFlowError):
         found = _finish(problem, state, _pooled(Work(problem, state, tuning, quick)), tuning, "pooled", "")
-        level = found.proof.first_open
-        if level is None:
+        if found.proof.first_open is None:
             return found
+        level = found.proof.first_open
         why = f"the pooled plan leaves {level} open"
-        if minor(level):  # nearly the best: worth a small network, not a large one
-            limit = tuning.quick_exact_arcs
-            if len(state.at) > tuning.quick_items:
-                return found
-    except NoFlowError:
-        level, why = LEVELS[0], "no plan can lie in the intervals"
+        if minor(level) and len(state.at) > tuning.quick_items:
+            return found
+    # Where it is nearly the best: worth a small network, not a large one.
+    limit = tuning.quick_exact_arcs if quick or minor(level) else tuning.exact_arcs
     for whole in (False, True):
         try:
             placement = exact(Work(problem, state, tuning, quick), limit, whole)
@@ -96,8 +94,7 @@ def _finish(
     width = max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
     changed = (then != widened(state.at[placement.rows], width)).any(axis=1)
-    rows = placement.rows[changed]
-    out = widened(state.stays, width)
+    rows, out = placement.rows[changed], widened(state.stays, width)
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Where nothing changed the slots stay, too.
     open_ = state.headless | ((problem.primaries == Primaries.ACTIVE) & (out[:, 0] >= 0))

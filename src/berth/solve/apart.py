@@ -34,21 +34,32 @@ class Apart:
     """Asks `engine` (module:function, called with a Problem and a Tuning) in another process."""
 
     def __init__(self, tuning: Tuning, engine: str = ENGINE) -> None:
-        self._tuning, self._engine, self._lock = tuning, engine, threading.Lock()
+        self._tuning, self._engine, self._lock = tuning, engine, threading.RLock()
         self._connection: Connection | None = None
         self._process: subprocess.Popen[bytes] | ForkProcess | None = None
 
-    def start(self) -> None:
+    def start(self) -> Connection:
         """Start the process, so that the first question need not wait for it."""
         with self._lock:
-            self._start()
+            if self._connection is None:
+                self._connection, theirs = multiprocessing.Pipe()
+                if threading.active_count() == 1:
+                    fork, ends = multiprocessing.get_context("fork"), (theirs, self._connection)
+                    self._process = fork.Process(target=_serve, args=ends, daemon=True)
+                    self._process.start()
+                else:
+                    code = f"from berth.solve.apart import main; main({theirs.fileno()})"
+                    command, files = [sys.executable, "-c", code], [theirs.fileno()]
+                    self._process = subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL)
+                theirs.close()
+            return self._connection
 
     def ask(self, problem: Problem, seconds: float) -> object:
         """The engine's answer; blocks for at most about `seconds`. Raises EngineError."""
         with self._lock:
             until = monotonic() + seconds
             try:
-                connection = self._start()
+                connection = self.start()
                 connection.send((self._engine, sys.path, problem, self._tuning, seconds))
                 if not connection.poll(max(0.0, until - monotonic())):
                     self._stop()
@@ -67,20 +78,6 @@ class Apart:
         with self._lock:
             self._stop()
 
-    def _start(self) -> Connection:
-        if self._connection is None:
-            self._connection, theirs = multiprocessing.Pipe()
-            if threading.active_count() == 1:
-                fork, ends = multiprocessing.get_context("fork"), (theirs, self._connection)
-                self._process = fork.Process(target=_serve, args=ends, daemon=True)
-                self._process.start()
-            else:
-                code = f"from berth.solve.apart import main; main({theirs.fileno()})"
-                command, files = [sys.executable, "-c", code], [theirs.fileno()]
-                self._process = subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL)
-            theirs.close()
-        return self._connection
-
     def _stop(self) -> str:
         """End the process; says how it ended."""
         if self._connection is None or self._process is None:
@@ -89,8 +86,9 @@ class Apart:
         self._connection, process = None, self._process
         with contextlib.suppress(Exception):
             process.kill()
-            code = process.wait(5) if isinstance(process, subprocess.Popen) else process.join(5)
-            code = process.exitcode if isinstance(process, ForkProcess) else code
+            if isinstance(process, ForkProcess):
+                process.join(5)
+            code = process.exitcode if isinstance(process, ForkProcess) else process.wait(5)
             return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return "unknown"
 

@@ -11,11 +11,9 @@ import numpy.typing as npt
 from berth.solve.model import Bool, Int64, UInt64
 
 Array = npt.NDArray[Any]
-Table = npt.NDArray[np.signedinteger[Any]]
-"""Shape (rows, w): the numbers that belong to each row, -1 for none."""
-
+Table = npt.NDArray[np.signedinteger[Any]]  # shape (rows, w): the numbers of each row, -1 for none
+# Fixed odd numbers; sums of their multiples tell rows of small integers apart.
 SALT = np.random.default_rng(12345).integers(1, 2**62, 8192, dtype=np.uint64) | np.uint64(1)
-"""Fixed odd numbers; sums of their multiples tell rows of small integers apart."""
 
 
 def keys(names: Iterable[str]) -> UInt64:

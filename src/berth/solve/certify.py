@@ -5,9 +5,8 @@ many Items, and to compare two columns of small integers costs far less than to 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +19,14 @@ Small = npt.NDArray[np.signedinteger[Any]]
 EXAMPLES = 5  # so many Items or Members a fault names; of the others it gives the number
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(NamedTuple):
     """How messages call the rows of a problem."""
 
     item: Callable[[int], str] = str
     member: Callable[[int], str] = str
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(NamedTuple):
     """What a plan reaches, and what it breaks."""
 
     reached: dict[str, int]  # every name in `LEVELS`, counted afresh; all 0 where it cannot be read
@@ -91,31 +88,26 @@ def _unreadable(problem: Problem, members: Int32, told: Callable[..., str]) -> s
 class _Plan:
     """A plan whose entries are Members, and what several rules and levels ask of it.
 
-    `columns` has a row for each slot that an Item may have, `on` says where there is a Member, and
-    `zones` which zone (None where zones do not count). `filled` counts the Items that have each
-    slot, `empty_pairs` the pairs of empty slots of one Item. `whole` are the Items that have two
-    replicas or more, all in one zone, and `surplus` those with more entries than any may have.
+    `columns` has a row for each slot, `on` says where there is a Member, and `zones` which zone (None
+    where zones do not count). `filled` counts the Items that have each slot, `empty_pairs` the pairs
+    of empty slots of one Item. `whole` are the Items with two replicas or more, all in one zone.
     """
 
     def __init__(self, problem: Problem, members: Int32) -> None:
         n, m = members.shape[0], len(problem.limit)
-        self.problem, self.members = problem, members
+        self.problem = problem
         able = problem.live & (problem.limit > 0)
         zone = problem.zone[able]
         self.second_zone = bool((zone != zone[:1]).any())
         self.want: Small = np.minimum(problem.replicas, np.count_nonzero(able)).astype(_small(m))
-        # Nothing may be in the columns beyond: however wide the plan, all else looks at these only.
-        width = min(max(int(self.want.max(initial=0)), 1), members.shape[1])
-        beyond = members[:, width:]
-        self.surplus: Bool = np.zeros(n, np.bool_)
-        if beyond.max(initial=-1) >= 0:
-            self.surplus = (beyond >= 0).any(axis=1)
-        self.columns: Small = members[:, :width].T.astype(_small(m), order="C")
+        self.columns: Small = members.T.astype(_small(m), order="C")
         self.on: Bool = self.columns >= 0
-        self.holes: Bool = (self.on[1:] & ~self.on[:-1]).any(axis=0) | (self.surplus & ~self.on[-1])
+        self.holes: Bool = np.any(self.on[1:] & ~self.on[:-1], axis=0)
         self.placed: Small = self.on.sum(axis=0, dtype=_small(m))
         self.filled = [int(np.count_nonzero(column)) for column in self.on]
-        self.empty_pairs = sum((width - 1 - slot) * (n - count) for slot, count in enumerate(self.filled))
+        self.empty_pairs = sum(
+            (len(self.on) - 1 - slot) * (n - count) for slot, count in enumerate(self.filled)
+        )
         self.whole: Bool = np.zeros(n, np.bool_)
         self.zones: Small | None = None
         if problem.zones != Zones.IGNORE:
@@ -151,10 +143,8 @@ def _broken(plan: _Plan, member: Callable[[int], str], told: Callable[..., str])
     problem, load, want, placed = plan.problem, plan.load, plan.want, plan.placed
     asked, limit, live = problem.replicas, problem.limit, problem.live
     items = ["1 Item" if count == 1 else f"{count} Items" for count in load.tolist()]
-    bad = plan.surplus | (placed > want)
-    if bad.any():
-        has = (plan.members >= 0).sum(axis=1)
-        yield told(bad, "Item", lambda i: f"wants {want[i]} at most and has {has[i]}", "have too many")
+    bad = placed > want
+    yield told(bad, "Item", lambda i: f"wants {want[i]} at most and has {placed[i]}", "have too many")
     if _equal_pairs(plan.columns) > plan.empty_pairs:
         ordered = np.sort(plan.columns, axis=0)[::-1]
         bad = (ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0)
@@ -194,8 +184,7 @@ def _reached(plan: _Plan) -> dict[str, int]:
     part = np.where(sharing, limit, 0) * min(int(plan.want.sum(dtype=np.int64)), room)
     room = max(room, 1)
     stray = part * problem.tolerance // (100 * room)
-    low = part // room - stray
-    high = np.where(leaving, limit, -(-part // room) + stray)
+    low, high = part // room - stray, np.where(leaving, limit, -(-part // room) + stray)
     distance = np.where(problem.live, np.maximum(low - load, 0) + np.maximum(load - high, 0), 0)
     # Unit by unit, 1, 2, ... distance of each Member: the floors have no closed form.
     first = np.repeat(np.cumsum(distance) - distance, distance)

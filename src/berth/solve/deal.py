@@ -42,12 +42,11 @@ class Deal:
         self.low = np.where(draining, moves.draining_load, found.load_low)
         self.high = np.where(draining, moves.draining_load, found.load_high)
         has, kinds = work.kinds.spread.sum(axis=1), work.kinds
-        self._unfit = ((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low)).any(axis=1)
+        self._unfit: Bool = np.any((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low), axis=1)
         self._unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
         every = work.kind
         self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
-        self.at = work.at[self.rows].astype(np.int64)
-        self.kind = every[self.rows].astype(np.int64)
+        self.at, self.kind = work.at[self.rows].astype(np.int64), every[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
         # Entries: local row, column, Member, its area, kind, whether the primary is there, a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
@@ -55,8 +54,7 @@ class Deal:
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
-        self.gone = np.zeros(len(self.item), np.bool_)
-        self.given = np.zeros(len(self.rows), np.int64)
+        self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
         self.left_over = np.zeros(len(self.rows), np.bool_)
         # Where zones are merged a kind does not tell who is twice in one: then all are looked at.
         self.changed = np.full(len(self.rows), bool(work.state.merged))
@@ -120,8 +118,7 @@ class Deal:
         left = self.moves.leave.copy()
         self.have = self._in_areas(self.at)
         size = np.maximum(1, self.kinds.count)
-        each = -(-left.sum(axis=1) // size)
-        self.scarce = 4 * left.sum(axis=1) > size
+        each, self.scarce = -(-left.sum(axis=1) // size), 4 * left.sum(axis=1) > size
         few = self.work.tuning.leave_items // 4
         if int(left.sum()) > few:
             # Most by lot; the rest, by a flow, still has a choice that makes all fit.
@@ -286,21 +283,18 @@ class Deal:
         vacant, have = sums(self.work.area, areas, self.vacant), self._in_areas(self.at)
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
         total = int(vacant.sum())
-        if not total or not len(lacks):
-            return lacks[:0], lacks[:0]
         first, group = alike(self.kind[lacks], *have[lacks].T, sort=True)
         size, here, kind = sums(group, len(first)), have[lacks][first], self.kind[lacks][first]
         net = Network("unseated", "unfit", limit=self.work.arcs)
         ends, groups = net.add_nodes(areas, hub=True), net.add_nodes(len(first))
         net.add(net.source, net.sink, 0, total, unseated=1)
         net.add(ends, net.sink, 0, vacant)
-        low, high = (
-            np.maximum(0, end[kind] - here.sum(axis=1)) for end in (kinds.placed_low, kinds.placed_high)
-        )
-        net.add_preferred(net.source, groups, low * size, high * size, "unfit")
+        ends_of = (kinds.placed_low, kinds.placed_high), (kinds.area_low, kinds.area_high)
+        low, high = (np.maximum(0, end[kind] - here.sum(axis=1)) * size for end in ends_of[0])
+        net.add_preferred(net.source, groups, low, high, "unfit")
         g, a = np.nonzero(kinds.area_high[kind] > here)
-        low, high = (np.maximum(0, (end[kind] - here)[g, a]) for end in (kinds.area_low, kinds.area_high))
-        arcs = net.add_preferred(groups[g], ends[a], low * size[g], high * size[g], "unfit")
+        low, high = (np.maximum(0, (end[kind] - here)[g, a]) * size[g] for end in ends_of[1])
+        arcs = net.add_preferred(groups[g], ends[a], low, high, "unfit")
         flow = net.solve(total)
         # Area after area round the Items of a group: each gets as many as the others, or one more.
         amount = sum(flow.units[some] for some in arcs)
@@ -318,12 +312,7 @@ class Deal:
         # Each Member's places evenly over the list, its neighbours by lot: if lists were dealt in
         # turn, Items would share all their Members, and one lost could not be made up for.
         spot = (rank_within(seats) + np.random.default_rng(3).random(len(seats))) / self.vacant[seats]
-        seats = seats[np.lexsort((seats, spot, work.area[seats]))]
-        both = np.minimum(sums(area, work.areas), sums(work.area[seats], work.areas))
-        use = rank_within(area) < both[area]
-        self.left_over[seeker[~use]] = True
-        seeker, area = seeker[use], area[use]
-        seats = seats[rank_within(work.area[seats]) < both[work.area[seats]]]
+        seats = seats[first_few(work.area[seats], sums(area, work.areas), seats, spot)]
         clashing = _exchange(seats, seeker, area, work.cell, self.at)
         self.left_over[seeker[clashing]] = True
         seeker, seats = np.delete(seeker, clashing), np.delete(seats, clashing)
@@ -347,8 +336,7 @@ def _cut(cap: Int64, amount: int) -> Int64:
         middle = (low + high) // 2
         fits = int(np.maximum(0, cap - middle).sum()) <= amount
         low, high = (low, middle) if fits else (middle + 1, high)
-    took = np.maximum(0, cap - low)
-    level = np.flatnonzero(cap >= max(low, 1))
+    took, level = np.maximum(0, cap - low), np.flatnonzero(cap >= max(low, 1))
     lot = (level * 2654435761) & 0xFFFF
     took[level[np.argsort(lot, kind="stable")][: amount - int(took.sum())]] += 1
     return took
@@ -404,4 +392,4 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     pair = seeker[bad] * (int(cell.max(initial=0)) + 1) + cell[seats[bad]]
     spare = np.ones(len(bad), np.bool_)
     spare[np.unique(pair, return_index=True)[1]] = False
-    return bad[own | spare]
+    return np.asarray(bad[own | spare], np.int64)

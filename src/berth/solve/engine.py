@@ -28,8 +28,7 @@ from berth.solve.tuning import DEFAULT, Tuning
 
 logger = logging.getLogger(__name__)
 
-Reject = Callable[[str, Sequence[str], Problem], None]
-"""Takes note of an answer that was not used: the engine, what is wrong, and the problem."""
+Reject = Callable[[str, Sequence[str], Problem], None]  # the engine, what is wrong, and the problem
 
 
 def log_rejected(engine: str, faults: Sequence[str], _: Problem) -> None:
@@ -39,17 +38,13 @@ def log_rejected(engine: str, faults: Sequence[str], _: Problem) -> None:
 
 @dataclass(slots=True)
 class Pending:
-    """A question for the other process. `ask` may run in any thread, the rest only in the solver's.
+    """A question for the other process. `ask` may run in any thread, the rest only in the solver's."""
 
-    `problem` is a copy, as the solver's own may change meanwhile; `best` is the best certified plan
-    so far, `started` when the solve began, `seconds` what it may still take.
-    """
-
-    problem: Problem
+    problem: Problem  # a copy: the solver's own may change meanwhile
     started: float
-    best: Solution | None
+    best: Solution | None  # the best certified plan so far
     apart: Apart
-    seconds: float
+    seconds: float  # what the answer may still take
     reply: object = None
     failed: str = ""
 
@@ -81,12 +76,11 @@ class Solver:
         self._last: Int32 | None = None
 
     def solve(self, problem: Problem, touched: Touched | None = None) -> Solution:
-        """Where each Item should be, the least in all levels of the objective; always certified.
+        """Where each Item should be: always certified, and the best in all levels where it is `optimal`.
 
         `touched` names the rows that changed since the last call with the same arrays, which may
         have grown; without it everything is read again. It saves work and changes nothing: the
-        plan depends on the problem alone. Never raises for a Problem of the documented form; where
-        the plan is not proven to be the best `optimal` is False.
+        plan depends on the problem alone. Never raises for a Problem of the documented form.
         """
         found = self.begin(problem, touched)
         if isinstance(found, Solution):
@@ -108,9 +102,8 @@ class Solver:
         except TooLargeError:
             pass
         except (NoFlowError, MemoryError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            # What numpy and OR-tools raise where we made a mistake, in the arrays or in what is kept
-            # of them. It must not end the controller: the other process reads everything anew, and
-            # so does the next call. Where that fails, too, the plain engine answers.
+            # What numpy and OR-tools raise where the mistake is ours, in the networks or in what is
+            # kept. It must not end the controller: the other process and the next call read all anew.
             logger.exception("the quick engine failed")
             self._rejected("quick", [repr(error)], problem)
             self._state = None

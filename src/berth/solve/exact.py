@@ -12,7 +12,7 @@ only the levels from `moves` on are left to decide; where pooling promised what 
 levels are in the network, with the rising arcs of `intervals` for each kind and Member.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ from berth.solve.work import Work
 LATER = ("moves", "draining-age", "primaries-moved", "even")
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """Who holds some Items, as positions of shape (rows, v), and the bounds that prove it to be the best."""
 
     rows: Int64

@@ -12,7 +12,6 @@ The same theorem makes the *intervals* that the whole solver rests on: what `Flo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -34,8 +33,7 @@ class NoFlowError(RuntimeError):
     """No flow satisfies the network's bounds, or OR-tools did not find the one of least cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(NamedTuple):
     """A flow of least cost in all levels; arrays of shape (arcs,)."""
 
     units: Int64  # what flows on each arc
@@ -44,18 +42,10 @@ class Flow:
     totals: Mapping[str, int]  # cost of this flow in each level
 
 
-class _Arcs(NamedTuple):
-    tail: Int64
-    head: Int64
-    low: Int64
-    high: Int64
-
-
 class Network:
     """A source, a sink, and nodes and arcs that are added in bulk; then `solve`.
 
-    `levels` names the levels of cost, most important first. Arcs are numbered as they come; with
-    more than `limit` of them `solve` raises TooLargeError.
+    `levels` names the levels of cost, most important first; `limit` is the most arcs there may be.
     """
 
     def __init__(self, *levels: str, limit: int | None = None) -> None:
@@ -76,15 +66,14 @@ class Network:
 
     def add(self, tail: Numbers, head: Numbers, low: Numbers, high: Numbers, **costs: Numbers) -> Int64:
         """Add arcs (arguments are broadcast) and return their numbers. A cost is for one unit."""
-        given = (tail, head, low, high, *costs.values())
-        columns = [a.ravel() for a in np.broadcast_arrays(*(np.asarray(x, np.int64) for x in given))]
-        first = self.arcs
-        self.arcs += len(columns[0])
+        given = (np.asarray(x, np.int64) for x in (tail, head, low, high, *costs.values()))
+        columns = [column.ravel() for column in np.broadcast_arrays(*given)]
+        new = np.arange(self.arcs, self.arcs + len(columns[0]))
         self._parts.append(np.stack(columns[:4]))
-        for level, cost in zip((name.replace("_", "-") for name in costs), columns[4:], strict=True):
-            if level in self.levels:
-                self._costs.append((first, level, cost))
-        return np.arange(first, self.arcs)
+        names = [name.replace("_", "-") for name in costs]
+        self._costs += [(self.arcs, *cost) for cost in zip(names, columns[4:], strict=True)]
+        self.arcs += len(new)
+        return new
 
     def add_preferred(
         self, tail: Numbers, head: Numbers, low: Int64, high: Int64, level: str, by: int = 1, **costs: Numbers
@@ -96,52 +85,47 @@ class Network:
     def solve(self, total: int, intervals: bool = False) -> Flow:
         """The flow of least cost, level by level, of `total` units from the source to the sink.
 
-        `Flow.low` and `Flow.high` are filled in where `intervals` asks for them (it costs another
-        search for prices). Raises NoFlowError where the bounds cannot be met.
+        `Flow.low` and `Flow.high` are right where `intervals` asks for them: it costs another search
+        for prices. Raises NoFlowError where the bounds cannot be met, or TooLargeError.
         """
         if self.limit is not None and self.arcs > self.limit:
             raise TooLargeError(f"a network of {self.arcs} arcs")
-        arcs = _Arcs(*np.concatenate(self._parts, axis=1))
+        tail, head, low, high = arcs = np.concatenate(self._parts, axis=1)
         costs = {name: np.zeros(self.arcs, np.int64) for name in self.levels}
         for first, name, part in self._costs:
-            costs[name][first : first + len(part)] += part
+            if name in costs:
+                costs[name][first : first + len(part)] += part
         left = [name for name in self.levels if costs[name].any()]
         while True:
             weights = self._weigh([costs[name] for name in left], arcs)
-            cost = np.zeros(self.arcs, np.int64)
-            for weight, name in zip(weights, left, strict=False):
-                cost += weight * costs[name]
-            units = self._cheapest(arcs, cost, total)
-            left = left[len(weights) :]
+            cost = sum((w * costs[name] for w, name in zip(weights, left, strict=False)), 0 * tail)
+            units, left = self._cheapest(arcs, cost, total), left[len(weights) :]
             if left or intervals:
                 price = self._prices(arcs, cost, units)
-                reduced = cost + price[arcs.tail] - price[arcs.head]
-                low = np.where(reduced < 0, arcs.high, arcs.low)
-                arcs = arcs._replace(low=low, high=np.where(reduced > 0, arcs.low, arcs.high))
+                reduced = cost + price[tail] - price[head]
+                low, high = np.where(reduced < 0, high, low), np.where(reduced > 0, low, high)
+                arcs = np.stack([tail, head, low, high])
             if not left:
-                totals = {name: int(units @ costs[name]) for name in self.levels}
-                return Flow(units, arcs.low, arcs.high, totals)
+                return Flow(units, low, high, {name: int(units @ costs[name]) for name in self.levels})
 
-    def _weigh(self, costs: list[Int64], arcs: _Arcs) -> list[int]:
+    def _weigh(self, costs: list[Int64], arcs: Int64) -> list[int]:
         """The weights of as many of the levels as fit into one stage (the last weighs 1)."""
         spans = [self._span(cost, arcs) for cost in costs]
         tops = [int(np.abs(cost).max(initial=0)) for cost in costs]
         weights: list[int] = []
-        for count in range(1, len(costs) + 1):
+        for count in range(len(costs), 0, -1):
             # Only sums along simple cycles of the residual network are ever compared, so a level
             # must outweigh what all that follow in the stage can change along one of them.
-            trial, below = [], 0
+            weights, below = [], 0
             for span in reversed(spans[:count]):
-                trial.append(below + 1)
+                weights.insert(0, below + 1)
                 below += span * (below + 1)
-            trial.reverse()
-            top = sum(w * t for w, t in zip(trial, tops, strict=False))
-            if count > 1 and top * (self.nodes + 2) > BUDGET:
+            top = sum(weight * top for weight, top in zip(weights, tops, strict=False))
+            if count == 1 or top * (self.nodes + 2) <= BUDGET:
                 break
-            weights = trial
         return weights
 
-    def _span(self, cost: Int64, arcs: _Arcs) -> int:
+    def _span(self, cost: Int64, arcs: Int64) -> int:
         """The most that a level changes along a simple cycle of the residual network.
 
         A simple cycle visits a hub at most once, so it has at most two arcs there; and between two
@@ -150,13 +134,13 @@ class Network:
         hub = np.zeros(self.nodes, np.bool_)
         hub[np.concatenate(self._hubs)] = True
         some = np.flatnonzero(cost)
-        tail, head, size = arcs.tail[some], arcs.head[some], np.abs(cost[some])
+        tail, head, size = arcs[0, some], arcs[1, some], np.abs(cost[some])
         dearest = np.zeros(self.nodes, np.int64)
         np.maximum.at(dearest, np.append(tail, head), np.append(size, size))
         between = int(size[~(hub[tail] | hub[head])].max(initial=0))
         return 2 * int(dearest[hub].sum()) + 4 * int(hub.sum()) * between
 
-    def _cheapest(self, arcs: _Arcs, cost: Int64, total: int) -> Int64:
+    def _cheapest(self, arcs: Int64, cost: Int64, total: int) -> Int64:
         """Units of each arc in a flow of least cost, by OR-tools."""
         tail, head, low, high = arcs
         need = np.zeros(self.nodes, np.int64)
@@ -171,21 +155,19 @@ class Network:
         if (low > high).any() or engine.solve() != engine.OPTIMAL:
             raise NoFlowError(f"no flow on {self.nodes} nodes and {len(use)} arcs")
         units[use] += np.asarray(engine.flows(added), np.int64)
-        return units
+        return np.asarray(units, np.int64)
 
-    def _prices(self, arcs: _Arcs, cost: Int64, units: Int64) -> Int64:
+    def _prices(self, arcs: Int64, cost: Int64, units: Int64) -> Int64:
         """Prices that prove `units` to be of least cost (Bellman-Ford, all arcs in each turn).
 
         All nodes start at 0, as if joined to a root, so nodes that nothing reaches have prices too.
         """
-        more, less = units < arcs.high, units > arcs.low
-        start = np.concatenate([arcs.tail[more], arcs.head[less]])
-        end = np.concatenate([arcs.head[more], arcs.tail[less]])
-        length = np.concatenate([cost[more], -cost[less]])
-        price = np.zeros(self.nodes, np.int64)
+        tail, head, low, high = arcs
+        more, less, price = units < high, units > low, np.zeros(self.nodes, np.int64)
+        start, end = np.append(tail[more], head[less]), np.append(head[more], tail[less])
+        length, order = np.append(cost[more], -cost[less]), np.argsort(end, kind="stable")
         if not len(end):
             return price
-        order = np.argsort(end, kind="stable")
         start, end, length = start[order], end[order], length[order]
         first = np.flatnonzero(np.r_[True, end[1:] != end[:-1]])
         to = end[first]

@@ -27,6 +27,7 @@ reach the intervals; then they are a bound that is not met, and `exact` has to a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,8 +37,7 @@ from berth.solve.model import SCALE, SHAPE_LEVELS, Bool, Int64, Zones
 from berth.solve.tuning import Tuning
 
 
-@dataclass(frozen=True, slots=True)
-class Members:
+class Members(NamedTuple):
     """The live Members; arrays of shape (positions,)."""
 
     limit: Int64  # 0 where nothing may be placed
@@ -64,8 +64,7 @@ class Demand:
         return int(self.wanted @ self.count)
 
 
-@dataclass(frozen=True, slots=True)
-class Intervals:
+class Intervals(NamedTuple):
     """What every plan that is best in the levels up to `zone-pairs` has, and every such plan is best."""
 
     placed_low: Int64  # shape (kinds,): replicas of an Item
@@ -89,9 +88,8 @@ def intervals(members: Members, demand: Demand, rule: Zones, tuning: Tuning) -> 
 
 
 def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[Intervals, bool]:
-    """The intervals, with single arcs for the `reach` units next to each band.
-
-    Also whether some load may lie farther out, where units are lumped and the cost is wrong.
+    """The intervals, with single arcs for the `reach` units next to each band, and whether some load
+    may lie farther out, where units are lumped and the cost is wrong.
     """
     net, size, zones = Network(*SHAPE_LEVELS), len(demand.count), members.zones
     hubs, kinds = net.add_nodes(zones, hub=True), net.add_nodes(size)
@@ -101,9 +99,8 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
     at, of = units.first, units.class_of
     zone, draining = members.zone[at[units.of]], members.draining[at[units.of]]
     first, pool = alike(zone, units.cost, draining)
-    room = sums(pool, len(first), units.size * sums(of, len(at))[units.of])
-    ends = hubs[zone[first]]
-    loads = net.add(ends, net.sink, 0, room, balance=units.cost[first], misplaced=draining[first])
+    room, ends = sums(pool, len(first), units.size * sums(of, len(at))[units.of]), hubs[zone[first]]
+    arcs = net.add(ends, net.sink, 0, room, balance=units.cost[first], misplaced=draining[first])
     flow = net.solve(demand.total, intervals=True)
     bounds = shape_bounds(flow.totals, demand, units.unfilled)
 
@@ -111,18 +108,17 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
     for full in (flow.low > 0, flow.high > 0):
         placed = sums(replica[0], size, full[replica[1]])
         zoned = sums(in_zone[0], size * zones, full[in_zone[1]]).reshape(size, zones)
-        edges.append((placed, zoned, sums(units.of, len(at), units.size * full[loads][pool])))
+        edges.append((placed, zoned, sums(units.of, len(at), units.size * full[arcs][pool])))
     (placed_low, zone_low, low), (placed_high, zone_high, high) = edges
     near_low, near_high, limit = members.low[at] - reach, members.high[at] + reach, members.limit[at]
-    # Of a Member with a limit in the millions (see `orchestrator`) all units in question cost the same.
-    rises = SCALE * (reach + 2 + demand.total) // np.maximum(limit, 1) > SCALE * (reach + 1) // np.maximum(
+    beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (limit > near_high)
+    # Of a Member with a limit in the millions all units in question cost the same.
+    beyond &= SCALE * (reach + 2 + demand.total) // np.maximum(limit, 1) > SCALE * (reach + 1) // np.maximum(
         limit, 1
     )
-    beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (limit > near_high)
-    far = bool((beyond & rises & ~members.draining[at]).any())
-    return Intervals(
-        placed_low, placed_high, zone_low, zone_high, low[of], high[of], bounds["placed"], bounds
-    ), far
+    loads = low[of], high[of]
+    found = Intervals(placed_low, placed_high, zone_low, zone_high, *loads, bounds["placed"], bounds)
+    return found, bool((beyond & ~members.draining[at]).any())
 
 
 def add_demand(
@@ -163,8 +159,7 @@ def shape_bounds(totals: Mapping[str, int], demand: Demand, unfilled: int) -> di
     return bounds
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
+class Units(NamedTuple):
     """Units of load by cost. Members that are equal in zone, limit, band and draining are a class."""
 
     first: Int64  # the first position of each class

@@ -15,8 +15,8 @@ leaves and joins each kind in each zone, the load of each zone and of each drain
 its split over Members: that is an extreme point, and dealing it out would cost more moves.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,19 +30,17 @@ LEVELS = ("moves", "draining-age", "primaries-moved", "drift", "even")
 STEPS = 48  # arcs for the units of one owner within its interval, by what they cost in `even`
 
 
-@dataclass(frozen=True, slots=True)
-class Surplus:
+class Surplus(NamedTuple):
     """Entries of which some must go: more of an Item in one area or cell than it may have there."""
 
     row: Int64
-    column: Int64  # in `at`
     member: Int64
-    group: Int64  # those of which so many may stay together:
-    cap: Int64
+    group: Int64
+    first: Int64  # the first entry of each group,
+    cap: Int64  # and how many of it may stay
 
 
-@dataclass(frozen=True, slots=True)
-class Moves:
+class Moves(NamedTuple):
     """What the network says."""
 
     bounds: dict[str, int]  # the least of `moves`, `draining-age` and `primaries-moved`, one after the other
@@ -61,8 +59,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     if surplus is not None:
         own[surplus.member] = True
     at_own = own & (found.load_high > 0)
-    own_at = np.flatnonzero(at_own)
-    node_of = np.full(len(own) + 1, -1)
+    own_at, node_of = np.flatnonzero(at_own), np.full(len(own) + 1, -1)
     node_of[own_at] = np.arange(len(own_at))
     area_of = work.area[own_at]
     held, led, led_in = _held(work, node_of, len(own_at))
@@ -95,14 +92,16 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     kept = np.zeros(0, np.int64)
     if surplus is not None:
         # Each entry an arc of its own, at most `cap` of a group together, and not among the counts.
-        groups, one, group = np.unique(surplus.group, return_index=True, return_inverse=True)
         its_kind = work.kind[surplus.row]
-        gates, at = net.add_nodes(len(groups)), gate_of[its_kind, work.area[surplus.member]][one]
-        net.add(at[at >= 0], gates[at >= 0], 0, surplus.cap[one][at >= 0])
+        at = gate_of[its_kind, work.area[surplus.member]][surplus.first]
+        gates = net.add_nodes(len(at))
+        net.add(at[at >= 0], gates[at >= 0], 0, surplus.cap[at >= 0])
         node, leads = node_of[surplus.member], lead[surplus.row] == surplus.member
         mine = np.flatnonzero(node >= 0)  # on the others nothing may stay
         kept = np.full(len(node), -1)
-        kept[mine] = net.add(gates[group[mine]], owners[node[mine]], 0, 1, primaries_moved=-1 * leads[mine])
+        kept[mine] = net.add(
+            gates[surplus.group[mine]], owners[node[mine]], 0, 1, primaries_moved=-1 * leads[mine]
+        )
         np.subtract.at(held, (its_kind[mine], node[mine]), 1)
         np.subtract.at(led, (its_kind[mine], node[mine]), leads[mine])
 
@@ -129,8 +128,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     flow = net.solve(found.placed)
     inflow = np.zeros((len(n), areas), np.int64)
     inflow[kind, area] = sum(flow.units[arcs] for arcs in into)
-    change = inflow - kinds.spread * n[:, None]
-    on_own = np.zeros(len(own), np.int64)
+    change, on_own = inflow - kinds.spread * n[:, None], np.zeros(len(own), np.int64)
     on_own[own_at] = sums(own_loads[0], len(own_at), flow.units[own_loads[1]])
     bounds = {name: flow.totals[name] for name in LEVELS[:3]}
     bounds["primaries-moved"] += int((lead >= 0).sum())
@@ -187,8 +185,12 @@ def add_loads(
     return np.concatenate([np.arange(size), np.arange(size), whose[edge]]), np.concatenate(arcs)
 
 
-def surplus_entries(work: Work) -> Surplus | None:
-    """Entries of Items that have more in one area, or one cell, than they may; None without any."""
+def drop_surplus(work: Work) -> dict[str, int] | None:
+    """Decide which surplus entries go, by the network with them apart, and take them away.
+
+    Returns the bounds of that network: it knows more of these Items than one of kinds. None
+    where there is no surplus (or too much of it for arcs of their own).
+    """
     kinds, every, merged = work.kinds, work.kind, len(work.area)  # cells from `merged` on are zones
     too_many = (kinds.spread > kinds.area_high).any(axis=1)
     if not too_many.any() and not work.state.merged:
@@ -198,42 +200,29 @@ def surplus_entries(work: Work) -> Surplus | None:
         zone = np.append(np.where(work.cell >= merged, work.cell, -1), -1)
         chosen |= twice(zone[work.at]) & (every >= 0)
     rows = work.by_key(chosen)
-    at, kind = work.at[rows].astype(np.int64), every[rows].astype(np.int64)
-    area = np.append(work.area, -1)[at]
-    cap, size, group = kinds.area_high[kind[:, None], np.maximum(area, 0)], _twins(area), area
+    at, kind = work.at[rows].astype(np.int64), every[rows]
+    group = area = np.append(work.area, -1)[at]
+    cap, size = kinds.area_high[kind[:, None], np.maximum(area, 0)], _twins(area)
     if work.state.merged:
         cell = np.append(work.cell, -1)[at]
         double = (cell >= merged) & (_twins(cell) > 1)
         size, cap = np.where(double, _twins(cell), size), np.where(double, 1, cap)
-        group = np.where(double, work.areas + cell, group)
-    item, column = np.nonzero((at >= 0) & (size > cap))
-    if not len(item):
+        group = np.where(double, work.areas + cell, area)
+    entry = np.nonzero((at >= 0) & (size > cap))
+    item, member, cap = entry[0], at[entry], cap[entry]
+    if not 0 < len(item) <= work.tuning.surplus_entries:
         return None
-    entry = item, column
-    return Surplus(rows[item], column, at[entry], item * (1 << 24) + group[entry], cap[entry])
+    code = item * (1 << 24) + group[entry]
+    _, first, group, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
+    moves = least_moves(work, Surplus(rows[item], member, group, first, cap[first]))
+    # Of each group as many go as must, first those that the network does not keep, primaries last.
+    go = first_few(group, count - cap[first], member == work.state.lead[rows[item]], moves.kept)
+    at[item[go], entry[1][go]] = -1
+    item = np.unique(item[go])
+    work.lay_over(rows[item], at[item].astype(work.at.dtype))
+    return moves.bounds
 
 
 def _twins(values: Table) -> Int64:
     """How many of its row equal each element (itself included)."""
     return sum((values == column[:, None] for column in values.T), np.zeros(values.shape, np.int64))
-
-
-def drop_surplus(work: Work) -> dict[str, int] | None:
-    """Decide which surplus entries go, by the network with them apart, and lay the Items over.
-
-    Returns the bounds of that network: it knows more of these Items than one of kinds. None
-    where there is no surplus (or too much of it for arcs of their own).
-    """
-    some = surplus_entries(work)
-    if some is None or len(some.row) > work.tuning.surplus_entries:
-        return None
-    moves = least_moves(work, some)
-    # Of each group as many go as must, first those that the network does not keep, primaries last.
-    _, first, group, size = np.unique(some.group, return_index=True, return_inverse=True, return_counts=True)
-    leads = some.member == work.state.lead[some.row]
-    go = first_few(group, size - some.cap[first], leads, moves.kept)
-    rows, place = np.unique(some.row[go], return_inverse=True)
-    at = work.at[rows]
-    at[place, some.column[go]] = -1
-    work.lay_over(rows, at)
-    return moves.bounds

@@ -46,8 +46,7 @@ class _Fleet:
         self.zone = np.append(np.arange(len(zone)) if problem.zones == Zones.IGNORE else zone, -1)
         self.asked = problem.replicas[by_item]
         self.want = np.minimum(self.asked, np.count_nonzero(self.limit))
-        self.require = problem.zones == Zones.REQUIRE
-        self.count = np.zeros(len(by_item), np.int64)
+        self.require, self.count = problem.zones == Zones.REQUIRE, np.zeros(len(by_item), np.int64)
         self.plan: Int32 = np.full((len(by_item), max(int(self.want.max(initial=0)), 1)), -1, np.int32)
 
     def put(self, items: Int64, members: Int32) -> None:
@@ -94,8 +93,7 @@ class _Fleet:
         # One by one, each the emptiest that it may have. Most that are left find nothing, as only such
         # Members have room that they have or may not have: these are not looked at.
         only, barred = self.only_zone(items), self.barred(items)
-        own = np.append(room, False)[self.plan[items]].sum(axis=1)
-        same = sums(zones[room], len(limit))[only]
+        own, same = np.append(room, False)[self.plan[items]].sum(axis=1), sums(zones[room], len(limit))[only]
         some = np.where(barred & (only >= 0), same, own) < room.sum()
         for item, zone, never in np.column_stack((items, only, barred))[some].tolist():
             cost = np.where(self.load < limit, (self.load + 1) / np.maximum(limit, 1), np.inf)

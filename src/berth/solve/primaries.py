@@ -50,8 +50,8 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
         allowed = tier == tier.min(axis=1, keepdims=True)
         # By rank from here on: what is alike is told apart by keys.
         choosing = _Choosing(problem.limit[by_key].astype(np.int64), counts[by_key], tuning)
-        some = np.where(some < 0, -1, rank[undecided])
-        choice[undecided] = choosing.columns(some, allowed, current[undecided])
+        ranks_of = np.where(some < 0, -1, rank[undecided]).astype(np.int64)
+        choice[undecided] = choosing.columns(ranks_of, allowed, current[undecided])
     order = np.where(members < 0, width + 2, slots) * np.int64(none + 1) + rank
     chosen = np.flatnonzero(choice >= 0)
     order[chosen, choice[chosen]] = -1
@@ -123,8 +123,7 @@ class _Choosing:
         owner = np.sort(member)
         nth = self.counts[used][owner] + rank_within(owner) + 1
         net.add(ends[owner], net.sink, 0, 1, even=SCALE * nth // self.per[used][owner])
-        taken = net.solve(len(members)).units[arcs] > 0
-        out = np.zeros(len(members), np.int64)
+        taken, out = net.solve(len(members)).units[arcs] > 0, np.zeros(len(members), np.int64)
         out[item[taken]] = column[taken]
         return out
 
@@ -165,7 +164,6 @@ class _Choosing:
         flow = np.minimum(net.solve(int(mine.sum())).units[arcs], several)
         some = np.repeat(np.arange(len(flow)), flow)
         picks = first[some] + rank_within(some)
-        picks = picks[np.unique(item[picks], return_index=True)[1]]
-        out = column.copy()
+        picks, out = picks[np.unique(item[picks], return_index=True)[1]], column.copy()
         out[item[picks]] = place[picks]
         return out

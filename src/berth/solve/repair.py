@@ -26,8 +26,7 @@ def repair(deal: Deal, moves: int) -> bool:
     """
     tuning, polished = deal.work.tuning, 0
     for turn in range(TURNS):
-        bad = deal.misfits()
-        size = tuning.repair_items << turn
+        bad, size = deal.misfits(), tuning.repair_items << turn
         if not bad.any() and deal.loads_fit():
             if deal.moved() <= moves:
                 return True

@@ -33,13 +33,11 @@ def bands(problem: Problem, total: int | None = None) -> Bands:
     draining Member's band is [0, limit]. `total` is the sum of `wanted` where it is known.
     All of it in whole numbers: a float would round a band now and then.
     """
-    limit = problem.limit.astype(np.int64)
-    sharing = problem.live & ~problem.draining
+    limit, sharing = problem.limit.astype(np.int64), problem.live & ~problem.draining
     room = int(limit[sharing].sum())
     if total is None:
         total = int(wanted(problem).sum(dtype=np.int64))
-    part = np.where(sharing, limit, 0) * min(total, room)
-    per = max(room, 1)
+    part, per = np.where(sharing, limit, 0) * min(total, room), max(room, 1)
     slack = part * problem.tolerance // (100 * per)
     high = np.minimum(-(-part // per) + slack, limit)
     high = np.where(problem.live & problem.draining, limit, np.where(sharing, high, 0))

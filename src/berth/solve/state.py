@@ -38,14 +38,11 @@ class State:
     def _read_members(self, problem: Problem) -> None:
         rows = np.flatnonzero(problem.live)
         self.row = rows[np.argsort(problem.member_key[rows], kind="stable")].astype(np.int32)
-        self.key = problem.member_key[self.row]
-        self.position = np.full(len(problem.live) + 1, -1, np.int32)
+        self.key, self.position = problem.member_key[self.row], np.full(len(problem.live) + 1, -1, np.int32)
         self.position[self.row] = np.arange(len(self.row))
         self.limit = problem.limit[self.row].astype(np.int64)
-        self.zone = problem.zone[self.row].astype(np.int64)
-        self.draining = problem.draining[self.row]
-        self.age_rank = age_ranks(problem)[self.row]
-        self.usable = self.limit > 0
+        self.zone, self.draining = problem.zone[self.row].astype(np.int64), problem.draining[self.row]
+        self.age_rank, self.usable = age_ranks(problem)[self.row], self.limit > 0
 
     def _columns(self) -> Int64:
         """Shape (positions + 1,): the column of `spread` of each position; the last is for nobody."""
@@ -114,8 +111,7 @@ class State:
         now = now[same]
         new = np.append(problem.live, False)
         new[before[same]] = False
-        lost = rows_with(np.append(~same, False), self.at)
-        gained = rows_with(new, problem.held)
+        lost, gained = rows_with(np.append(~same, False), self.at), rows_with(new, problem.held)
         shift = np.full(len(before) + 1, -1, self.at.dtype)
         shift[:-1][same] = now
         if not np.array_equal(shift, np.append(np.arange(len(self.row)), -1)):
@@ -136,8 +132,7 @@ class State:
         self.hash[every] = mixed(problem.item_key[every])
         self.at[every], self.lead[every], self.wants[every] = at, lead, wants
         self._sort_into_kinds(rows)
-        stays = np.where(at >= 0, held, -1)
-        some = (at >= 0).any(axis=1)
+        stays, some = np.where(at >= 0, held, -1), (at >= 0).any(axis=1)
         gaps = ((stays[:, 1:] >= 0) & (stays[:, :-1] < 0)).any(axis=1)
         mixed_up = np.flatnonzero(some & (gaps | (at[:, 0] != lead)))
         if len(mixed_up):

@@ -41,8 +41,7 @@ class Work:
 
     def __init__(self, problem: Problem, state: State, tuning: Tuning, quick: bool = False) -> None:
         self.state, self.tuning, self.rule, self.quick = state, tuning, problem.zones, quick
-        self.arcs = tuning.quick_arcs if quick else None
-        self.usable = int(state.usable.sum())
+        self.arcs, self.usable = tuning.quick_arcs if quick else None, int(state.usable.sum())
         known, first, zone = np.unique(state.zone, return_index=True, return_inverse=True)
         order = np.argsort(first, kind="stable")  # by the key of a zone's first Member, whatever its number
         self._zone_names = known[order]
