@@ -26,7 +26,7 @@ class Elsewhere:
         self.calls = 0
         self.fails = False
 
-    async def __call__(self, problem: Problem, touched: Touched | None) -> Solution:
+    async def __call__(self, problem: Problem, touched: Touched | None, ask: bool) -> Solution:
         self.calls += 1
         sent = copy.deepcopy(problem)
         if self.events:

@@ -18,6 +18,7 @@ from berth.controller.state import PoolState
 from berth.controller.status_writer import RawPool, StatusWriter
 from berth.fleet import Handoff, ItemSeen, Leases, Policy, PoolFleet
 from berth.kube import Meta
+from berth.solve import Problem, Solution, Touched, solve
 
 
 def pool(uid: str, mode: ItemStatusMode, version: int = 1) -> PoolObject:
@@ -44,6 +45,10 @@ class Server:
         return self.pool
 
 
+async def solve_at_once(problem: Problem, touched: Touched | None, ask: bool) -> Solution:
+    return solve(problem)
+
+
 class Stage:
     """A Pool with the Item x, led by a process that writes statuses."""
 
@@ -56,7 +61,16 @@ class Stage:
         self.cluster.put_pool(self.server.pool, deleted=False)
         metrics, recorder = Metrics(), Any
         cache: Any = SimpleNamespace(store={}, wait_for=self._nothing)
-        self.loop = PoolLoop(self.state, self.server, cache, "me", 1e9, recorder, metrics)  # type: ignore[arg-type]
+        self.loop = PoolLoop(
+            self.state,
+            self.server,
+            cache,
+            "me",
+            1e9,  # type: ignore[arg-type]
+            recorder,
+            metrics,
+            solve_at_once,
+        )
         status = ItemStatus(members=("somewhere",))
         self.items = {("ns", "x"): ItemObject(Meta("x", "ns"), ItemSpec("p"), status)}
         caches: Any = SimpleNamespace(

@@ -357,7 +357,7 @@ class Leader:
         if self.pool_loop is not None and self.begun and not self.busy:
             self.task = self.loop.create_task(self._run(self.pool_loop.once()))
 
-    async def _solve(self, problem: Problem, touched: Touched | None) -> Solution:
+    async def _solve(self, problem: Problem, touched: Touched | None, ask: bool) -> Solution:
         """At once, or in another process that ends when the test says so."""
         if not self.world.solves_elsewhere:
             return self.solver.solve(problem, touched)

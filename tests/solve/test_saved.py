@@ -159,11 +159,12 @@ def test_another_problem_of_the_same_second_is_another_file(tmp_path: Path) -> N
 def test_a_full_disk_leaves_nothing_behind_and_raises_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half(path: Path, text: str) -> None:
-        path.write_bytes(text[:9].encode())
+    def half(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[:9])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     assert save(problem_of([1], [[]], [5]), tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 

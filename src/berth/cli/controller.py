@@ -7,9 +7,12 @@ import gc
 import logging
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from berth.solve import Tuning
 
 
 def controller_command(
@@ -37,6 +40,20 @@ def controller_command(
     liveness_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Answer probes at /healthz of this port.")
     ] = None,
+    problem_folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Save problems here whose plans the solver's own check rejected, the last 10, for"
+            " `berth plan -f`. Default: `berth` in the folder for temporary files."
+        ),
+    ] = None,
+    solver_engine: Annotated[
+        str, typer.Option(hidden=True, help="For tests: the solver's thorough engine, module:function.")
+    ] = "",
+    solver_tuning: Annotated[
+        list[str] | None,
+        typer.Option(hidden=True, help="For tests: NAME=NUMBER of a threshold of the solver; repeatable."),
+    ] = None,
     log_format: Annotated[str, typer.Option(help="`text` (key=value) or `json`.")] = "text",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -45,10 +62,12 @@ def controller_command(
     from berth.cli.logs import configure_logging
     from berth.controller import Options, serve
     from berth.kube import load_config
+    from berth.solve.apart import ENGINE
 
     with usage_errors():
         configure_logging(log_format, log_level)
         config = load_config(kubeconfig, context)
+        tuning = _tuning(solver_tuning or [])
     # Not the context's: who looks after all namespaces from two contexts must meet at one Lease.
     own = config.namespace if config.in_cluster else "default"
     lease_namespace = lease_namespace or os.environ.get("BERTH_LEASE_NAMESPACE")
@@ -57,6 +76,9 @@ def controller_command(
         lease_namespace=lease_namespace or (namespace[0] if namespace else own),
         lease_duration=lease_duration,
         metrics_port=metrics_port,
+        problem_folder=problem_folder,
+        engine=solver_engine or ENGINE,
+        tuning=tuning,
     )
     liveness = f"http://0.0.0.0:{liveness_port}/healthz" if liveness_port else None
     logging.getLogger("kopf").setLevel(logging.WARNING)
@@ -64,3 +86,14 @@ def controller_command(
     # default of 700 new objects the collector takes two thirds of its time.
     gc.set_threshold(50_000, 20, 20)
     asyncio.run(serve(config, options, liveness))
+
+
+def _tuning(settings: list[str]) -> Tuning:
+    """The solver's thresholds with these in place of the default ones."""
+    from berth.solve import Tuning
+
+    changed: dict[str, Any] = {}
+    for setting in settings:
+        name, _, number = setting.partition("=")
+        changed[name] = type(getattr(Tuning(), name))(number)
+    return Tuning(**changed)

@@ -8,7 +8,8 @@ import os
 import socket
 import uuid
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from berth.controller.cluster import Cluster
@@ -18,11 +19,15 @@ from berth.controller.metrics import Metrics
 from berth.controller.objects import PoolObject
 from berth.controller.pool_loop import PoolLoop
 from berth.controller.recorder import Recorder
+from berth.controller.rejections import Rejections
+from berth.controller.solving import PoolSolver, SolverProcess
 from berth.controller.state import PoolState
 from berth.controller.status_writer import StatusWriter
 from berth.controller.term import Replaced
 from berth.controller.writer import FIRST_PARALLEL
 from berth.kube import Backoff, Client, Config, Election, Key
+from berth.solve import Tuning
+from berth.solve.apart import ENGINE
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +47,12 @@ class Options:
     lease_duration: float = 15.0
     """Seconds."""
     metrics_port: int | None = None
+    problem_folder: Path | None = None
+    """Where problems are saved whose plans were rejected; None: `berth` in the folder for temporary files."""
+    engine: str = ENGINE
+    """The solver's thorough engine, `module:function`; another one in tests only."""
+    tuning: Tuning = field(default_factory=Tuning)
+    """The solver's thresholds and budgets; others in tests only."""
 
 
 def identity() -> str:
@@ -163,12 +174,21 @@ class Controller:
         await asyncio.sleep(pause)
 
     async def _lead(self, lost: asyncio.Event) -> None:
+        options = self._options
+        self._solver = SolverProcess(options.tuning, options.engine)
+        try:
+            await self._lead_pools(lost)
+        finally:
+            self._solver.end()
+
+    async def _lead_pools(self, lost: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             self._leaders = group
             try:
                 self.cluster.restart_leases()
                 readers = LeaseReaders(self._client, self.cluster, self.metrics)
-                self._leading = [group.create_task(self.recorder.run()), group.create_task(readers.run())]
+                others = (self.recorder.run(), readers.run(), self._solver.prepare())
+                self._leading = [group.create_task(other) for other in others]
                 for state in self.cluster.states.values():
                     self._lead_pool(state)
                 await lost.wait()
@@ -180,6 +200,7 @@ class Controller:
     def _lead_pool(self, state: PoolState) -> None:
         assert self._leaders is not None
         deadline = self._election.deadline
+        rejections = Rejections(state, self.metrics, self._options.problem_folder)
         loop = PoolLoop(
             state,
             self._client,
@@ -188,6 +209,7 @@ class Controller:
             deadline,
             self.recorder,
             self.metrics,
+            PoolSolver(self._solver, rejections),
         )
         statuses = StatusWriter(state, self.cluster, self._client, deadline, self.recorder, self.metrics)
         self._leading += [self._leaders.create_task(loop.run()), self._leaders.create_task(statuses.run())]

@@ -87,6 +87,19 @@ class Metrics:
             buckets=_SOLVE,
             registry=registry,
         )
+        self.plans_rejected = Counter(
+            "berth_plans_rejected",
+            "Plans that were found to be wrong and not used, by the engine that made them: pooled, exact, "
+            "plain, or quick and thorough where there was no plan at all. The log has the details.",
+            (*_POOL, "engine"),
+            registry=registry,
+        )
+        self.solver_failures = Counter(
+            "berth_solver_failures",
+            "How often the solver gave no usable plan in time: it was late, ended, or its plan was rejected.",
+            _POOL,
+            registry=registry,
+        )
         self.queue_seconds = Histogram(
             "berth_queue_seconds",
             "Time from the first event of a burst to the start of the round that serves it.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 
@@ -9,32 +10,39 @@ import numpy as np
 
 from berth.controller.metrics import Metrics
 from berth.controller.recorder import Recorder
-from berth.controller.solving import PoolSolver, Solve
+from berth.controller.solving import Solve
 from berth.controller.state import PoolState
 from berth.converge import Health, Progress, Round, outage, plan_round
 from berth.fleet.arrays import as_rows
 from berth.fleet.reasons import reasons
-from berth.solve import Solver, Touched, held_live
+from berth.solve import Touched, held_live
+
+logger = logging.getLogger(__name__)
 
 MAX_TURNS = 3
 """Solves of one round: more than one only if events changed the problem while it was solved."""
+RETRY_AFTER = 5.0
+"""Seconds after which a solve that went wrong is tried again; twice as many after each further failure."""
+MAX_RETRY_AFTER = 60.0
 
 
 class Planner:
     """The decisions of a Pool's loop. It awaits its solver only, and sends nothing but metrics and Events."""
 
-    def __init__(
-        self, state: PoolState, recorder: Recorder, metrics: Metrics, solve: Solve | None = None
-    ) -> None:
+    def __init__(self, state: PoolState, recorder: Recorder, metrics: Metrics, solve: Solve) -> None:
         self._state = state
         self._recorder = recorder
         self._metrics = metrics
-        self._solve = solve or PoolSolver(Solver())
+        self._solve = solve
+        self._failures = 0
+        self.retry_at: float | None = None
+        """When the thorough engine is asked again after it has failed; until then quick ones answer."""
 
     def begin(self) -> None:
         """Forget what an earlier lead has left behind: it may be out of date."""
         state = self._state
         state.solution, state.progress = None, Progress()
+        self._failures, self.retry_at = 0, None
         state.handoffs.clear()
         state.fleet.dirty.converge.update(range(len(state.fleet.items)))
 
@@ -46,7 +54,8 @@ class Planner:
         """
         self._judge_outage(time.monotonic())
         for _ in range(MAX_TURNS):
-            if self._state.solution is not None and not self._state.fleet.dirty.problem:
+            current = self._state.solution is not None and not self._state.fleet.dirty.problem
+            if current and (self.retry_at is None or time.monotonic() < self.retry_at):
                 return
             await self._solve_once()
             if self._state.fleet.dirty.problem:
@@ -56,17 +65,20 @@ class Planner:
         state, fleet = self._state, self._state.fleet
         dirty = fleet.dirty
         problem = fleet.problem()
+        ask = self.retry_at is None or time.monotonic() >= self.retry_at
         items, members = dirty.solve_items, dirty.solve_members
         dirty.problem, dirty.solve_items, dirty.solve_members = False, set(), set()
         try:
             touched = None if state.solution is None else Touched(as_rows(items), as_rows(members))
-            solution = await self._solve(problem, touched)
+            solution = await self._solve(problem, touched, ask)
         except BaseException:
             dirty.problem = True
             dirty.solve_items |= items
             dirty.solve_members |= members
             raise
         state.solution = solution
+        if ask or not solution.trouble:
+            self._plan_retry(solution.trouble)
         labels = (state.namespace, state.name)
         self._metrics.solve_seconds.labels(*labels, solution.engine).observe(solution.seconds)
         short = reasons(problem, solution)
@@ -75,6 +87,25 @@ class Planner:
         state.short = short
         changed = solution.changed
         dirty.converge.update(range(len(solution.primary)) if changed is None else changed.tolist())
+
+    def _plan_retry(self, trouble: str) -> None:
+        """A solve that went wrong is tried again by itself, also if the problem does not change."""
+        state = self._state
+        if not trouble:
+            if self._failures:
+                logger.info("pool=%s the solver works again", state)
+            self._failures, self.retry_at = 0, None
+            return
+        self._failures += 1
+        delay = min(MAX_RETRY_AFTER, RETRY_AFTER * 2.0 ** min(self._failures - 1, 10))
+        self.retry_at = time.monotonic() + delay
+        self._metrics.solver_failures.labels(state.namespace, state.name).inc()
+        logger.error(
+            "pool=%s the solver gave no plan in time, next attempt in %.0f s: %s",
+            state,
+            delay,
+            trouble[:1000],
+        )
 
     def plan(self, term: int, blocked: set[str]) -> tuple[list[int], Round]:
         """The Items to look at, by row, and the step that the rules allow them; it grants in `term`.

@@ -39,7 +39,7 @@ class PoolLoop:
         deadline: Deadline,
         recorder: Recorder,
         metrics: Metrics,
-        solve: Solve | None = None,
+        solve: Solve,
     ) -> None:
         self._state = state
         self._client = client
@@ -87,7 +87,7 @@ class PoolLoop:
             self._state.busy = False
 
     def _next_moment(self) -> float | None:
-        moments = (self._state.outage.until, self._retry_at)
+        moments = (self._state.outage.until, self._retry_at, self._planner.retry_at)
         return min((at for at in moments if at is not None), default=None)
 
     # ---- taking over -----------------------------------------------------------------------

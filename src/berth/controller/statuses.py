@@ -187,6 +187,13 @@ def _degraded(
 ) -> dict[str, str]:
     if state.failure:
         return condition("Degraded", True, "RoundFailed", state.failure[:1000], old)
+    if state.solution is not None and state.solution.trouble:
+        text = (
+            f"the solver gave no plan in time ({state.solution.trouble[:500]}). The Pool goes on with the"
+            " best certified plan: missing replicas are recovered, moves may wait. The solver is asked again"
+            " after 5 to 60 s"
+        )
+        return condition("Degraded", True, "SolverOverdue", text, old)
     if unusable:
         name, why = min(unusable.items())
         return condition("Degraded", True, "UnusableObject", f"{name} cannot be used: {why}", old)

@@ -60,13 +60,18 @@ class Solver:
     """Plans for one Pool, again and again. Keeps what the next small event starts from.
 
     `engine` names the thorough engine (module:function), and `rejected` is called for answers that
-    were not used. `start` and `close` are those of the other process.
+    were not used. `apart` is another process that is there already, for solvers that share one;
+    `start` and `close` are those of that process.
     """
 
     def __init__(
-        self, tuning: Tuning = DEFAULT, engine: str = ENGINE, rejected: Reject = log_rejected
+        self,
+        tuning: Tuning = DEFAULT,
+        engine: str = ENGINE,
+        rejected: Reject = log_rejected,
+        apart: Apart | None = None,
     ) -> None:
-        self._tuning, self._rejected, self._apart = tuning, rejected, Apart(tuning, engine)
+        self._tuning, self._rejected, self._apart = tuning, rejected, apart or Apart(tuning, engine)
         self.start, self.close = self._apart.start, self._apart.close
         self._state: State | None = None
         self._last: Int32 | None = None
