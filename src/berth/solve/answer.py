@@ -91,7 +91,7 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     problem, width = state.problem, max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
     changed = (then != widened(state.at[placement.rows], width)).any(axis=1)
-    rows, out = placement.rows[changed], widened(state.stays, width)
+    rows, out = placement.rows[changed], widened(state.stays, width).copy()
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Where nothing changed the slots stay, too.
     open_ = state.headless | ((problem.primaries == Primaries.ACTIVE) & (out[:, 0] >= 0))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from hashlib import blake2b
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -86,8 +86,8 @@ def rows_with(chosen: Bool, table: Table) -> Bool:
 
 def twice(table: Table) -> Bool:
     """Which rows of the table have some number twice."""
-    out = np.zeros(len(table), np.bool_)
-    for one, two in combinations(table.T, 2):
+    out, wide = np.zeros(len(table), np.bool_), table.shape[1] > 8
+    for one, two in pairwise(np.sort(table, axis=1).T) if wide else combinations(table.T, 2):
         out |= (one == two) & (one >= 0)
     return out
 
@@ -101,8 +101,14 @@ def tally(table: Table, of: Int64, size: int) -> Int64:
     return sums((of[table] + row).ravel(), len(table) * (size + 1)).reshape(-1, size + 1)[:, :size]
 
 
-def widened(table: Table, width: int) -> Any:
-    """A copy of the table with at least `width` columns."""
-    out = np.full((len(table), max(width, table.shape[1])), -1, table.dtype)
-    out[:, : table.shape[1]] = table
+def scattered(shape: int | tuple[int, ...], index: Any, values: Any, empty: int = -1) -> Int64:
+    """An array with these values at an index (or a tuple of them), and `empty` everywhere else."""
+    out = np.full(shape, empty, np.int64)
+    out[index] = values
     return out
+
+
+def widened(table: Table, width: int) -> Any:
+    """The table with at least `width` columns."""
+    more = width - table.shape[1]
+    return table if more <= 0 else np.pad(table, ((0, 0), (0, more)), constant_values=-1)

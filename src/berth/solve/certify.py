@@ -103,7 +103,7 @@ class _Plan:
         self.want: Small = np.minimum(problem.replicas, np.count_nonzero(able)).astype(_small(m))
         # Nothing may be in the columns beyond: however wide the plan, all else looks at these only.
         width = min(max(int(self.want.max(initial=0)), 1), members.shape[1])
-        self.beyond = (members[:, width:] >= 0).sum(axis=1)
+        self.beyond: Small = (members[:, width:] >= 0).sum(axis=1, dtype=_small(m))
         self.columns: Small = members[:, :width].T.astype(_small(m), order="C")
         self.on: Bool = self.columns >= 0
         self.holes = (self.on[1:] & ~self.on[:-1]).any(axis=0) | ((self.beyond > 0) & ~self.on[-1])

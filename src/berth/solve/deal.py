@@ -15,7 +15,18 @@ best is noticed, as the certificate counts the plan afresh.
 
 import numpy as np
 
-from berth.solve.arrays import SALT, alike, first_few, rank_within, rows_with, sums, tally, twice, widened
+from berth.solve.arrays import (
+    SALT,
+    alike,
+    first_few,
+    rank_within,
+    rows_with,
+    scattered,
+    sums,
+    tally,
+    twice,
+    widened,
+)
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int32, Int64
 from berth.solve.moves import Moves
@@ -199,8 +210,8 @@ class Deal:
         use = np.flatnonzero(left[self.kind_of, self.area] > 0)
         fill = np.where(self.load > self.high, 2, 1 * (self.load > self.low))
         np.maximum.at(good, self.item[use], fill[self.member[use]])
-        order, rank = np.lexsort((self.lot, -good, ~may, self.kind)), np.empty(len(self.rows), np.int64)
-        rank[order] = rank_within(self.kind[order])
+        order = np.lexsort((self.lot, -good, ~may, self.kind))
+        rank = scattered(len(order), order, rank_within(self.kind[order]))
         scarce, many, few = self.scarce[self.kind], (6 * needs + 20)[self.kind], (3 * needs + 4)[self.kind]
         top = tuning.leave_items
         for some, size in ((scarce | (rank < many), min(1_000, top)), (rank < few, top), (scarce, top)):
@@ -209,8 +220,8 @@ class Deal:
                 break
         else:
             return
-        chosen, local = sums(self.kind[rows], len(needs)) > 0, np.full(len(self.rows), -1)
-        local[rows] = np.arange(len(rows))
+        local = scattered(len(self.rows), rows, np.arange(len(rows)))
+        chosen = sums(self.kind[rows], len(needs)) > 0
         free = self.have - kinds.area_low[self.kind]
         use = np.flatnonzero((local[self.item] >= 0) & ~self.gone & (left[self.kind_of, self.area] > 0))
         use = use[free[self.item[use], self.area[use]] > 0]
@@ -353,8 +364,7 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     # Seats of one Item, as places in the list, to see whether two of them are in one cell.
     order = np.argsort(seeker, kind="stable")
     mine = rank_within(seeker[order])
-    fellow = np.full((len(at), int(mine.max(initial=0)) + 1), -1)
-    fellow[seeker[order], mine] = order
+    fellow = scattered((len(at), int(mine.max(initial=0)) + 1), (seeker[order], mine), order)
 
     def clash(places: Int64, values: Int64) -> Bool:
         spot, others = cell[values][:, None], fellow[seeker[places]]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from berth.solve.arrays import SALT, alike, rank_within, sums
+from berth.solve.arrays import SALT, alike, rank_within, scattered, sums
 from berth.solve.flow import Network, TooLargeError
 from berth.solve.intervals import Demand, add_demand, shape_bounds, units_of_load
 from berth.solve.model import SHAPE_LEVELS, Int64
@@ -81,8 +81,7 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
     item = start[kind] + rank_within(kind) % count[kind]
     order = np.argsort(item, kind="stable")
     item, column = item[order], rank_within(item[order])
-    at = np.full((len(rows), max(1, int(column.max(initial=0)) + 1)), -1)
-    at[item, column] = member[order]
+    at = scattered((len(rows), int(column.max(initial=0)) + 1), (item, column), member[order])
     return Placement(rows, at, shape | later)
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from berth.solve.arrays import Table, first_few, rank_within, sums, twice
+from berth.solve.arrays import Table, first_few, rank_within, scattered, sums, twice
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int64
 from berth.solve.work import Work
@@ -58,10 +58,8 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     own, lead = (64 * (work.load - found.load_high) > work.load) | work.members.draining, work.state.lead
     if surplus is not None:
         own[surplus.member] = True
-    at_own = own & (found.load_high > 0)
-    own_at, node_of = np.flatnonzero(at_own), np.full(len(own) + 1, -1)
-    node_of[own_at] = np.arange(len(own_at))
-    area_of = work.area[own_at]
+    own_at = np.flatnonzero(own & (found.load_high > 0))
+    node_of, area_of = scattered(len(own) + 1, own_at, np.arange(len(own_at))), work.area[own_at]
     held, led, led_in = _held(work, node_of, len(own_at))
 
     # Only for what is kept the last levels do not matter, and smaller costs take less time.
@@ -84,8 +82,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     for drift, (less, more) in enumerate(pairwise(edges), 1):
         into.append(net.add(nodes[kind], head, 0, more - less, drift=drift, moves=bare))
 
-    gate_of = np.full((len(n), areas), -1)
-    gate_of[kind, area] = inside
+    gate_of = scattered((len(n), areas), (kind, area), inside)
     apart, apart_led = (np.zeros((len(n), areas), np.int64) for _ in range(2))
     np.add.at(apart.T, area_of, held.T)
     np.add.at(apart_led.T, area_of, led.T)
@@ -99,8 +96,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         mine = np.flatnonzero(node_of[surplus.member] >= 0)  # on the others nothing may stay
         node, leads = node_of[surplus.member[mine]], (lead[surplus.row] == surplus.member)[mine]
         arcs = net.add(gates[surplus.group[mine]], owners[node], 0, 1, primaries_moved=-1 * leads)
-        kept = np.full(len(surplus.row), -1)
-        kept[mine] = arcs
+        kept = scattered(len(surplus.row), mine, arcs)
         np.subtract.at(held, (its_kind[mine], node), 1)
         np.subtract.at(led, (its_kind[mine], node), leads)
 
@@ -120,13 +116,12 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     net.add(gate, owners[d], 0, led[k, d], primaries_moved=-1)
     net.add(inside, new_own[area], 0, anew, moves=1)
     net.add(new_own[area_of], owners, 0, found.load_high[own_at])
-    own_loads = add_loads(net, work, owners, at_own, node_of[:-1], STEPS)
+    own_loads = add_loads(net, work, owners, node_of[:-1] >= 0, node_of[:-1], STEPS)
 
     flow = net.solve(found.placed)
-    inflow = np.zeros((len(n), areas), np.int64)
-    inflow[kind, area] = sum(flow.units[arcs] for arcs in into)
-    change, on_own = inflow - kinds.spread * n[:, None], np.zeros(len(own), np.int64)
-    on_own[own_at] = sums(own_loads[0], len(own_at), flow.units[own_loads[1]])
+    inflow = scattered((len(n), areas), (kind, area), sum(flow.units[arcs] for arcs in into), 0)
+    change = inflow - kinds.spread * n[:, None]
+    on_own = scattered(len(own), own_at, sums(own_loads[0], len(own_at), flow.units[own_loads[1]]), 0)
     bounds = {name: flow.totals[name] for name in LEVELS[:3]}
     bounds["primaries-moved"] += int((lead >= 0).sum())
     return Moves(

@@ -3,7 +3,7 @@
 import numpy as np
 from ortools.graph.python import max_flow
 
-from berth.solve.arrays import Table, entries, rank_within, sums
+from berth.solve.arrays import Table, entries, rank_within, scattered, sums
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import filled, held_live
@@ -123,9 +123,8 @@ class _Choosing:
         owner = np.sort(member)
         nth = self.counts[used][owner] + rank_within(owner) + 1
         net.add(ends[owner], net.sink, 0, 1, even=SCALE * nth // self.per[used][owner])
-        taken, out = net.solve(len(members)).units[arcs] > 0, np.zeros(len(members), np.int64)
-        out[item[taken]] = column[taken]
-        return out
+        taken = net.solve(len(members)).units[arcs] > 0
+        return scattered(len(members), item[taken], column[taken])
 
     def _spread(self, members: Table, allowed: Bool, column: Int64) -> Int64:
         """One flow over Members: an arc a -> b carries Items that a leads and b may lead.

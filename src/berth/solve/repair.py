@@ -44,9 +44,7 @@ def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
     """The bad Items, some on Members that are too full, some that moved, and some more by lot."""
     lot = np.random.default_rng(11 + turn)
     over = np.append(deal.load > deal.work.intervals.load_high, False)
-    parts = [np.flatnonzero(bad)[:size]]
-    if over.any():
-        parts.append(np.flatnonzero(rows_with(over, deal.at))[: size // 2])
+    parts = [np.flatnonzero(bad)[:size], np.flatnonzero(rows_with(over, deal.at))[: size // 2]]
     some = (deal.given > 0, deal.scarce[deal.kind], np.ones(len(deal.rows), np.bool_))
     parts += [lot.permutation(np.flatnonzero(chosen))[:size] for chosen in some]
     return np.unique(np.concatenate(parts))
@@ -70,13 +68,12 @@ def _decide(deal: Deal, some: Int64, turn: int) -> None:
     low, high = kinds.area_low[kind[owner], where], kinds.area_high[kind[owner], where]
     net.add_preferred(items[owner], inside, low, high, "amiss")
     gate = inside[pair]
-    shared = work.cell[member] >= len(work.area)
-    if shared.any():  # at most one in a merged zone
-        code = item[shared] * (1 << 24) + work.cell[member[shared]]
-        cells, first, cell = np.unique(code, return_index=True, return_inverse=True)
-        gates = net.add_nodes(len(cells))
-        net.add(gate[shared][first], gates, 0, 1)
-        gate[shared] = gates[cell]
+    shared = work.cell[member] >= len(work.area)  # at most one in a merged zone
+    code = item[shared] * (1 << 24) + work.cell[member[shared]]
+    cells, first, cell = np.unique(code, return_index=True, return_inverse=True)
+    gates = net.add_nodes(len(cells))
+    net.add(gate[shared][first], gates, 0, 1)
+    gate[shared] = gates[cell]
     held, lead = (was[item] == member[:, None]).any(axis=1), work.state.lead[deal.rows[some]][item] == member
     chosen = net.add(gate, ends[member], 0, 1, moves=~held, primaries_moved=-1 * lead)
     high = np.maximum(0, found.load_high - fixed)

@@ -135,12 +135,11 @@ class State:
         stays, some = np.where(at >= 0, held, -1), (at >= 0).any(axis=1)
         gaps = ((stays[:, 1:] >= 0) & (stays[:, :-1] < 0)).any(axis=1)
         mixed_up = np.flatnonzero(some & (gaps | (at[:, 0] != lead)))
-        if len(mixed_up):
-            here = at[mixed_up]
-            order = np.where(here >= 0, np.arange(at.shape[1]), at.shape[1])
-            order[(here == lead[mixed_up][:, None]) & (here >= 0)] = -1
-            order = np.argsort(order, axis=1, kind="stable")
-            stays[mixed_up] = np.take_along_axis(stays[mixed_up], order, axis=1)
+        here = at[mixed_up]
+        order = np.where(here >= 0, np.arange(at.shape[1]), at.shape[1])
+        order[(here == lead[mixed_up][:, None]) & (here >= 0)] = -1
+        order = np.argsort(order, axis=1, kind="stable")
+        stays[mixed_up] = np.take_along_axis(stays[mixed_up], order, axis=1)
         self.stays[every], self.headless[every] = stays, some & (lead < 0)
 
     def _every(self, rows: Int64) -> slice | Int64:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.arrays import Table, alike, entries, rows_with, sums, tally
+from berth.solve.arrays import Table, alike, entries, rows_with, scattered, sums, tally
 from berth.solve.intervals import Demand, Members, intervals
 from berth.solve.model import Bool, Int64
 from berth.solve.shares import bands
@@ -102,8 +102,7 @@ class Work:
             low = np.column_stack([low, np.zeros(len(low), np.int64)])
             high = np.column_stack([high, found.placed_high])
         self.areas, self._area_low, self._area_high = len(columns), low, high
-        place = np.full(len(names), len(single))
-        place[single] = np.arange(len(single))
+        place = scattered(len(names), single, np.arange(len(single)), empty=len(single))
         self.area, own = place[zone], np.arange(len(zone))
         self.cell = np.where(self.area < len(single), own, len(own) + zone)
         self._coarse = np.searchsorted(self.codes, self._active_codes())
@@ -119,9 +118,7 @@ class Work:
     def _make_kinds(self) -> None:
         """The State's kinds without the rows that lie over it, and the kinds of these."""
         state, active, found = self.state, self._active, self.intervals
-        where = np.full(len(state.count) + 1, -1)
-        where[active] = np.arange(len(active))
-        base = where[state.kind[self.over_rows]]
+        base = scattered(len(state.count) + 1, active, np.arange(len(active)))[state.kind[self.over_rows]]
         asks = base >= 0  # the others ask for nothing
         left = state.count[active] - sums(base[asks], len(active))
         keep = np.flatnonzero(left > 0)
@@ -135,10 +132,8 @@ class Work:
             sums(group, len(first), weight), spread[first],
             found.placed_low[c], found.placed_high[c], self._area_low[c], self._area_high[c],
         )  # fmt: skip
-        kind_of = np.full(len(state.count) + 1, -1, np.int32)
-        kind_of[active[keep]] = group[: len(keep)]
-        self.kind = kind_of[state.kind]
-        """Shape (n,): the kind of each Item; -1 for one that asks for nothing."""
+        kinds = scattered(len(state.count) + 1, active[keep], group[: len(keep)])
+        self.kind = kinds.astype(np.int32)[state.kind]
         self.kind[self.over_rows[asks]] = group[len(keep) :]
         self.kind[self.over_rows[~asks]] = -1
 
