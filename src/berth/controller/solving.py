@@ -7,7 +7,7 @@ import copy
 import logging
 from multiprocessing.connection import Connection
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from berth.controller.rejections import Names, Rejections
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
@@ -100,9 +100,10 @@ class SolverProcess(Apart):
         self._refuses = self._ended = True
         self.close()
 
-    def _start(self) -> Connection:
+    def start(self) -> Connection[Any, Any]:
+        """Start the process, unless the question that it is for was withdrawn meanwhile."""
         # A thread may get here when all is over: a process that it starts then would stay behind.
-        connection = None if self._refuses else super()._start()
+        connection = None if self._refuses else super().start()
         if connection is None or self._refuses:
             raise EngineError("the question was withdrawn")
         return connection
