@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from berth.solve.model import Problem, Solution, Zones
-from berth.solve.shares import placeable, second_zone, wanted
+from berth.solve.shares import placeable, wanted
 
 
 class Reason(StrEnum):
@@ -58,8 +58,14 @@ def reasons(problem: Problem, solution: Solution) -> dict[int, Reason]:
         here = free[zone] - (there & room[members]).sum(axis=1)
         elsewhere = int(room.sum()) - free[zone]
         one_out = (problem.replicas[short] >= 2) & (placed[short] == problem.replicas[short] - 1)
-        stuck = (here > 0) & (elsewhere == 0) | (not second_zone(problem))
+        stuck = (here > 0) & (elsewhere == 0) | (not _second_zone(problem))
         left_out = (codes == 1) & one_out & (placed[short] > 0) & alike & stuck
         codes[left_out] = 2
     names = (Reason.TOO_FEW_MEMBERS, Reason.LIMIT_REACHED, Reason.SINGLE_ZONE)
     return {row: names[code] for row, code in zip(short.tolist(), codes.tolist(), strict=True)}
+
+
+def _second_zone(problem: Problem) -> bool:
+    """Whether zones count and at least two of them have a placeable Member."""
+    zones = problem.zone[placeable(problem)]
+    return problem.zones != Zones.IGNORE and bool((zones != zones[:1]).any())

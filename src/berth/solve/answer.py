@@ -29,7 +29,7 @@ from berth.solve.work import Work
 
 def thorough(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
     """The best answer that can be had, whatever it takes (see `apart`)."""
-    return answer(problem, State(problem, tuning), tuning, quick=False)
+    return answer(State(problem, tuning), quick=False)
 
 
 def certified(problem: Problem, members: Int32, bounds: Mapping[str, int], engine: str, why: str) -> Solution:
@@ -40,11 +40,11 @@ def certified(problem: Problem, members: Int32, bounds: Mapping[str, int], engin
     return Solution(members, Proof(found.reached, bounds), engine, why, faults=found.faults)
 
 
-def answer(problem: Problem, state: State, tuning: Tuning, *, quick: bool) -> Solution:
+def answer(state: State, *, quick: bool) -> Solution:
     """The best answer that can be had; with `quick` TooLargeError is raised where it may take long."""
-    found, level, why = None, LEVELS[0], "no plan can lie in the intervals"
+    tuning, found, level, why = state.tuning, None, LEVELS[0], "no plan can lie in the intervals"
     with suppress(NoFlowError):
-        found = _finish(problem, state, _pooled(Work(problem, state, tuning, quick)), tuning, "pooled", "")
+        found = _finish(state, _pooled(Work(state, quick)), "pooled", "")
         if found.proof.first_open is None:
             return found
         level = found.proof.first_open
@@ -55,14 +55,14 @@ def answer(problem: Problem, state: State, tuning: Tuning, *, quick: bool) -> So
     limit = tuning.quick_exact_arcs if quick or minor(level) else tuning.exact_arcs
     for whole in (False, True):
         try:
-            placement = exact(Work(problem, state, tuning, quick), limit, whole)
+            placement = exact(Work(state, quick), limit, whole)
         except NoFlowError:
             continue  # the intervals promise what no plan can keep: all levels have to be in the network
         except TooLargeError:
             if found is None or (quick and not minor(level)):
                 raise
             return found
-        best = _finish(problem, state, placement, tuning, "exact", why)
+        best = _finish(state, placement, "exact", why)
         if whole or best.proof.first_open is None:
             return best
     raise NoFlowError("the exact network has no flow")
@@ -72,8 +72,7 @@ def _pooled(work: Work) -> Placement:
     """The plan for the Items that the dealing looked at; the others stay."""
     tuning = work.tuning
     work.empty_members()
-    known = drop_surplus(work)
-    moves = least_moves(work)
+    known, moves = drop_surplus(work), least_moves(work)
     bounds = work.intervals.bounds | (known or moves.bounds)
     if work.quick and bounds["moves"] > tuning.quick_moves:
         raise TooLargeError(f"{bounds['moves']} moves")
@@ -87,11 +86,9 @@ def _pooled(work: Work) -> Placement:
     return Placement(deal.rows, deal.at, bounds)
 
 
-def _finish(
-    problem: Problem, state: State, placement: Placement, tuning: Tuning, engine: str, why: str
-) -> Solution:
+def _finish(state: State, placement: Placement, engine: str, why: str) -> Solution:
     """The placement in the Problem's rows and in slot order, with primaries, and certified."""
-    width = max(1, state.stays.shape[1], placement.at.shape[1])
+    problem, width = state.problem, max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
     changed = (then != widened(state.at[placement.rows], width)).any(axis=1)
     rows, out = placement.rows[changed], widened(state.stays, width)
@@ -101,5 +98,5 @@ def _finish(
     open_[rows] = True
     some = np.flatnonzero(open_)
     counts = entries(out[:, 0], len(problem.limit)) - entries(out[some, 0], len(problem.limit))
-    out[some] = arrange(problem, some, out[some], counts, tuning)
+    out[some] = arrange(problem, some, out[some], counts, state.tuning)
     return certified(problem, out, placement.bounds, engine, why)

@@ -90,7 +90,8 @@ class _Plan:
 
     `columns` has a row for each slot, `on` says where there is a Member, and `zones` which zone (None
     where zones do not count). `filled` counts the Items that have each slot, `empty_pairs` the pairs
-    of empty slots of one Item. `whole` are the Items with two replicas or more, all in one zone.
+    of empty slots of one Item. `whole` are the Items with two replicas or more, all in one zone, and
+    `beyond` counts the entries of an Item in slots that none may have.
     """
 
     def __init__(self, problem: Problem, members: Int32) -> None:
@@ -100,14 +101,15 @@ class _Plan:
         zone = problem.zone[able]
         self.second_zone = bool((zone != zone[:1]).any())
         self.want: Small = np.minimum(problem.replicas, np.count_nonzero(able)).astype(_small(m))
-        self.columns: Small = members.T.astype(_small(m), order="C")
+        # Nothing may be in the columns beyond: however wide the plan, all else looks at these only.
+        width = min(max(int(self.want.max(initial=0)), 1), members.shape[1])
+        self.beyond = (members[:, width:] >= 0).sum(axis=1)
+        self.columns: Small = members[:, :width].T.astype(_small(m), order="C")
         self.on: Bool = self.columns >= 0
-        self.holes: Bool = np.any(self.on[1:] & ~self.on[:-1], axis=0)
+        self.holes = (self.on[1:] & ~self.on[:-1]).any(axis=0) | ((self.beyond > 0) & ~self.on[-1])
         self.placed: Small = self.on.sum(axis=0, dtype=_small(m))
         self.filled = [int(np.count_nonzero(column)) for column in self.on]
-        self.empty_pairs = sum(
-            (len(self.on) - 1 - slot) * (n - count) for slot, count in enumerate(self.filled)
-        )
+        self.empty_pairs = sum((width - 1 - slot) * (n - some) for slot, some in enumerate(self.filled))
         self.whole: Bool = np.zeros(n, np.bool_)
         self.zones: Small | None = None
         if problem.zones != Zones.IGNORE:
@@ -142,9 +144,8 @@ def _broken(plan: _Plan, member: Callable[[int], str], told: Callable[..., str])
     """A sentence for each rule; empty where it is kept."""
     problem, load, want, placed = plan.problem, plan.load, plan.want, plan.placed
     asked, limit, live = problem.replicas, problem.limit, problem.live
-    items = ["1 Item" if count == 1 else f"{count} Items" for count in load.tolist()]
-    bad = placed > want
-    yield told(bad, "Item", lambda i: f"wants {want[i]} at most and has {placed[i]}", "have too many")
+    has = placed + plan.beyond
+    yield told(has > want, "Item", lambda i: f"wants {want[i]} at most and has {has[i]}", "have too many")
     if _equal_pairs(plan.columns) > plan.empty_pairs:
         ordered = np.sort(plan.columns, axis=0)[::-1]
         bad = (ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0)
@@ -153,25 +154,29 @@ def _broken(plan: _Plan, member: Callable[[int], str], told: Callable[..., str])
             bad.any(axis=0), "Item", lambda i: f"is twice on Member {member(first[i])}", "are twice on one"
         )
     bad = (load > 0) & ~live
-    yield told(bad, "Member", lambda j: f"is not live and has {items[j]}", "are not live and have some")
+    yield told(
+        bad, "Member", lambda j: f"is not live and has {_items(load[j])}", "are not live and have some"
+    )
     bad = (load > limit) & live
-    yield told(bad, "Member", lambda j: f"has {items[j]} on a limit of {limit[j]}", "are above theirs")
+    yield told(bad, "Member", lambda j: f"has {_items(load[j])} on a limit of {limit[j]}", "are above theirs")
     if problem.zones == Zones.REQUIRE:
         bad = plan.whole & (asked >= 2) & (placed >= asked)
         yield told(bad, "Item", lambda i: f"has all its {asked[i]} replicas in one zone", "have all in one")
 
 
+def _items(count: Any) -> str:
+    return "1 Item" if count == 1 else f"{count} Items"
+
+
 def _beaten(levels: Mapping[str, int], bounds: Mapping[str, int]) -> Iterator[str]:
     """The first bound that is not met, where it is beaten: those after it say nothing."""
-    for name in LEVELS:
-        if not isinstance(bounds.get(name), int | np.integer):
-            yield f"the bound of {name} is {bounds.get(name)!r}, no whole number"
-            return
-    for name in LEVELS:
-        if (bound := bounds[name]) != (reached := levels[name]):
-            if (reached > bound) == (name == "placed"):
-                yield f"the bound of {name} is {bound}, but the plan reaches {reached}"
-            return
+    odd = [name for name in LEVELS if not isinstance(bounds.get(name), int | np.integer)]
+    if odd:
+        yield f"the bound of {odd[0]} is {bounds.get(odd[0])!r}, no whole number"
+        return
+    for name in [name for name in LEVELS if bounds[name] != levels[name]][:1]:
+        if (levels[name] > bounds[name]) == (name == "placed"):
+            yield f"the bound of {name} is {bounds[name]}, but the plan reaches {levels[name]}"
 
 
 def _reached(plan: _Plan) -> dict[str, int]:

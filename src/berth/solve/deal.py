@@ -392,4 +392,4 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     pair = seeker[bad] * (int(cell.max(initial=0)) + 1) + cell[seats[bad]]
     spare = np.ones(len(bad), np.bool_)
     spare[np.unique(pair, return_index=True)[1]] = False
-    return np.asarray(bad[own | spare], np.int64)
+    return np.asarray(bad[own | spare])

@@ -59,9 +59,9 @@ class Pending:
 class Solver:
     """Plans for one Pool, again and again. Keeps what the next small event starts from.
 
-    `tuning` has thresholds and budgets, `engine` names the thorough engine (module:function), and
-    `rejected` is called for answers that were not used. `apart` is another process that is there
-    already, for solvers that share one.
+    `engine` names the thorough engine (module:function), and `rejected` is called for answers that
+    were not used. `apart` is another process that is there already, for solvers that share one;
+    `start` and `close` are those of that process.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Solver:
         apart: Apart | None = None,
     ) -> None:
         self._tuning, self._rejected, self._apart = tuning, rejected, apart or Apart(tuning, engine)
+        self.start, self.close = self._apart.start, self._apart.close
         self._state: State | None = None
         self._last: Int32 | None = None
 
@@ -96,7 +97,7 @@ class Solver:
                 self._state = State(problem, self._tuning)
             else:
                 self._state.update(problem, touched)
-            best = self._unless_rejected(problem, answer(problem, self._state, self._tuning, quick=True))
+            best = self._unless_rejected(problem, answer(self._state, quick=True))
             if best is not None and minor(best.proof.first_open):
                 return self._give(best, started)
         except TooLargeError:
@@ -119,7 +120,7 @@ class Solver:
                 other = self._unless_rejected(problem, certified(problem, members, bounds, name, why))
                 if other is None:
                     trouble = "its plan was rejected"
-                elif found is None or not _better(found, other):
+                elif found is None or _costs(other) <= _costs(found):
                     found = other
             case reply if not trouble:
                 self._rejected("thorough", [f"the answer is {type(reply).__name__}, not a plan"], problem)
@@ -127,14 +128,6 @@ class Solver:
         if trouble:
             logger.error("the thorough engine gave no plan: %s", trouble)
         return self._give(found or self._plain(problem, trouble), pending.started, trouble)
-
-    def start(self) -> None:
-        """Start the other process already, so that the first question need not wait for it."""
-        self._apart.start()
-
-    def close(self) -> None:
-        """End the other process."""
-        self._apart.close()
 
     def _unless_rejected(self, problem: Problem, found: Solution) -> Solution | None:
         if found.faults:
@@ -166,10 +159,6 @@ def solve(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
         return solver.solve(problem)
 
 
-def _better(one: Solution, two: Solution) -> bool:
-    """Whether a plan is better than another."""
-    for name in LEVELS:
-        a, b = one.proof.reached[name], two.proof.reached[name]
-        if a != b:
-            return (a > b) == (name == "placed")
-    return False
+def _costs(found: Solution) -> list[int]:
+    """What a plan reaches, as numbers that should be small."""
+    return [(-1 if name == "placed" else 1) * found.proof.reached[name] for name in LEVELS]

@@ -154,7 +154,7 @@ class Network:
         engine.set_nodes_supplies(np.arange(self.nodes, dtype=np.int32), need)
         if (low > high).any() or engine.solve() != engine.OPTIMAL:
             raise NoFlowError(f"no flow on {self.nodes} nodes and {len(use)} arcs")
-        units[use] += np.asarray(engine.flows(added), np.int64)
+        units[use] += engine.flows(added)
         return np.asarray(units, np.int64)
 
     def _prices(self, arcs: Int64, cost: Int64, units: Int64) -> Int64:

@@ -117,8 +117,7 @@ class Solution:
     @property
     def primary(self) -> Int32:
         """Shape (n,): Member row of slot 0, or -1 for an Item that is not placed."""
-        first: Int32 = self.members[:, 0]
-        return first
+        return np.asarray(self.members[:, 0])
 
     @property
     def optimal(self) -> bool:

@@ -96,27 +96,24 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         at = gate_of[its_kind, work.area[surplus.member]][surplus.first]
         gates = net.add_nodes(len(at))
         net.add(at[at >= 0], gates[at >= 0], 0, surplus.cap[at >= 0])
-        node, leads = node_of[surplus.member], lead[surplus.row] == surplus.member
-        mine = np.flatnonzero(node >= 0)  # on the others nothing may stay
-        kept = np.full(len(node), -1)
-        kept[mine] = net.add(
-            gates[surplus.group[mine]], owners[node[mine]], 0, 1, primaries_moved=-1 * leads[mine]
-        )
-        np.subtract.at(held, (its_kind[mine], node[mine]), 1)
-        np.subtract.at(led, (its_kind[mine], node[mine]), leads[mine])
+        mine = np.flatnonzero(node_of[surplus.member] >= 0)  # on the others nothing may stay
+        node, leads = node_of[surplus.member[mine]], (lead[surplus.row] == surplus.member)[mine]
+        arcs = net.add(gates[surplus.group[mine]], owners[node], 0, 1, primaries_moved=-1 * leads)
+        kept = np.full(len(surplus.row), -1)
+        kept[mine] = arcs
+        np.subtract.at(held, (its_kind[mine], node), 1)
+        np.subtract.at(led, (its_kind[mine], node), leads)
 
     free = np.minimum(here * count - apart[kind, area], high * count)
     free_led = np.clip((led_in - apart_led)[kind, area], 0, free)
     net.add_preferred(inside, keep[area], free_led, free, "primaries-moved")
     anew = np.where(bare, 0, high * count)
     net.add(inside, new[area], 0, anew, moves=1)
-
-    def pooled(value: Int64) -> Int64:
-        return sums(work.area[~own], areas, value[~own])
-
-    net.add(keep, pool, 0, pooled(np.minimum(work.load, found.load_high)))
-    net.add(new, pool, pooled(np.maximum(0, found.load_low - work.load)), pooled(found.load_high))
-    loads = add_loads(net, work, pool, ~own, work.area, STEPS)
+    loads = np.minimum(work.load, found.load_high), np.maximum(0, found.load_low - work.load), found.load_high
+    may_keep, least, most = (sums(work.area[~own], areas, load[~own]) for load in loads)
+    net.add(keep, pool, 0, may_keep)
+    net.add(new, pool, least, most)
+    pool_loads = add_loads(net, work, pool, ~own, work.area, STEPS)
     k, d = np.nonzero((held > 0) & (kinds.area_high[:, area_of] > 0))
     gate = gate_of[k, area_of[d]]
     net.add(gate, owners[d], 0, (held - led)[k, d])
@@ -136,7 +133,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         bounds=bounds,
         leave=np.maximum(0, -change),
         join=np.maximum(0, change),
-        loads=sums(loads[0], areas, flow.units[loads[1]]) + sums(work.area, areas, on_own),
+        loads=sums(pool_loads[0], areas, flow.units[pool_loads[1]]) + sums(work.area, areas, on_own),
         draining_load=np.where(work.members.draining, on_own, 0),
         kept=np.where(kept >= 0, flow.units[kept], 0),
     )

@@ -3,7 +3,7 @@
 import numpy as np
 from ortools.graph.python import max_flow
 
-from berth.solve.arrays import entries, rank_within, sums
+from berth.solve.arrays import Table, entries, rank_within, sums
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import filled, held_live
@@ -67,7 +67,7 @@ class _Choosing:
     def __init__(self, limit: Int64, counts: Int64, tuning: Tuning) -> None:
         self.per, self.counts, self.tuning = np.maximum(limit, 1), counts, tuning
 
-    def columns(self, members: Int64, allowed: Bool, current: Bool) -> Int64:
+    def columns(self, members: Table, allowed: Bool, current: Bool) -> Int64:
         """The column of each row's primary."""
         single = allowed.sum(axis=1) == 1
         column = np.where(single, allowed.argmax(axis=1), -1).astype(np.int64)
@@ -90,7 +90,7 @@ class _Choosing:
         column[~single] = start
         return column
 
-    def _ideal(self, members: Int64, allowed: Bool) -> Int64 | None:
+    def _ideal(self, members: Table, allowed: Bool) -> Int64 | None:
         """The choice that fills Members as if each Item could be led by any; None where there is none.
 
         Nothing is more even than that, so it needs no costs: a maximal flow finds it in no time.
@@ -112,7 +112,7 @@ class _Choosing:
         out[item[taken]] = column[taken]
         return out
 
-    def _one_by_one(self, members: Int64, allowed: Bool, current: Bool) -> Int64:
+    def _one_by_one(self, members: Table, allowed: Bool, current: Bool) -> Int64:
         """A network with every Item and every Member that it may be led by."""
         item, column = np.nonzero(allowed)
         used, member = np.unique(members[item, column], return_inverse=True)
@@ -127,7 +127,7 @@ class _Choosing:
         out[item[taken]] = column[taken]
         return out
 
-    def _spread(self, members: Int64, allowed: Bool, column: Int64) -> Int64:
+    def _spread(self, members: Table, allowed: Bool, column: Int64) -> Int64:
         """One flow over Members: an arc a -> b carries Items that a leads and b may lead.
 
         A row may stand on several arcs, so what the flow says is carried out as far as it goes, and

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.model import SCALE, Bool, Int32, Int64, Problem, Zones
+from berth.solve.model import SCALE, Bool, Int32, Int64, Problem
 
 
 def placeable(problem: Problem) -> Bool:
@@ -51,12 +51,6 @@ def age_ranks(problem: Problem) -> Int64:
     # Equal ages should not be; the key then keeps the answer independent of the rows.
     ranks[rows[np.lexsort((problem.member_key[rows], -problem.age[rows]))]] = np.arange(1, len(rows) + 1)
     return ranks
-
-
-def second_zone(problem: Problem) -> bool:
-    """Whether zones count and at least two of them have a placeable Member."""
-    zones = problem.zone[placeable(problem)]
-    return problem.zones != Zones.IGNORE and bool((zones != zones[:1]).any())
 
 
 def held_live(problem: Problem, rows: Int32 | Int64) -> Bool:

@@ -32,7 +32,7 @@ class State:
     """
 
     def __init__(self, problem: Problem, tuning: Tuning) -> None:
-        self._merge_zones = tuning.merge_zones
+        self.problem, self.tuning = problem, tuning
         self._build(problem)
 
     def _read_members(self, problem: Problem) -> None:
@@ -54,7 +54,7 @@ class State:
     def _build(self, problem: Problem) -> None:
         self._read_members(problem)
         zones = np.unique(self.zone).tolist()
-        self.merged = frozenset(zones if len(zones) > self._merge_zones else ())
+        self.merged = frozenset(zones if len(zones) > self.tuning.merge_zones else ())
         n, width = problem.held.shape
         self.at: Table = np.zeros((0, width), np.int16 if len(problem.live) < 32_000 else np.int32)
         self.lead = np.zeros(0, self.at.dtype)
@@ -85,7 +85,7 @@ class State:
 
     def update(self, problem: Problem, touched: Touched) -> None:
         """Bring the state up to date with the rows that changed."""
-        n, width = problem.held.shape
+        self.problem, (n, width) = problem, problem.held.shape
         stale = len(self._table) > 1000 + 4 * int((self.count > 0).sum())
         outgrown = self.at.dtype == np.int16 and len(problem.live) >= 32_000
         if n < len(self.at) or width != self.at.shape[1] or stale or outgrown:

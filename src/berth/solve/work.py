@@ -10,10 +10,9 @@ import numpy as np
 
 from berth.solve.arrays import Table, alike, entries, rows_with, sums, tally
 from berth.solve.intervals import Demand, Members, intervals
-from berth.solve.model import Bool, Int64, Problem
+from berth.solve.model import Bool, Int64
 from berth.solve.shares import bands
 from berth.solve.state import MANY, State
-from berth.solve.tuning import Tuning
 
 RADIX = 1 << 31  # more than an Item may hold
 
@@ -35,11 +34,12 @@ class Work:
 
     `area`, shape (positions,), numbers zones, the last being all merged ones; `cell` is the same for
     two Members that no Item may have both of (a Member itself, or a merged zone). `at` and `load`
-    are as in the State, but for the entries that are known to go. With `quick` the solve raises
-    TooLargeError rather than begin what may take long.
+    are as in the State, but for the entries that are known to go; `kind`, shape (n,), numbers kinds,
+    -1 for who asks for nothing. With `quick` the solve raises TooLargeError rather than take long.
     """
 
-    def __init__(self, problem: Problem, state: State, tuning: Tuning, quick: bool = False) -> None:
+    def __init__(self, state: State, quick: bool) -> None:
+        problem, tuning = state.problem, state.tuning
         self.state, self.tuning, self.rule, self.quick = state, tuning, problem.zones, quick
         self.arcs, self.usable = tuning.quick_arcs if quick else None, int(state.usable.sum())
         known, first, zone = np.unique(state.zone, return_index=True, return_inverse=True)
