@@ -148,6 +148,18 @@ def test_pods_satisfy_the_restricted_security_standard(helm: Any) -> None:
             assert container["resources"]["limits"]["memory"]
 
 
+def test_problems_can_be_saved_where_the_root_is_read_only(helm: Any) -> None:
+    def pod(read_only: bool) -> dict[str, Any]:
+        values = {"securityContext": {"readOnlyRootFilesystem": read_only}}
+        spec: dict[str, Any] = of_kind(helm.template(values), "Deployment")[0]["spec"]["template"]["spec"]
+        return spec
+
+    mounts = pod(True)["containers"][0]["volumeMounts"]
+    assert mounts == [{"name": "tmp", "mountPath": "/tmp"}]
+    assert pod(True)["volumes"] == [{"name": "tmp", "emptyDir": {}}]
+    assert "volumes" not in pod(False)
+
+
 def test_a_single_replica_has_no_disruption_budget_that_would_block_a_drain(helm: Any) -> None:
     assert of_kind(helm.template(), "PodDisruptionBudget")
     assert not of_kind(helm.template({"replicaCount": 1}), "PodDisruptionBudget")

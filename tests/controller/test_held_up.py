@@ -1,11 +1,13 @@
-"""What a solve at 1,000 Members x 100,000 Items holds up the event loop for."""
+"""How long solves at 1,000 Members x 100,000 Items hold up the event loop."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import time
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,11 @@ import pytest
 from benchmarks.solve.families import SIZES, Fleet, happen, prepared, touched, turn
 from ticking import ticking
 
+from berth.controller.metrics import Metrics
+from berth.controller.rejections import Names, Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
+from berth.controller.state import PoolState
+from berth.fleet import Leases, PoolFleet
 from berth.solve import Problem, Solution, Touched, solve
 
 FAMILIES = ("regular", "limits 1:10", "3% room", "zone lost", "shortage", "scale-out", "200 zones")
@@ -106,3 +112,22 @@ async def test_a_solve_holds_up_the_event_loop_for_less_than_100_ms(
         with capsys.disabled():
             print(HEADER, *lines, sep="\n")
     assert not late, "\n".join(late)
+
+
+@pytest.mark.deep
+async def test_a_problem_that_is_saved_holds_up_the_event_loop_for_less_than_100_ms(tmp_path: Path) -> None:
+    problem = fleet("regular", "own", "large").problem
+    names = Names(
+        [f"item-{row}" for row in range(len(problem.replicas))],
+        [f"member-{row}" for row in range(len(problem.limit))],
+    )
+    lags = []
+    for run in range(RUNS):
+        rejections = Rejections(PoolState("ns", "p", PoolFleet(Leases())), Metrics(), tmp_path / str(run))
+        async with ticking() as ticks:
+            rejections.note("pooled", ["Item 7 is on no Member"], problem)
+            rejections.report(names)
+            (path,) = await asyncio.gather(*rejections._saving)
+            assert path is not None
+        lags.append(ticks.longest)
+    assert min(lags) < LONGEST, lags

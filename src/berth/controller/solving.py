@@ -7,7 +7,7 @@ import copy
 import logging
 from multiprocessing.connection import Connection
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from berth.controller.rejections import Names, Rejections
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
@@ -100,8 +100,8 @@ class SolverProcess(Apart):
         self._refuses = self._ended = True
         self.close()
 
-    def start(self) -> Connection:
-        """Start the process. Raises EngineError where it is no longer wanted."""
+    def start(self) -> Connection[Any, Any]:
+        """Start the process, unless the question that it is for was withdrawn meanwhile."""
         # A thread may get here when all is over: a process that it starts then would stay behind.
         connection = None if self._refuses else super().start()
         if connection is None or self._refuses:

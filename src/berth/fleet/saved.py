@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -34,6 +34,13 @@ def manifests(
     is made up: zones are called by number, creation times count seconds in the order of age, all
     grants and epochs are 1. Numbers beyond what the API takes are written as they are.
     """
+    found = list(_objects(problem, item_names, member_names, pool, namespace))
+    return {"apiVersion": "v1", "kind": "List", "items": found}
+
+
+def _objects(
+    problem: Problem, item_names: NameOf | None, member_names: NameOf | None, pool: str, namespace: str
+) -> Iterator[dict[str, Any]]:
     item_names, member_names = item_names or "item-{}".format, member_names or "member-{}".format
 
     def body(kind: str, name: str, spec: dict[str, Any], created: str | None = None) -> dict[str, Any]:
@@ -49,13 +56,16 @@ def manifests(
             "primaries": Primaries(problem.primaries).name.capitalize(),
         },
     }
-    found = [body("Pool", pool, policy)]
+    yield body("Pool", pool, policy)
     entries: dict[int, list[str]] = defaultdict(list)
-    rows = zip(problem.replicas.tolist(), problem.held.tolist(), problem.held_primary.tolist(), strict=True)
+    held_by = map(
+        np.ndarray.tolist, problem.held
+    )  # one by one: so many lists at once cost a pause for garbage
+    rows = zip(problem.replicas.tolist(), held_by, problem.held_primary.tolist(), strict=True)
     for row, (replicas, held, primary) in enumerate(rows):
         name = item_names(row)
         if name:
-            found.append(body("Item", name, {"pool": pool, "replicas": replicas}))
+            yield body("Item", name, {"pool": pool, "replicas": replicas})
             others = [member for member in held if member >= 0 and member != primary]
             for slot, member in enumerate(others, 1):
                 entries[member].append(f"{name}#{slot}@1")
@@ -73,8 +83,8 @@ def manifests(
                 gone = {"type": "Live", "status": "False", "reason": "LeaseExpired"}
                 member["status"] = {"conditions": [{**gone, "lastTransitionTime": _text(start)}]}
             held_here = {"pool": pool, "term": 1, "items": sorted(entries[row])}
-            found += [member, body("Assignment", name, held_here)]
-    return {"apiVersion": "v1", "kind": "List", "items": found}
+            yield member
+            yield body("Assignment", name, held_here)
 
 
 def save(
@@ -92,10 +102,11 @@ def save(
     Gives None where it cannot be written (a full disk, no right to). 100,000 Items take a second
     or two: not for an event loop.
     """
-    found = manifests(problem, item_names, member_names, pool, namespace)
-    # One by one: json encodes a whole List without ever letting another thread run.
-    items = ", ".join([json.dumps(one) for one in found.pop("items")])
-    data = f'{json.dumps(found)[:-1]}, "items": [{items}]}}'.encode()
+    # One by one: json encodes a whole List without ever letting another thread run, and so does the
+    # search for garbage among all of its objects.
+    found = _objects(problem, item_names, member_names, pool, namespace)
+    items = b", ".join([json.dumps(one).encode() for one in found])
+    data = b'{"apiVersion": "v1", "kind": "List", "items": [' + items + b"]}"
     digest = blake2b(data, digest_size=4).hexdigest()
     when = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     path = Path(folder) / f"berth-problem-{when}-{digest}.json"
