@@ -78,7 +78,7 @@ def test_a_drain_waits_until_the_new_holder_reports_ready_under_its_session_and_
         led.create(worker("b"))
         eventually(lambda: led.condition("member", "b", "Live").get("status") == "True")
         led.patch("member", "a", {"limit": 0})
-        g = eventually(lambda: "i" in led.held()["b"] and grant(led, "b", "i"))
+        g = eventually(lambda: "i" in led.held().get("b", {}) and grant(led, "b", "i"))
         assert led.held()["a"]["i"].slot == 0
         for session, report in [
             ("b-session", f"i@{g}=Preparing"),
@@ -122,7 +122,7 @@ def test_exclusive_waits_for_the_old_holder_to_release(led: World) -> None:
         led.create(worker("b"))
         eventually(lambda: led.condition("member", "b", "Live").get("status") == "True")
         led.patch("member", "a", {"limit": 0})
-        h = eventually(lambda: "i" in led.held()["b"] and grant(led, "b", "i"))
+        h = eventually(lambda: "i" in led.held().get("b", {}) and grant(led, "b", "i"))
         led.report("b", "b-session", f"i@{h}=Ready")
         eventually(lambda: "i" not in led.held()["a"])
         stays(lambda: led.held()["b"]["i"].slot == 1)
@@ -143,9 +143,9 @@ def test_exclusive_after_a_crash_waits_out_the_lease(led: World) -> None:
         eventually(lambda: led.condition("member", "b", "Live").get("status") == "True")
         heart.stop("a")
         seen = time.monotonic()
-        h = eventually(lambda: "i" in led.held()["b"] and grant(led, "b", "i"))
+        h = eventually(lambda: "i" in led.held().get("b", {}) and grant(led, "b", "i"))
         led.report("b", "b-session", f"i@{h}=Ready")
-        eventually(lambda: (e := led.held()["b"].get("i")) and e.slot == 0)
+        eventually(lambda: (e := led.held().get("b", {}).get("i")) and e.slot == 0)
         assert time.monotonic() - heart.last["a"] > 4, "a full Lease has passed since the last renewal"
         assert time.monotonic() - seen < 30
         assert led.condition("member", "a", "Live")["status"] == "False"
@@ -214,12 +214,13 @@ def test_what_is_dead_may_return_within_the_delay(led: World) -> None:
         eventually(lambda: led.condition("member", "a", "Live").get("status") == "True")
         stays(lambda: led.held() == before, 1)
         heart.stop("a")
-        eventually(lambda: len(led.held()["b"]) == 4)
+        eventually(lambda: len(led.held().get("b", {})) == 4)
         assert time.monotonic() - heart.last["a"] > 2 + 6
 
 
 def test_the_brake_pauses_removal_while_most_die_together_and_ends_by_itself(led: World) -> None:
-    led.create(pool(outage={"brakePercent": 55, "brakeMinMembers": 5}))
+    # The brake holds while more than 15 percent are dead: it ends only when the last one is back.
+    led.create(pool(outage={"brakePercent": 15, "brakeMinMembers": 5}))
     names = [f"m{n}" for n in range(6)]
     with hearts(led, 3) as heart:
         heart.start(*names)
@@ -314,10 +315,11 @@ def test_full_members_that_would_have_to_swap_are_named(led: World) -> None:
     eventually(lambda: len(led.holders("k")) == 2)
     before = led.held()
     led.patch("pool", "default", {"zones": "Spread"})
+    # Another reason may come first, while the plan is still being made.
     said = eventually(
-        lambda: (c := led.condition("pool", "default", "Converged")).get("status") == "False" and c
+        lambda: (c := led.condition("pool", "default", "Converged")).get("reason") == "LimitReached" and c
     )
-    assert said["reason"] == "LimitReached"
+    assert said["status"] == "False"
     stays(lambda: led.held() == before, 1)
     full = said["message"].partition("limit reached on ")[2][0]
     led.patch("member", full, {"limit": 2})
