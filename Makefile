@@ -46,7 +46,7 @@ bench: env ## the benchmarks: a table each
 	-$(PY) -m benchmarks.solve --size small --start own --start empty
 	$(PY) benchmarks/first_placement.py
 
-bench-solve: env ## the solver's hard families, beside OR-tools and Gazette: 25 minutes
+bench-solve: env ## the solver's hard families, beside OR-tools and Gazette (long)
 	$(PY) -m benchmarks.solve --churn
 
 bench-orchestrator: env ## a term of the orchestrator library against its calls alone

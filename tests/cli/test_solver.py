@@ -69,6 +69,7 @@ def test_seconds_are_the_wall_time_of_the_solve_with_its_other_process(
 def test_each_pool_has_its_own_deadline_and_says_what_it_got_instead(berth: Run, engine: Any) -> None:
     engine("hangs")
     objects = [*FLEET, member("q-a", 4, pool="q"), item("other", pool="q")]
+    before = left_behind()
     begun = time.monotonic()
     answer = berth("plan", "-f", "-", stdin=listed(*objects))
     assert answer.code == 0
@@ -80,7 +81,7 @@ def test_each_pool_has_its_own_deadline_and_says_what_it_got_instead(berth: Run,
     for line in makeshift:
         assert line.startswith("A makeshift plan: the solver's usual engines gave none (no answer within ")
         assert line.endswith(" s). It places what is missing and moves nothing for balance.")
-    assert left_behind() == []
+    assert left_behind() == before
 
 
 @pytest.mark.parametrize(
