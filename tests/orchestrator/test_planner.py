@@ -149,6 +149,6 @@ async def test_a_first_placement_of_ten_thousand_tasks_waits_for_no_process(flee
     def refuse(*_):
         raise AssertionError("another process is started")
 
-    monkeypatch.setattr("berth.solve.apart.Apart._start", refuse)
+    monkeypatch.setattr("berth.solve.apart.Apart.start", refuse)
     orchestrator, _ = fleet(200, 10_000)
     assert (await orchestrator.next_term()).added == 10_000
