@@ -5,6 +5,9 @@ A threshold that only a large fleet reaches is lowered here, so that small Pools
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from berth.solve import Primaries, Problem, Tuning, Zones
@@ -79,4 +82,22 @@ def random_tuning(seed: int) -> Tuning:
         polish_items=one(5, 400),
         primary_choices=one(0, 2_000),
         primary_arcs=one(5, 40_000),
+    )
+
+
+def reordered(problem: Problem, items: Any, members: Any, zone: Any) -> Problem:
+    """The same problem with its rows in the order of these permutations; `zone` as it is in the new order."""
+    row = np.append(np.argsort(members), -1).astype(np.int32)
+    return replace(
+        problem,
+        item_key=problem.item_key[items],
+        replicas=problem.replicas[items],
+        held=row[problem.held[items]],
+        held_primary=row[problem.held_primary[items]],
+        member_key=problem.member_key[members],
+        limit=problem.limit[members],
+        zone=zone,
+        live=problem.live[members],
+        draining=problem.draining[members],
+        age=problem.age[members],
     )

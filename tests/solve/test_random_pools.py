@@ -7,7 +7,7 @@ from time import process_time
 import numpy as np
 import pytest
 from benchmarks.solve.bounds import bound
-from random_pools import random_pool, random_tuning
+from random_pools import random_pool, random_tuning, reordered
 
 from berth.solve import Problem, Solver, Touched
 from berth.solve.answer import thorough
@@ -105,21 +105,7 @@ def test_the_order_of_rows_changes_no_plan() -> None:
         rng = np.random.default_rng(seed)
         problem, tuning = random_pool(seed, 50, 10), random_tuning(seed)
         items, members, zones = rng.permutation(50), rng.permutation(10), rng.permutation(200)
-        row = np.append(np.argsort(members), -1).astype(np.int32)
-        other = Problem(
-            item_key=problem.item_key[items],
-            replicas=problem.replicas[items],
-            held=row[problem.held[items]],
-            held_primary=row[problem.held_primary[items]],
-            member_key=problem.member_key[members],
-            limit=problem.limit[members],
-            zone=zones[problem.zone[members]].astype(np.int32),
-            live=problem.live[members],
-            draining=problem.draining[members],
-            age=problem.age[members],
-            zones=problem.zones,
-            tolerance=problem.tolerance,
-            primaries=problem.primaries,
-        )
+        zone = zones[problem.zone[members]].astype(np.int32)
+        other = reordered(problem, items, members, zone)
         back = np.append(members, -1)[thorough(other, tuning).members]
         assert np.array_equal(back, thorough(problem, tuning).members[items]), f"seed {seed}"
