@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from berth.api import Entry, parse_entry
+from berth.kinds import Entry, parse_entry
 from berth.testing import ControlPlane, ControlPlaneError
 
 ROOT = Path(__file__).resolve().parent.parent

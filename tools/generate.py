@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
-from berth.api.manifests import manifests
 from berth.controller.metrics import Metrics
+from berth.kinds.manifests import manifests
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "berth"

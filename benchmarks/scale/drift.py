@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.scale.bare import Bare
 from benchmarks.scale.objects import path
-from berth.api import parse_entry
+from berth.kinds import parse_entry
 
 
 async def drift(client: Bare, namespace: str, dump: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from berth.api import Entry, parse_entry
+from berth.kinds import Entry, parse_entry
 
 
 @dataclass

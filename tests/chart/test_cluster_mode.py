@@ -15,7 +15,7 @@ import pytest
 import yaml
 from charting import CHART, ROOT, SYSTEM, Cluster, Helm, controller, wait_for
 
-from berth.api import parse_entry
+from berth.kinds import parse_entry
 
 pytestmark = pytest.mark.cluster
 

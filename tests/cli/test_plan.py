@@ -187,7 +187,7 @@ entries = st.dictionaries(
 def test_what_is_held_with_the_changes_made_is_what_is_wanted(
     replicas: list[int], limits: list[int], dead: set[str], held: dict[tuple[str, str], int]
 ) -> None:
-    from berth.api import Assignment, Item, Member
+    from berth.kinds import Assignment, Item, Member
 
     objects = [item(f"i{n}", count) for n, count in enumerate(replicas)]
     for n, limit in enumerate(limits):

@@ -14,7 +14,6 @@ import pytest
 from faulty_engines import FAULTY, FILE, TUNING
 from ticking import children, ticking
 
-from berth.api import format_entry
 from berth.controller import planner as planner_module
 from berth.controller.metrics import Metrics
 from berth.controller.planner import Planner
@@ -23,6 +22,7 @@ from berth.controller.solving import PoolSolver, SolverProcess
 from berth.controller.state import PoolState
 from berth.controller.statuses import pool_status
 from berth.fleet import AssignmentSeen, ItemSeen, Leases, MemberSeen, PoolFleet
+from berth.kinds import format_entry
 
 REJECTED = {
     "nothing",

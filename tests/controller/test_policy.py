@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from berth.api import ItemStatusMode
 from berth.controller.cluster import Cluster
 from berth.controller.metrics import Metrics
 from berth.controller.objects import ItemObject, ItemSpec, ItemStatus, PoolObject, PoolSpec, PoolStatus
@@ -17,6 +16,7 @@ from berth.controller.pool_loop import PoolLoop
 from berth.controller.state import PoolState
 from berth.controller.status_writer import RawPool, StatusWriter
 from berth.fleet import Handoff, ItemSeen, Leases, Policy, PoolFleet
+from berth.kinds import ItemStatusMode
 from berth.kube import Meta
 from berth.solve import Problem, Solution, Touched, solve
 

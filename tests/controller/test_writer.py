@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from berth.api import Entry
 from berth.controller.objects import AssignmentObject, AssignmentSpec
 from berth.controller.writer import RoundWriter, assignment_patch
 from berth.converge import Lane, MemberEdit, Round
 from berth.fleet import AssignmentSeen, MemberSeen, MemberState
+from berth.kinds import Entry
 from berth.kube import ApiError, Conflict, Forbidden, Meta, RequestTimeout, ServerError
 
 

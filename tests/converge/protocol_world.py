@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from berth.api import Entry, parse_entry
 from berth.fleet import AssignmentSeen, ItemSeen, LeaseSeen, MemberSeen, Policy
+from berth.kinds import Entry, parse_entry
 from berth.kube import Conflict, Forbidden, Invalid, NotFound
 
 KINDS = ("items", "members", "assignments", "leases", "pool")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from berth.api import Entry
 from berth.converge import Lane, lane
+from berth.kinds import Entry
 
 REPLICA = Entry("a", 1, 3, 0)
 PRIMARY = Entry("a", 0, 3, 4)

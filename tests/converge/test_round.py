@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from reading import let_time_pass
 
-from berth.api import Entry, format_entry
 from berth.converge import Progress, Round, Why, plan_round, view_of
 from berth.fleet import AssignmentSeen, Handoff, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet
+from berth.kinds import Entry, format_entry
 from berth.solve import Proof, Solution
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from berth.api import Entry
 from berth.converge import Edit, Holding, Rules, Step, View, Why, step
+from berth.kinds import Entry
 
 A, B, C, D = range(4)
 TERM = 20

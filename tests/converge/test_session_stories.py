@@ -13,7 +13,7 @@ from protocol_world import KINDS, Process, entries
 from test_protocol import Protocol
 from test_protocol_stories import FINE, held, protocol, unseen
 
-from berth.api import Entry
+from berth.kinds import Entry
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reading import let_time_pass
 
-from berth.api import Entry, Report, format_entry, format_report
-from berth.api.entry import Phase
 from berth.fleet import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, PoolFleet
+from berth.kinds import Entry, Report, format_entry, format_report
+from berth.kinds.entry import Phase
 
 ITEMS = ["i0", "i1", "i2"]
 MEMBERS = ["m0", "m1", "m2"]

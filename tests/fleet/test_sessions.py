@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from berth.api import Entry, parse_entry
 from berth.fleet import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, MemberState, PoolFleet
+from berth.kinds import Entry, parse_entry
 
 
 class Told:

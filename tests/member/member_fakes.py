@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 
-from berth.api import parse_entry
+from berth.kinds import parse_entry
 from berth.member.delivery import Delivery
 from berth.member.held import Held
 from berth.member.worker import Worker

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from member_fakes import Recorder, until
 
-from berth.api import Entry
+from berth.kinds import Entry
 from berth.kube import NotFound, ServerError
 from berth.member.delivery import Delivery
 from berth.member.inbox import Inbox

@@ -8,7 +8,7 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from berth.api import Entry
+from berth.kinds import Entry
 from berth.member.delivery import Delivery
 from berth.member.held import Held
 from berth.member.tenure import Tenure

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth.api import Entry, Phase
+from berth.kinds import Entry, Phase
 from berth.member.steps import MAYBE_PRIMARY, Position, Stage, Step, next_step, phase, superseded
 
 REPLICA = Entry("a", 1, 5, 0)

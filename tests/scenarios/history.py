@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api import Api, Object
-from berth.api import Entry, parse_entry
+
+from berth.kinds import Entry, parse_entry
 
 GRACE = 8.0
 """Seconds that a controller may take to see that a worker died, or an object changed."""

@@ -9,7 +9,7 @@ import pytest
 from history import entries
 from stage import Stage, eventually
 
-from berth.api import format_entry
+from berth.kinds import format_entry
 
 pytestmark = pytest.mark.cluster
 

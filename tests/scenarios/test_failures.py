@@ -9,8 +9,8 @@ import pytest
 from history import entries
 from stage import LEASE, Stage, eventually
 
-from berth.api import Entry
 from berth.fleet import safety_margin
+from berth.kinds import Entry
 
 pytestmark = pytest.mark.cluster
 

@@ -19,7 +19,7 @@ def crds_command(
     ] = None,
 ) -> None:
     """Print the CustomResourceDefinitions and the fencing policy, ready for `kubectl apply -f -`."""
-    from berth.api.manifests import manifests
+    from berth.kinds.manifests import manifests
 
     if output is not None and check is not None:
         raise typer.BadParameter("--output writes and --check compares: give one of them")
@@ -32,8 +32,8 @@ def crds_command(
 
 
 def _compare(directory: Path, docs: Path | None) -> None:
-    from berth.api.manifests import differences
-    from berth.api.reference import api_reference
+    from berth.kinds.manifests import differences
+    from berth.kinds.reference import api_reference
 
     found = differences(directory)
     if docs is not None and (not docs.is_file() or docs.read_text(encoding="utf-8") != api_reference()):
@@ -45,8 +45,8 @@ def _compare(directory: Path, docs: Path | None) -> None:
 
 
 def _write(directory: Path | None, docs: Path | None) -> None:
-    from berth.api.manifests import manifests
-    from berth.api.reference import api_reference
+    from berth.kinds.manifests import manifests
+    from berth.kinds.reference import api_reference
 
     files = {docs: api_reference()} if docs is not None else {}
     if directory is not None:

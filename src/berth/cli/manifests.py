@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from berth.api import API_VERSION, GROUP, Assignment, Item, Member, Pool
-from berth.api.model import DNS_LABEL
 from berth.cli.documents import Document, read_documents
 from berth.cli.errors import UsageError
 from berth.cli.refusals import reason
 from berth.cli.values import brief, shown, type_name
+from berth.kinds import API_VERSION, GROUP, Assignment, Item, Member, Pool
+from berth.kinds.model import DNS_LABEL
 
 Resource = Item | Member | Assignment | Pool
 KINDS: dict[str, type[Resource]] = {"Item": Item, "Member": Member, "Assignment": Assignment, "Pool": Pool}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from berth.api import Assignment, Condition, Item, Member, Pool, PrimaryBalance, Readiness
 from berth.cli.errors import UsageError
 from berth.cli.manifests import Key, Manifests, Resource, alike, differs
 from berth.cli.snapshot import PoolSnapshot, Said
 from berth.fleet import AssignmentSeen, ItemSeen, MemberSeen, Policy
+from berth.kinds import Assignment, Condition, Item, Member, Pool, PrimaryBalance, Readiness
 
 DEFAULT_NAMESPACE = "default"
 

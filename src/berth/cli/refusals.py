@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from berth.api import parse_entry, parse_report
 from berth.cli.values import brief, shown
+from berth.kinds import parse_entry, parse_report
 
 _NUMBER_WORDS = {
     "greater_than_equal": ("ge", "must be {} or more"),

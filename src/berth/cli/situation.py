@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from berth.api import Phase
 from berth.cli.planning import PoolPlan, plan_pool
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
 from berth.converge import Health, MemberEdit, Outage, Progress, Wait, Why, describe, outage, plan_round
 from berth.fleet import AssignmentSeen, MemberState, PoolFleet
 from berth.fleet.reasons import MESSAGES
+from berth.kinds import Phase
 from berth.words import still_here
 
 

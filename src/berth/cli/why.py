@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from berth.api import Entry, ZonePolicy
 from berth.cli.planning import PoolPlan, slot_zero
 from berth.fleet.reasons import Reason
+from berth.kinds import Entry, ZonePolicy
 
 
 class Change(NamedTuple):

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from berth.api import API_VERSION, Handoff, ItemStatusMode, Readiness, ZonePolicy
 from berth.fleet import AssignmentSeen, ItemSeen, LeaseSeen, MemberSeen, Policy
+from berth.kinds import API_VERSION, Handoff, ItemStatusMode, Readiness, ZonePolicy
 from berth.kube import Meta, Resource
 
 GROUP, VERSION = API_VERSION.split("/")

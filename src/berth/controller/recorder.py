@@ -8,11 +8,11 @@ import time
 import uuid
 from typing import Any
 
-from berth.api import API_VERSION
 from berth.controller.objects import EVENTS, timestamp
 from berth.controller.state import PoolState
 from berth.converge import Outage
 from berth.fleet import MemberState
+from berth.kinds import API_VERSION
 from berth.kube import ApiError, Client
 
 logger = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from prometheus_client import Gauge
 
-from berth.api import ItemStatusMode
 from berth.controller.cluster import Cluster
 from berth.controller.metrics import Metrics
 from berth.controller.objects import ITEMS, MEMBERS, POOLS, Condition
 from berth.controller.recorder import Recorder
 from berth.controller.state import PoolState
 from berth.controller.statuses import Status, item_status, member_status, pool_status
+from berth.kinds import ItemStatusMode
 from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Meta, NotFound, Resource
 
 logger = logging.getLogger(__name__)

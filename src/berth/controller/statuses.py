@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from berth.api import Phase
 from berth.controller.objects import Condition, timestamp
 from berth.controller.state import PoolState
 from berth.converge import Wait, Why, describe
 from berth.fleet import Liveness, MemberState
 from berth.fleet.reasons import MESSAGES, Reason
+from berth.kinds import Phase
 from berth.words import items_are, still_here
 
 Status = dict[str, Any]

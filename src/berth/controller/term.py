@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from berth.api import API_VERSION
 from berth.controller.objects import POOLS, PoolObject
+from berth.kinds import API_VERSION
 from berth.kube import ApiError, Client, Conflict, Deadline, Invalid, NotFound
 
 

@@ -7,10 +7,10 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from berth.api import API_VERSION, Entry, format_entry
 from berth.controller.objects import ASSIGNMENTS, AssignmentObject
 from berth.converge import Lane, MemberEdit, Round
 from berth.fleet import MemberState
+from berth.kinds import API_VERSION, Entry, format_entry
 from berth.kube import ApiError, Client, ConnectionLost, Deadline, ServerError
 
 PARALLEL = 16

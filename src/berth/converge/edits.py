@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from berth.api import Entry
 from berth.converge.lanes import Lane
 from berth.fleet import MemberState
+from berth.kinds import Entry
 
 
 class MemberEdit(NamedTuple):

@@ -6,13 +6,13 @@ from itertools import repeat
 
 import numpy as np
 
-from berth.api import Entry
 from berth.converge.edits import MemberEdit, Round
 from berth.converge.lanes import Lane
 from berth.converge.loads import Loads
 from berth.converge.progress import Progress
 from berth.converge.sort import Sorted
 from berth.fleet import PoolFleet
+from berth.kinds import Entry
 from berth.solve import Solution
 from berth.solve.model import Int32
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from berth.api import Entry
+from berth.kinds import Entry
 
 
 class Lane(StrEnum):

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from berth.api import Entry
 from berth.converge.view import Holding, View
 from berth.converge.words import Wait, Why
+from berth.kinds import Entry
 
 
 class Edit(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from berth.api import Entry, Phase, Report, parse_entry, parse_report
 from berth.fleet.liveness import Liveness
 from berth.fleet.model import AssignmentSeen, MemberSeen
+from berth.kinds import Entry, Phase, Report, parse_entry, parse_report
 
 _PREPARED = (Phase.READY, Phase.ACTIVE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from berth.api import Handoff, ItemStatusMode, ZonePolicy
+from berth.kinds import Handoff, ItemStatusMode, ZonePolicy
 
 
 class ItemSeen(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from berth.api import Entry, Report
 from berth.fleet.ages import rank_ages
 from berth.fleet.arrays import Arrays, Rows
 from berth.fleet.dirty import Dirty
@@ -12,6 +11,7 @@ from berth.fleet.liveness import Liveness
 from berth.fleet.member import MemberState, read_entries, read_reports
 from berth.fleet.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
 from berth.fleet.sessions import Sessions
+from berth.kinds import Entry, Report
 from berth.solve import Problem, Zones
 
 MOST_TERM = 10**12

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from berth.api import Phase
 from berth.fleet.leases import Leases
 from berth.fleet.liveness import Liveness
 from berth.fleet.member import MemberState
+from berth.kinds import Phase
 
 _GONE = (Liveness.SURE, Liveness.FREED)
 """What ran there has stopped."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from berth.api import MAX_SESSION
 from berth.fleet.leases import UNKNOWN, Leases
 from berth.fleet.member import MemberState
+from berth.kinds import MAX_SESSION
 
 
 class Sessions:

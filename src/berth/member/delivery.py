@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Self
 
-from berth.api import Entry, Phase, Report, format_report
+from berth.kinds import Entry, Phase, Report, format_report
 from berth.member.held import Held
 from berth.member.report import MAX_MESSAGE, MAX_PROBLEMS, Intent, Snapshot, Trouble, describe
 from berth.member.run import Run, default_pause

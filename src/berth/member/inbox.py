@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from berth.api import Entry, parse_entry
+from berth.kinds import Entry, parse_entry
 from berth.kube import ApiError, Backoff, Client, NotFound
 from berth.kube.errors import error_from_status
 from berth.kube.lines import LineSplitter

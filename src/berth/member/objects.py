@@ -2,7 +2,7 @@
 
 import msgspec
 
-from berth.api import GROUP, PLURALS, VERSION
+from berth.kinds import GROUP, PLURALS, VERSION
 from berth.kube import Meta, Resource
 
 MEMBERS = Resource(GROUP, VERSION, PLURALS["Member"])

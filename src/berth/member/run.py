@@ -3,7 +3,7 @@
 import asyncio
 import random
 
-from berth.api import Entry
+from berth.kinds import Entry
 from berth.member.held import Held
 from berth.member.steps import Position, Stage, Step, next_step
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from berth.api import is_name
+from berth.kinds import is_name
 
 MAX_LIMIT = 4096
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from berth.api import Entry, Phase
+from berth.kinds import Entry, Phase
 
 
 class Stage(Enum):

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from berth.api import parse_entry
+from berth.kinds import parse_entry
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from berth.api.crds import RESOURCES, custom_resource_definition
-from berth.api.manifests import HEADER, differences, manifests
-from berth.api.reference import api_reference
 from berth.cli.crds import crds_command
+from berth.kinds.crds import RESOURCES, custom_resource_definition
+from berth.kinds.manifests import HEADER, differences, manifests
+from berth.kinds.reference import api_reference
 
 ROOT = Path(__file__).parents[2]
 CRDS = ROOT / "crds"

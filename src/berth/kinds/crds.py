@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from berth.api.assignment import Assignment
-from berth.api.item import Item
-from berth.api.member import Member
-from berth.api.model import GROUP, VERSION, Column, Resource
-from berth.api.pool import Pool
-from berth.api.schema import structural_schema
+from berth.kinds.assignment import Assignment
+from berth.kinds.item import Item
+from berth.kinds.member import Member
+from berth.kinds.model import GROUP, VERSION, Column, Resource
+from berth.kinds.pool import Pool
+from berth.kinds.schema import structural_schema
 
 RESOURCES: tuple[type[Resource], ...] = (Assignment, Item, Member, Pool)
 """The models of all kinds, in the order of their names."""

@@ -20,7 +20,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from berth.api.entry import MAX_NAME, MAX_TERM, NAME_PATTERN, is_name
+from berth.kinds.entry import MAX_NAME, MAX_TERM, NAME_PATTERN, is_name
 
 GROUP = "berth.dev"
 VERSION = "v1alpha1"

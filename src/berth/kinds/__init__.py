@@ -1,6 +1,6 @@
 """The kinds of `berth.dev`, the wire format of entries, and the CRDs generated from them."""
 
-from berth.api.assignment import (
+from berth.kinds.assignment import (
     MAX_PROBLEM_MESSAGE,
     MAX_PROBLEMS,
     MAX_SESSION,
@@ -9,7 +9,7 @@ from berth.api.assignment import (
     AssignmentStatus,
     Problem,
 )
-from berth.api.entry import (
+from berth.kinds.entry import (
     Entry,
     Phase,
     Report,
@@ -20,9 +20,9 @@ from berth.api.entry import (
     parse_entry,
     parse_report,
 )
-from berth.api.item import Item, ItemSpec, ItemStatus
-from berth.api.member import Member, MemberSpec, MemberStatus, Readiness
-from berth.api.model import (
+from berth.kinds.item import Item, ItemSpec, ItemStatus
+from berth.kinds.member import Member, MemberSpec, MemberStatus, Readiness
+from berth.kinds.model import (
     API_VERSION,
     GROUP,
     PLURALS,
@@ -32,7 +32,7 @@ from berth.api.model import (
     ObjectMeta,
     OwnerReference,
 )
-from berth.api.pool import (
+from berth.kinds.pool import (
     Balance,
     Handoff,
     ItemStatusMode,

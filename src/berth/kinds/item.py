@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictInt
 
-from berth.api.model import (
+from berth.kinds.model import (
     AGE,
     ATOMIC,
     UNCHANGEABLE_POOL,

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from berth.api import (
+from berth.kinds import (
     API_VERSION,
     PLURALS,
     Assignment,
@@ -20,7 +20,7 @@ from berth.api import (
     Report,
     ZonePolicy,
 )
-from berth.api.crds import RESOURCES
+from berth.kinds.crds import RESOURCES
 
 
 def test_an_item_that_says_nothing_has_the_defaults() -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from berth.api.crds import RESOURCES, custom_resource_definition
-from berth.api.entry import MAX_NAME, MAX_SLOT, MAX_TERM
-from berth.api.model import API_VERSION, VALIDATIONS
-from berth.api.policy import FENCING
+from berth.kinds.crds import RESOURCES, custom_resource_definition
+from berth.kinds.entry import MAX_NAME, MAX_SLOT, MAX_TERM
+from berth.kinds.model import API_VERSION, VALIDATIONS
+from berth.kinds.policy import FENCING
 
 Json = dict[str, Any]
 
@@ -32,7 +32,7 @@ The lists of an Assignment hold one short string per Item.
 
 Names are those of Kubernetes objects (DNS-1123 subdomains of up to {MAX_NAME} characters), in which `#`, `@`,
 `:` and `=` cannot occur; slots run from 0 to {MAX_SLOT}, terms from 1 to {MAX_TERM}. Numbers have no leading
-zeros, so no entry has two spellings. `berth.api.parse_entry` and `parse_report` read them. etcd takes
+zeros, so no entry has two spellings. `berth.kinds.parse_entry` and `parse_report` read them. etcd takes
 objects of up to 1.5 MiB, `spec` and `status` together: 4096 entries with their reports, if the names
 have about 150 characters or fewer.
 

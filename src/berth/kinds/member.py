@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from berth.api.entry import MAX_NAME
-from berth.api.model import (
+from berth.kinds.entry import MAX_NAME
+from berth.kinds.model import (
     AGE,
     DNS_SUBDOMAIN,
     LABEL_VALUE,

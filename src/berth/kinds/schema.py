@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from berth.api.model import VALIDATIONS, Resource
+from berth.kinds.model import VALIDATIONS, Resource
 
 Json = dict[str, Any]
 

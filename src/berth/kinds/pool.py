@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
 
-from berth.api.entry import MAX_TERM
-from berth.api.model import (
+from berth.kinds.entry import MAX_TERM
+from berth.kinds.model import (
     AGE,
     DNS_LABEL,
     Column,

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from berth.api.entry import (
+from berth.kinds.entry import (
     ENTRY_MAX_LENGTH,
     ENTRY_PATTERN,
     REPORT_MAX_LENGTH,
@@ -14,8 +14,8 @@ from berth.api.entry import (
     parse_entries,
     parse_report,
 )
-from berth.api.member import MAX_LIMIT
-from berth.api.model import (
+from berth.kinds.member import MAX_LIMIT
+from berth.kinds.model import (
     AGE,
     ATOMIC,
     Column,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth.api import (
+from berth.kinds import (
     Entry,
     Phase,
     Report,
@@ -15,7 +15,7 @@ from berth.api import (
     parse_entry,
     parse_report,
 )
-from berth.api.entry import (
+from berth.kinds.entry import (
     ENTRY_MAX_LENGTH,
     ENTRY_PATTERN,
     MAX_NAME,

@@ -8,7 +8,7 @@ measured as 0.12 ms of CPU, per Pool of the namespace.
 
 from typing import Any
 
-from berth.api.model import API_VERSION, GROUP, PLURALS, VERSION
+from berth.kinds.model import API_VERSION, GROUP, PLURALS, VERSION
 
 FENCING = f"fencing.{GROUP}"
 """The name of the policy and of its binding."""
