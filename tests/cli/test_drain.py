@@ -11,7 +11,7 @@ from cliobjects import Run, assignment, eventually, item, member
 from berth.cli.drain import parse_duration
 from berth.cli.draining import LIMIT_BEFORE, check_names, drain, items_left, remaining
 from berth.cli.errors import UsageError
-from berth.fleet import AssignmentSeen, MemberSeen
+from berth.pool import AssignmentSeen, MemberSeen
 from berth.testing import ControlPlane
 
 PROGRAM = Path(sys.executable).parent / "berth"

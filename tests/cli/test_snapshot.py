@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from berth.cli.snapshot import PoolSnapshot, Said, fleet_of, pool_keys
-from berth.fleet import AssignmentSeen, ItemSeen, Liveness, MemberSeen
+from berth.pool import AssignmentSeen, ItemSeen, Liveness, MemberSeen
 
 WALL = datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC)
 

@@ -15,9 +15,9 @@ from berth.controller.objects import ItemObject, ItemSpec, ItemStatus, PoolObjec
 from berth.controller.pool_loop import PoolLoop
 from berth.controller.state import PoolState
 from berth.controller.status_writer import RawPool, StatusWriter
-from berth.fleet import Handoff, ItemSeen, Leases, Policy, PoolFleet
 from berth.kinds import ItemStatusMode
 from berth.kube import Meta
+from berth.pool import Handoff, ItemSeen, Leases, Policy, PoolFleet
 from berth.solve import Problem, Solution, Touched, solve
 
 

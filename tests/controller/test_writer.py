@@ -9,10 +9,9 @@ import pytest
 
 from berth.controller.objects import AssignmentObject, AssignmentSpec
 from berth.controller.writer import RoundWriter, assignment_patch
-from berth.converge import Lane, MemberEdit, Round
-from berth.fleet import AssignmentSeen, MemberSeen, MemberState
 from berth.kinds import Entry
 from berth.kube import ApiError, Conflict, Forbidden, Meta, RequestTimeout, ServerError
+from berth.pool import AssignmentSeen, Lane, MemberEdit, MemberSeen, MemberState, Round
 
 
 class Recorded:

@@ -19,8 +19,8 @@ from problems import problem_of, problems
 from berth.cli.manifests import read_manifests
 from berth.cli.offline import pools_of
 from berth.cli.snapshot import fleet_of
-from berth.fleet import PoolFleet
-from berth.fleet.saved import KEPT, manifests, save
+from berth.controller.saved import KEPT, manifests, save
+from berth.pool import PoolFleet
 from berth.solve.model import Primaries, Problem, Zones
 from berth.solve.plain import plain
 

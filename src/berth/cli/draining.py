@@ -9,9 +9,9 @@ from berth.cli.cluster import NOT_INSTALLED
 from berth.cli.errors import UsageError
 from berth.cli.explain import missing
 from berth.controller.objects import ASSIGNMENTS, MEMBERS, AssignmentObject, MemberObject
-from berth.fleet import AssignmentSeen, MemberSeen
-from berth.fleet.member import read_entries, read_reports
 from berth.kube import Client, Conflict, NotFound
+from berth.pool import AssignmentSeen, MemberSeen
+from berth.pool.member import read_entries, read_reports
 
 LIMIT_BEFORE = "berth.dev/limit-before-drain"
 """Annotation of a drained Member: the limit to return to."""

@@ -8,9 +8,9 @@ from berth.cli.planning import slot_zero
 from berth.cli.situation import Situation, Waiting, item_waits, leftovers, member_waits
 from berth.cli.snapshot import Said
 from berth.cli.why import changes, is_live, loads, why_one_zone, why_promoted, why_removed
-from berth.converge import MemberEdit
-from berth.fleet.reasons import MESSAGES
 from berth.kinds import Entry
+from berth.pool import MemberEdit
+from berth.pool.reasons import MESSAGES
 
 Facts = dict[str, Any]
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from berth.cli.errors import UsageError
 from berth.cli.manifests import Key, Manifests, Resource, alike, differs
 from berth.cli.snapshot import PoolSnapshot, Said
-from berth.fleet import AssignmentSeen, ItemSeen, MemberSeen, Policy
 from berth.kinds import Assignment, Condition, Item, Member, Pool, PrimaryBalance, Readiness
+from berth.pool import AssignmentSeen, ItemSeen, MemberSeen, Policy
 
 DEFAULT_NAMESPACE = "default"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from berth.cli.snapshot import PoolSnapshot, Said, fleet_of
-from berth.fleet import MemberState, PoolFleet
+from berth.pool import MemberState, PoolFleet
 from berth.solve import bands
 from berth.words import still_here
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from berth.cli.bars import against_band, band_text, console, load_bar
 from berth.cli.planning import PoolPlan
 from berth.cli.why import Change, changes, is_live
-from berth.fleet.reasons import MESSAGES
+from berth.pool.reasons import MESSAGES
 from berth.solve import LEVELS
 from berth.words import counted
 

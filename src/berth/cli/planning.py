@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
-from berth.fleet import PoolFleet
-from berth.fleet.member import read_entries
-from berth.fleet.reasons import Reason, reasons
-from berth.fleet.rejected import report
+from berth.controller.rejected import report
 from berth.kinds import Entry
+from berth.pool import PoolFleet
+from berth.pool.member import read_entries
+from berth.pool.reasons import Reason, reasons
 from berth.solve import LEVELS, Bands, Problem, Solution, Solver, bands
 
 Pair = tuple[str, str]

@@ -8,10 +8,22 @@ from typing import NamedTuple
 
 from berth.cli.planning import PoolPlan, plan_pool
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
-from berth.converge import Health, MemberEdit, Outage, Progress, Wait, Why, describe, outage, plan_round
-from berth.fleet import AssignmentSeen, MemberState, PoolFleet
-from berth.fleet.reasons import MESSAGES
 from berth.kinds import Phase
+from berth.pool import (
+    AssignmentSeen,
+    Health,
+    MemberEdit,
+    MemberState,
+    Outage,
+    PoolFleet,
+    Progress,
+    Wait,
+    Why,
+    describe,
+    outage,
+    plan_round,
+)
+from berth.pool.reasons import MESSAGES
 from berth.words import still_here
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from berth.fleet import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet
+from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet
 
 
 class Said(NamedTuple):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from berth.cli.planning import PoolPlan, slot_zero
-from berth.fleet.reasons import Reason
 from berth.kinds import Entry, ZonePolicy
+from berth.pool.reasons import Reason
 
 
 class Change(NamedTuple):

@@ -20,8 +20,8 @@ from berth.controller.objects import (
     PoolObject,
 )
 from berth.controller.state import PoolState
-from berth.fleet import Leases, PoolFleet
 from berth.kube import LEASES, Backoff, Client, EventKind, Informer, Key
+from berth.pool import Leases, PoolFleet
 
 logger = logging.getLogger(__name__)
 

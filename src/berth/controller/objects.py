@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from berth.fleet import AssignmentSeen, ItemSeen, LeaseSeen, MemberSeen, Policy
 from berth.kinds import API_VERSION, Handoff, ItemStatusMode, Readiness, ZonePolicy
 from berth.kube import Meta, Resource
+from berth.pool import AssignmentSeen, ItemSeen, LeaseSeen, MemberSeen, Policy
 
 GROUP, VERSION = API_VERSION.split("/")
 ITEMS = Resource(GROUP, VERSION, "items")

@@ -21,8 +21,8 @@ from berth.controller.solving import Solve
 from berth.controller.state import PoolState
 from berth.controller.term import PoolTerm
 from berth.controller.writer import RoundWriter, Written
-from berth.converge import Lane, Round
 from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Informer, NotFound
+from berth.pool import Lane, Round
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from berth.controller.objects import EVENTS, timestamp
 from berth.controller.state import PoolState
-from berth.converge import Outage
-from berth.fleet import MemberState
 from berth.kinds import API_VERSION
 from berth.kube import ApiError, Client
+from berth.pool import MemberState, Outage
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,9 @@ from typing import Any
 
 from berth.controller.objects import Condition, timestamp
 from berth.controller.state import PoolState
-from berth.converge import Wait, Why, describe
-from berth.fleet import Liveness, MemberState
-from berth.fleet.reasons import MESSAGES, Reason
 from berth.kinds import Phase
+from berth.pool import Liveness, MemberState, Wait, Why, describe
+from berth.pool.reasons import MESSAGES, Reason
 from berth.words import items_are, still_here
 
 Status = dict[str, Any]
