@@ -12,26 +12,28 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from protocol_world import Broken, Claim, PoolSeen, World, entries
 
 from berth.controller import lease_reader, planner, pool_loop, sessions
 from berth.controller.lease_reader import LeaseReader
 from berth.controller.metrics import Metrics
-from berth.controller.objects import (
-    AssignmentObject,
-    AssignmentSpec,
-    AssignmentStatus,
-    LeaseObject,
-    LeaseSpec,
-    PoolObject,
-    PoolStatus,
-)
 from berth.controller.pool_loop import PoolLoop
 from berth.controller.state import PoolState
 from berth.controller.term import Replaced
+from berth.kinds import (
+    AssignmentObject,
+    LeaseObject,
+    LeaseSpec,
+    PoolObject,
+    ReadAssignmentSpec,
+    ReadAssignmentStatus,
+    ReadPoolSpec,
+    ReadPoolStatus,
+)
 from berth.kube import Conflict, DeadlinePassed, Meta, NotFound, ServerError
-from berth.pool import Handoff, Leases, LeaseSeen, MemberSeen, PoolFleet
+from berth.pool import Handoff, Leases, LeaseSeen, MemberSeen, PoolFleet, lease_seen
 from berth.solve import Problem, Solution, Solver, Touched, solve
 
 SOLVE = "solve"
@@ -170,14 +172,24 @@ class FakeClient:
 
 def pool_object(pool: PoolSeen) -> PoolObject:
     meta = Meta("pool", "ns", pool.uid, str(pool.version))
-    return _Pool(metadata=meta, status=PoolStatus(pool.term, pool.leader), asked=pool.policy)
-
-
-class _Pool(PoolObject, frozen=True):
-    asked: Any = None
-
-    def policy(self) -> Any:
-        return self.asked
+    policy = pool.policy
+    spec = {
+        "handoff": policy.handoff,
+        "zones": policy.zones,
+        "balance": {
+            "tolerancePercent": policy.tolerance,
+            "primaries": "Active" if policy.active_primaries else "Promotion",
+        },
+        "moves": {"maxInFlight": policy.max_in_flight},
+        "outage": {
+            "delaySeconds": int(policy.outage_delay),
+            "brakePercent": policy.brake_percent,
+            "brakeMinMembers": policy.brake_min_members,
+        },
+        "itemStatus": policy.item_status,
+    }
+    status = ReadPoolStatus(pool.term, pool.leader)
+    return PoolObject(meta, msgspec.convert(spec, ReadPoolSpec), status)
 
 
 def lease_object(world: World, name: str) -> LeaseObject:
@@ -186,7 +198,7 @@ def lease_object(world: World, name: str) -> LeaseObject:
     there: LeaseSeen | None = world.stores["leases"].get(name)
     if there is None:
         raise NotFound(404, "NotFound", name)
-    spec = LeaseSpec(there.holder, there.renewed, int(there.duration), there.transitions)
+    spec = LeaseSpec(there.holder, int(there.duration), None, there.renewed, there.transitions)
     return LeaseObject(Meta(name, "ns", resource_version=str(there.version)), spec)
 
 
@@ -197,8 +209,8 @@ def assignment_object(world: World, name: str) -> AssignmentObject:
     meta = Meta(name, "ns", there.uid, str(there.resource_version), there.generation)
     return AssignmentObject(
         metadata=meta,
-        spec=AssignmentSpec("pool", there.term, there.written_for or None, there.items),
-        status=AssignmentStatus(there.session, there.reports),
+        spec=ReadAssignmentSpec("pool", there.term, there.written_for or None, there.items),
+        status=ReadAssignmentStatus(there.session, there.reports),
     )
 
 
@@ -320,7 +332,7 @@ class Leader:
             self.reading = self.loop.create_task(self.reader.read())
 
     def _put_lease_read(self, name: str, lease: LeaseObject | None, begun: float) -> bool:
-        answer = self.leases.put_read(name, lease.seen() if lease else None, begun, self.world.now)
+        answer = self.leases.put_read(name, lease_seen(lease) if lease else None, begun, self.world.now)
         if answer.changed:
             self.fleet.lease_changed(name, self.world.now)
         return answer.unseen

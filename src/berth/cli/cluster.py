@@ -9,20 +9,23 @@ from typing import Any, TypeVar
 from berth.cli.errors import UsageError, note
 from berth.cli.snapshot import PoolSnapshot, Said
 from berth.cli.source import Pools, Source
-from berth.controller.objects import (
+from berth.kinds import AssignmentObject, ItemObject, LeaseObject, MemberObject, PoolObject, ReadCondition
+from berth.kube import (
     ASSIGNMENTS,
     ITEMS,
+    LEASES,
     MEMBERS,
     POOLS,
-    AssignmentObject,
-    Condition,
-    ItemObject,
-    LeaseObject,
-    MemberObject,
-    PoolObject,
+    Client,
+    Config,
+    Forbidden,
+    HasMeta,
+    NotFound,
+    Resource,
+    load_config,
 )
-from berth.kube import LEASES, Client, Config, Forbidden, HasMeta, NotFound, Resource, load_config
 from berth.kube.decode import Bad, Decoder
+from berth.pool import assignment_seen, item_seen, member_seen, policy_of
 
 T = TypeVar("T", bound=HasMeta)
 
@@ -93,20 +96,20 @@ def assemble(
 
     for item in items:
         pool = at(item.metadata.namespace, item.spec.pool)
-        pool.items[item.metadata.name] = item.seen()
+        pool.items[item.metadata.name] = item_seen(item)
         if item.status is not None and item.status.conditions:
             pool.item_said[item.metadata.name] = _said(item.status.conditions)
     for member in members:
         pool = at(member.metadata.namespace, member.spec.pool)
-        pool.members[member.metadata.name] = member.seen()
+        pool.members[member.metadata.name] = member_seen(member)
         if member.status is not None:
             pool.member_said[member.metadata.name] = _said(member.status.conditions)
     for assignment in assignments:
         pool = at(assignment.metadata.namespace, assignment.spec.pool)
-        pool.assignments[assignment.metadata.name] = assignment.seen()
+        pool.assignments[assignment.metadata.name] = assignment_seen(assignment)
     for policy in pools:
         pool = at(*policy.metadata.key)
-        pool.exists, pool.policy = True, policy.policy()
+        pool.exists, pool.policy = True, policy_of(policy)
         if policy.status is not None:
             pool.term, pool.leader = policy.status.term, policy.status.leader
             pool.pool_said = _said(policy.status.conditions)
@@ -120,7 +123,7 @@ def assemble(
     return found
 
 
-def _said(conditions: Iterable[Condition]) -> tuple[Said, ...]:
+def _said(conditions: Iterable[ReadCondition]) -> tuple[Said, ...]:
     return tuple(Said(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in conditions)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from berth.cli.cluster import NOT_INSTALLED
 from berth.cli.errors import UsageError
 from berth.cli.explain import missing
-from berth.controller.objects import ASSIGNMENTS, MEMBERS, AssignmentObject, MemberObject
-from berth.kube import Client, Conflict, NotFound
-from berth.pool import AssignmentSeen, MemberSeen
+from berth.kinds import AssignmentObject, MemberObject
+from berth.kube import ASSIGNMENTS, MEMBERS, Client, Conflict, NotFound
+from berth.pool import AssignmentSeen, MemberSeen, assignment_seen, member_seen
 from berth.pool.member import read_entries, read_reports
 
 LIMIT_BEFORE = "berth.dev/limit-before-drain"
@@ -129,7 +129,7 @@ async def remaining(client: Client, namespace: str, patched: Patched) -> list[st
     except NotFound:
         left = []
     else:
-        left = items_left(member.seen(), assignment.seen())
+        left = items_left(member_seen(member), assignment_seen(assignment))
     seen = member.status.observed_generation if member.status is not None else None
     # A leader that read the old limit may still be about to add something.
     return None if not left and (seen or 0) < patched.generation else left

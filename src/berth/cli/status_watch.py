@@ -20,17 +20,8 @@ from berth.cli.overview import Overview, overview_json
 from berth.cli.source import Pools, Source
 from berth.cli.status import overviews
 from berth.cli.status_table import SHOWN, headline, status_view
-from berth.controller.objects import (
-    ASSIGNMENTS,
-    ITEMS,
-    MEMBERS,
-    POOLS,
-    AssignmentObject,
-    ItemObject,
-    MemberObject,
-    PoolObject,
-)
-from berth.kube import Client, Informer, load_config
+from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject
+from berth.kube import ASSIGNMENTS, ITEMS, MEMBERS, POOLS, Client, Informer, load_config
 
 PERIOD = 0.5
 """Seconds between two drawings, more where a fleet is so large that one takes long."""

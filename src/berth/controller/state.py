@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from berth.controller.batch import Batch
 from berth.controller.handoffs import Handoffs
-from berth.controller.objects import PoolObject
+from berth.kinds import PoolObject
 from berth.pool import Outage, PoolFleet, Progress
 from berth.pool.reasons import Reason
 from berth.solve import Solution

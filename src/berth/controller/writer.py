@@ -7,9 +7,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from berth.controller.objects import ASSIGNMENTS, AssignmentObject
-from berth.kinds import API_VERSION, Entry, format_entry
-from berth.kube import ApiError, Client, ConnectionLost, Deadline, ServerError
+from berth.kinds import API_VERSION, AssignmentObject, Entry, format_entry
+from berth.kube import ASSIGNMENTS, ApiError, Client, ConnectionLost, Deadline, ServerError
 from berth.pool import Lane, MemberEdit, MemberState, Round
 
 PARALLEL = 16

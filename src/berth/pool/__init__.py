@@ -8,7 +8,17 @@ from berth.pool.leases import Leases
 from berth.pool.ledger import PoolFleet
 from berth.pool.liveness import LeaseSeen, LeaseWatch, Liveness, safety_margin
 from berth.pool.member import MemberState
-from berth.pool.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
+from berth.pool.model import (
+    AssignmentSeen,
+    ItemSeen,
+    MemberSeen,
+    Policy,
+    assignment_seen,
+    item_seen,
+    lease_seen,
+    member_seen,
+    policy_of,
+)
 from berth.pool.outage import Health, Outage, outage
 from berth.pool.progress import Progress
 from berth.pool.release import stopped
@@ -44,10 +54,15 @@ __all__ = [
     "Wait",
     "Why",
     "ZonePolicy",
+    "assignment_seen",
     "describe",
+    "item_seen",
     "lane",
+    "lease_seen",
+    "member_seen",
     "outage",
     "plan_round",
+    "policy_of",
     "safety_margin",
     "step",
     "stopped",

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from berth.kinds import Handoff, ItemStatusMode, ZonePolicy
+from berth.kinds import (
+    AssignmentObject,
+    Handoff,
+    ItemObject,
+    ItemStatusMode,
+    LeaseObject,
+    MemberObject,
+    PoolObject,
+    PrimaryBalance,
+    Readiness,
+    ZonePolicy,
+)
+from berth.pool.liveness import DEFAULT_DURATION, LeaseSeen
 
 
 class ItemSeen(NamedTuple):
@@ -69,3 +81,72 @@ class Policy(NamedTuple):
     brake_percent: int = 55
     brake_min_members: int = 10
     item_status: ItemStatusMode = ItemStatusMode.FULL
+
+
+def item_seen(item: ItemObject) -> ItemSeen:
+    """What placement depends on."""
+    meta = item.metadata
+    return ItemSeen(meta.name, item.spec.replicas, meta.uid, meta.generation)
+
+
+def member_seen(member: MemberObject) -> MemberSeen:
+    """What placement depends on."""
+    meta, spec = member.metadata, member.spec
+    return MemberSeen(
+        name=meta.name,
+        limit=spec.limit,
+        zone=spec.zone,
+        draining=spec.draining,
+        lease=spec.lease_name or None,
+        reported=spec.readiness is Readiness.REPORTED,
+        uid=meta.uid,
+        created=meta.creation_timestamp or "",
+        generation=meta.generation,
+    )
+
+
+def assignment_seen(assignment: AssignmentObject) -> AssignmentSeen:
+    """What placement depends on."""
+    meta, spec, status = assignment.metadata, assignment.spec, assignment.status
+    return AssignmentSeen(
+        name=meta.name,
+        items=spec.items,
+        term=spec.term,
+        uid=meta.uid,
+        owner=assignment.owner,
+        generation=meta.generation,
+        resource_version=int(meta.resource_version or 0),
+        session=status.session,
+        reports=status.items,
+        problems=tuple((p.item, p.grant, p.message) for p in status.problems),
+        written_for=spec.session or "",
+    )
+
+
+def lease_seen(lease: LeaseObject) -> LeaseSeen:
+    """What liveness depends on."""
+    spec = lease.spec
+    return LeaseSeen(
+        name=lease.metadata.name,
+        holder=spec.holder_identity or "",
+        renewed=spec.renew_time or "",
+        duration=float(spec.lease_duration_seconds or DEFAULT_DURATION),
+        transitions=spec.lease_transitions or 0,
+        version=int(lease.metadata.resource_version or 0),
+    )
+
+
+def policy_of(pool: PoolObject) -> Policy:
+    """The policy that its `spec` sets."""
+    spec = pool.spec
+    return Policy(
+        handoff=spec.handoff,
+        zones=spec.zones,
+        tolerance=spec.balance.tolerance_percent,
+        active_primaries=spec.balance.primaries is PrimaryBalance.ACTIVE,
+        max_in_flight=spec.moves.max_in_flight,
+        outage_delay=float(spec.outage.delay_seconds),
+        brake_percent=spec.outage.brake_percent,
+        brake_min_members=spec.outage.brake_min_members,
+        item_status=spec.item_status,
+    )

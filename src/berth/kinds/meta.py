@@ -1,10 +1,9 @@
-"""The part of every object that Berth needs, as small structs that msgspec decodes."""
+"""What is read of every object: small structs that msgspec decodes a hundred times faster than a model."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
-
-__all__ = ["HasMeta", "Key", "Meta", "OwnerReference"]
 
 Key = tuple[str, str]
 """Namespace and name; the namespace of a cluster-wide object is ""."""
@@ -46,3 +45,23 @@ class HasMeta(Protocol):
     def metadata(self) -> Meta:
         """The object's metadata."""
         ...
+
+
+class Part(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """A part of an object as it is read; fields that Berth does not read are skipped."""
+
+
+class ReadCondition(Part, frozen=True):
+    """A condition of a status."""
+
+    type: str
+    status: str = "Unknown"
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str = ""
+
+
+def condition_status(conditions: Iterable[ReadCondition], type_: str) -> bool | None:
+    """Whether the condition of that type holds; None where it does not say."""
+    found = next((c.status for c in conditions if c.type == type_), None)
+    return {"True": True, "False": False}.get(found or "")
