@@ -20,14 +20,14 @@ from berth.cli.manifests import read_manifests
 from berth.cli.offline import pools_of
 from berth.cli.snapshot import fleet_of
 from berth.controller.saved import KEPT, manifests, save
-from berth.pool import PoolFleet
+from berth.pool import Ledger
 from berth.solve.model import Primaries, Problem, Zones
 from berth.solve.plain import plain
 
 NOON = datetime(2030, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 
-def read_again(path: Path, pool: str = "p") -> PoolFleet:
+def read_again(path: Path, pool: str = "p") -> Ledger:
     pools, left_out = pools_of(read_manifests([str(path)]))
     assert left_out == 0
     assert list(pools) == [("ns", pool)]

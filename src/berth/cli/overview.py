@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from berth.cli.snapshot import PoolSnapshot, Said, fleet_of
-from berth.pool import MemberState, PoolFleet
+from berth.pool import Ledger, MemberState
 from berth.solve import bands
 from berth.words import still_here
 
@@ -106,7 +106,7 @@ def _pool_troubles(pool: PoolSnapshot) -> list[Trouble]:
     return found
 
 
-def _member_troubles(pool: PoolSnapshot, fleet: PoolFleet) -> list[Trouble]:
+def _member_troubles(pool: PoolSnapshot, fleet: Ledger) -> list[Trouble]:
     dead, failed, other = [], [], []
     for name in sorted(pool.members):
         state = fleet.members[fleet.member_rows.of[name]]
@@ -125,7 +125,7 @@ def _member_troubles(pool: PoolSnapshot, fleet: PoolFleet) -> list[Trouble]:
     return dead + failed + other
 
 
-def _item_troubles(pool: PoolSnapshot, fleet: PoolFleet) -> list[Trouble]:
+def _item_troubles(pool: PoolSnapshot, fleet: Ledger) -> list[Trouble]:
     found = []
     for name, item in sorted(pool.items.items()):
         holders = [m for m in fleet.holders(fleet.items.of[name]) if m.live]

@@ -10,7 +10,7 @@ from typing import Any
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
 from berth.controller.rejected import report
 from berth.kinds import Entry
-from berth.pool import PoolFleet
+from berth.pool import Ledger
 from berth.pool.member import read_entries
 from berth.pool.reasons import Reason, reasons
 from berth.solve import LEVELS, Bands, Problem, Solution, Solver, bands
@@ -34,7 +34,7 @@ class PoolPlan:
     """The answer of the solver for one Pool, with names."""
 
     pool: PoolSnapshot
-    fleet: PoolFleet
+    fleet: Ledger
     problem: Problem
     solution: Solution
     bands: Bands
@@ -61,7 +61,7 @@ class PoolPlan:
         return sum(map(len, self.wanted.values()))
 
 
-def plan_pool(pool: PoolSnapshot, fleet: PoolFleet | None = None) -> PoolPlan:
+def plan_pool(pool: PoolSnapshot, fleet: Ledger | None = None) -> PoolPlan:
     """Solve the Pool from nothing but its objects."""
     fleet = fleet or fleet_of(pool, now=0.0)
     problem = fleet.problem()
@@ -96,7 +96,7 @@ def plan_pool(pool: PoolSnapshot, fleet: PoolFleet | None = None) -> PoolPlan:
     )
 
 
-def _wanted(pool: PoolSnapshot, fleet: PoolFleet, solution: Solution) -> dict[str, list[str]]:
+def _wanted(pool: PoolSnapshot, fleet: Ledger, solution: Solution) -> dict[str, list[str]]:
     names = fleet.member_rows.names
     rows = fleet.items.of
     members = solution.members.tolist()
@@ -105,7 +105,7 @@ def _wanted(pool: PoolSnapshot, fleet: PoolFleet, solution: Solution) -> dict[st
     }
 
 
-def held_entries(pool: PoolSnapshot, fleet: PoolFleet) -> dict[str, dict[str, Entry]]:
+def held_entries(pool: PoolSnapshot, fleet: Ledger) -> dict[str, dict[str, Entry]]:
     """What Assignments list, by Item and Member; an Assignment of an earlier Member counts for nothing."""
     held: dict[str, dict[str, Entry]] = {}
     for name, assignment in pool.assignments.items():

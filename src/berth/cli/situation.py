@@ -12,10 +12,10 @@ from berth.kinds import Phase
 from berth.pool import (
     AssignmentSeen,
     Health,
+    Ledger,
     MemberEdit,
     MemberState,
     Outage,
-    PoolFleet,
     Progress,
     Wait,
     Why,
@@ -51,7 +51,7 @@ class Situation:
         return self.plan.pool
 
     @property
-    def fleet(self) -> PoolFleet:
+    def fleet(self) -> Ledger:
         """What is known of them."""
         return self.plan.fleet
 
@@ -95,7 +95,7 @@ def situation(pool: PoolSnapshot, now: float = 1e6, wall: datetime | None = None
     return Situation(plan, judged, progress, steps)
 
 
-def _under_way(fleet: PoolFleet, plan: PoolPlan) -> dict[int, int]:
+def _under_way(fleet: Ledger, plan: PoolPlan) -> dict[int, int]:
     """Moves that are under way already, by Item row: entries above what the target gives."""
     found = {}
     for name, members in plan.wanted.items():

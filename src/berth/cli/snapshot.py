@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet
+from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Ledger, MemberSeen, Policy
 
 
 class Said(NamedTuple):
@@ -54,14 +54,14 @@ def pool_keys(pools: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     return {(space, name): name if times[name] == 1 else f"{space}/{name}" for space, name in found}
 
 
-def fleet_of(pool: PoolSnapshot, now: float, wall: datetime | None = None) -> PoolFleet:
+def fleet_of(pool: PoolSnapshot, now: float, wall: datetime | None = None) -> Ledger:
     """The fleet as the controller would know it; `now` is monotonic seconds, `wall` the time of day then.
 
     Nobody watched the Leases, so a Member with one is live unless its condition `Live` is False, and
     its Lease has been expired for as long as that condition says.
     """
     leases = Leases()
-    fleet = PoolFleet(leases, pool.policy)
+    fleet = Ledger(leases, pool.policy)
     for item in pool.items.values():
         fleet.put_item(item)
     for name, member in pool.members.items():
