@@ -13,20 +13,17 @@ from berth.pool.decision import (
     ERROR,
     INFO,
     WARNING,
-    AssignmentGone,
     Decision,
     Delete,
     Event,
     Fact,
     Failed,
-    ItemGone,
+    Gone,
     LeaseChanged,
     LeaseRead,
     LogLine,
-    MemberGone,
     Notice,
     Outcome,
-    PoolGone,
     RoundMade,
     TakeOver,
     Write,
@@ -99,15 +96,15 @@ class Brain:
         match event:
             case ItemSeen():
                 ledger.put_item(event)
-            case ItemGone(name):
+            case Gone("Item", name):
                 ledger.delete_item(name)
             case MemberSeen():
                 ledger.put_member(event, now)
-            case MemberGone(name):
+            case Gone("Member", name):
                 ledger.delete_member(name, now)
             case AssignmentSeen():
                 ledger.put_assignment(event, now)
-            case AssignmentGone(name):
+            case Gone("Assignment", name):
                 ledger.delete_assignment(name, now)
             case LeaseChanged(name):
                 ledger.lease_changed(name, now)
@@ -116,7 +113,7 @@ class Brain:
             case PoolSeen():
                 self.pool = event
                 ledger.set_policy(event.policy)
-            case PoolGone(uid):
+            case Gone("Pool", uid):
                 self._gone = uid
 
     def age(self, now: float) -> float:
