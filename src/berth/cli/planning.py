@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from berth.cli.snapshot import PoolSnapshot, disowned, fleet_of
-from berth.controller.rejected import report
 from berth.kinds import Entry
 from berth.pool import Ledger
 from berth.pool.member import read_entries
@@ -68,6 +67,9 @@ def plan_pool(pool: PoolSnapshot, fleet: Ledger | None = None) -> PoolPlan:
     names, member_names = fleet.items.names, fleet.member_rows.names
 
     def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
+        # It loads the whole operator, which no other plan needs.
+        from berth.controller.rejected import report
+
         report(engine, faults, wrong, names.__getitem__, member_names.__getitem__, pool.name, pool.namespace)
 
     # A solver of its own: its deadline is this Pool's, and none of its processes is left behind.

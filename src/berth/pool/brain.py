@@ -60,7 +60,6 @@ class Brain:
         """What the API server answered to the last round, where it did not go well."""
         self.writing = False
         """Whether Assignments are being written: whatever can wait stands back."""
-        self.rounds = 0
         self._gone = ""
         self._in_doubt = InDoubt(self.ledger)
         self._deferred: list[tuple[Event, float]] = []
@@ -378,7 +377,6 @@ class Brain:
             assert self._started is not None
             queued = None if self._serving is None else max(0.0, self._started - self._serving)
             facts.append(RoundMade(outcome.accepted, outcome.lanes(), now - self._started, queued))
-            self.rounds += 1
         if not outcome.error:
             self.failure = ""
             self._again = bool(outcome.again)
