@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 from cliobjects import Run, assignment, eventually, item, listed, live, member, obj
 
-from berth.cli.manifests import read_manifests
-from berth.cli.offline import pools_of
-from berth.cli.overview import NO_CONTROLLER, Overview, overview, overview_json
-from berth.cli.status_table import grouped
+from berth.cli.manifests import load_files
+from berth.cli.status import NO_CONTROLLER, Overview, grouped, overview, overview_json
 from berth.testing import ControlPlane
 
 PROGRAM = Path(sys.executable).parent / "berth"
@@ -21,8 +19,7 @@ PROGRAM = Path(sys.executable).parent / "berth"
 
 def looked_at(path: Path, *objects: dict) -> Overview:
     path.write_text(listed(*objects))
-    pools, _ = pools_of(read_manifests([str(path)]))
-    return overview(pools["default", "p"])
+    return overview(load_files([str(path)])["default", "p"])
 
 
 def led(**conditions: str) -> dict:
@@ -69,7 +66,7 @@ def test_problems_come_in_the_order_of_their_weight(tmp_path: Path) -> None:
         member("dead", 9, leaseName="l", status=live("False")),
         assignment("m", "fine#0@1:1", status={"problems": [failed]}),
     )
-    assert [(t.kind, t.name, t.message) for t in view.troubles] == [
+    assert [(t.kind, t.name, t.message) for t in view.problems] == [
         ("Pool", "p", "Degraded (R): Degraded is True"),
         ("Pool", "p", "Not converged (R): Converged is False"),
         ("Member", "dead", "not live: Lease l was not renewed in time"),
@@ -82,12 +79,12 @@ def test_problems_come_in_the_order_of_their_weight(tmp_path: Path) -> None:
 
 def test_a_pool_that_nobody_leads_says_so(tmp_path: Path) -> None:
     view = looked_at(tmp_path / "f.json", item("a", 0))
-    assert [t.message for t in view.troubles] == [NO_CONTROLLER]
+    assert [t.message for t in view.problems] == [NO_CONTROLLER]
 
 
 def test_items_with_the_same_problem_share_a_line(tmp_path: Path) -> None:
     view = looked_at(tmp_path / "f.json", led(), *(item(f"i{n}", 1) for n in range(5)), item("x", 2))
-    assert grouped(view.troubles) == [
+    assert grouped(view.problems) == [
         ("Item x", "0 of 2 replicas are placed"),
         ("5 Items (i0, i1, i2, ...)", "0 of 1 replicas are placed"),
     ]
@@ -155,7 +152,7 @@ def test_kubectl_berth_is_the_same_command(control_plane: ControlPlane, namespac
 @pytest.mark.cluster
 def test_an_empty_namespace_says_so(berth: Run, control_plane: ControlPlane, namespace: str) -> None:
     answer = berth("status", "--kubeconfig", control_plane.kubeconfig, "-n", namespace)
-    assert answer.out == f"There is nothing of berth.dev in namespace {namespace}; -A looks at all.\n"
+    assert answer.out == f"There are no objects of berth.dev in namespace {namespace}.\n"
 
 
 @pytest.mark.cluster

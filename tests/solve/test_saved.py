@@ -16,9 +16,8 @@ import pytest
 from hypothesis import given, settings
 from problems import problem_of, problems
 
-from berth.cli.manifests import read_manifests
-from berth.cli.offline import pools_of
-from berth.cli.snapshot import fleet_of
+from berth.cli.analysis import fleet_of
+from berth.cli.manifests import load_files
 from berth.fleet import PoolFleet
 from berth.fleet.saved import KEPT, manifests, save
 from berth.solve.model import Primaries, Problem, Zones
@@ -28,10 +27,9 @@ NOON = datetime(2030, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 
 def read_again(path: Path, pool: str = "p") -> PoolFleet:
-    pools, left_out = pools_of(read_manifests([str(path)]))
-    assert left_out == 0
+    pools = load_files([str(path)])
     assert list(pools) == [("ns", pool)]
-    return fleet_of(pools["ns", pool], now=0.0)
+    return fleet_of(pools["ns", pool])
 
 
 def described(problem: Problem, item_names: list[Any], member_names: list[Any]) -> dict[str, Any]:

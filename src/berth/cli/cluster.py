@@ -1,50 +1,29 @@
-"""Pools as a cluster has them now: one read of everything, no watch, no writes."""
+"""The objects of a cluster, read once or followed; nothing is written."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import msgspec
 
 from berth.cli.errors import UsageError, note
-from berth.cli.snapshot import PoolSnapshot, Said
-from berth.cli.source import Pools, Source
-from berth.controller.objects import (
-    ASSIGNMENTS,
-    ITEMS,
-    MEMBERS,
-    POOLS,
-    AssignmentObject,
-    Condition,
-    ItemObject,
-    LeaseObject,
-    MemberObject,
-    PoolObject,
-)
-from berth.kube import LEASES, Client, Config, Forbidden, HasMeta, NotFound, Resource, load_config
-from berth.kube.decode import Bad, Decoder
+from berth.cli.objects import Condition, Conditions, Pools, Source, pool_in
+from berth.controller import objects as kinds
+from berth.controller.objects import ASSIGNMENTS, ITEMS, MEMBERS, POOLS
+from berth.kube import LEASES, Client, Config, Forbidden, Informer, Meta, NotFound, Resource, load_config
 
-T = TypeVar("T", bound=HasMeta)
-
+STRUCTS: dict[Resource, Any] = {
+    ITEMS: kinds.ItemObject,
+    MEMBERS: kinds.MemberObject,
+    ASSIGNMENTS: kinds.AssignmentObject,
+    POOLS: kinds.PoolObject,
+}
 PATIENCE = 5.0
-"""Seconds for which an API server that does not answer is tried again."""
-NOT_INSTALLED = "the kinds of berth.dev are not installed there: berth crds | kubectl apply -f -"
-
-
-def load_cluster(source: Source) -> Pools:
-    """Read all Pools of the namespaces that the options name."""
-    config = load_config(source.kubeconfig, source.context)
-
-    async def read() -> Pools:
-        async with connect(config) as client:
-            return await read_pools(client, namespace_of(source, config), tell=note)
-
-    return asyncio.run(read())
-
-
-def namespace_of(source: Source, config: Config) -> str | None:
-    """The namespace to look at, None for all."""
-    return None if source.all_namespaces else source.namespace or config.namespace
+"""Seconds for which requests to an API server that does not answer are repeated."""
+NOT_INSTALLED = "the CRDs of berth.dev are not installed in this cluster: berth crds | kubectl apply -f -"
 
 
 def connect(config: Config) -> Client:
@@ -52,119 +31,136 @@ def connect(config: Config) -> Client:
     return Client(config, retry_for=PATIENCE, user_agent="berth-cli")
 
 
-async def probe(client: Client, namespace: str | None) -> None:
-    """A small request of each kind, which fails as the rest would, with words for a person."""
-    try:
-        for resource in (MEMBERS, ITEMS, ASSIGNMENTS, POOLS):
-            await client.get(resource.path(namespace), {"limit": 1}, type=bytes)
-    except NotFound:
-        raise UsageError(NOT_INSTALLED) from None
+def namespace_of(source: Source, config: Config) -> str | None:
+    """The namespace to read; None for all."""
+    return None if source.all_namespaces else source.namespace or config.namespace
 
 
-async def read_pools(client: Client, namespace: str | None, *, tell: Callable[[str], None]) -> Pools:
-    """All Pools of `namespace` (None: of all). `tell` gets a line for each object that cannot be used."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            items = group.create_task(_list(client, ITEMS, ItemObject, namespace, tell))
-            members = group.create_task(_list(client, MEMBERS, MemberObject, namespace, tell))
-            assignments = group.create_task(_list(client, ASSIGNMENTS, AssignmentObject, namespace, tell))
-            pools = group.create_task(_list(client, POOLS, PoolObject, namespace, tell))
-            leases = group.create_task(_leases(client, namespace, tell))
-    except ExceptionGroup as failed:
-        raise _first(failed) from None
-    return assemble(items.result(), members.result(), assignments.result(), pools.result(), leases.result())
+def load_cluster(source: Source) -> Pools:
+    """Read the Pools of the namespaces that the options name. Raises UsageError and ApiError."""
+    config = load_config(source.kubeconfig, source.context)
+    namespace = namespace_of(source, config)
+
+    async def read() -> Pools:
+        try:
+            async with connect(config) as client, asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_list(client, kind, namespace)) for kind in STRUCTS]
+                leases = group.create_task(_lease_holders(client, namespace))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        pools = assemble(*(task.result() for task in tasks))
+        if (holders := leases.result()) is not None:
+            for pool in pools.values():
+                pool.lease_holders = holders.get(pool.namespace, {})
+        return pools
+
+    return asyncio.run(read())
 
 
-def assemble(
-    items: Iterable[ItemObject],
-    members: Iterable[MemberObject],
-    assignments: Iterable[AssignmentObject],
-    pools: Iterable[PoolObject],
-    leases: Iterable[LeaseObject] | None,
-) -> Pools:
-    """Objects of any namespaces into Pools."""
-    found: Pools = {}
-
-    def at(namespace: str, name: str) -> PoolSnapshot:
-        pool = found.get((namespace, name))
-        if pool is None:
-            pool = found[namespace, name] = PoolSnapshot(namespace, name)
-        return pool
-
-    for item in items:
-        pool = at(item.metadata.namespace, item.spec.pool)
-        pool.items[item.metadata.name] = item.seen()
-        if item.status is not None and item.status.conditions:
-            pool.item_said[item.metadata.name] = _said(item.status.conditions)
-    for member in members:
-        pool = at(member.metadata.namespace, member.spec.pool)
-        pool.members[member.metadata.name] = member.seen()
-        if member.status is not None:
-            pool.member_said[member.metadata.name] = _said(member.status.conditions)
-    for assignment in assignments:
-        pool = at(assignment.metadata.namespace, assignment.spec.pool)
-        pool.assignments[assignment.metadata.name] = assignment.seen()
-    for policy in pools:
-        pool = at(*policy.metadata.key)
-        pool.exists, pool.policy = True, policy.policy()
-        if policy.status is not None:
-            pool.term, pool.leader = policy.status.term, policy.status.leader
-            pool.pool_said = _said(policy.status.conditions)
-    if leases is not None:
-        holders: dict[str, dict[str, str]] = {}
-        for lease in leases:
-            holder = lease.spec.holder_identity or ""
-            holders.setdefault(lease.metadata.namespace, {})[lease.metadata.name] = holder
-        for (namespace, _), pool in found.items():
-            pool.lease_holders = holders.get(namespace, {})
-    return found
-
-
-def _said(conditions: Iterable[Condition]) -> tuple[Said, ...]:
-    return tuple(Said(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in conditions)
-
-
-async def _leases(
-    client: Client, namespace: str | None, tell: Callable[[str], None]
-) -> list[LeaseObject] | None:
-    # Kubelets renew a Lease each: in a large cluster those would be most of what is sent.
-    params = {"fieldSelector": "metadata.namespace!=kube-node-lease"} if namespace is None else {}
-    try:
-        return await _list(client, LEASES, LeaseObject, namespace, tell, params)
-    except Forbidden:
-        # Who holds a Lease only decides whose reports count; then those of any session do.
-        return None
+class _AnyObject(msgspec.Struct):
+    metadata: Meta
 
 
 async def _list(
-    client: Client,
-    resource: Resource,
-    type_: type[T],
-    namespace: str | None,
-    tell: Callable[[str], None],
-    params: dict[str, Any] | None = None,
-) -> list[T]:
-    decoder = Decoder(type_)
-    query: dict[str, Any] = {**(params or {}), "limit": 500}
-    found: list[T] = []
-    while True:
+    client: Client, kind: Resource, namespace: str | None, params: dict[str, str] | None = None
+) -> list[Any]:
+    """The objects of a kind, without those that cannot be decoded: a note names each of these."""
+    found = []
+    try:
+        listed = await client.list(kind.path(namespace), params, type=msgspec.Raw)
+    except NotFound:
+        raise UsageError(NOT_INSTALLED) from None
+    decoder = msgspec.json.Decoder(STRUCTS.get(kind, kinds.LeaseObject))
+    for raw in listed:
         try:
-            body = await client.get(resource.path(namespace), query, type=bytes)
+            found.append(decoder.decode(raw))
+        except msgspec.DecodeError as error:
+            meta = msgspec.json.decode(raw, type=_AnyObject).metadata
+            note(f"berth: left out {kind.plural} {meta.namespace}/{meta.name}: {error}")
+    return found
+
+
+async def _lease_holders(client: Client, namespace: str | None) -> dict[str, dict[str, str]] | None:
+    """The holder of each Lease, by namespace and name; None where Leases may not be read."""
+    # Every kubelet renews a Lease: in a large cluster those would be most of the answer.
+    params = {"fieldSelector": "metadata.namespace!=kube-node-lease"} if namespace is None else {}
+    try:
+        leases = await _list(client, LEASES, namespace, params)
+    except Forbidden:
+        # The holder only decides whose reports count; without it those of every session do.
+        return None
+    holders: dict[str, dict[str, str]] = {}
+    for lease in leases:
+        name = lease.metadata.name
+        holders.setdefault(lease.metadata.namespace, {})[name] = lease.spec.holder_identity or ""
+    return holders
+
+
+def assemble(
+    items: Iterable[kinds.ItemObject],
+    members: Iterable[kinds.MemberObject],
+    assignments: Iterable[kinds.AssignmentObject],
+    policies: Iterable[kinds.PoolObject],
+) -> Pools:
+    """Objects of any namespaces as Pools."""
+    pools: Pools = {}
+    for item in items:
+        pool = pool_in(pools, item.metadata.namespace, item.spec.pool)
+        pool.items[item.metadata.name] = item.seen()
+        pool.item_conditions[item.metadata.name] = _conditions(item.status)
+    for member in members:
+        pool = pool_in(pools, member.metadata.namespace, member.spec.pool)
+        pool.members[member.metadata.name] = member.seen()
+        pool.member_conditions[member.metadata.name] = _conditions(member.status)
+    for assignment in assignments:
+        pool = pool_in(pools, assignment.metadata.namespace, assignment.spec.pool)
+        pool.assignments[assignment.metadata.name] = assignment.seen()
+    for policy in policies:
+        pool = pool_in(pools, *policy.metadata.key)
+        pool.policy, pool.conditions = policy.policy(), _conditions(policy.status)
+        if policy.status is not None:
+            pool.term, pool.leader = policy.status.term, policy.status.leader
+    return pools
+
+
+def _conditions(status: kinds.ItemStatus | kinds.MemberStatus | kinds.PoolStatus | None) -> Conditions:
+    if status is None:
+        return ()
+    found = status.conditions
+    return tuple(Condition(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in found)
+
+
+class Follower:
+    """Keeps all objects of a namespace (None: of all namespaces) up to date; an async context manager.
+
+    Leases are not followed: their renewals would be most of the traffic.
+    """
+
+    def __init__(self, client: Client, namespace: str | None) -> None:
+        self.changed = asyncio.Event()
+        self._client, self._namespace = client, namespace
+        self._stack = AsyncExitStack()
+        self._informers = [
+            Informer[Any](client, kind, struct, namespace, on_event=lambda *_: self.changed.set())
+            for kind, struct in STRUCTS.items()
+        ]
+
+    async def __aenter__(self) -> Self:
+        try:
+            # An informer repeats a request that fails; a person wants to see the error.
+            for kind in STRUCTS:
+                await self._client.get(kind.path(self._namespace), {"limit": 1}, type=bytes)
         except NotFound:
             raise UsageError(NOT_INSTALLED) from None
-        objects, bad, meta = decoder.page(body)
-        found += objects
-        for one in bad:
-            tell(_unusable(resource, one))
-        if not meta.continue_:
-            return found
-        query["continue"] = meta.continue_
+        for informer in self._informers:
+            await self._stack.enter_async_context(informer)
+        for informer in self._informers:
+            await informer.synced()
+        return self
 
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
 
-def _unusable(resource: Resource, bad: Bad) -> str:
-    return f"berth: left out {resource.plural} {bad.meta.namespace}/{bad.meta.name}: {bad.error}"
-
-
-def _first(failed: ExceptionGroup[Exception]) -> Exception:
-    error = failed.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+    def pools(self) -> Pools:
+        """The Pools as they are now."""
+        return assemble(*(informer.store.values() for informer in self._informers))

@@ -1,26 +1,34 @@
-"""`berth crds`: the CRDs and the fencing policy as YAML."""
+"""`berth crds`: the CRDs and the admission policy as YAML."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from berth.kinds.manifests import differences, manifests
+from berth.kinds.reference import api_reference
+
 
 def crds_command(
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Write one file for each into DIR.")
+        Path | None, typer.Option("--output", metavar="DIR", help="Write each to a file in DIR.")
     ] = None,
     check: Annotated[
-        Path | None, typer.Option("--check", metavar="DIR", help="Exit 1 when the files in DIR differ.")
+        Path | None, typer.Option("--check", metavar="DIR", help="Exit with 1 if the files in DIR differ.")
     ] = None,
     docs: Annotated[
         Path | None,
-        typer.Option("--docs", metavar="FILE", help="Write the API reference (with --check: compare it)."),
+        typer.Option("--docs", metavar="FILE", help="Write the API reference; with --check: compare it."),
     ] = None,
 ) -> None:
-    """Print the CustomResourceDefinitions and the fencing policy, ready for `kubectl apply -f -`."""
-    from berth.kinds.manifests import manifests
+    """Print the CRDs and the admission policy.
 
+    The policy refuses writes of a replaced leader. Install both with:
+
+        berth crds | kubectl apply -f -
+    """
     if output is not None and check is not None:
         raise typer.BadParameter("--output writes and --check compares: give one of them")
     if check is not None:
@@ -28,13 +36,13 @@ def crds_command(
     elif output is None and docs is None:
         typer.echo("---\n".join(manifests().values()), nl=False)
     else:
-        _write(output, docs)
+        files = {docs: api_reference()} if docs is not None else {}
+        if output is not None:
+            files |= {output / name: text for name, text in manifests().items()}
+        _write(files)
 
 
 def _compare(directory: Path, docs: Path | None) -> None:
-    from berth.kinds.manifests import differences
-    from berth.kinds.reference import api_reference
-
     found = differences(directory)
     if docs is not None and (not docs.is_file() or docs.read_text(encoding="utf-8") != api_reference()):
         found.append(f"{docs} differs from what is generated")
@@ -44,13 +52,7 @@ def _compare(directory: Path, docs: Path | None) -> None:
         raise typer.Exit(1)
 
 
-def _write(directory: Path | None, docs: Path | None) -> None:
-    from berth.kinds.manifests import manifests
-    from berth.kinds.reference import api_reference
-
-    files = {docs: api_reference()} if docs is not None else {}
-    if directory is not None:
-        files |= {directory / name: text for name, text in manifests().items()}
+def _write(files: dict[Path, str]) -> None:
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)

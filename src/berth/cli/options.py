@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and output as JSON."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ class Output(StrEnum):
     JSON = "json"
 
 
+_CLUSTER = "Cluster"
+
 OutputOption = Annotated[
     Output, typer.Option("--output", "-o", help="`table` for people, `json` for programs.")
 ]
 Kubeconfig = Annotated[
     Path | None,
-    typer.Option(help="How to reach the cluster. Default: as kubectl does.", rich_help_panel="Cluster"),
+    typer.Option(
+        help="Kubeconfig of the cluster. Default: the one that kubectl uses.", rich_help_panel=_CLUSTER
+    ),
 ]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.", rich_help_panel="Cluster")]
+Context = Annotated[str | None, typer.Option(help="Context in the kubeconfig.", rich_help_panel=_CLUSTER)]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="Default: the context's.", rich_help_panel="Cluster"),
+    typer.Option(
+        "--namespace", "-n", help="Namespace. Default: the one of the context.", rich_help_panel=_CLUSTER
+    ),
 ]
 AllNamespaces = Annotated[
-    bool, typer.Option("--all-namespaces", "-A", help="All namespaces.", rich_help_panel="Cluster")
+    bool, typer.Option("--all-namespaces", "-A", help="Use all namespaces.", rich_help_panel=_CLUSTER)
 ]
 Files = Annotated[
     list[str] | None,
@@ -39,12 +45,12 @@ Files = Annotated[
         "--filename",
         "-f",
         metavar="FILE...",
-        help="Read manifests instead of the cluster: files, folders, or - for standard input; repeatable.",
+        help="Read manifests instead of the cluster: a file, a folder, or - for standard input; repeatable.",
     ),
 ]
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document."""
     json.dump(value, sys.stdout, indent=2)
     sys.stdout.write("\n")

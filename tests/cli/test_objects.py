@@ -2,21 +2,22 @@ from datetime import UTC, datetime
 
 import pytest
 
-from berth.cli.snapshot import PoolSnapshot, Said, fleet_of, pool_keys
+from berth.cli.analysis import fleet_of
+from berth.cli.objects import Condition, PoolObjects, display_names
 from berth.fleet import AssignmentSeen, ItemSeen, Liveness, MemberSeen
 
 WALL = datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC)
 
 
 def snapshot(
-    session: str = "s", live: Said | None = None, holders: dict[str, str] | None = None
-) -> PoolSnapshot:
+    session: str = "s", live: Condition | None = None, holders: dict[str, str] | None = None
+) -> PoolObjects:
     held = AssignmentSeen("m", ("a#0@1:1",), owner="u", session=session, reports=("a@1=Active",))
-    return PoolSnapshot(
+    return PoolObjects(
         "ns", "p",
         items={"a": ItemSeen("a", 1)},
         members={"m": MemberSeen("m", 5, lease="l", reported=True, uid="u")},
-        member_said={"m": (live,)} if live else {},
+        member_conditions={"m": (live,)} if live else {},
         assignments={"m": held},
         lease_holders=holders,
     )  # fmt: skip
@@ -28,7 +29,7 @@ def snapshot(
 def test_reports_of_another_session_than_the_leases_holder_count_for_nothing(
     holders: dict[str, str] | None, ready: bool
 ) -> None:
-    state = fleet_of(snapshot(holders=holders), 1000.0).member_named("m")
+    state = fleet_of(snapshot(holders=holders)).member_named("m")
     assert state is not None
     assert (state.live, state.ready("a")) == (True, ready)
 
@@ -46,14 +47,14 @@ def test_reports_of_another_session_than_the_leases_holder_count_for_nothing(
 def test_a_dead_member_is_as_long_dead_as_its_condition_says(
     reason: str, since: str, expected: Liveness
 ) -> None:
-    said = Said("Live", "False", reason, since=since)
-    state = fleet_of(snapshot(live=said), 1000.0, WALL).member_named("m")
+    condition = Condition("Live", "False", reason, since=since)
+    state = fleet_of(snapshot(live=condition), WALL).member_named("m")
     assert state is not None
     assert (state.live, state.liveness) == (False, expected)
 
 
 def test_a_pool_is_called_by_its_name_and_by_its_namespace_only_where_that_repeats() -> None:
-    found = pool_keys([("y", "p"), ("x", "p"), ("x", "q")])
+    found = display_names([("y", "p"), ("x", "p"), ("x", "q")])
     assert found == {("x", "p"): "x/p", ("y", "p"): "y/p", ("x", "q"): "q"}
 
 
@@ -63,6 +64,6 @@ def test_a_lease_that_was_read_with_a_new_holder_means_a_restart(
 ) -> None:
     pool = snapshot(holders=holders)
     pool.assignments["m"] = pool.assignments["m"]._replace(written_for="s")
-    state = fleet_of(pool, 1000.0).member_named("m")
+    state = fleet_of(pool).member_named("m")
     assert state is not None
     assert state.restarted is restarted
