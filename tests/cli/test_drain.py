@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from cliobjects import Run, assignment, eventually, item, member
+from cliobjects import Run, assignment, eventually, item, member, owned_by
 
 from berth.cli.drain import LIMIT_BEFORE, drain_patch, items_left, parse_duration, remaining, set_limits
 from berth.cli.errors import UsageError
-from berth.fleet import AssignmentSeen, MemberSeen
+from berth.kinds import AssignmentObject, MemberObject
 from berth.testing import ControlPlane
 
 PROGRAM = Path(sys.executable).parent / "berth"
@@ -46,10 +46,14 @@ def test_other_durations_are_refused(text: str) -> None:
 
 
 def test_what_a_member_reports_is_still_there_only_where_it_reports() -> None:
-    written = AssignmentSeen("m", ("a#0@1:1",), reports=("b@1=Draining",))
-    assert items_left(MemberSeen("m", 0, reported=True), written) == ["a", "b"]
-    assert items_left(MemberSeen("m", 0), written) == ["a"]
-    assert items_left(MemberSeen("m", 0, uid="new"), written._replace(owner="old")) == []
+    def left(uid: str, owners: list[Any], **spec: Any) -> list[str]:
+        written = assignment("m", "a#0@1:1", ownerReferences=owners, status={"items": ["b@1=Draining"]})
+        of_member = msgspec.convert(member("m", 0, uid=uid, **spec), MemberObject)
+        return items_left(of_member, msgspec.convert(written, AssignmentObject))
+
+    assert left("u", owned_by("u"), readiness="Reported") == ["a", "b"]
+    assert left("u", owned_by("u")) == ["a"]
+    assert left("new", owned_by("old")) == []
 
 
 def test_a_drain_waits_until_the_member_is_empty_and_can_be_undone(

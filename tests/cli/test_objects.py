@@ -1,26 +1,34 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from cliobjects import assignment, item, live, member, owned_by
 
 from berth.cli.analysis import fleet_of
-from berth.cli.objects import Condition, PoolObjects, display_names
-from berth.fleet import AssignmentSeen, ItemSeen, Liveness, MemberSeen
+from berth.cli.manifests import KINDS, Manifest, pools_of
+from berth.cli.objects import PoolObjects, display_names
+from berth.pool import Liveness, MemberState
 
 WALL = datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC)
 
 
-def snapshot(
-    session: str = "s", live: Condition | None = None, holders: dict[str, str] | None = None
-) -> PoolObjects:
-    held = AssignmentSeen("m", ("a#0@1:1",), owner="u", session=session, reports=("a@1=Active",))
-    return PoolObjects(
-        "ns", "p",
-        items={"a": ItemSeen("a", 1)},
-        members={"m": MemberSeen("m", 5, lease="l", reported=True, uid="u")},
-        member_conditions={"m": (live,)} if live else {},
-        assignments={"m": held},
-        lease_holders=holders,
-    )  # fmt: skip
+def pool(status: Any = None, holders: dict[str, str] | None = None, **spec: Any) -> PoolObjects:
+    """One Item on one Member, whose session `s` reports it as active."""
+    more = {"status": status} if status else {}
+    reports = {"session": "s", "items": ["a@1=Active"]}
+    held = assignment("m", "a#0@1:1", ownerReferences=owned_by("u"), status=reports)
+    held["spec"] |= spec
+    objects = (item("a"), member("m", 5, leaseName="l", readiness="Reported", uid="u", **more), held)
+    pools, _ = pools_of(Manifest("", KINDS[body["kind"]].model_validate(body)) for body in objects)
+    found = pools["default", "p"]
+    found.lease_holders = holders
+    return found
+
+
+def state_of(objects: PoolObjects) -> MemberState:
+    state = fleet_of(objects, WALL).member_named("m")
+    assert state is not None
+    return state
 
 
 @pytest.mark.parametrize(
@@ -29,8 +37,7 @@ def snapshot(
 def test_reports_of_another_session_than_the_leases_holder_count_for_nothing(
     holders: dict[str, str] | None, ready: bool
 ) -> None:
-    state = fleet_of(snapshot(holders=holders)).member_named("m")
-    assert state is not None
+    state = state_of(pool(holders=holders))
     assert (state.live, state.ready("a")) == (True, ready)
 
 
@@ -41,15 +48,15 @@ def test_reports_of_another_session_than_the_leases_holder_count_for_nothing(
         ("LeaseMissing", "2026-01-01T00:00:00Z", Liveness.MISSING),
         ("LeaseExpired", "2026-01-01T00:00:59.5Z", Liveness.EXPIRED),
         ("LeaseExpired", "2026-01-01T00:00:00Z", Liveness.SURE),
-        ("Unknown", "", Liveness.EXPIRED),
+        ("Unknown", "2026-01-01T00:01:00Z", Liveness.EXPIRED),
     ],
 )
 def test_a_dead_member_is_as_long_dead_as_its_condition_says(
     reason: str, since: str, expected: Liveness
 ) -> None:
-    condition = Condition("Live", "False", reason, since=since)
-    state = fleet_of(snapshot(live=condition), WALL).member_named("m")
-    assert state is not None
+    status = live("False", reason)
+    status["conditions"][0]["lastTransitionTime"] = since
+    state = state_of(pool(status))
     assert (state.live, state.liveness) == (False, expected)
 
 
@@ -62,8 +69,4 @@ def test_a_pool_is_called_by_its_name_and_by_its_namespace_only_where_that_repea
 def test_a_lease_that_was_read_with_a_new_holder_means_a_restart(
     holders: dict[str, str] | None, restarted: bool
 ) -> None:
-    pool = snapshot(holders=holders)
-    pool.assignments["m"] = pool.assignments["m"]._replace(written_for="s")
-    state = fleet_of(pool).member_named("m")
-    assert state is not None
-    assert state.restarted is restarted
+    assert state_of(pool(holders=holders, session="s")).restarted is restarted

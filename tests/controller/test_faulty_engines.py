@@ -21,8 +21,8 @@ from berth.controller.rejections import Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
 from berth.controller.state import PoolState
 from berth.controller.statuses import pool_status
-from berth.fleet import AssignmentSeen, ItemSeen, Leases, MemberSeen, PoolFleet
 from berth.kinds import format_entry
+from berth.pool import AssignmentSeen, ItemSeen, Leases, MemberSeen, PoolFleet
 
 REJECTED = {
     "nothing",

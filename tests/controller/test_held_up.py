@@ -19,7 +19,7 @@ from berth.controller.metrics import Metrics
 from berth.controller.rejections import Names, Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
 from berth.controller.state import PoolState
-from berth.fleet import Leases, PoolFleet
+from berth.pool import Leases, PoolFleet
 from berth.solve import Problem, Solution, Touched, solve
 
 FAMILIES = ("regular", "limits 1:10", "3% room", "zone lost", "shortage", "scale-out", "200 zones")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from berth.controller.lease_reader import MAX_GETS, LeaseReader
-from berth.controller.objects import LeaseObject, LeaseSpec
+from berth.kinds import LeaseObject, LeaseSpec
 from berth.kube import Meta, NotFound, ServerError
 
 
 def lease(name: str, renewed: str = "then") -> LeaseObject:
-    return LeaseObject(Meta(name, "ns"), LeaseSpec("s", renewed, 10))
+    return LeaseObject(Meta(name, "ns"), LeaseSpec("s", 10, renew_time=renewed))
 
 
 class Server:

@@ -14,8 +14,7 @@ from berth.controller.endpoint import endpoint
 from berth.controller.handoffs import Finished, Handoffs
 from berth.controller.metrics import Metrics
 from berth.controller.state import PoolState
-from berth.converge import Lane, Wait, Why
-from berth.fleet import Leases, PoolFleet
+from berth.pool import Lane, Leases, PoolFleet, Wait, Why
 
 
 class Clock:

@@ -13,8 +13,7 @@ import pytest
 from berth.controller.metrics import Metrics
 from berth.controller.planner import MAX_TURNS, Planner
 from berth.controller.state import PoolState
-from berth.converge import Round
-from berth.fleet import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet
+from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet, Round
 from berth.solve import Problem, Solution, Touched, solve
 
 

@@ -11,18 +11,27 @@ import pytest
 
 from berth.controller.cluster import Cluster
 from berth.controller.metrics import Metrics
-from berth.controller.objects import ItemObject, ItemSpec, ItemStatus, PoolObject, PoolSpec, PoolStatus
 from berth.controller.pool_loop import PoolLoop
 from berth.controller.state import PoolState
-from berth.controller.status_writer import RawPool, StatusWriter
-from berth.fleet import Handoff, ItemSeen, Leases, Policy, PoolFleet
-from berth.kinds import ItemStatusMode
+from berth.controller.status_writer import StatusWriter
+from berth.kinds import (
+    ItemObject,
+    ItemStatusMode,
+    PoolObject,
+    ReadItemSpec,
+    ReadItemStatus,
+    ReadPoolSpec,
+    ReadPoolStatus,
+)
 from berth.kube import Meta
+from berth.pool import Handoff, ItemSeen, Leases, Policy, PoolFleet
 from berth.solve import Problem, Solution, Touched, solve
 
 
 def pool(uid: str, mode: ItemStatusMode, version: int = 1) -> PoolObject:
-    return PoolObject(Meta("p", "ns", uid, str(version)), PoolSpec(item_status=mode), PoolStatus(version))
+    return PoolObject(
+        Meta("p", "ns", uid, str(version)), ReadPoolSpec(item_status=mode), ReadPoolStatus(version)
+    )
 
 
 class Server:
@@ -33,7 +42,7 @@ class Server:
         self.statuses: dict[str, Any] = {}
 
     async def get(self, path: str, *, type: Any, **_: Any) -> Any:
-        return RawPool(self.pool.metadata) if type is RawPool else self.pool
+        return self.pool
 
     async def list(self, path: str, **_: Any) -> list[Any]:
         return []
@@ -71,8 +80,8 @@ class Stage:
             metrics,
             solve_at_once,
         )
-        status = ItemStatus(members=("somewhere",))
-        self.items = {("ns", "x"): ItemObject(Meta("x", "ns"), ItemSpec("p"), status)}
+        status = ReadItemStatus(members=("somewhere",))
+        self.items = {("ns", "x"): ItemObject(Meta("x", "ns"), ReadItemSpec("p"), status)}
         caches: Any = SimpleNamespace(
             items=self.items,
             members={},

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from berth.controller.objects import ItemStatus, MemberStatus
-from berth.controller.status_writer import RawPoolStatus, same_status
+from berth.controller.status_writer import same_status
+from berth.kinds import ReadItemStatus, ReadMemberStatus, ReadPoolStatus
 
 CONDITION = {
     "type": "Placed",
@@ -33,7 +33,7 @@ POOL = {
     "observedGeneration": 4,
     "conditions": [CONDITION],
 }
-KINDS = [(ITEM, ItemStatus), (MEMBER, MemberStatus), (POOL, RawPoolStatus)]
+KINDS = [(ITEM, ReadItemStatus), (MEMBER, ReadMemberStatus), (POOL, ReadPoolStatus)]
 
 
 @pytest.mark.parametrize(("status", "kind"), KINDS, ids=["Item", "Member", "Pool"])
@@ -55,10 +55,10 @@ def test_what_was_read_back_is_the_same(status: dict[str, Any], kind: type) -> N
     ],
 )
 def test_every_field_counts(field: str, value: Any) -> None:
-    assert not same_status({**ITEM, field: value}, msgspec.convert(ITEM, ItemStatus))
+    assert not same_status({**ITEM, field: value}, msgspec.convert(ITEM, ReadItemStatus))
 
 
 def test_the_slots_of_a_pool_count() -> None:
     assert not same_status(
-        {**POOL, "slots": {"wanted": 6, "held": 6, "ready": 6}}, msgspec.convert(POOL, RawPoolStatus)
+        {**POOL, "slots": {"wanted": 6, "held": 6, "ready": 6}}, msgspec.convert(POOL, ReadPoolStatus)
     )

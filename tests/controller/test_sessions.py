@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from berth.controller.lease_reader import MAX_GETS
-from berth.controller.objects import LeaseObject, LeaseSpec
 from berth.controller.sessions import confirm_sessions
 from berth.controller.state import PoolState
-from berth.fleet import AssignmentSeen, Leases, LeaseSeen, MemberSeen, PoolFleet
+from berth.kinds import LeaseObject, LeaseSpec
 from berth.kube import Meta, NotFound, ServerError
+from berth.pool import AssignmentSeen, Leases, LeaseSeen, MemberSeen, PoolFleet
 
 
 class Reads:

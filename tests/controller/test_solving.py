@@ -15,7 +15,7 @@ from berth.controller.metrics import Metrics
 from berth.controller.rejections import Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
 from berth.controller.state import PoolState
-from berth.fleet import Leases, PoolFleet
+from berth.pool import Leases, PoolFleet
 from berth.solve import Problem, Solver, Touched, solve
 
 

@@ -9,9 +9,8 @@ from reading import let_time_pass
 
 from berth.controller.state import PoolState
 from berth.controller.statuses import item_status, pool_status
-from berth.converge import Outage, Wait, Why
-from berth.fleet import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, PoolFleet
-from berth.fleet.reasons import Reason
+from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, Outage, PoolFleet, Wait, Why
+from berth.pool.reasons import Reason
 
 
 def state_of(*members: str, replicas: int = 1, limit: int = 5) -> PoolState:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from berth.controller.objects import PoolObject, PoolStatus
 from berth.controller.term import PoolTerm, Replaced
+from berth.kinds import PoolObject, ReadPoolStatus
 from berth.kube import Conflict, Invalid, Meta, NotFound, RequestTimeout
 
 
@@ -22,7 +22,7 @@ class PoolServer:
 
     def _object(self) -> PoolObject:
         meta = Meta("pool", uid=self.uid, resource_version=str(self.version))
-        return PoolObject(metadata=meta, status=PoolStatus(self.term, self.leader) if self.term else None)
+        return PoolObject(metadata=meta, status=ReadPoolStatus(self.term, self.leader) if self.term else None)
 
     async def get(self, path: str, **_: Any) -> PoolObject:
         self.reads += 1
@@ -83,7 +83,7 @@ async def test_a_pool_that_was_written_since_the_event_is_read() -> None:
     server = PoolServer()
     old = server._object()
     await leader(server, "a").take_over(above=3)
-    assert (await leader(server, "b").take_over(above=3, known=old)).status == PoolStatus(5, "b")
+    assert (await leader(server, "b").take_over(above=3, known=old)).status == ReadPoolStatus(5, "b")
     server.there = False
     await leader(server, "c").take_over(above=7, known=old)
     assert server.term == 8

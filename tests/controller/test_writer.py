@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from berth.controller.objects import AssignmentObject, AssignmentSpec
 from berth.controller.writer import RoundWriter, assignment_patch
-from berth.converge import Lane, MemberEdit, Round
-from berth.fleet import AssignmentSeen, MemberSeen, MemberState
-from berth.kinds import Entry
+from berth.kinds import AssignmentObject, Entry, ReadAssignmentSpec
 from berth.kube import ApiError, Conflict, Forbidden, Meta, RequestTimeout, ServerError
+from berth.pool import AssignmentSeen, Lane, MemberEdit, MemberSeen, MemberState, Round
 
 
 class Recorded:
@@ -35,7 +33,7 @@ class Recorded:
         self._version += 1
         self.specs[name] = patch[2]["value"]
         return AssignmentObject(
-            metadata=Meta(name, resource_version=str(self._version)), spec=AssignmentSpec()
+            metadata=Meta(name, resource_version=str(self._version)), spec=ReadAssignmentSpec()
         )
 
 

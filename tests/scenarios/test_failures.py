@@ -9,8 +9,8 @@ import pytest
 from history import entries
 from stage import LEASE, Stage, eventually
 
-from berth.fleet import safety_margin
 from berth.kinds import Entry
+from berth.pool import safety_margin
 
 pytestmark = pytest.mark.cluster
 

@@ -18,8 +18,8 @@ from problems import problem_of, problems
 
 from berth.cli.analysis import fleet_of
 from berth.cli.manifests import load_files
-from berth.fleet import PoolFleet
-from berth.fleet.saved import KEPT, manifests, save
+from berth.controller.saved import KEPT, manifests, save
+from berth.pool import PoolFleet
 from berth.solve.model import Primaries, Problem, Zones
 from berth.solve.plain import plain
 

@@ -12,12 +12,30 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn
 
 from berth.cli.objects import PoolObjects
-from berth.converge import Health, MemberEdit, Outage, Progress, Wait, Why, describe, outage, plan_round
-from berth.fleet import AssignmentSeen, Leases, LeaseSeen, MemberSeen, PoolFleet
-from berth.fleet.member import read_entries
-from berth.fleet.reasons import Reason, reasons
-from berth.fleet.rejected import report
+from berth.controller.rejected import report
 from berth.kinds import Entry
+from berth.pool import (
+    AssignmentSeen,
+    Health,
+    Leases,
+    LeaseSeen,
+    MemberEdit,
+    MemberSeen,
+    Outage,
+    PoolFleet,
+    Progress,
+    Wait,
+    Why,
+    assignment_seen,
+    describe,
+    item_seen,
+    member_seen,
+    outage,
+    plan_round,
+    policy_of,
+)
+from berth.pool.member import read_entries
+from berth.pool.reasons import Reason, reasons
 from berth.solve import Problem, Solution, Solver, bands
 
 NOW = 1e6
@@ -61,21 +79,22 @@ def fleet_of(pool: PoolObjects, wall: datetime | None = None) -> PoolFleet:
     its Lease has been expired for as long as that condition says.
     """
     leases = Leases()
-    fleet = PoolFleet(leases, pool.policy)
+    fleet = PoolFleet(leases, policy_of(pool.pool) if pool.pool else None)
     for item in pool.items.values():
-        fleet.put_item(item)
+        fleet.put_item(item_seen(item))
     for name, member in pool.members.items():
-        if member.lease is not None:
+        seen = member_seen(member)
+        if seen.lease is not None:
             # Two Members may name one Lease, and the conditions are per Member.
-            own = f"{member.lease}/{name}"
-            _put_lease(leases, own, pool, member, wall)
-            member = member._replace(lease=own)
-        fleet.put_member(member, NOW)
-    for assignment in pool.assignments.values():
-        owner = pool.members.get(assignment.name)
-        if owner is not None and not pool.is_former(assignment):
-            assignment = assignment._replace(owner=owner.uid)
-        fleet.put_assignment(assignment, NOW)
+            own = f"{seen.lease}/{name}"
+            _put_lease(leases, own, pool, seen, wall)
+            seen = seen._replace(lease=own)
+        fleet.put_member(seen, NOW)
+    for name, assignment in pool.assignments.items():
+        written = assignment_seen(assignment)
+        if name in pool.members and not pool.is_former(assignment):
+            written = written._replace(owner=pool.members[name].metadata.uid)
+        fleet.put_assignment(written, NOW)
     return fleet
 
 
@@ -84,19 +103,19 @@ def _put_lease(
 ) -> None:
     condition = pool.live_condition(member.name)
     assignment = pool.assignments.get(member.name)
-    holder = assignment.session if assignment else ""
+    holder = assignment.status.session if assignment else ""
     if pool.lease_holders is not None:
         holder = pool.lease_holders.get(member.lease or "", holder)
     lease = LeaseSeen(own, holder or "unknown")
     if condition is None or condition.status != "False":
         leases.put(lease, NOW)
     elif condition.reason == "LeaseReleased":
-        leases.put(lease._replace(holder=""), NOW - _age(condition.since, wall))
+        leases.put(lease._replace(holder=""), NOW - _age(condition.last_transition_time, wall))
     elif condition.reason != "LeaseMissing":
-        leases.put(lease, NOW - lease.duration - _age(condition.since, wall))
+        leases.put(lease, NOW - lease.duration - _age(condition.last_transition_time, wall))
         leases.put_read(own, lease, NOW, NOW)  # the leader that wrote the condition has read it
     if pool.lease_holders is not None and holder:
-        leases.confirm(own, assignment.written_for if assignment else "")
+        leases.confirm(own, (assignment and assignment.spec.session) or "")
 
 
 def _age(since: str, wall: datetime | None) -> float:
@@ -158,7 +177,7 @@ class PoolPlan:
     @property
     def slots_wanted(self) -> int:
         """The sum of replicas."""
-        return sum(item.replicas for item in self.pool.items.values())
+        return sum(item.spec.replicas for item in self.pool.items.values())
 
     @property
     def slots_placed(self) -> int:
@@ -232,7 +251,9 @@ def _held_entries(pool: PoolObjects, fleet: PoolFleet) -> dict[str, dict[str, En
         if not pool.is_former(assignment):
             state = fleet.member_named(name)
             owned = state is not None and state.owned
-            entries = state.entries if state and owned else read_entries(None, {}, assignment.items).entries
+            entries = (
+                state.entries if state and owned else read_entries(None, {}, assignment.spec.items).entries
+            )
             for item, entry in entries.items():
                 held.setdefault(item, {})[name] = entry
     return held
@@ -290,11 +311,11 @@ class NextRound:
 def next_round(pool: PoolObjects, wall: datetime | None = None) -> NextRound:
     """Judge the Pool as a controller that starts now; `wall` is the time of day (default: now)."""
     fleet = fleet_of(pool, wall)
-    for member in pool.members.values():
-        state = fleet.member_named(member.name)
+    for name, member in pool.members.items():
+        state = fleet.member_named(name)
         if state is not None and not state.owned:
             # A leader creates or replaces these Assignments before anything else.
-            fleet.put_assignment(AssignmentSeen(member.name, owner=member.uid), NOW)
+            fleet.put_assignment(AssignmentSeen(name, owner=member.metadata.uid), NOW)
     policy = fleet.policy
     judged = outage(
         (Health(m.row, m.dead_since, len(m.entries)) for m in fleet.members.values() if m.seen is not None),

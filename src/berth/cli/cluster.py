@@ -10,16 +10,28 @@ from typing import Any, Self
 import msgspec
 
 from berth.cli.errors import UsageError, note
-from berth.cli.objects import Condition, Conditions, Pools, Source, pool_in
-from berth.controller import objects as kinds
-from berth.controller.objects import ASSIGNMENTS, ITEMS, MEMBERS, POOLS
-from berth.kube import LEASES, Client, Config, Forbidden, Informer, Meta, NotFound, Resource, load_config
+from berth.cli.objects import Pools, Source, assemble
+from berth.kinds import AssignmentObject, ItemObject, LeaseObject, MemberObject, Meta, PoolObject
+from berth.kube import (
+    ASSIGNMENTS,
+    ITEMS,
+    LEASES,
+    MEMBERS,
+    POOLS,
+    Client,
+    Config,
+    Forbidden,
+    Informer,
+    NotFound,
+    Resource,
+    load_config,
+)
 
 STRUCTS: dict[Resource, Any] = {
-    ITEMS: kinds.ItemObject,
-    MEMBERS: kinds.MemberObject,
-    ASSIGNMENTS: kinds.AssignmentObject,
-    POOLS: kinds.PoolObject,
+    ITEMS: ItemObject,
+    MEMBERS: MemberObject,
+    ASSIGNMENTS: AssignmentObject,
+    POOLS: PoolObject,
 }
 PATIENCE = 5.0
 """Seconds for which requests to an API server that does not answer are repeated."""
@@ -48,7 +60,7 @@ def load_cluster(source: Source) -> Pools:
                 leases = group.create_task(_lease_holders(client, namespace))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        pools = assemble(*(task.result() for task in tasks))
+        pools = _pools(found for task in tasks for found in task.result())
         if (holders := leases.result()) is not None:
             for pool in pools.values():
                 pool.lease_holders = holders.get(pool.namespace, {})
@@ -70,7 +82,7 @@ async def _list(
         listed = await client.list(kind.path(namespace), params, type=msgspec.Raw)
     except NotFound:
         raise UsageError(NOT_INSTALLED) from None
-    decoder = msgspec.json.Decoder(STRUCTS.get(kind, kinds.LeaseObject))
+    decoder = msgspec.json.Decoder(STRUCTS.get(kind, LeaseObject))
     for raw in listed:
         try:
             found.append(decoder.decode(raw))
@@ -96,38 +108,8 @@ async def _lease_holders(client: Client, namespace: str | None) -> dict[str, dic
     return holders
 
 
-def assemble(
-    items: Iterable[kinds.ItemObject],
-    members: Iterable[kinds.MemberObject],
-    assignments: Iterable[kinds.AssignmentObject],
-    policies: Iterable[kinds.PoolObject],
-) -> Pools:
-    """Objects of any namespaces as Pools."""
-    pools: Pools = {}
-    for item in items:
-        pool = pool_in(pools, item.metadata.namespace, item.spec.pool)
-        pool.items[item.metadata.name] = item.seen()
-        pool.item_conditions[item.metadata.name] = _conditions(item.status)
-    for member in members:
-        pool = pool_in(pools, member.metadata.namespace, member.spec.pool)
-        pool.members[member.metadata.name] = member.seen()
-        pool.member_conditions[member.metadata.name] = _conditions(member.status)
-    for assignment in assignments:
-        pool = pool_in(pools, assignment.metadata.namespace, assignment.spec.pool)
-        pool.assignments[assignment.metadata.name] = assignment.seen()
-    for policy in policies:
-        pool = pool_in(pools, *policy.metadata.key)
-        pool.policy, pool.conditions = policy.policy(), _conditions(policy.status)
-        if policy.status is not None:
-            pool.term, pool.leader = policy.status.term, policy.status.leader
-    return pools
-
-
-def _conditions(status: kinds.ItemStatus | kinds.MemberStatus | kinds.PoolStatus | None) -> Conditions:
-    if status is None:
-        return ()
-    found = status.conditions
-    return tuple(Condition(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in found)
+def _pools(objects: Iterable[Any]) -> Pools:
+    return assemble((found.metadata.namespace, found) for found in objects)
 
 
 class Follower:
@@ -163,4 +145,4 @@ class Follower:
 
     def pools(self) -> Pools:
         """The Pools as they are now."""
-        return assemble(*(informer.store.values() for informer in self._informers))
+        return _pools(found for informer in self._informers for found in informer.store.values())

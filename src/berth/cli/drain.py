@@ -20,10 +20,9 @@ from berth.cli.errors import UsageError, complain, note
 from berth.cli.explain import not_found
 from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, print_json
 from berth.cli.tables import console
-from berth.controller.objects import ASSIGNMENTS, MEMBERS, AssignmentObject, MemberObject
-from berth.fleet import AssignmentSeen, MemberSeen
-from berth.fleet.member import read_entries, read_reports
-from berth.kube import Client, Conflict, NotFound, load_config
+from berth.kinds import AssignmentObject, MemberObject, Readiness
+from berth.kube import ASSIGNMENTS, MEMBERS, Client, Conflict, NotFound, load_config
+from berth.pool.member import read_entries, read_reports
 from berth.words import counted, still_here
 
 T = TypeVar("T")
@@ -282,7 +281,7 @@ async def remaining(client: Client, namespace: str, drained: Limited) -> list[st
         return []
     try:
         assignment = await client.get(ASSIGNMENTS.path(namespace, drained.name), type=AssignmentObject)
-        left = items_left(member.seen(), assignment.seen())
+        left = items_left(member, assignment)
     except NotFound:
         left = []
     observed = (member.status.observed_generation if member.status else None) or 0
@@ -290,12 +289,14 @@ async def remaining(client: Client, namespace: str, drained: Limited) -> list[st
     return None if not left and observed < drained.generation else left
 
 
-def items_left(member: MemberSeen, assignment: AssignmentSeen) -> list[str]:
+def items_left(member: MemberObject, assignment: AssignmentObject) -> list[str]:
     """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
-    if assignment.owner and assignment.owner != member.uid:
+    if assignment.of_another(member.metadata.uid):
         return []
-    left = set(read_entries(None, {}, assignment.items).entries)
-    return sorted(left | read_reports(assignment.reports).keys() if member.reported else left)
+    left = set(read_entries(None, {}, assignment.spec.items).entries)
+    if member.spec.readiness is Readiness.REPORTED:
+        left |= read_reports(assignment.status.items).keys()
+    return sorted(left)
 
 
 @contextmanager

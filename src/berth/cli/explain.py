@@ -12,7 +12,7 @@ from rich.text import Text
 
 from berth.cli.analysis import NextRound, Waiting, next_round, primary_of
 from berth.cli.errors import UsageError
-from berth.cli.objects import Conditions, PoolObjects, Source
+from berth.cli.objects import Conditions, PoolObjects, Source, conditions_of
 from berth.cli.options import Context, Files, Kubeconfig, Namespace, Output, OutputOption, print_json
 from berth.cli.reasons import (
     explain_changes,
@@ -25,9 +25,9 @@ from berth.cli.reasons import (
     why_removed,
 )
 from berth.cli.tables import against_band, band_text, console, load_bar
-from berth.converge import MemberEdit
-from berth.fleet.reasons import MESSAGES
 from berth.kinds import Entry
+from berth.pool import MemberEdit
+from berth.pool.reasons import MESSAGES
 from berth.words import counted
 
 Facts = dict[str, Any]
@@ -93,7 +93,7 @@ def _find(
 
 def _listed(pool: PoolObjects) -> Iterable[str]:
     """Items that some Assignment lists."""
-    return (text.partition("#")[0] for a in pool.assignments.values() for text in a.items)
+    return (text.partition("#")[0] for a in pool.assignments.values() for text in a.spec.items)
 
 
 def not_found(kind: str, name: str, names: list[str], where: str) -> str:
@@ -111,7 +111,7 @@ def item_facts(now: NextRound, name: str) -> Facts:
     """All that is known of an Item."""
     plan, pool = now.plan, now.plan.pool
     item = pool.items.get(name)
-    replicas = item.replicas if item else 0
+    replicas = item.spec.replicas if item else 0
     here, wanted = plan.held.get(name, {}), plan.wanted.get(name, [])
     holders = sorted(here.items(), key=lambda pair: (pair[1].slot, -pair[1].epoch, pair[0]))
     primary = primary_of(here)
@@ -137,14 +137,14 @@ def item_facts(now: NextRound, name: str) -> Facts:
         "oneZone": why_one_zone(plan, name),
         "waitsFor": _waits_facts(item_waits(now, name)),
         "next": [_step(member, edit, held=member in here) for member, edit in now.steps.get(name, ())],
-        "conditions": _condition_facts(pool.item_conditions.get(name, ())),
+        "conditions": _condition_facts(conditions_of(item)),
     }
 
 
 def _entry_facts(now: NextRound, item: str, member: str, entry: Entry) -> Facts:
     plan = now.plan
     state = plan.fleet.member_named(member)
-    known = plan.pool.members.get(member)
+    known = plan.members.get(member)
     report = state.reports.get(item) if state else None
     stays = member in plan.wanted.get(item, ())
     return {
@@ -208,7 +208,7 @@ def member_facts(now: NextRound, name: str) -> Facts:
         ],
         "malformed": list(state.malformed) if state else [],
         "waitsFor": _waits_facts(member_waits(now, name)),
-        "conditions": _condition_facts(pool.member_conditions.get(name, ())),
+        "conditions": _condition_facts(conditions_of(pool.members.get(name))),
     }
 
 
@@ -217,7 +217,16 @@ def _waits_facts(wait: Waiting | None) -> Facts | None:
 
 
 def _condition_facts(conditions: Conditions) -> list[Facts]:
-    return [condition._asdict() for condition in conditions]
+    return [
+        {
+            "type": condition.type,
+            "status": condition.status,
+            "reason": condition.reason,
+            "message": condition.message,
+            "since": condition.last_transition_time,
+        }
+        for condition in conditions
+    ]
 
 
 # ---- the facts as text -----------------------------------------------------------------------------

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from pydantic import ValidationError
 
 from berth.cli.documents import Document, read_documents
 from berth.cli.errors import UsageError, note
-from berth.cli.objects import Condition, Conditions, PoolObjects, Pools, pool_in
+from berth.cli.objects import KindObject, Pools, assemble
 from berth.cli.validation import explain_error
 from berth.cli.values import brief, shown, type_name
-from berth.fleet import AssignmentSeen, ItemSeen, MemberSeen, Policy
-from berth.kinds import API_VERSION, GROUP, Assignment, Item, Member, Pool, PrimaryBalance, Readiness
-from berth.kinds import Condition as ConditionModel
+from berth.kinds import (
+    API_VERSION,
+    GROUP,
+    Assignment,
+    AssignmentObject,
+    Item,
+    ItemObject,
+    Member,
+    MemberObject,
+    Pool,
+    PoolObject,
+)
 from berth.kinds.model import DNS_LABEL
 from berth.words import counted
 
 Resource = Item | Member | Assignment | Pool
 KINDS: dict[str, type[Resource]] = {"Item": Item, "Member": Member, "Assignment": Assignment, "Pool": Pool}
+_STRUCTS = {"Item": ItemObject, "Member": MemberObject, "Assignment": AssignmentObject, "Pool": PoolObject}
+_READ: Any = {
+    "metadata": {"name", "uid", "generation", "creation_timestamp", "owner_references"},
+    "spec": True,
+    "status": True,
+}
 MAX_LISTS = 10
 """Lists within Lists."""
 DEFAULT_NAMESPACE = "default"
@@ -163,15 +178,8 @@ def pools_of(manifests: Iterable[Manifest], namespace: str | None = None) -> tup
                 f"{manifest.where} ({key[0]} {brief(meta.name)}): differs from the {key[0]} of that name in "
                 f"{first.where}: leave one of them out"
             )
-    pools: Pools = {}
-    left_out = 0
-    for (_, space, _), (_, resource) in found.items():
-        if namespace is not None and space != namespace:
-            left_out += 1
-            continue
-        name = resource.metadata.name if isinstance(resource, Pool) else resource.spec.pool
-        _put(pool_in(pools, space, name), resource)
-    return pools, left_out
+    inside = [key for key in found if namespace is None or key[1] == namespace]
+    return assemble((key[1], _struct(found[key].resource)) for key in inside), len(found) - len(inside)
 
 
 def _equal(one: Resource, other: Resource, namespace: str) -> bool:
@@ -185,77 +193,8 @@ def _equal(one: Resource, other: Resource, namespace: str) -> bool:
         return False
 
 
-def _put(pool: PoolObjects, resource: Resource) -> None:
-    name = resource.metadata.name
-    if isinstance(resource, Item):
-        meta = resource.metadata
-        pool.items[name] = ItemSeen(name, resource.spec.replicas, meta.uid or "", meta.generation or 0)
-        pool.item_conditions[name] = _conditions(resource.status.conditions if resource.status else ())
-    elif isinstance(resource, Member):
-        pool.members[name] = _member(resource)
-        pool.member_conditions[name] = _conditions(resource.status.conditions if resource.status else ())
-    elif isinstance(resource, Assignment):
-        pool.assignments[name] = _assignment(resource)
-    else:
-        pool.policy = _policy(resource)
-        if resource.status is not None:
-            pool.term, pool.leader = resource.status.term or 0, resource.status.leader or ""
-            pool.conditions = _conditions(resource.status.conditions)
-
-
-def _member(member: Member) -> MemberSeen:
-    meta, spec = member.metadata, member.spec
-    return MemberSeen(
-        name=meta.name,
-        limit=spec.limit,
-        zone=spec.zone,
-        draining=spec.draining,
-        lease=spec.lease_name,
-        reported=spec.readiness is Readiness.REPORTED,
-        uid=meta.uid or "",
-        created=_utc(meta.creation_timestamp),
-        generation=meta.generation or 0,
-    )
-
-
-def _assignment(assignment: Assignment) -> AssignmentSeen:
-    meta, spec, status = assignment.metadata, assignment.spec, assignment.status
-    return AssignmentSeen(
-        name=meta.name,
-        items=tuple(spec.items),
-        term=spec.term,
-        uid=meta.uid or "",
-        owner=next((owner.uid for owner in meta.owner_references or () if owner.kind == "Member"), ""),
-        generation=meta.generation or 0,
-        session=status.session if status else "",
-        reports=tuple(status.items) if status else (),
-        problems=tuple((p.item, p.grant, p.message) for p in status.problems) if status else (),
-        written_for=spec.session or "",
-    )
-
-
-def _policy(pool: Pool) -> Policy:
-    spec = pool.spec
-    return Policy(
-        handoff=spec.handoff,
-        zones=spec.zones,
-        tolerance=spec.balance.tolerance_percent,
-        active_primaries=spec.balance.primaries is PrimaryBalance.ACTIVE,
-        max_in_flight=spec.moves.max_in_flight,
-        outage_delay=float(spec.outage.delay_seconds),
-        brake_percent=spec.outage.brake_percent,
-        brake_min_members=spec.outage.brake_min_members,
-        item_status=spec.item_status,
-    )
-
-
-def _conditions(conditions: Iterable[ConditionModel]) -> Conditions:
-    return tuple(
-        Condition(c.type, c.status.value, c.reason, c.message, _utc(c.last_transition_time))
-        for c in conditions
-    )
-
-
-def _utc(when: datetime | None) -> str:
-    """RFC 3339 in UTC, which compares as text."""
-    return "" if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _struct(resource: Resource) -> KindObject:
+    """What Berth reads of an object, as it is read from a cluster."""
+    fields = resource.model_dump(mode="json", by_alias=True, exclude_none=True, include=_READ)
+    found: KindObject = msgspec.convert(fields, _STRUCTS[resource.kind])
+    return found

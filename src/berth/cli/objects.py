@@ -6,29 +6,24 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from berth.cli.errors import UsageError
-from berth.fleet import AssignmentSeen, ItemSeen, MemberSeen, Policy
+from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject, ReadCondition
+
+KindObject = ItemObject | MemberObject | AssignmentObject | PoolObject
+Conditions = tuple[ReadCondition, ...]
 
 
-class Condition(NamedTuple):
-    """A condition of a status."""
-
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    since: str = ""
-    """`lastTransitionTime`, RFC 3339."""
+def conditions_of(kind_object: ItemObject | MemberObject | PoolObject | None) -> Conditions:
+    """The conditions of an object; none where there is no object or no status."""
+    return kind_object.status.conditions if kind_object and kind_object.status else ()
 
 
-Conditions = tuple[Condition, ...]
-
-
-def find_condition(conditions: Iterable[Condition], type_: str) -> Condition | None:
+def find_condition(
+    kind_object: ItemObject | MemberObject | PoolObject | None, type_: str
+) -> ReadCondition | None:
     """The condition of that type."""
-    return next((condition for condition in conditions if condition.type == type_), None)
+    return next((found for found in conditions_of(kind_object) if found.type == type_), None)
 
 
 @dataclass(slots=True)
@@ -37,38 +32,57 @@ class PoolObjects:
 
     namespace: str
     name: str
-    policy: Policy = field(default_factory=Policy)
-    term: int = 0
-    leader: str = ""
-    conditions: Conditions = ()
-    items: dict[str, ItemSeen] = field(default_factory=dict)
-    item_conditions: dict[str, Conditions] = field(default_factory=dict)
-    members: dict[str, MemberSeen] = field(default_factory=dict)
-    member_conditions: dict[str, Conditions] = field(default_factory=dict)
-    assignments: dict[str, AssignmentSeen] = field(default_factory=dict)
+    pool: PoolObject | None = None
+    items: dict[str, ItemObject] = field(default_factory=dict)
+    members: dict[str, MemberObject] = field(default_factory=dict)
+    assignments: dict[str, AssignmentObject] = field(default_factory=dict)
     lease_holders: dict[str, str] | None = None
     """holderIdentity by Lease; None where the Leases were not read."""
 
-    def live_condition(self, member: str) -> Condition | None:
-        """The condition `Live` of a Member."""
-        return find_condition(self.member_conditions.get(member, ()), "Live")
+    @property
+    def term(self) -> int:
+        """The term of the leader; 0 before the first."""
+        return self.pool.status.term if self.pool and self.pool.status else 0
 
-    def is_former(self, assignment: AssignmentSeen) -> bool:
+    @property
+    def leader(self) -> str:
+        """The leader; empty before the first."""
+        return self.pool.status.leader if self.pool and self.pool.status else ""
+
+    def live_condition(self, member: str) -> ReadCondition | None:
+        """The condition `Live` of a Member."""
+        return find_condition(self.members.get(member), "Live")
+
+    def is_former(self, assignment: AssignmentObject) -> bool:
         """Whether an Assignment is owned by an earlier Member of that name, so that it does not count."""
-        member = self.members.get(assignment.name)
-        return member is not None and bool(member.uid and assignment.owner) and member.uid != assignment.owner
+        member = self.members.get(assignment.metadata.name)
+        uid = member.metadata.uid if member else ""
+        return bool(uid) and assignment.of_another(uid)
 
 
 Pools = dict[tuple[str, str], PoolObjects]
 """By namespace and name."""
 
 
-def pool_in(pools: Pools, namespace: str, name: str) -> PoolObjects:
-    """The Pool of that name, added where it is missing."""
-    pool = pools.get((namespace, name))
-    if pool is None:
-        pool = pools[namespace, name] = PoolObjects(namespace, name)
-    return pool
+def assemble(objects: Iterable[tuple[str, KindObject]]) -> Pools:
+    """Objects and their namespaces as Pools."""
+    pools: Pools = {}
+    for namespace, found in objects:
+        name = found.metadata.name
+        key = (namespace, name if isinstance(found, PoolObject) else found.spec.pool)
+        pool = pools.get(key)
+        if pool is None:
+            pool = pools[key] = PoolObjects(*key)
+        match found:
+            case ItemObject():
+                pool.items[name] = found
+            case MemberObject():
+                pool.members[name] = found
+            case AssignmentObject():
+                pool.assignments[name] = found
+            case PoolObject():
+                pool.pool = found
+    return pools
 
 
 def display_names(pools: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -24,7 +24,7 @@ from berth.cli.options import (
 )
 from berth.cli.reasons import Change, explain_changes
 from berth.cli.tables import Column, console, load_columns, member_columns, more, table
-from berth.fleet.reasons import MESSAGES
+from berth.pool.reasons import MESSAGES
 from berth.solve import LEVELS
 from berth.words import counted
 
@@ -85,7 +85,7 @@ def plan_json(plan: PoolPlan) -> dict[str, Any]:
         "items": {
             name: {
                 "members": members,
-                "missing": plan.pool.items[name].replicas - len(members),
+                "missing": plan.pool.items[name].spec.replicas - len(members),
                 "reason": plan.short[name].value if name in plan.short else None,
             }
             for name, members in plan.wanted.items()
@@ -166,7 +166,7 @@ CHANGE_COLUMNS: list[Column[Change]] = [
 
 def _short_columns(plan: PoolPlan) -> list[Column[str]]:
     """The columns of Items that cannot be placed."""
-    replicas = {name: item.replicas for name, item in plan.pool.items.items()}
+    replicas = {name: item.spec.replicas for name, item in plan.pool.items.items()}
 
     def missing(name: str) -> str:
         return f"{replicas[name] - len(plan.wanted[name])} of {replicas[name]}"

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from berth.cli.analysis import NextRound, PoolPlan, Waiting, primary_of
-from berth.converge import Why
-from berth.fleet import MemberState
-from berth.fleet.reasons import MESSAGES, Reason
 from berth.kinds import Entry, Phase, ZonePolicy
+from berth.pool import MemberState, Why
+from berth.pool.reasons import MESSAGES, Reason
 from berth.words import still_here
 
 
@@ -67,7 +66,7 @@ def why_removed(plan: PoolPlan, item: str, member: str) -> str:
         return f"{member} does not exist"
     if not holder.live:
         return f"{member} is not live"
-    if known.replicas == 0:
+    if known.spec.replicas == 0:
         return "it asks for no replicas"
     if holder.draining:
         return f"{member} is draining"
@@ -75,7 +74,7 @@ def why_removed(plan: PoolPlan, item: str, member: str) -> str:
         return f"{member} is above its limit"
     live = [name for name in here if plan.live(name)]
     arrived = _arrived(plan, item, here, live)
-    if len(live) - len(arrived) > known.replicas:
+    if len(live) - len(arrived) > known.spec.replicas:
         return "it has more replicas than it asks for"
     before = [name for name in live if name not in arrived]
     if len(_zones(plan, before)) == 1 and len(_zones(plan, plan.wanted[item])) > 1:
@@ -98,7 +97,7 @@ def _arrived(plan: PoolPlan, item: str, here: dict[str, Entry], live: list[str])
     A new holder gets a slot at or above `replicas` while the one that it replaces has a slot below. After
     a cut of `replicas` there are more such entries, or they are those that leave.
     """
-    replicas = plan.pool.items[item].replicas
+    replicas = plan.pool.items[item].spec.replicas
     arrived = {name for name in live if here[name].slot >= replicas}.intersection(plan.wanted[item])
     return arrived if 0 < len(live) - replicas <= len(arrived) else set()
 
@@ -107,7 +106,7 @@ def why_one_zone(plan: PoolPlan, item: str) -> str | None:
     """Why the plan has an Item of two or more replicas in one zone although there is another."""
     wanted = plan.wanted.get(item, [])
     zones = _zones(plan, wanted)
-    if len(wanted) < 2 or len(zones) != 1 or plan.pool.policy.zones is not ZonePolicy.SPREAD:
+    if len(wanted) < 2 or len(zones) != 1 or plan.fleet.policy.zones is not ZonePolicy.SPREAD:
         return None
     zone = zones.pop()
     others = [m for m in plan.members.values() if m.zone != zone and m.limit > 0 and m.live]

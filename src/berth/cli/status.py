@@ -18,7 +18,7 @@ from rich.text import Text
 
 from berth.cli.analysis import MemberSummary, fleet_of, summarize
 from berth.cli.cluster import Follower, connect, namespace_of
-from berth.cli.objects import PoolObjects, Pools, Source, display_names, find_condition
+from berth.cli.objects import PoolObjects, Pools, Source, conditions_of, display_names, find_condition
 from berth.cli.options import (
     AllNamespaces,
     Context,
@@ -29,8 +29,8 @@ from berth.cli.options import (
     print_json,
 )
 from berth.cli.tables import Column, console, load_columns, member_columns, more, table
-from berth.fleet import PoolFleet
 from berth.kube import load_config
+from berth.pool import PoolFleet
 from berth.words import counted, still_here
 
 SHOWN = 15
@@ -114,7 +114,7 @@ def overview(pool: PoolObjects) -> Overview:
     members = list(summarize(fleet).values())
     return Overview(
         pool=pool,
-        wanted=sum(item.replicas for item in pool.items.values()),
+        wanted=sum(item.spec.replicas for item in pool.items.values()),
         held=sum(member.items for member in members if member.live),
         ready=sum(member.ready for member in members if member.live),
         members=members,
@@ -133,7 +133,7 @@ def _pool_problems(pool: PoolObjects) -> list[Problem]:
         ("Degraded", "True", "Degraded"),
         ("Converged", "False", "Not converged"),
     ):
-        condition = find_condition(pool.conditions, type_)
+        condition = find_condition(pool.pool, type_)
         if condition is not None and condition.status == bad:
             found.append(Problem("Pool", pool.name, f"{words} ({condition.reason}): {condition.message}"))
     return found
@@ -160,15 +160,16 @@ def _member_problems(pool: PoolObjects, fleet: PoolFleet, members: list[MemberSu
 def _item_problems(pool: PoolObjects, fleet: PoolFleet) -> list[Problem]:
     found = []
     for name, item in sorted(pool.items.items()):
+        replicas = item.spec.replicas
         holders = [m for m in fleet.holders(fleet.items.of[name]) if m.live]
         ready = sum(m.ready(name) for m in holders)
-        type_, count = ("Placed", len(holders)) if len(holders) < item.replicas else ("Ready", ready)
-        if count < item.replicas:
-            condition = find_condition(pool.item_conditions.get(name, ()), type_)
-            words = f"{count} of {item.replicas} replicas are {type_.lower()}"
+        type_, count = ("Placed", len(holders)) if len(holders) < replicas else ("Ready", ready)
+        if count < replicas:
+            condition = find_condition(item, type_)
+            words = f"{count} of {replicas} replicas are {type_.lower()}"
             if condition is not None and condition.status == "False":
                 words = condition.message
-            found.append((count - item.replicas, Problem("Item", name, words)))
+            found.append((count - replicas, Problem("Item", name, words)))
     found.sort(key=lambda pair: pair[0])
     return [problem for _, problem in found]
 
@@ -204,7 +205,8 @@ def overview_json(view: Overview) -> dict[str, Any]:
             for member in view.members
         },
         "conditions": {
-            c.type: {"status": c.status, "reason": c.reason, "message": c.message} for c in pool.conditions
+            c.type: {"status": c.status, "reason": c.reason, "message": c.message}
+            for c in conditions_of(pool.pool)
         },
         "problems": [problem._asdict() for problem in view.problems],
     }
@@ -236,7 +238,7 @@ def _view(pools: dict[str, Overview], where: str, shown: int | None) -> Renderab
 def headline(name: str, view: Overview) -> Text:
     """One line for a Pool."""
     live = sum(member.live for member in view.members)
-    converged = find_condition(view.pool.conditions, "Converged")
+    converged = find_condition(view.pool.pool, "Converged")
     state = ("no leader", "yellow")
     if converged is not None:
         state = ("converged", "green") if converged.status == "True" else ("moving", "yellow")

@@ -13,8 +13,8 @@ import kopf
 import msgspec
 
 from berth.controller.leader import Controller, Options
-from berth.controller.objects import GROUP, POOLS, PoolObject
-from berth.kube import ApiError, Client, Config
+from berth.kinds import GROUP, PoolObject
+from berth.kube import POOLS, ApiError, Client, Config
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from berth.controller.recorder import Recorder
 from berth.controller.state import PoolState
 from berth.controller.writer import RoundWriter
-from berth.fleet import MemberState
 from berth.kube import ApiError, Deadline, NotFound
+from berth.pool import MemberState
 
 PARALLEL = 16
 """Assignments created or deleted at once."""

@@ -6,8 +6,8 @@ import asyncio
 
 import msgspec
 
-from berth.controller.objects import ASSIGNMENTS, AssignmentObject
-from berth.kube import Client, Deadline, Informer, Meta
+from berth.kinds import AssignmentObject
+from berth.kube import ASSIGNMENTS, Client, Deadline, Informer, Meta
 
 POLL = 0.01
 """Seconds between two looks at the cache."""

@@ -9,19 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from berth.controller.objects import (
-    ASSIGNMENTS,
-    ITEMS,
-    MEMBERS,
-    AssignmentObject,
-    ItemObject,
-    LeaseObject,
-    MemberObject,
-    PoolObject,
-)
 from berth.controller.state import PoolState
-from berth.fleet import Leases, PoolFleet
-from berth.kube import LEASES, Backoff, Client, EventKind, Informer, Key
+from berth.kinds import AssignmentObject, ItemObject, LeaseObject, MemberObject, PoolObject
+from berth.kube import ASSIGNMENTS, ITEMS, LEASES, MEMBERS, Backoff, Client, EventKind, Informer, Key
+from berth.pool import Leases, PoolFleet, assignment_seen, item_seen, lease_seen, member_seen, policy_of
 
 logger = logging.getLogger(__name__)
 
@@ -138,9 +129,9 @@ class Cluster:
         alive: dict[str, set[str]] = {}
         for informer in self.members.values():
             for member in informer.store.values():
-                if member.said_dead and member.spec.lease_name:
+                if member.reported_live is False and member.spec.lease_name:
                     dead.setdefault(member.metadata.namespace, set()).add(member.spec.lease_name)
-                elif member.said_live and member.spec.lease_name:
+                elif member.reported_live and member.spec.lease_name:
                     alive.setdefault(member.metadata.namespace, set()).add(member.spec.lease_name)
                     self._leases.setdefault(member.metadata.namespace, Leases())
         for namespace, leases in self._leases.items():
@@ -166,7 +157,7 @@ class Cluster:
     def put_lease_read(self, namespace: str, name: str, lease: LeaseObject | None, begun: float) -> bool:
         """Take what a read has shown that was begun at `begun`; whether the watch had not shown it."""
         now = time.monotonic()
-        answer = self._leases[namespace].put_read(name, lease.seen() if lease else None, begun, now)
+        answer = self._leases[namespace].put_read(name, lease_seen(lease) if lease else None, begun, now)
         if answer.changed:
             self._lease_changed(namespace, name, now)
         self._timer.set()
@@ -194,7 +185,7 @@ class Cluster:
                 gone.batch.wake()
             return
         state = self.state(meta.namespace, meta.name)
-        state.fleet.set_policy(pool.policy())
+        state.fleet.set_policy(policy_of(pool))
         state.pool = pool
         if state.fleet.dirty.item_status:
             state.status_due.set()
@@ -208,7 +199,7 @@ class Cluster:
         if new is None:
             state.fleet.delete_item(seen.metadata.name)
         elif old is None or old.metadata.generation != new.metadata.generation:
-            state.fleet.put_item(new.seen())
+            state.fleet.put_item(item_seen(new))
         else:
             return
         state.batch.wake()
@@ -221,7 +212,7 @@ class Cluster:
         if new is None:
             state.fleet.delete_member(seen.metadata.name, now)
         elif old is None or old.metadata.generation != new.metadata.generation:
-            state.fleet.put_member(new.seen(), now)
+            state.fleet.put_member(member_seen(new), now)
             if new.spec.lease_name in state.fleet.leases.unread():
                 self.leases_due.set()
         else:
@@ -242,7 +233,7 @@ class Cluster:
         if new is None:
             state.hear(lambda: state.fleet.delete_assignment(name, time.monotonic()))
         else:
-            state.hear(lambda: state.fleet.put_assignment(new.seen(), time.monotonic()))
+            state.hear(lambda: state.fleet.put_assignment(assignment_seen(new), time.monotonic()))
         state.batch.wake()
 
     def _on_lease(self, _: EventKind, old: LeaseObject | None, new: LeaseObject | None) -> None:
@@ -255,8 +246,8 @@ class Cluster:
         now = time.monotonic()
         before = leases.next_change()
         if new is None:
-            leases.delete(name, now, seen.seen().version)
-        elif leases.put(new.seen(), now):
+            leases.delete(name, now, lease_seen(seen).version)
+        elif leases.put(lease_seen(new), now):
             self._lease_changed(namespace, name, now)
         if before is None or leases.next_change() != before:
             self._timer.set()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
-from berth.converge import Lane, Wait
+from berth.pool import Lane, Wait
 
 
 class Finished(NamedTuple):

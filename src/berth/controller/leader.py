@@ -16,7 +16,6 @@ from berth.controller.cluster import Cluster
 from berth.controller.endpoint import endpoint
 from berth.controller.lease_reader import LeaseReaders
 from berth.controller.metrics import Metrics
-from berth.controller.objects import PoolObject
 from berth.controller.pool_loop import PoolLoop
 from berth.controller.recorder import Recorder
 from berth.controller.rejections import Rejections
@@ -25,6 +24,7 @@ from berth.controller.state import PoolState
 from berth.controller.status_writer import StatusWriter
 from berth.controller.term import Replaced
 from berth.controller.writer import FIRST_PARALLEL
+from berth.kinds import PoolObject
 from berth.kube import Backoff, Client, Config, Election, Key
 from berth.solve import Tuning
 from berth.solve.apart import ENGINE

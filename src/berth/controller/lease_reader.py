@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from berth.controller.cluster import Cluster
 from berth.controller.metrics import Metrics
-from berth.controller.objects import LeaseObject
+from berth.kinds import LeaseObject
 from berth.kube import LEASES, ApiError, Backoff, Client, Deadline, NotFound
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from berth.controller.metrics import Metrics
 from berth.controller.recorder import Recorder
 from berth.controller.solving import Solve
 from berth.controller.state import PoolState
-from berth.converge import Health, Progress, Round, outage, plan_round
-from berth.fleet.arrays import as_rows
-from berth.fleet.reasons import reasons
+from berth.pool import Health, Progress, Round, outage, plan_round
+from berth.pool.arrays import as_rows
+from berth.pool.reasons import reasons
 from berth.solve import Touched, held_live
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from berth.controller.assignments import AssignmentObjects, Repaired
 from berth.controller.caught_up import caught_up
 from berth.controller.metrics import Metrics
-from berth.controller.objects import AssignmentObject
 from berth.controller.planner import Planner
 from berth.controller.recorder import Recorder
 from berth.controller.round_log import log_round
@@ -21,8 +20,9 @@ from berth.controller.solving import Solve
 from berth.controller.state import PoolState
 from berth.controller.term import PoolTerm
 from berth.controller.writer import RoundWriter, Written
-from berth.converge import Lane, Round
+from berth.kinds import AssignmentObject
 from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Informer, NotFound
+from berth.pool import Lane, Round, policy_of
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class PoolLoop:
         while self._needed():
             try:
                 pool = await self._term.take_over(fleet.highest_term, state.pool)
-                fleet.set_policy(pool.policy())
+                fleet.set_policy(policy_of(pool))
                 version = int(pool.metadata.resource_version)
                 await caught_up(self._client, self._assignments, state.namespace, version, self._deadline)
                 # A Pool that came back knows nothing; what was written before it went counts all the same.

@@ -6,14 +6,13 @@ import asyncio
 import logging
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
-from berth.controller.objects import EVENTS, timestamp
 from berth.controller.state import PoolState
-from berth.converge import Outage
-from berth.fleet import MemberState
 from berth.kinds import API_VERSION
-from berth.kube import ApiError, Client
+from berth.kube import EVENTS, ApiError, Client
+from berth.pool import MemberState, Outage
 
 logger = logging.getLogger(__name__)
 
@@ -96,3 +95,8 @@ class Recorder:
         if member.malformed and member.assignment:
             message = "entries taken out of spec.items: " + "; ".join(member.malformed[:3])
             self.say("Assignment", state.namespace, member.name, member.assignment.uid, "Malformed", message)
+
+
+def timestamp() -> str:
+    """Now, as Kubernetes writes the time of a condition or an Event."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

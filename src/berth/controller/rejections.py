@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from berth.controller.metrics import Metrics
+from berth.controller.rejected import log, report
 from berth.controller.state import PoolState
-from berth.fleet.rejected import log, report
 from berth.solve import Problem
 
 SAVE_AGAIN = 60.0
@@ -29,7 +29,7 @@ class Rejections:
     """Collects what a Solver rejects, in any thread, and reports it beside the Pool's work."""
 
     def __init__(self, state: PoolState, metrics: Metrics, folder: Path | None = None) -> None:
-        """`folder` None: the default one of `berth.fleet.rejected`."""
+        """`folder` None: the default one of `berth.controller.rejected`."""
         self._state = state
         self._metrics = metrics
         self._folder = folder

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 
 from berth.controller.writer import Accepted
-from berth.converge import Lane
+from berth.pool import Lane
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import asyncio
 
 from berth.controller.term import PoolTerm
 from berth.controller.writer import RoundWriter, Written
-from berth.fleet import MemberState, PoolFleet
 from berth.kube import ApiError, Deadline, NotFound
+from berth.pool import MemberState, PoolFleet
 
 
 class Unsettled:

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 
 from berth.controller.batch import Batch
 from berth.controller.handoffs import Handoffs
-from berth.controller.objects import PoolObject
-from berth.converge import Outage, Progress
-from berth.fleet import PoolFleet
-from berth.fleet.reasons import Reason
+from berth.kinds import PoolObject
+from berth.pool import Outage, PoolFleet, Progress
+from berth.pool.reasons import Reason
 from berth.solve import Solution
 
 logger = logging.getLogger(__name__)

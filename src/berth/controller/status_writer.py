@@ -13,12 +13,22 @@ from prometheus_client import Gauge
 
 from berth.controller.cluster import Cluster
 from berth.controller.metrics import Metrics
-from berth.controller.objects import ITEMS, MEMBERS, POOLS, Condition
 from berth.controller.recorder import Recorder
 from berth.controller.state import PoolState
 from berth.controller.statuses import Status, item_status, member_status, pool_status
-from berth.kinds import ItemStatusMode
-from berth.kube import ApiError, Backoff, Client, Deadline, Forbidden, Meta, NotFound, Resource
+from berth.kinds import ItemStatusMode, PoolObject, ReadCondition
+from berth.kube import (
+    ITEMS,
+    MEMBERS,
+    POOLS,
+    ApiError,
+    Backoff,
+    Client,
+    Deadline,
+    Forbidden,
+    NotFound,
+    Resource,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +194,7 @@ class StatusWriter:
         path = POOLS.path(state.namespace, state.name)
         # One Pool, at most a few times a second: read afresh rather than watched.
         try:
-            pool = await self._client.get(path, type=RawPool, deadline=self._deadline)
+            pool = await self._client.get(path, type=PoolObject, deadline=self._deadline)
         except NotFound:
             state.batch.wake()
             return
@@ -228,31 +238,6 @@ class StatusWriter:
         metrics.paused.labels(*labels).set(state.outage.braking)
 
 
-class RawSlots(msgspec.Struct):
-    """`status.slots` of a Pool."""
-
-    wanted: int = 0
-    held: int = 0
-    ready: int = 0
-
-
-class RawPoolStatus(msgspec.Struct, rename="camel"):
-    """The part of a Pool's status that this module writes."""
-
-    items: int = 0
-    members: int = 0
-    slots: RawSlots = msgspec.field(default_factory=RawSlots)
-    observed_generation: int | None = None
-    conditions: tuple[Condition, ...] = ()
-
-
-class RawPool(msgspec.Struct):
-    """A Pool with the status that this module writes."""
-
-    metadata: Meta
-    status: RawPoolStatus | None = None
-
-
 def same_status(new: Status, old: Any) -> bool:
     """Whether a status that was read says what `new` would say."""
     if old is None:
@@ -282,7 +267,7 @@ def _snake(name: str) -> str:
     return "".join("_" + c.lower() if c.isupper() else c for c in name)
 
 
-def _holds(conditions: tuple[Condition, ...], type_: str) -> bool:
+def _holds(conditions: tuple[ReadCondition, ...], type_: str) -> bool:
     return any(c.type == type_ and c.status == "True" for c in conditions)
 
 

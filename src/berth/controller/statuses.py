@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from berth.controller.objects import Condition, timestamp
+from berth.controller.recorder import timestamp
 from berth.controller.state import PoolState
-from berth.converge import Wait, Why, describe
-from berth.fleet import Liveness, MemberState
-from berth.fleet.reasons import MESSAGES, Reason
-from berth.kinds import Phase
+from berth.kinds import Phase, ReadCondition
+from berth.pool import Liveness, MemberState, Wait, Why, describe
+from berth.pool.reasons import MESSAGES, Reason
 from berth.words import items_are, still_here
 
 Status = dict[str, Any]
 
 
 def condition(
-    type_: str, holds: bool, reason: str, message: str, old: tuple[Condition, ...] = ()
+    type_: str, holds: bool, reason: str, message: str, old: tuple[ReadCondition, ...] = ()
 ) -> dict[str, str]:
     """A condition; keeps the transition time of `old` while the status stays the same."""
     status = "True" if holds else "False"
@@ -49,7 +48,7 @@ def item_problem(state: PoolState, row: int) -> tuple[str, str] | None:
     return None
 
 
-def item_status(state: PoolState, row: int, old: tuple[Condition, ...]) -> Status:
+def item_status(state: PoolState, row: int, old: tuple[ReadCondition, ...]) -> Status:
     """`status` of an Item row that exists."""
     seen = state.fleet.item_seen[row]
     holders = [m for m in state.fleet.holders(row) if m.live]
@@ -115,7 +114,7 @@ _LIVENESS_WORDS = {
 }
 
 
-def member_status(member: MemberState, old: tuple[Condition, ...]) -> Status:
+def member_status(member: MemberState, old: tuple[ReadCondition, ...]) -> Status:
     """`status` of a Member that exists."""
     seen = member.seen
     assert seen is not None
@@ -145,7 +144,9 @@ def member_status(member: MemberState, old: tuple[Condition, ...]) -> Status:
     }
 
 
-def pool_status(state: PoolState, ready: int, unusable: dict[str, str], old: tuple[Condition, ...]) -> Status:
+def pool_status(
+    state: PoolState, ready: int, unusable: dict[str, str], old: tuple[ReadCondition, ...]
+) -> Status:
     """`status` of the Pool, without its term."""
     fleet = state.fleet
     wanted = int(fleet.arrays.replicas[: fleet.arrays.items].sum())
@@ -183,7 +184,7 @@ def pool_status(state: PoolState, ready: int, unusable: dict[str, str], old: tup
 
 
 def _degraded(
-    state: PoolState, members: list[MemberState], unusable: dict[str, str], old: tuple[Condition, ...]
+    state: PoolState, members: list[MemberState], unusable: dict[str, str], old: tuple[ReadCondition, ...]
 ) -> dict[str, str]:
     if state.failure:
         return condition("Degraded", True, "RoundFailed", state.failure[:1000], old)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from berth.controller.objects import POOLS, PoolObject
-from berth.kinds import API_VERSION
-from berth.kube import ApiError, Client, Conflict, Deadline, Invalid, NotFound
+from berth.kinds import API_VERSION, PoolObject
+from berth.kube import POOLS, ApiError, Client, Conflict, Deadline, Invalid, NotFound
 
 
 class Replaced(Exception):  # noqa: N818 - a state, not a fault

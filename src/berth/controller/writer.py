@@ -7,11 +7,9 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from berth.controller.objects import ASSIGNMENTS, AssignmentObject
-from berth.converge import Lane, MemberEdit, Round
-from berth.fleet import MemberState
-from berth.kinds import API_VERSION, Entry, format_entry
-from berth.kube import ApiError, Client, ConnectionLost, Deadline, ServerError
+from berth.kinds import API_VERSION, AssignmentObject, Entry, format_entry
+from berth.kube import ASSIGNMENTS, ApiError, Client, ConnectionLost, Deadline, ServerError
+from berth.pool import Lane, MemberEdit, MemberState, Round
 
 PARALLEL = 16
 """Most writes of Assignments under way at once."""

@@ -1,5 +1,7 @@
 """Talks to the Kubernetes API server: client, informer, leases and leader election."""
 
+from berth.kinds.lease import LeaseSpec
+from berth.kinds.meta import HasMeta, Key, Meta, OwnerReference
 from berth.kube.backoff import Backoff
 from berth.kube.client import Client, Deadline
 from berth.kube.config import Access, Config, load_config
@@ -21,14 +23,18 @@ from berth.kube.errors import (
 )
 from berth.kube.informer import EventKind, Informer
 from berth.kube.keeper import LeaseHeld, LeaseKeeper
-from berth.kube.lease import LeaseSpec, LeaseState, Observation, judge, observe
-from berth.kube.meta import HasMeta, Key, Meta, OwnerReference
-from berth.kube.resource import CONFIG_MAPS, LEASES, Resource
+from berth.kube.lease import LeaseState, Observation, judge, observe
+from berth.kube.resource import ASSIGNMENTS, CONFIG_MAPS, EVENTS, ITEMS, LEASES, MEMBERS, POOLS, Resource
 from berth.kube.timing import Timing, Validity, lease_clock
 
 __all__ = [
+    "ASSIGNMENTS",
     "CONFIG_MAPS",
+    "EVENTS",
+    "ITEMS",
     "LEASES",
+    "MEMBERS",
+    "POOLS",
     "Access",
     "ApiError",
     "Backoff",

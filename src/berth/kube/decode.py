@@ -5,8 +5,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from berth.kinds.meta import HasMeta, Key, Meta
 from berth.kube.errors import error_from_status
-from berth.kube.meta import HasMeta, Key, Meta
 from berth.kube.pages import ListMeta, Page
 
 __all__ = ["UNKNOWN", "Bad", "Decoder", "WatchEvent"]

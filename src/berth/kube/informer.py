@@ -12,12 +12,12 @@ from typing import Generic, Self, TypeVar
 
 import msgspec
 
+from berth.kinds.meta import HasMeta, Key, Meta
 from berth.kube.backoff import Backoff
 from berth.kube.client import Client
 from berth.kube.decode import UNKNOWN, Bad, Decoder
 from berth.kube.errors import ApiError, Gone, RequestTimeout, ServerError
 from berth.kube.lines import LineSplitter
-from berth.kube.meta import HasMeta, Key, Meta
 from berth.kube.resource import Resource
 
 __all__ = ["EventKind", "Informer"]

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
+from berth.kinds.meta import OwnerReference
 from berth.kube.client import Client, RequestHook
 from berth.kube.config import Config
 from berth.kube.errors import ApiError, ConnectionLost, Forbidden
 from berth.kube.lease import LeaseState
-from berth.kube.meta import OwnerReference
 from berth.kube.renewer import LeaseLost, LeaseName, Renewer
 from berth.kube.timing import Timing, Validity, lease_clock
 from berth.kube.watchdog import Watchdog

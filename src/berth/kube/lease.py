@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from berth.kube.meta import OwnerReference
+from berth.kinds.lease import LeaseSpec
+from berth.kinds.meta import OwnerReference
 
 __all__ = [
     "LeaseSpec",
@@ -44,16 +45,6 @@ class LeaseState(StrEnum):
     """Somebody else is named, and we have not watched it unrenewed for its whole duration."""
     EXPIRED = "EXPIRED"
     """Somebody else is named, and did not renew it for its whole duration while we watched."""
-
-
-class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """`spec` of a coordination.k8s.io/v1 Lease; every field may be missing."""
-
-    holder_identity: str | None = None
-    lease_duration_seconds: int | None = None
-    acquire_time: str | None = None
-    renew_time: str | None = None
-    lease_transitions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from berth.kinds.meta import OwnerReference
 from berth.kube.client import Client
 from berth.kube.errors import Conflict, NotFound
 from berth.kube.lease import (
@@ -21,7 +22,6 @@ from berth.kube.lease import (
     renewed,
 )
 from berth.kube.lines import LineSplitter
-from berth.kube.meta import OwnerReference
 from berth.kube.resource import LEASES
 from berth.kube.timing import Timing, Validity, lease_clock
 

@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass
 
-__all__ = ["CONFIG_MAPS", "LEASES", "Resource", "resource_of"]
+from berth.kinds.model import GROUP, PLURALS, VERSION
+
+__all__ = [
+    "ASSIGNMENTS",
+    "CONFIG_MAPS",
+    "EVENTS",
+    "ITEMS",
+    "LEASES",
+    "MEMBERS",
+    "POOLS",
+    "Resource",
+    "resource_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,10 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
+ITEMS, MEMBERS, ASSIGNMENTS, POOLS = (
+    Resource(GROUP, VERSION, PLURALS[kind]) for kind in ("Item", "Member", "Assignment", "Pool")
+)
+EVENTS = Resource("", "v1", "events")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 CONFIG_MAPS = Resource("", "v1", "configmaps")
 

@@ -1,0 +1,126 @@
+"""Who worked as primary of which Item, or says so, without holding its slot 0 any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+
+from berth.pool.leases import Leases
+from berth.pool.member import MemberState
+from berth.pool.release import LastPrimary, holds_back, may_be_active, status_holds_back
+
+
+class FormerPrimaries:
+    """Former primaries of each Item, as long as they may matter; found by Member and by Lease too.
+
+    Two sources: slots 0 that were taken away, and Members whose status says that they work as primary.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        members: Mapping[int, MemberState],
+        member_named: Callable[[str], MemberState | None],
+    ) -> None:
+        self._leases = leases
+        self._members = members
+        self._member_named = member_named
+        self._of: dict[str, dict[str, LastPrimary]] = {}
+        self._items: dict[tuple[str, str], set[str]] = {}
+        self._releasing: dict[str, set[int]] = {}
+
+    def __contains__(self, item: str) -> bool:
+        return item in self._of or item in self._releasing
+
+    @property
+    def reported(self) -> bool:
+        """Whether the status of any Member speaks of an Item like that."""
+        return bool(self._releasing)
+
+    def of_member(self, member: str) -> set[str]:
+        """Items whose slot 0 was taken from this Member."""
+        return self._items.get(("member", member), set())
+
+    def of_lease(self, lease: str) -> set[str]:
+        """Items whose slot 0 was taken from a Member with this Lease."""
+        return self._items.get(("lease", lease), set())
+
+    def unreleased(self, item: str, now: float) -> list[str]:
+        """Names of Members that may still work as primary of the Item without holding its slot 0."""
+        names = {
+            self._members[row].name
+            for row in self._releasing.get(item, ())
+            if status_holds_back(self._members[row], item)
+        }
+        for last in list(self._of.get(item, {}).values()):
+            if self._holds_back(item, last, now):
+                names.add(last.member)
+            else:
+                self._drop(item, last.member)
+        return sorted(names)
+
+    def sweep(self, now: float) -> None:
+        """Forget those who have released, among an eighth of the Items (at least 1,000), in turns.
+
+        Nobody asks about an Item that is at rest, so without this each primary that ever moved would
+        be remembered for ever.
+        """
+        for item in list(islice(self._of, max(1000, len(self._of) // 8))):
+            for last in list(self._of[item].values()):
+                if not self._holds_back(item, last, now):
+                    self._drop(item, last.member)
+            if item in self._of:
+                self._of[item] = self._of.pop(item)  # to the end
+
+    def put(self, item: str, member: str, lease: str | None, session: str) -> None:
+        """The Item's slot 0 was this Member's, with that Lease; replaces what was noted of the Member."""
+        self._drop(item, member)
+        last = LastPrimary(member, lease, session)
+        self._of.setdefault(item, {})[member] = last
+        for key in _keys(last):
+            self._items.setdefault(key, set()).add(item)
+
+    def note_taken(self, member: MemberState, item: str) -> None:
+        """The Item's slot 0 is taken from this Member."""
+        lease = member.seen.lease if member.seen else None
+        session = member.assignment.session if member.assignment else ""
+        last = self._of.get(item, {}).get(member.name)
+        if last is not None and last.session == session and last.lease:
+            lease = last.lease
+        self.put(item, member.name, lease, session)
+
+    def note_report(self, member: MemberState, item: str) -> None:
+        """What this Member holds of the Item, or says of it, has changed."""
+        if may_be_active(member, item):
+            self._releasing.setdefault(item, set()).add(member.row)
+        elif (rows := self._releasing.get(item)) is not None:
+            rows.discard(member.row)
+            if not rows:
+                del self._releasing[item]
+
+    def forget(self, item: str) -> None:
+        """Forget whose slot 0 it was."""
+        for member in list(self._of.get(item, {})):
+            self._drop(item, member)
+
+    def _holds_back(self, item: str, last: LastPrimary, now: float) -> bool:
+        return holds_back(last, self._member_named(last.member), item, self._leases, now)
+
+    def _drop(self, item: str, member: str) -> None:
+        lasts = self._of.get(item, {})
+        last = lasts.pop(member, None)
+        if last is None:
+            return
+        if not lasts:
+            del self._of[item]
+        for key in _keys(last):
+            if any(key in _keys(other) for other in lasts.values()):
+                continue  # another of them has the same Lease
+            items = self._items[key]
+            items.discard(item)
+            if not items:
+                del self._items[key]
+
+
+def _keys(last: LastPrimary) -> list[tuple[str, str]]:
+    return [("member", last.member), *([("lease", last.lease)] if last.lease else [])]

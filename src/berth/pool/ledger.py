@@ -1,0 +1,390 @@
+"""All that is known of one Pool: indexes, the problem's arrays, and what changed since they were read."""
+
+from __future__ import annotations
+
+from berth.kinds import Entry, Report
+from berth.pool.ages import rank_ages
+from berth.pool.arrays import Arrays, Rows
+from berth.pool.dirty import Dirty
+from berth.pool.former import FormerPrimaries
+from berth.pool.leases import Leases
+from berth.pool.liveness import Liveness
+from berth.pool.member import MemberState, read_entries, read_reports
+from berth.pool.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
+from berth.pool.sessions import Sessions
+from berth.solve import Problem, Zones
+
+MOST_TERM = 10**12
+"""No leader gets here, at a thousand terms a second in thirty years: more was written by hand.
+
+To go above that would use up the terms that the API server takes.
+"""
+
+
+class PoolFleet:
+    """The Items, Members and Assignments of one Pool in one namespace.
+
+    Time is a parameter: `now` is always the observer's monotonic clock, in seconds.
+    Each event costs in proportion to what it changes, never to the size of the fleet.
+    """
+
+    def __init__(self, leases: Leases, policy: Policy | None = None) -> None:
+        self.leases = leases
+        self.policy = policy or Policy()
+        self.arrays = Arrays()
+        self.items = Rows()
+        self.item_seen: dict[int, ItemSeen] = {}
+        """Items that exist, by row. A row without one is an Item that is only listed somewhere."""
+        self.member_rows = Rows()
+        self.members: dict[int, MemberState] = {}
+        self.dirty = Dirty()
+        self.former = FormerPrimaries(leases, self.members, self.member_named)
+        self.sessions = Sessions(leases)
+        self.highest_term = 0
+        """Of all terms, grants and epochs seen here below MOST_TERM: the next one must be above it."""
+        self._by_lease: dict[str, set[int]] = {}
+        self._zones: dict[str, int] = {}
+        self._ages_stale = False
+
+    # ---- events ----------------------------------------------------------------------------
+
+    def set_policy(self, policy: Policy) -> None:
+        """Take over a changed `spec` of the Pool: from an event, or from the answer of a take-over."""
+        old, self.policy = self.policy, policy
+        if old.item_status != policy.item_status:
+            self.dirty.item_status.update(self.item_seen)
+        if old._replace(item_status=policy.item_status) != policy:
+            self.dirty.problem = True
+            self.dirty.converge.update(range(len(self.items)))
+
+    def put_item(self, item: ItemSeen) -> None:
+        """An Item appeared or changed."""
+        row, _ = self._item_row(item.name)
+        old = self.item_seen.get(row)
+        self.item_seen[row] = item
+        self.dirty.item_status.add(row)
+        if old is None or old.replicas != item.replicas:
+            self.arrays.replicas[row] = item.replicas
+            self._problem_changed(row)
+
+    def delete_item(self, name: str) -> None:
+        """An Item is gone; what is held of it will be taken away."""
+        row = self.items.of.get(name)
+        if row is None or self.item_seen.pop(row, None) is None:
+            return
+        self.arrays.replicas[row] = 0
+        self._problem_changed(row)
+        self._forget_item_if_unused(row)
+
+    def put_member(self, seen: MemberSeen, now: float) -> None:
+        """A Member appeared or changed."""
+        member = self._member(seen.name)
+        old, member.seen = member.seen, seen
+        row = member.row
+        if old is not None and old.uid != seen.uid:
+            member.dead_since, member.lived = None, False
+        if old is None or old.lease != seen.lease:
+            if old and old.lease:
+                self._by_lease[old.lease].discard(row)
+                session = member.assignment.session if member.assignment else ""
+                if old.uid == seen.uid and session:
+                    for entry in member.entries.values():
+                        if entry.primary:
+                            self.former.put(entry.name, member.name, old.lease, session)
+            if seen.lease:
+                self._by_lease.setdefault(seen.lease, set()).add(row)
+        if old is None or old.uid != seen.uid:
+            self._adopt(member)
+        arrays = self.arrays
+        zone = self._zones.setdefault(seen.zone, len(self._zones))
+        if (arrays.zone[row], arrays.draining[row]) != (zone, seen.draining):
+            arrays.zone[row], arrays.draining[row] = zone, seen.draining
+            self._member_problem_changed(row)
+        if old is None or old.created != seen.created:
+            self._ages_stale = True
+            self._member_problem_changed(row)
+        if old is None or (old.lease, old.reported, old.uid) != (seen.lease, seen.reported, seen.uid):
+            self._check_session(member)
+            self._recheck_items(member)
+        self.dirty.member_status.add(row)
+        self.refresh(row, now)
+
+    def delete_member(self, name: str, now: float) -> None:
+        """A Member object is gone: whatever its Assignment lists is held by nobody."""
+        row = self.member_rows.of.get(name)
+        if row is None:
+            return
+        member = self.members[row]
+        if member.seen and member.seen.lease:
+            self._by_lease[member.seen.lease].discard(row)
+        self._set_entries(member, {})
+        member.seen = None
+        member.dead_since = None
+        self._check_session(member)
+        self.refresh(row, now)
+        self.dirty.assignments.add(row)
+        self._forget_member_if_unused(row)
+
+    def put_assignment(self, seen: AssignmentSeen, now: float) -> None:
+        """An Assignment appeared or changed."""
+        member = self._member(seen.name)
+        if member.assignment is not None and member.assignment.uid != seen.uid:
+            # While `member.assignment` is still the old one: who was primary there is remembered by it.
+            self._set_entries(member, {})
+            self._set_reports(member, {})
+            member.assignment = None
+        old, member.assignment = member.assignment, seen
+        self._count_term(seen.term)
+        if old is None or (old.session, old.written_for) != (seen.session, seen.written_for):
+            self._check_session(member)
+            self._learn_orphan(member)
+            self._recheck_items(member)
+        if old is None or old.owner != seen.owner or old.items != seen.items:
+            self._adopt(member, old)
+        if old is None or old.reports != seen.reports:
+            self._set_reports(member, read_reports(seen.reports))
+        if old is None or old.problems != seen.problems:
+            self.dirty.member_status.add(member.row)
+        self.refresh(member.row, now)
+
+    def delete_assignment(self, name: str, now: float) -> None:
+        """An Assignment is gone: nothing is held there, and nothing more will be reported."""
+        row = self.member_rows.of.get(name)
+        if row is None:
+            return
+        member = self.members[row]
+        self._set_entries(member, {})
+        self._set_reports(member, {})
+        member.assignment = None
+        member.malformed = ()
+        self._check_session(member)
+        self.dirty.assignments.add(row)
+        self.refresh(row, now)
+        self._forget_member_if_unused(row)
+
+    def lease_changed(self, lease: str, now: float) -> None:
+        """The state or the holder of a Lease changed, by an event or by time."""
+        for row in tuple(self._by_lease.get(lease, ())):
+            member = self.members[row]
+            if self._check_session(member):
+                self._recheck_items(member)
+            self.refresh(row, now)
+            self.dirty.member_status.add(row)
+        for name in self.former.of_lease(lease):
+            if (item := self.items.of.get(name)) is not None:
+                self.dirty.converge.add(item)
+
+    def uses_lease(self, lease: str) -> bool:
+        """Whether any Member names that Lease, or an Item's last primary did."""
+        return bool(self._by_lease.get(lease) or self.former.of_lease(lease))
+
+    # ---- liveness --------------------------------------------------------------------------
+
+    def refresh(self, row: int, now: float) -> None:
+        """Bring liveness, effective limit and what depends on them up to date for one Member."""
+        member = self.members.get(row)
+        if member is None:
+            return
+        before, was = member.live, member.liveness
+        member.liveness = self._liveness(member)
+        if member.live:
+            member.dead_since, member.kept, member.lived = None, False, True
+        elif member.dead_since is None and member.seen is not None:
+            lease = member.seen.lease
+            member.dead_since = now - (self.leases.expired_for(lease, now) if lease else 0.0)
+        self._set_problem_member(member)
+        if before != member.live or was is not member.liveness:
+            # From expired to long expired, too: `Exclusive` waits for that.
+            self._recheck_items(member)
+            self.dirty.member_status.add(row)
+
+    def keep(self, row: int, kept: bool) -> None:
+        """Let the Items of a dead Member wait for it, or no longer."""
+        member = self.members[row]
+        if member.kept != kept and not member.live:
+            member.kept = kept
+            self._set_problem_member(member)
+            self._recheck_items(member)
+
+    def _liveness(self, member: MemberState) -> Liveness:
+        seen = member.seen
+        if seen is None:
+            return Liveness.MISSING
+        if seen.live is not None:
+            return Liveness.LIVE if seen.live else Liveness.EXPIRED
+        if seen.lease is None:
+            return Liveness.LIVE
+        if not member.lived and seen.lease in self.leases.unread():
+            return Liveness.EXPIRED  # left by an earlier process: one that never lived cannot be killed
+        return self.leases.state(seen.lease)
+
+    def _set_problem_member(self, member: MemberState) -> None:
+        row, arrays = member.row, self.arrays
+        # A Member that is waited for keeps what it has and gets nothing new.
+        limit = min(member.limit, len(member.entries)) if member.kept else member.limit
+        live = member.live or (member.kept and member.seen is not None)
+        if (arrays.live[row], arrays.limit[row]) != (live, limit):
+            arrays.live[row], arrays.limit[row] = live, limit
+            self._member_problem_changed(row)
+
+    def _check_session(self, member: MemberState) -> bool:
+        changed = self.sessions.check(member)
+        if member.unstamped:
+            self.dirty.assignments.add(member.row)
+        return changed
+
+    # ---- reading ---------------------------------------------------------------------------
+
+    def problem(self) -> Problem:
+        """The placement problem as it stands now; its arrays are not copies."""
+        if self._ages_stale:
+            self.dirty.solve_members |= rank_ages(self.members.values(), self.arrays.age)
+            self._ages_stale = False
+        problem = self.arrays.problem()
+        problem.zones = Zones[self.policy.zones.name]
+        problem.tolerance = self.policy.tolerance
+        problem.primaries = type(problem.primaries)(int(self.policy.active_primaries))
+        return problem
+
+    def member_named(self, name: str) -> MemberState | None:
+        """The Member of that name, if anything is known of it."""
+        row = self.member_rows.of.get(name)
+        return None if row is None else self.members[row]
+
+    def holders(self, item: int) -> list[MemberState]:
+        """Members that hold the Item, live or not, in slot order."""
+        return [self.members[row] for row in self.arrays.held_by(item)]
+
+    # ---- keeping the indexes ---------------------------------------------------------------
+
+    def _item_row(self, name: str) -> tuple[int, bool]:
+        row, new = self.items.add(name)
+        if new:
+            self.arrays.add_item(row, name)
+            self.dirty.solve_items.add(row)
+        return row, new
+
+    def _member(self, name: str) -> MemberState:
+        row, new = self.member_rows.add(name)
+        if new:
+            self.arrays.add_member(row, name)
+            self.members[row] = MemberState(name, row)
+            self.dirty.solve_members.add(row)
+        return self.members[row]
+
+    def _adopt(self, member: MemberState, old: AssignmentSeen | None = None) -> None:
+        """Read the entries of an Assignment that is this Member's own; another's count for nothing."""
+        entries: dict[str, Entry] = {}
+        member.malformed = ()
+        if member.owned and member.assignment:
+            parsed = read_entries(old, member.entries, member.assignment.items)
+            entries, member.malformed = parsed.entries, parsed.malformed
+        self._set_entries(member, entries)
+        self._check_session(member)
+        self._learn_orphan(member)
+        if not member.owned or member.malformed:
+            self.dirty.assignments.add(member.row)
+
+    def _learn_orphan(self, member: MemberState) -> None:
+        """A process of this name may have begun to work by what an earlier Member was given."""
+        if member.orphaned and member.assignment:
+            for entry in read_entries(None, {}, member.assignment.items).entries.values():
+                if entry.primary:
+                    self.former.note_taken(member, entry.name)
+
+    def _set_entries(self, member: MemberState, entries: dict[str, Entry]) -> None:
+        before, member.entries = member.entries, entries
+        if before == entries:
+            return
+        changed = [name for name, entry in entries.items() if before.get(name) != entry]
+        changed += before.keys() - entries.keys()
+        for name in changed:
+            entry, was = entries.get(name), before.get(name)
+            if entry is not None:
+                self._count_term(max(entry.grant, entry.epoch))
+            if was is not None and was.primary and (entry is None or not entry.primary):
+                self.former.note_taken(member, name)
+            row, _ = self._item_row(name)
+            if member.reports or self.former.reported:
+                self.former.note_report(member, name)
+            self._reindex_item(row, name, member.row, entry is not None)
+        self.dirty.member_status.add(member.row)
+        self._set_problem_member(member)
+
+    def _reindex_item(self, row: int, name: str, changed: int, holds: bool) -> None:
+        # Runs for each entry of a fleet at the start: plain tuples sort three times as fast as with a key.
+        # Of equal claims (only edits by hand make them) the Member that is first by name has the better one.
+        members, names = self.members, self.member_rows.names
+        claims = []
+        for m in self.arrays.held_by(row):
+            if m != changed:
+                entry = members[m].entries[name]
+                claims.append((entry.slot, -entry.epoch, names[m], m))
+        if holds:
+            entry = members[changed].entries[name]
+            claims.append((entry.slot, -entry.epoch, names[changed], changed))
+        if len(claims) > 1:
+            claims.sort()
+        primary = claims[0][3] if claims and claims[0][0] == 0 else -1
+        tidy = [slot for slot, *_ in claims] == list(range(len(claims)))
+        self.arrays.set_held(row, [m for *_, m in claims], primary, tidy)
+        dirty = self.dirty
+        dirty.solve_items.add(row)
+        dirty.converge.add(row)
+        dirty.item_status.add(row)
+        self._forget_item_if_unused(row)
+
+    def _count_term(self, term: int) -> None:
+        if self.highest_term < term < MOST_TERM:
+            self.highest_term = term
+
+    def _set_reports(self, member: MemberState, reports: dict[str, Report]) -> None:
+        before, member.reports = member.reports, reports
+        changed = [name for name, report in reports.items() if before.get(name) != report]
+        changed += before.keys() - reports.keys()
+        for name in changed:
+            self.former.note_report(member, name)
+            row = self.items.of.get(name)
+            if row is not None:
+                self.dirty.converge.add(row)
+                self.dirty.item_status.add(row)
+        if changed:
+            self.dirty.member_status.add(member.row)
+
+    def _recheck_items(self, member: MemberState) -> None:
+        of = self.items.of
+        rows = [of[name] for name in member.entries]
+        rows += [of[name] for name in member.reports if name in of]
+        rows += [of[name] for name in self.former.of_member(member.name) if name in of]
+        self.dirty.converge.update(rows)
+        self.dirty.item_status.update(rows)
+
+    def _problem_changed(self, item: int) -> None:
+        dirty = self.dirty
+        dirty.problem = True
+        dirty.solve_items.add(item)
+        dirty.converge.add(item)
+
+    def _member_problem_changed(self, row: int) -> None:
+        self.dirty.problem = True
+        self.dirty.solve_members.add(row)
+
+    def _forget_item_if_unused(self, row: int) -> None:
+        if row not in self.item_seen and self.arrays.held[row, 0] < 0:
+            name = self.items.names[row]
+            if name is not None:
+                self.items.forget(name)
+                self.former.forget(name)
+            # It stays in `dirty.converge`: whoever notes what Items wait for must forget this one.
+            self.dirty.item_status.discard(row)
+
+    def _forget_member_if_unused(self, row: int) -> None:
+        member = self.members[row]
+        if member.seen is None and member.assignment is None:
+            self._set_reports(member, {})
+            del self.members[row]
+            self.member_rows.forget(member.name)
+            self.sessions.forget(row)
+            self._ages_stale = True
+            self.dirty.assignments.discard(row)
+            self.dirty.member_status.discard(row)

@@ -1,0 +1,152 @@
+"""What the fleet is told: the parts of each object that placement depends on, and a Pool's policy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from berth.kinds import (
+    AssignmentObject,
+    Handoff,
+    ItemObject,
+    ItemStatusMode,
+    LeaseObject,
+    MemberObject,
+    PoolObject,
+    PrimaryBalance,
+    Readiness,
+    ZonePolicy,
+)
+from berth.pool.liveness import DEFAULT_DURATION, LeaseSeen
+
+
+class ItemSeen(NamedTuple):
+    """An Item as last seen."""
+
+    name: str
+    replicas: int
+    uid: str = ""
+    generation: int = 0
+
+
+class MemberSeen(NamedTuple):
+    """A Member as last seen."""
+
+    name: str
+    limit: int
+    zone: str = ""
+    draining: bool = False
+    lease: str | None = None
+    reported: bool = False
+    """Whether an entry is ready only once the Member says so (`spec.readiness: Reported`)."""
+    uid: str = ""
+    created: str = ""
+    """`metadata.creationTimestamp`, RFC 3339 in UTC: compares as text."""
+    generation: int = 0
+    live: bool | None = None
+    """Overrides what its Lease says; set where nobody watches Leases (an offline plan)."""
+
+
+class AssignmentSeen(NamedTuple):
+    """An Assignment as last seen."""
+
+    name: str
+    items: tuple[str, ...] = ()
+    """Entries of `spec.items`, in the wire format."""
+    term: int = 0
+    uid: str = ""
+    owner: str = ""
+    """uid of the Member that owns it."""
+    generation: int = 0
+    resource_version: int = 0
+    session: str = ""
+    reports: tuple[str, ...] = ()
+    """Reports of `status.items`, in the wire format."""
+    problems: tuple[tuple[str, int, str], ...] = ()
+    """(item, grant, message) of `status.problems`."""
+    written_for: str = ""
+    """`spec.session`: the session that the entries are for; empty where it is absent."""
+
+
+class Policy(NamedTuple):
+    """`spec` of a Pool. The fleet has the one copy that everything goes by."""
+
+    handoff: Handoff = Handoff.OVERLAP
+    zones: ZonePolicy = ZonePolicy.SPREAD
+    tolerance: int = 0
+    """Percent."""
+    active_primaries: bool = False
+    max_in_flight: int | None = None
+    outage_delay: float = 0.0
+    """Seconds."""
+    brake_percent: int = 55
+    brake_min_members: int = 10
+    item_status: ItemStatusMode = ItemStatusMode.FULL
+
+
+def item_seen(item: ItemObject) -> ItemSeen:
+    """What placement depends on."""
+    meta = item.metadata
+    return ItemSeen(meta.name, item.spec.replicas, meta.uid, meta.generation)
+
+
+def member_seen(member: MemberObject) -> MemberSeen:
+    """What placement depends on."""
+    meta, spec = member.metadata, member.spec
+    return MemberSeen(
+        name=meta.name,
+        limit=spec.limit,
+        zone=spec.zone,
+        draining=spec.draining,
+        lease=spec.lease_name or None,
+        reported=spec.readiness is Readiness.REPORTED,
+        uid=meta.uid,
+        created=meta.creation_timestamp or "",
+        generation=meta.generation,
+    )
+
+
+def assignment_seen(assignment: AssignmentObject) -> AssignmentSeen:
+    """What placement depends on."""
+    meta, spec, status = assignment.metadata, assignment.spec, assignment.status
+    return AssignmentSeen(
+        name=meta.name,
+        items=spec.items,
+        term=spec.term,
+        uid=meta.uid,
+        owner=assignment.owner,
+        generation=meta.generation,
+        resource_version=int(meta.resource_version or 0),
+        session=status.session,
+        reports=status.items,
+        problems=tuple((p.item, p.grant, p.message) for p in status.problems),
+        written_for=spec.session or "",
+    )
+
+
+def lease_seen(lease: LeaseObject) -> LeaseSeen:
+    """What liveness depends on."""
+    spec = lease.spec
+    return LeaseSeen(
+        name=lease.metadata.name,
+        holder=spec.holder_identity or "",
+        renewed=spec.renew_time or "",
+        duration=float(spec.lease_duration_seconds or DEFAULT_DURATION),
+        transitions=spec.lease_transitions or 0,
+        version=int(lease.metadata.resource_version or 0),
+    )
+
+
+def policy_of(pool: PoolObject) -> Policy:
+    """The policy that its `spec` sets."""
+    spec = pool.spec
+    return Policy(
+        handoff=spec.handoff,
+        zones=spec.zones,
+        tolerance=spec.balance.tolerance_percent,
+        active_primaries=spec.balance.primaries is PrimaryBalance.ACTIVE,
+        max_in_flight=spec.moves.max_in_flight,
+        outage_delay=float(spec.outage.delay_seconds),
+        brake_percent=spec.outage.brake_percent,
+        brake_min_members=spec.outage.brake_min_members,
+        item_status=spec.item_status,
+    )
