@@ -190,7 +190,7 @@ def test_files_that_cannot_be_read_are_named(berth: Run, tmp_path: Path) -> None
         (["plan", "-f", "-", "-n", "x", "-A"], "give --namespace or --all-namespaces, not both"),
         (["plan", "-f", "-", "--context", "x"], "files need no cluster"),
         (["nonsense"], "No such command 'nonsense'; see berth --help"),
-        (["explain", "item"], "Missing argument 'NAME'; see berth explain item --help"),
+        (["explain", "item"], "Missing argument 'NAME'; see berth explain --help"),
         (["drain"], "Missing argument 'MEMBER'; see berth drain --help"),
         (["drain", "m", "--timeout", "5s"], "--timeout needs --wait"),
         (["drain", "m", "--wait", "--timeout", "soon"], "--timeout is a time such as 90s, 10m"),

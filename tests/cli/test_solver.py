@@ -165,7 +165,8 @@ main()
 """
 
 
-def test_ctrl_c_ends_the_other_process_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_other_process_too(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     path = save_text(tmp_path, listed(*FLEET))
     script = INTERRUPTED.format(folder=str(Path(__file__).parent))
     command = [sys.executable, "-c", script, "plan", "-f", str(path)]
@@ -173,9 +174,9 @@ def test_ctrl_c_ends_the_other_process_too(tmp_path: Path) -> None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         (child,) = eventually(lambda: children.read_text().split())
         time.sleep(0.5)  # until it hangs
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "", "")
+    assert (process.returncode, out, err) == (code, "", "")
     assert not Path(f"/proc/{child}").exists()
 
 

@@ -11,84 +11,53 @@ import typer
 
 from berth.cli.errors import UsageError
 from berth.cli.logs import LogFormat, LogLevel, configure_logging
+from berth.cli.options import CLUSTER, PodKubeconfig, option
 from berth.member import NameTaken, SettingsError
 from berth.member.agent import run_agent
 
-_WORKER = "The worker (one of these)"
-_MEMBER = "The Member"
-_CLUSTER = "Cluster"
+WORKER = "The worker (one of these)"
+MEMBER = "The Member"
 
 
 def agent_command(
     http: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Send PUT and DELETE requests to URL/items/NAME.", rich_help_panel=_WORKER
-        ),
+        str | None, option("Send PUT and DELETE to URL/items/NAME.", metavar="URL", panel=WORKER)
     ] = None,
     command: Annotated[
-        str | None,
-        typer.Option(
-            "--exec", metavar="CMD", help="Run CMD EVENT NAME for each change.", rich_help_panel=_WORKER
-        ),
+        str | None, option("Run CMD EVENT NAME for each change.", "--exec", metavar="CMD", panel=WORKER)
     ] = None,
     file: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Write the Items to PATH as JSON.", rich_help_panel=_WORKER),
+        Path | None, option("Write the Items to PATH as JSON.", metavar="PATH", panel=WORKER)
     ] = None,
-    pool: Annotated[
-        str | None, typer.Option(help="Its Pool. Default: BERTH_POOL, or `default`.", rich_help_panel=_MEMBER)
-    ] = None,
+    pool: Annotated[str | None, option("Its Pool. Default: BERTH_POOL, or `default`.", panel=MEMBER)] = None,
     name: Annotated[
-        str | None,
-        typer.Option(
-            help="Its name. Default: BERTH_NAME, BERTH_POD_NAME, or the host name.", rich_help_panel=_MEMBER
-        ),
+        str | None, option("Its name. Default: BERTH_NAME, BERTH_POD_NAME, or the host name.", panel=MEMBER)
     ] = None,
     limit: Annotated[
-        int | None,
-        typer.Option(help="Maximum number of Items. Default: BERTH_LIMIT.", rich_help_panel=_MEMBER),
+        int | None, option("Maximum number of Items. Default: BERTH_LIMIT.", panel=MEMBER)
     ] = None,
-    zone: Annotated[
-        str | None, typer.Option(help="Its zone. Default: BERTH_ZONE, or none.", rich_help_panel=_MEMBER)
-    ] = None,
+    zone: Annotated[str | None, option("Its zone. Default: BERTH_ZONE, or none.", panel=MEMBER)] = None,
     lease_seconds: Annotated[
-        float | None, typer.Option(help="Duration of its Lease. Default: 15.", rich_help_panel=_MEMBER)
+        float | None, option("Duration of its Lease. Default: 15.", panel=MEMBER)
     ] = None,
     drain_seconds: Annotated[
-        float | None, typer.Option(help="Maximum duration of a drain. Default: 25.", rich_help_panel=_MEMBER)
+        float | None, option("Maximum duration of a drain. Default: 25.", panel=MEMBER)
     ] = None,
-    wait: Annotated[
-        bool,
-        typer.Option("--wait", help="Wait while another process has the name.", rich_help_panel=_MEMBER),
-    ] = False,
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(
-            help="Kubeconfig of the cluster. Default: the pod's service account, or as kubectl.",
-            rich_help_panel=_CLUSTER,
-        ),
-    ] = None,
+    wait: Annotated[bool, option("Wait while another process has the name.", "--wait", panel=MEMBER)] = False,
+    kubeconfig: PodKubeconfig = None,
     namespace: Annotated[
         str | None,
-        typer.Option(
-            "--namespace",
-            "-n",
-            help="Namespace. Default: BERTH_NAMESPACE, or as kubectl.",
-            rich_help_panel=_CLUSTER,
-        ),
+        option("Namespace. Default: BERTH_NAMESPACE, or as kubectl.", "--namespace", "-n", panel=CLUSTER),
     ] = None,
     interval: Annotated[
-        float,
-        typer.Option(min=0.1, help="Seconds between GET /items (--http), or reads of the file (--file)."),
+        float, option("Seconds between GET /items (--http), or reads of the file (--file).", min=0.1)
     ] = 2.0,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Maximum seconds of a request or command.")] = 60.0,
+    timeout: Annotated[float, option("Maximum seconds of a request or command.", min=0.1)] = 60.0,
     settle: Annotated[
-        float,
-        typer.Option(min=0.0, help="With --file: seconds that a reader of the file has to release an Item."),
+        float, option("With --file: seconds that a reader of the file has to release an Item.", min=0.0)
     ] = 1.0,
     health_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve /healthz and /readyz on this port.")
+        int | None, option("Serve /healthz and /readyz on this port.", min=0, max=65535)
     ] = None,
     log_format: LogFormat = "text",
     log_level: LogLevel = "info",

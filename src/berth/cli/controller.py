@@ -9,9 +9,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from berth.cli.logs import LogFormat, LogLevel, configure_logging
+from berth.cli.options import PORT, Context, PodKubeconfig, option
 from berth.controller import Options, serve
 from berth.kube import load_config
 from berth.solve import Tuning
@@ -19,43 +18,33 @@ from berth.solve.apart import ENGINE
 
 
 def controller_command(
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(help="Kubeconfig of the cluster. Default: the pod's service account, or as kubectl."),
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="Context in the kubeconfig.")] = None,
+    kubeconfig: PodKubeconfig = None,
+    context: Context = None,
     namespace: Annotated[
-        list[str] | None, typer.Option(help="Manage only this namespace; repeatable. Default: all.")
+        list[str] | None, option("Manage only this namespace; repeatable. Default: all.")
     ] = None,
     lease_duration: Annotated[
-        float,
-        typer.Option(min=1.0, help="Seconds after which another replica takes over from a dead leader."),
+        float, option("Seconds after which another replica takes over from a dead leader.", min=1.0)
     ] = 15.0,
     lease_namespace: Annotated[
         str | None,
-        typer.Option(
-            help="Namespace of the leader's Lease. Default: the first --namespace, the pod's, or `default`."
-        ),
+        option("Namespace of the leader's Lease. Default: the first --namespace, the pod's, or `default`."),
     ] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port.")
-    ] = None,
-    liveness_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Serve /healthz for probes on this port.")
-    ] = None,
+    metrics_port: Annotated[int | None, option("Serve Prometheus metrics on this port.", **PORT)] = None,
+    liveness_port: Annotated[int | None, option("Serve /healthz for probes on this port.", **PORT)] = None,
     problem_folder: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for the last 10 problems whose plans were rejected, to be read by `berth plan -f`."
+        option(
+            "Folder for the last 10 problems whose plans were rejected, to be read by `berth plan -f`."
             " Default: `berth` in the folder for temporary files."
         ),
     ] = None,
     solver_engine: Annotated[
-        str, typer.Option(hidden=True, help="For tests: the solver's thorough engine, module:function.")
+        str, option("For tests: the solver's thorough engine, module:function.", hidden=True)
     ] = "",
     solver_tuning: Annotated[
         list[str] | None,
-        typer.Option(hidden=True, help="For tests: NAME=NUMBER of a threshold of the solver; repeatable."),
+        option("For tests: NAME=NUMBER of a threshold of the solver; repeatable.", hidden=True),
     ] = None,
     log_format: LogFormat = "text",
     log_level: LogLevel = "info",

@@ -7,20 +7,16 @@ from typing import Annotated
 
 import typer
 
+from berth.cli.options import option
 from berth.kinds.manifests import differences, manifests
 from berth.kinds.reference import api_reference
 
 
 def crds_command(
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Write each to a file in DIR.")
-    ] = None,
-    check: Annotated[
-        Path | None, typer.Option("--check", metavar="DIR", help="Exit with 1 if the files in DIR differ.")
-    ] = None,
+    output: Annotated[Path | None, option("Write each to a file in DIR.", metavar="DIR")] = None,
+    check: Annotated[Path | None, option("Exit with 1 if the files in DIR differ.", metavar="DIR")] = None,
     docs: Annotated[
-        Path | None,
-        typer.Option("--docs", metavar="FILE", help="Write the API reference; with --check: compare it."),
+        Path | None, option("Write the API reference; with --check: compare it.", metavar="FILE")
     ] = None,
 ) -> None:
     """Print the CRDs and the admission policy.

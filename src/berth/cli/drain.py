@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from berth.cli.cluster import NOT_INSTALLED, connect
 from berth.cli.errors import UsageError, complain, note
 from berth.cli.explain import not_found
-from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, print_json
+from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, option, print_json
 from berth.cli.tables import console
 from berth.kinds import AssignmentObject, MemberObject, Readiness
 from berth.kube import ASSIGNMENTS, MEMBERS, Client, Conflict, NotFound, load_config
@@ -42,9 +42,9 @@ Left = dict[str, list[str] | None]
 
 def drain_command(
     members: Annotated[list[str], typer.Argument(metavar="MEMBER", help="Members to empty.")],
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until they hold nothing.")] = False,
+    wait: Annotated[bool, option("Wait until they hold nothing.", "--wait")] = False,
     timeout: Annotated[
-        str | None, typer.Option(help="How long to wait, as in 90s, 10m or 1h. Default: no limit.")
+        str | None, option("How long to wait, as in 90s, 10m or 1h. Default: no limit.")
     ] = None,
     output: OutputOption = Output.TABLE,
     kubeconfig: Kubeconfig = None,
@@ -87,7 +87,7 @@ def drain_command(
 def undrain_command(
     members: Annotated[list[str], typer.Argument(metavar="MEMBER", help="Members to use again.")],
     limit: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="The new limit. Default: the limit before the drain.")
+        int | None, option("The new limit. Default: the limit before the drain.", min=1, max=4096)
     ] = None,
     output: OutputOption = Output.TABLE,
     kubeconfig: Kubeconfig = None,

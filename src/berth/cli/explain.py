@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Collection
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -35,65 +37,58 @@ Facts = dict[str, Any]
 SHOWN = 10
 """Lines of each list."""
 
-explain_command = typer.Typer(
-    help="Explain the state of an Item or a Member, and what it waits for.",
-    no_args_is_help=True,
-    add_completion=False,
-)
+
+class Kind(StrEnum):
+    """What can be explained."""
+
+    ITEM = "item"
+    MEMBER = "member"
 
 
-@explain_command.command("item")
-def item_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Item.")],
+def explain_command(
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to explain.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
     files: Files = None,
     output: OutputOption = Output.TABLE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
 ) -> None:
-    """Explain which Members hold an Item and why, which should, and what it waits for."""
-    source = Source(tuple(files or ()), kubeconfig, context, namespace)
-    pool = _find(source, "Item", name, lambda p: p.items, _listed)
-    _answer(item_facts(next_round(pool), name), pool, output, _item_text)
+    """Explain the state of an Item or a Member, and what it waits for.
+
+    Of an Item it shows which Members hold it and why, which should, and the next step.
+
+    Of a Member it shows what it holds, its load, and which Items arrive and leave, and why.
+    """
+    pool = _find(Source(tuple(files or ()), kubeconfig, context, namespace), kind, name)
+    facts = (item_facts if kind is Kind.ITEM else member_facts)(next_round(pool), name)
+    if output is Output.JSON:
+        print_json(facts)
+    else:
+        _print_facts(console(), facts, led=bool(pool.leader))
 
 
-@explain_command.command("member")
-def member_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Member.")],
-    files: Files = None,
-    output: OutputOption = Output.TABLE,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-    namespace: Namespace = None,
-) -> None:
-    """Explain what a Member holds and why, what it should hold, and what it waits for."""
-    source = Source(tuple(files or ()), kubeconfig, context, namespace)
-    pool = _find(source, "Member", name, lambda p: p.members, lambda p: p.assignments)
-    _answer(member_facts(next_round(pool), name), pool, output, _member_text)
-
-
-def _find(
-    source: Source,
-    kind: str,
-    name: str,
-    existing: Callable[[PoolObjects], Iterable[str]],
-    listed: Callable[[PoolObjects], Iterable[str]],
-) -> PoolObjects:
+def _find(source: Source, kind: Kind, name: str) -> PoolObjects:
     """The Pool in which an object of that name exists; else the one in which it is only listed."""
-    pools = source.load().values()
-    found = [p for p in pools if name in existing(p)] or [p for p in pools if name in set(listed(p))]
+    pools = list(source.load().values())
+    existing: list[Collection[str]] = [p.items if kind is Kind.ITEM else p.members for p in pools]
+    found = [p for p, names in zip(pools, existing, strict=True) if name in names]
+    found = found or [p for p in pools if name in _listed(p, kind)]
     if len(found) == 1:
         return found[0]
+    called = kind.title()
     if found:
         where = ", ".join(sorted(p.namespace for p in found))
-        raise UsageError(f"there are {len(found)} {kind}s of that name ({where}): give --namespace")
-    names = sorted(name for p in pools for name in existing(p))
-    raise UsageError(not_found(kind, name, names, source.searched()))
+        raise UsageError(f"there are {len(found)} {called}s of that name ({where}): give --namespace")
+    names = sorted(itertools.chain(*existing))
+    raise UsageError(not_found(called, name, names, source.searched()))
 
 
-def _listed(pool: PoolObjects) -> Iterable[str]:
-    """Items that some Assignment lists."""
-    return (text.partition("#")[0] for a in pool.assignments.values() for text in a.spec.items)
+def _listed(pool: PoolObjects, kind: Kind) -> Collection[str]:
+    """What Assignments name, whether it exists or not."""
+    if kind is Kind.MEMBER:
+        return pool.assignments
+    return {text.partition("#")[0] for a in pool.assignments.values() for text in a.spec.items}
 
 
 def not_found(kind: str, name: str, names: list[str], where: str) -> str:
@@ -232,22 +227,18 @@ def _condition_facts(conditions: Conditions) -> list[Facts]:
 # ---- the facts as text -----------------------------------------------------------------------------
 
 
-def _answer(facts: Facts, pool: PoolObjects, output: Output, text: Callable[[Console, Facts], None]) -> None:
-    if output is Output.JSON:
-        print_json(facts)
-        return
-    screen = console()
+def _print_facts(screen: Console, facts: Facts, *, led: bool) -> None:
     missing = "" if facts["exists"] else ", which no longer exists"
     title = f" of Pool {facts['pool']} in namespace {facts['namespace']}{missing}"
     screen.print(Text.assemble((f"{facts['kind']} {facts['name']}", "bold cyan"), title))
-    text(screen, facts)
+    (_item_text if facts["kind"] == "Item" else _member_text)(screen, facts)
     if (waits := facts["waitsFor"]) is not None:
         _print(screen, "Waits for", f"{waits['reason']}: {waits['message']}", "bold yellow")
     elif facts.get("draining"):
         _print(screen, "Waits for", "nothing: it holds nothing and can be stopped", "bold green")
     else:
         _print(screen, "Waits for", "nothing: it is where the plan wants it", "bold green")
-    if not pool.leader:
+    if not led:
         _print(screen, "Note", "no controller has led this Pool yet: start berth controller", "yellow")
 
 

@@ -8,14 +8,13 @@ import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
-import typer
-
 from berth.cli.errors import UsageError
+from berth.cli.options import option
 
 _LEVELS = ("debug", "info", "warning", "error")
 
-LogFormat = Annotated[str, typer.Option(help="`text` (key=value) or `json`.")]
-LogLevel = Annotated[str, typer.Option(help="`debug`, `info`, `warning` or `error`.")]
+LogFormat = Annotated[str, option("`text` (key=value) or `json`.")]
+LogLevel = Annotated[str, option("`debug`, `info`, `warning` or `error`.")]
 
 
 class _TextFormatter(logging.Formatter):

@@ -59,13 +59,10 @@ class _LazyGroup(TyperGroup):
 
 
 def load_command(name: str) -> Any:
-    """Import a command: its module has the attribute `NAME_command`."""
-    command = getattr(import_module(f"berth.cli.{COMMANDS[name].module}"), f"{name}_command")
-    if not isinstance(command, typer.Typer):
-        single = typer.Typer(**_SETTINGS)
-        single.command(name)(command)
-        command = single
-    return typer.main.get_command(command)
+    """Import a command: its module has the function `NAME_command`."""
+    single = typer.Typer(**_SETTINGS)
+    single.command(name)(getattr(import_module(f"berth.cli.{COMMANDS[name].module}"), f"{name}_command"))
+    return typer.main.get_command(single)
 
 
 app = typer.Typer(name="berth", cls=_LazyGroup, no_args_is_help=True, **_SETTINGS)

@@ -20,6 +20,7 @@ from berth.cli.options import (
     Namespace,
     Output,
     OutputOption,
+    option,
     print_json,
 )
 from berth.cli.reasons import Change, explain_changes
@@ -38,9 +39,7 @@ def plan_command(
         list[str] | None, typer.Argument(metavar="FILE", help="More files after -f.")
     ] = None,
     output: OutputOption = Output.TABLE,
-    everything: Annotated[
-        bool, typer.Option("--all", help="List every change, not only the first 20.")
-    ] = False,
+    everything: Annotated[bool, option("List every change, not only the first 20.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
-import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -26,6 +25,7 @@ from berth.cli.options import (
     Namespace,
     Output,
     OutputOption,
+    option,
     print_json,
 )
 from berth.cli.tables import Column, console, load_columns, member_columns, more, table
@@ -48,11 +48,9 @@ NO_CONTROLLER = "no controller has led this Pool yet: is berth controller runnin
 
 
 def status_command(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep it up to date until Ctrl-C.")] = False,
+    watch: Annotated[bool, option("Keep it up to date until Ctrl-C.", "--watch", "-w")] = False,
     output: OutputOption = Output.TABLE,
-    everything: Annotated[
-        bool, typer.Option("--all", help="List every problem, not only the first 15.")
-    ] = False,
+    everything: Annotated[bool, option("List every problem, not only the first 15.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
