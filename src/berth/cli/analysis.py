@@ -56,8 +56,7 @@ class MemberSummary(NamedTuple):
     items: int
     primaries: int
     ready: int
-    low: int
-    high: int
+    band: tuple[int, int]
 
 
 class Changes(NamedTuple):
@@ -143,8 +142,7 @@ def summarize(fleet: PoolFleet) -> dict[str, MemberSummary]:
                 items=len(state.entries),
                 primaries=sum(entry.slot == 0 for entry in state.entries.values()),
                 ready=sum(map(state.ready, state.entries)),
-                low=int(band.low[state.row]),
-                high=int(band.high[state.row]),
+                band=(int(band.low[state.row]), int(band.high[state.row])),
             )
     return found
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -19,13 +19,14 @@ from berth.kube import (
     MEMBERS,
     POOLS,
     Client,
-    Config,
     Forbidden,
     Informer,
     NotFound,
     Resource,
     load_config,
 )
+
+T = TypeVar("T")
 
 STRUCTS: dict[Resource, Any] = {
     ITEMS: ItemObject,
@@ -34,39 +35,35 @@ STRUCTS: dict[Resource, Any] = {
     POOLS: PoolObject,
 }
 PATIENCE = 5.0
-"""Seconds for which requests to an API server that does not answer are repeated."""
+"""Seconds for which requests to an API server that does not answer are repeated: a person is waiting."""
 NOT_INSTALLED = "the CRDs of berth.dev are not installed in this cluster: berth crds | kubectl apply -f -"
 
 
-def connect(config: Config) -> Client:
-    """A client for a person who waits: it gives up early."""
-    return Client(config, retry_for=PATIENCE, user_agent="berth-cli")
-
-
-def namespace_of(source: Source, config: Config) -> str | None:
-    """The namespace to read; None for all."""
-    return None if source.all_namespaces else source.namespace or config.namespace
-
-
-def load_cluster(source: Source) -> Pools:
-    """Read the Pools of the namespaces that the options name. Raises UsageError and ApiError."""
+def with_client(source: Source, run: Callable[[Client, str | None], Coroutine[Any, Any, T]]) -> T:
+    """Call `run` with a client and the namespace that the options name (None: all of them)."""
     config = load_config(source.kubeconfig, source.context)
-    namespace = namespace_of(source, config)
+    namespace = None if source.all_namespaces else source.namespace or config.namespace
 
-    async def read() -> Pools:
-        try:
-            async with connect(config) as client, asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_list(client, kind, namespace)) for kind in STRUCTS]
-                leases = group.create_task(_lease_holders(client, namespace))
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        pools = _pools(found for task in tasks for found in task.result())
-        if (holders := leases.result()) is not None:
-            for pool in pools.values():
-                pool.lease_holders = holders.get(pool.namespace, {})
-        return pools
+    async def connected() -> T:
+        async with Client(config, retry_for=PATIENCE, user_agent="berth-cli") as client:
+            return await run(client, namespace)
 
-    return asyncio.run(read())
+    return asyncio.run(connected())
+
+
+async def read_pools(client: Client, namespace: str | None) -> Pools:
+    """Read all Pools of the namespace. Raises UsageError and ApiError."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_list(client, kind, namespace)) for kind in STRUCTS]
+            leases = group.create_task(_lease_holders(client, namespace))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    pools = _pools(found for task in tasks for found in task.result())
+    if (holders := leases.result()) is not None:
+        for pool in pools.values():
+            pool.lease_holders = holders.get(pool.namespace, {})
+    return pools
 
 
 class _AnyObject(msgspec.Struct):

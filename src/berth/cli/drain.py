@@ -6,26 +6,24 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeVar
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from berth.cli.cluster import NOT_INSTALLED, connect
+from berth.cli.cluster import NOT_INSTALLED, with_client
 from berth.cli.errors import UsageError, complain, note
 from berth.cli.explain import not_found
+from berth.cli.objects import Source
 from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, option, print_json
 from berth.cli.tables import console
 from berth.kinds import AssignmentObject, MemberObject, Readiness
-from berth.kube import ASSIGNMENTS, MEMBERS, Client, Conflict, NotFound, load_config
+from berth.kube import ASSIGNMENTS, MEMBERS, Client, Conflict, NotFound
 from berth.pool.member import read_entries, read_reports
 from berth.words import counted, still_here
-
-T = TypeVar("T")
 
 PERIOD = 0.25
 """Seconds between two reads of what is left."""
@@ -61,7 +59,7 @@ def drain_command(
         raise UsageError("--timeout needs --wait")
     seconds = None if timeout is None else parse_duration(timeout)
 
-    async def run(client: Client, namespace: str) -> int:
+    async def run(client: Client, namespace: str | None) -> int:
         started = time.monotonic()
         drained = await set_limits(client, namespace, members, drain_patch)
         if output is Output.TABLE:
@@ -80,7 +78,7 @@ def drain_command(
             complain(f"Member {name} is not empty after {passed}: {held}; see berth explain member {name}")
         return 1 if rest else 0
 
-    if code := _with_client(run, kubeconfig, context, namespace):
+    if code := with_client(Source((), kubeconfig, context, namespace), run):
         raise typer.Exit(code)
 
 
@@ -96,7 +94,7 @@ def undrain_command(
 ) -> None:
     """Let drained Members hold Items again."""
 
-    async def run(client: Client, namespace: str) -> None:
+    async def run(client: Client, namespace: str | None) -> None:
         undrained = await set_limits(client, namespace, members, lambda m: undrain_patch(m, limit))
         if output is Output.JSON:
             print_json([_json(one, namespace) for one in undrained])
@@ -107,22 +105,7 @@ def undrain_command(
                 f"Member {one.name} {again if one.changed else f'is not draining: its limit is {one.limit}'}"
             )
 
-    _with_client(run, kubeconfig, context, namespace)
-
-
-def _with_client(
-    run: Callable[[Client, str], Coroutine[Any, Any, T]],
-    kubeconfig: Path | None,
-    context: str | None,
-    namespace: str | None,
-) -> T:
-    config = load_config(kubeconfig, context)
-
-    async def connected() -> T:
-        async with connect(config) as client:
-            return await run(client, namespace or config.namespace)
-
-    return asyncio.run(connected())
+    with_client(Source((), kubeconfig, context, namespace), run)
 
 
 def parse_duration(text: str) -> float:
@@ -188,7 +171,7 @@ def _patch(limit: int, before: str | None) -> Json:
 
 
 async def set_limits(
-    client: Client, namespace: str, names: list[str], patch: Callable[[Json], Json | None]
+    client: Client, namespace: str | None, names: list[str], patch: Callable[[Json], Json | None]
 ) -> list[Limited]:
     """Patch Members. Raises UsageError, before anything is written, where one of them does not exist."""
     for name in names:
@@ -196,7 +179,7 @@ async def set_limits(
     return [await _set_limit(client, namespace, name, patch) for name in dict.fromkeys(names)]
 
 
-async def _get_member(client: Client, namespace: str, name: str) -> Json:
+async def _get_member(client: Client, namespace: str | None, name: str) -> Json:
     try:
         member: Json = await client.get(MEMBERS.path(namespace, name))
         return member
@@ -211,7 +194,7 @@ async def _get_member(client: Client, namespace: str, name: str) -> Json:
 
 
 async def _set_limit(
-    client: Client, namespace: str, name: str, patch: Callable[[Json], Json | None]
+    client: Client, namespace: str | None, name: str, patch: Callable[[Json], Json | None]
 ) -> Limited:
     for attempt in range(1, ATTEMPTS + 1):
         member = await _get_member(client, namespace, name)
@@ -230,7 +213,7 @@ async def _set_limit(
     return Limited(meta["name"], meta["uid"], before, member["spec"]["limit"], meta["generation"])
 
 
-def _json(one: Limited, namespace: str) -> Json:
+def _json(one: Limited, namespace: str | None) -> Json:
     return {"member": one.name, "namespace": namespace, "limitBefore": one.before, "limit": one.limit}
 
 
@@ -243,7 +226,7 @@ def _left_json(one: Limited, left: Left, waited: bool) -> Json:
 
 
 async def _wait(
-    client: Client, namespace: str, drained: list[Limited], timeout: float | None, output: Output
+    client: Client, namespace: str | None, drained: list[Limited], timeout: float | None, output: Output
 ) -> Left:
     """What each Member still has when all are empty or the time is over."""
     started = time.monotonic()
@@ -268,7 +251,7 @@ async def _wait(
         raise
 
 
-async def remaining(client: Client, namespace: str, drained: Limited) -> list[str] | None:
+async def remaining(client: Client, namespace: str | None, drained: Limited) -> list[str] | None:
     """Items that the Member still has; None while no controller has acted on the new limit.
 
     A deleted Member has none, and a new Member with the same name is ignored.

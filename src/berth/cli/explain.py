@@ -46,7 +46,7 @@ class Kind(StrEnum):
 
 
 def explain_command(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to explain.")],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="`item` or `member`.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
     files: Files = None,
     output: OutputOption = Output.TABLE,
@@ -190,7 +190,7 @@ def member_facts(now: NextRound, name: str) -> Facts:
         "releasing": sorted(set(unreleased(state)) - entries.keys()) if state else [],
         "planned": plan.items[name],
         "plannedPrimaries": plan.primaries[name],
-        "band": [member.low, member.high] if member else [0, 0],
+        "band": member.band if member else (0, 0),
         "arrives": [{"item": item, "why": why[item]} for item, to in plan.changes.add if to == name],
         "leaves": [
             {"item": item, "why": why_removed(plan, item, name)}
@@ -274,17 +274,16 @@ def _entry_text(entry: Facts) -> str:
 
 
 def _member_text(screen: Console, facts: Facts) -> None:
-    low, high = facts["band"]
-    items, planned = facts["items"], facts["planned"]
+    items, planned, band = facts["items"], facts["planned"], facts["band"]
     state = ("live" if facts["live"] else "not live") + (", draining" if facts["draining"] else "")
     zone = f", zone {facts['zone']}" if facts["zone"] else ""
     _print(screen, "State", f"{state}, limit {facts['limit']}{zone}")
     held = f"{counted(items, 'Item')}, {facts['primaries']} as primary, {facts['ready']} ready"
     _print(screen, "Holds", held)
-    distance = against_band(items, low, high).plain
+    distance = against_band(items, band).plain
     distance = "in" if distance == "in band" else f"{distance} against"
-    bar = load_bar(items, low, high, max(items, planned, high))
-    _print(screen, "Load", Text.assemble(bar, f"  {distance} its band of {band_text(low, high)}"))
+    bar = load_bar(items, band, max(items, planned, band[1]))
+    _print(screen, "Load", Text.assemble(bar, f"  {distance} its band of {band_text(band)}"))
     wanted = f"{counted(planned, 'Item')}, {facts['plannedPrimaries']} as primary"
     _print(screen, "Should hold", wanted)
     lists = {

@@ -108,9 +108,9 @@ class Source:
             raise UsageError("give --namespace or --all-namespaces, not both")
         # Each import takes up to a second, and a command needs only one of them.
         if not self.files:
-            from berth.cli.cluster import load_cluster
+            from berth.cli.cluster import read_pools, with_client
 
-            return load_cluster(self)
+            return with_client(self, read_pools)
         if self.kubeconfig is not None or self.context is not None:
             raise UsageError("give --filename or --kubeconfig and --context, not both: files need no cluster")
         from berth.cli.manifests import load_files

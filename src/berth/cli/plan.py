@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from berth.cli.analysis import PoolPlan, plan_pool
+from berth.cli.analysis import MemberSummary, PoolPlan, plan_pool
 from berth.cli.errors import UsageError
 from berth.cli.objects import Source, display_names
 from berth.cli.options import (
@@ -24,7 +24,7 @@ from berth.cli.options import (
     print_json,
 )
 from berth.cli.reasons import Change, explain_changes
-from berth.cli.tables import Column, console, load_columns, member_columns, more, table
+from berth.cli.tables import Column, console, member_table, more, table
 from berth.pool.reasons import MESSAGES
 from berth.solve import LEVELS
 from berth.words import counted
@@ -116,12 +116,12 @@ def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -
     troubled = plan.solution.engine == "plain" or plan.solution.trouble
     screen.print(_proof(plan), style="yellow" if troubled else "dim")
     if plan.members:
-        held: Column[Any] = Column("HELD", lambda m: plan.load[m.name], right=True)
-        planned: Column[Any] = Column("PLAN", lambda m: plan.items[m.name], right=True)
-        primaries: Column[Any] = Column("PRIMARIES", lambda m: plan.primaries[m.name], right=True)
-        members = plan.members.values()
-        load = load_columns(members, lambda m: plan.items[m.name])
-        screen.print(table([*member_columns(held, planned, primaries), *load], members))
+        own: list[Column[MemberSummary]] = [
+            Column("HELD", lambda m: plan.load[m.name], right=True),
+            Column("PLAN", lambda m: plan.items[m.name], right=True),
+            Column("PRIMARIES", lambda m: plan.primaries[m.name], right=True),
+        ]
+        screen.print(member_table(plan.members.values(), lambda m: plan.items[m.name], *own))
     screen.print()
     moving = explain_changes(plan)
     if moving:

@@ -7,16 +7,17 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from berth.cli.analysis import MemberSummary, fleet_of, summarize
-from berth.cli.cluster import Follower, connect, namespace_of
+from berth.cli.cluster import Follower, with_client
 from berth.cli.objects import PoolObjects, Pools, Source, conditions_of, display_names, find_condition
 from berth.cli.options import (
     AllNamespaces,
@@ -28,8 +29,7 @@ from berth.cli.options import (
     option,
     print_json,
 )
-from berth.cli.tables import Column, console, load_columns, member_columns, more, table
-from berth.kube import load_config
+from berth.cli.tables import Column, console, member_table, more
 from berth.pool import PoolFleet
 from berth.words import counted, still_here
 
@@ -66,7 +66,7 @@ def status_command(
     where = source.searched()
     shown = None if everything else SHOWN
     if watch:
-        asyncio.run(_watch(source, output, where, shown))
+        with_client(source, lambda client, space: _watch(Follower(client, space), output, where, shown))
         return
     pools = overviews(source.load())
     if output is Output.JSON:
@@ -190,16 +190,7 @@ def overview_json(view: Overview) -> dict[str, Any]:
         "slots": {"wanted": view.wanted, "held": view.held, "ready": view.ready},
         "items": len(pool.items),
         "members": {
-            member.name: {
-                "zone": member.zone,
-                "limit": member.limit,
-                "draining": member.draining,
-                "live": member.live,
-                "items": member.items,
-                "primaries": member.primaries,
-                "ready": member.ready,
-                "band": [member.low, member.high],
-            }
+            member.name: {key: value for key, value in member._asdict().items() if key != "name"}
             for member in view.members
         },
         "conditions": {
@@ -228,8 +219,7 @@ def _view(pools: dict[str, Overview], where: str, shown: int | None) -> Renderab
         parts += [Text.assemble(("  ! ", "bold red"), f"{who}: {what}") for who, what in lines[:shown]]
         parts += [Text("  ") + line for line in more(len(lines), shown)]
         if view.members:
-            load = load_columns(view.members, lambda m: m.items)
-            parts.append(table([*member_columns(*COLUMNS), *load], view.members))
+            parts.append(member_table(view.members, lambda m: m.items, *COLUMNS))
     return Group(*parts)
 
 
@@ -286,55 +276,54 @@ class _LastWarning(logging.Handler):
         return Text(f"{clock}  {self.text}", "yellow") if recent else Text(f"{clock}  Ctrl-C ends", "dim")
 
 
-async def _watch(source: Source, output: Output, where: str, shown: int | None) -> None:
+async def _watch(follower: Follower, output: Output, where: str, shown: int | None) -> None:
     """Show the Pools whenever something changes, until cancelled."""
     warning = _LastWarning()
+    screen = console()
     logging.getLogger("berth").addHandler(warning)
-    config = load_config(source.kubeconfig, source.context)
     try:
-        async with connect(config) as client, Follower(client, namespace_of(source, config)) as follower:
-            screen = console()
+        async with follower:
             if output is Output.JSON:
-                await _watch_lines(follower, lambda pools: json.dumps(_json(pools), ensure_ascii=False))
-            elif screen.is_terminal:
-                await _watch_tables(follower, screen, warning, lambda pools: _view(pools, where, shown))
+                await _repeat(follower, _printer(lambda pools: json.dumps(_json(pools), ensure_ascii=False)))
+            elif not screen.is_terminal:
+                await _repeat(follower, _printer(lambda pools: _text(pools, where)))
             else:
-                await _watch_lines(follower, lambda pools: _text(pools, where))
+                with Live(console=screen, auto_refresh=False, screen=False) as live:
+
+                    def draw(pools: dict[str, Overview]) -> None:
+                        live.update(Group(_view(pools, where, shown), warning.footer()), refresh=True)
+
+                    # Without a change too, or an old warning would stay.
+                    await _repeat(follower, draw, WARNING_SECONDS / 2)
     finally:
         logging.getLogger("berth").removeHandler(warning)
 
 
-async def _watch_tables(
-    follower: Follower,
-    screen: Console,
-    warning: _LastWarning,
-    view: Callable[[dict[str, Overview]], RenderableType],
+async def _repeat(
+    follower: Follower, show: Callable[[dict[str, Overview]], None], seconds: float | None = None
 ) -> None:
-    with Live(console=screen, auto_refresh=False, screen=False) as live:
-        while True:
-            started = time.monotonic()
-            follower.changed.clear()
-            live.update(Group(view(overviews(follower.pools())), warning.footer()), refresh=True)
-            await asyncio.sleep(max(PERIOD, SHARE * (time.monotonic() - started)))
-            try:
-                # Without a change too, or an old warning would stay.
-                async with asyncio.timeout(WARNING_SECONDS / 2):
-                    await follower.changed.wait()
-            except TimeoutError:
-                pass
-
-
-async def _watch_lines(follower: Follower, text: Callable[[dict[str, Overview]], str]) -> None:
-    before = ""
+    """Show the Pools after each change, and after `seconds` without one."""
     while True:
         started = time.monotonic()
         follower.changed.clear()
-        now = text(overviews(follower.pools()))
-        if now != before:
+        show(overviews(follower.pools()))
+        await asyncio.sleep(max(PERIOD, SHARE * (time.monotonic() - started)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await follower.changed.wait()
+
+
+def _printer(text: Callable[[dict[str, Overview]], str]) -> Callable[[dict[str, Overview]], None]:
+    """Prints the text where it differs from the one before."""
+    before = ""
+
+    def show(pools: dict[str, Overview]) -> None:
+        nonlocal before
+        if (now := text(pools)) != before:
             print(now, flush=True)
             before = now
-        await asyncio.sleep(max(PERIOD, SHARE * (time.monotonic() - started)))
-        await follower.changed.wait()
+
+    return show
 
 
 def _text(pools: dict[str, Overview], where: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from rich.console import Console
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from berth.cli.analysis import MemberSummary
 
 T = TypeVar("T")
+Band = tuple[int, int]
+"""The lowest and the highest load that is a fair share."""
 
 BAR_WIDTH = 24
 PIPE_WIDTH = 160
@@ -60,34 +62,30 @@ def more(count: int, shown: int | None) -> list[Text]:
     return [Text(f"... and {count - shown} more; --all shows them", "dim")]
 
 
-def member_columns(*own: Column[MemberSummary]) -> list[Column[MemberSummary]]:
-    """The columns of a table of Members, up to those of the load."""
-    return [
+def member_table(
+    members: Collection[MemberSummary], load: Callable[[MemberSummary], int], *own: Column[MemberSummary]
+) -> Table:
+    """A table of Members that compares `load` with their bands; `own` are the columns of one command."""
+    scale = max(max(load(m), 0 if m.draining else m.band[1]) for m in members)
+    columns: list[Column[MemberSummary]] = [
         Column("MEMBER", lambda m: m.name),
         Column("ZONE", lambda m: m.zone or "-"),
         Column("LIMIT", lambda m: m.limit, right=True),
         *own,
-    ]
-
-
-def load_columns(
-    members: Iterable[MemberSummary], load: Callable[[MemberSummary], int]
-) -> list[Column[MemberSummary]]:
-    """The columns that compare a load with the Member's band."""
-    scale = max((max(load(m), 0 if m.draining else m.high) for m in members), default=1)
-    return [
-        Column("LOAD", lambda m: load_bar(load(m), m.low, m.high, scale)),
-        Column("BAND", lambda m: band_text(m.low, m.high)),
-        Column("", lambda m: against_band(load(m), m.low, m.high)),
+        Column("LOAD", lambda m: load_bar(load(m), m.band, scale)),
+        Column("BAND", lambda m: band_text(m.band)),
+        Column("", lambda m: against_band(load(m), m.band)),
         Column("STATE", _state),
     ]
+    return table(columns, members)
 
 
-def load_bar(load: int, low: int, high: int, scale: int) -> Text:
-    """A bar of `load` against its band [low, high]; `scale` is the load of a full bar.
+def load_bar(load: int, band: Band, scale: int) -> Text:
+    """A bar of `load` against its band; `scale` is the load of a full bar.
 
     `█` is load, `▓` load above the band, `░` what is missing to reach it.
     """
+    low, high = band
     unit = max(scale, 1) / BAR_WIDTH
     bar = Text(no_wrap=True)
     for cell in range(BAR_WIDTH):
@@ -101,8 +99,9 @@ def load_bar(load: int, low: int, high: int, scale: int) -> Text:
     return bar
 
 
-def against_band(load: int, low: int, high: int) -> Text:
+def against_band(load: int, band: Band) -> Text:
     """How far a load is from its band."""
+    low, high = band
     if load > high:
         return Text(f"+{load - high}", "red")
     if load < low:
@@ -110,8 +109,9 @@ def against_band(load: int, low: int, high: int) -> Text:
     return Text("in band", "green")
 
 
-def band_text(low: int, high: int) -> str:
+def band_text(band: Band) -> str:
     """A band, as one number where both ends are equal."""
+    low, high = band
     return str(low) if low == high else f"{low}–{high}"
 
 
