@@ -39,7 +39,7 @@ from berth.pool.reasons import Reason, reasons
 from berth.solve import Problem, Solution, Solver, bands
 
 NOW = 1e6
-"""The monotonic clock at which a Pool is judged: any number above the age of every Lease."""
+"""The monotonic time at which a Pool is judged; any number does, as ages are relative to it."""
 
 Pair = tuple[str, str]
 """Item and Member."""

@@ -26,7 +26,7 @@ from berth.cli.reasons import (
     why_promoted,
     why_removed,
 )
-from berth.cli.tables import against_band, band_text, console, load_bar
+from berth.cli.tables import band_text, console, load_bar
 from berth.kinds import Entry
 from berth.pool import MemberEdit
 from berth.pool.reasons import MESSAGES
@@ -234,10 +234,12 @@ def _print_facts(screen: Console, facts: Facts, *, led: bool) -> None:
     (_item_text if facts["kind"] == "Item" else _member_text)(screen, facts)
     if (waits := facts["waitsFor"]) is not None:
         _print(screen, "Waits for", f"{waits['reason']}: {waits['message']}", "bold yellow")
-    elif facts.get("draining"):
-        _print(screen, "Waits for", "nothing: it holds nothing and can be stopped", "bold green")
     else:
-        _print(screen, "Waits for", "nothing: it is where the plan wants it", "bold green")
+        why = "it is where the plan wants it"
+        if facts["kind"] == "Member":
+            draining = "it holds nothing and can be stopped"
+            why = draining if facts["draining"] else "it holds what the plan wants"
+        _print(screen, "Waits for", f"nothing: {why}", "bold green")
     if not led:
         _print(screen, "Note", "no controller has led this Pool yet: start berth controller", "yellow")
 
@@ -280,10 +282,10 @@ def _member_text(screen: Console, facts: Facts) -> None:
     _print(screen, "State", f"{state}, limit {facts['limit']}{zone}")
     held = f"{counted(items, 'Item')}, {facts['primaries']} as primary, {facts['ready']} ready"
     _print(screen, "Holds", held)
-    distance = against_band(items, band).plain
-    distance = "in" if distance == "in band" else f"{distance} against"
-    bar = load_bar(items, band, max(items, planned, band[1]))
-    _print(screen, "Load", Text.assemble(bar, f"  {distance} its band of {band_text(band)}"))
+    low, high = band
+    where = f"{items - high} above" if items > high else f"{low - items} below" if items < low else "in"
+    bar = load_bar(items, band, max(items, planned, high))
+    _print(screen, "Load", Text.assemble(bar, f"  {where} its band of {band_text(band)}"))
     wanted = f"{counted(planned, 'Item')}, {facts['plannedPrimaries']} as primary"
     _print(screen, "Should hold", wanted)
     lists = {

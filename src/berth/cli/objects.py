@@ -102,17 +102,19 @@ class Source:
     namespace: str | None = None
     all_namespaces: bool = False
 
-    def load(self) -> Pools:
-        """Read the objects. Prints notes to standard error; raises UsageError and ApiError."""
+    def __post_init__(self) -> None:
         if self.namespace is not None and self.all_namespaces:
             raise UsageError("give --namespace or --all-namespaces, not both")
+        if self.files and (self.kubeconfig is not None or self.context is not None):
+            raise UsageError("give --filename or --kubeconfig and --context, not both: files need no cluster")
+
+    def load(self) -> Pools:
+        """Read the objects. Prints notes to standard error; raises UsageError and ApiError."""
         # Each import takes up to a second, and a command needs only one of them.
         if not self.files:
             from berth.cli.cluster import read_pools, with_client
 
             return with_client(self, read_pools)
-        if self.kubeconfig is not None or self.context is not None:
-            raise UsageError("give --filename or --kubeconfig and --context, not both: files need no cluster")
         from berth.cli.manifests import load_files
 
         return load_files(list(self.files), self.namespace)
