@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from cliobjects import assignment, item, live, member, owned_by
 
-from berth.cli.analysis import fleet_of
+from berth.cli.analysis import brain_of
 from berth.cli.manifests import KINDS, Manifest, pools_of
 from berth.cli.objects import PoolObjects, display_names
 from berth.pool import Liveness, MemberState
@@ -26,7 +26,7 @@ def pool(status: Any = None, holders: dict[str, str] | None = None, **spec: Any)
 
 
 def state_of(objects: PoolObjects) -> MemberState:
-    state = fleet_of(objects, WALL).member_named("m")
+    state = brain_of(objects, WALL).ledger.member_named("m")
     assert state is not None
     return state
 

@@ -47,13 +47,13 @@ def left_behind() -> list[str]:
 def test_seconds_are_the_wall_time_of_the_solve_with_its_other_process(
     berth: Run, engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = analysis.fleet_of
+    found = analysis.brain_of
 
     def reads_slowly(*args: Any, **kwargs: Any) -> Any:
         time.sleep(0.4)
         return found(*args, **kwargs)
 
-    monkeypatch.setattr(analysis, "fleet_of", reads_slowly)
+    monkeypatch.setattr(analysis, "brain_of", reads_slowly)
     before = left_behind()
     quick = berth("plan", "-o", "json", "-f", "-", stdin=listed(*FLEET)).json["pools"]["p"]
     assert 0 < quick["seconds"] < 0.4

@@ -18,8 +18,7 @@ from ticking import ticking
 from berth.controller.metrics import Metrics
 from berth.controller.rejections import Names, Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
-from berth.controller.state import PoolState
-from berth.pool import Leases, PoolFleet
+from berth.pool import Brain, Leases
 from berth.solve import Problem, Solution, Touched, solve
 
 FAMILIES = ("regular", "limits 1:10", "3% room", "zone lost", "shortage", "scale-out", "200 zones")
@@ -123,7 +122,7 @@ async def test_a_problem_that_is_saved_holds_up_the_event_loop_for_less_than_100
     )
     lags = []
     for run in range(RUNS):
-        rejections = Rejections(PoolState("ns", "p", PoolFleet(Leases())), Metrics(), tmp_path / str(run))
+        rejections = Rejections(Brain("ns", "p", Leases()), Metrics(), tmp_path / str(run))
         async with ticking() as ticks:
             rejections.note("pooled", ["Item 7 is on no Member"], problem)
             rejections.report(names)

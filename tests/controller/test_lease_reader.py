@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from berth.controller.lease_reader import MAX_GETS, LeaseReader
+from berth.controller.reads import MAX_GETS, LeaseReader
 from berth.kinds import LeaseObject, LeaseSpec
 from berth.kube import Meta, NotFound, ServerError
 
@@ -61,7 +61,7 @@ class Reading:
             lambda: list(self.due),
             self._put,
             self._on_silent,
-            self._clock,
+            clock=self._clock,
         )
 
     def _clock(self) -> float:

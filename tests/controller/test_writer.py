@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from berth.controller.writer import RoundWriter, assignment_patch
+from berth.controller.writes import Applied, AssignmentWriter, assignment_patch
 from berth.kinds import AssignmentObject, Entry, ReadAssignmentSpec
 from berth.kube import ApiError, Conflict, Forbidden, Meta, RequestTimeout, ServerError
-from berth.pool import AssignmentSeen, Lane, MemberEdit, MemberSeen, MemberState, Round
+from berth.pool import AssignmentSeen, Lane, MemberEdit, MemberSeen, MemberState, Write
 
 
 class Recorded:
@@ -58,8 +58,10 @@ def primary(item: str) -> Entry:
 
 
 async def write(client: Any, edits: dict[int, list[MemberEdit]], *members: MemberState) -> Any:
-    planned = Round(9, writes=edits, members={m.row: m for m in members})
-    return await RoundWriter(client, "ns", "pool").write(planned, 9, lambda: float("inf"))
+    of, applied = {member.row: member for member in members}, Applied()
+    writes = [Write(of[row], some) for row, some in edits.items()]
+    await AssignmentWriter(client, "ns", "pool", lambda: float("inf")).write(writes, 9, applied)
+    return applied
 
 
 async def test_a_promotion_is_written_only_after_the_old_primarys_write_was_accepted() -> None:
@@ -71,7 +73,7 @@ async def test_a_promotion_is_written_only_after_the_old_primarys_write_was_acce
         member(1, primary("x")),
     )
     assert client.events == ["begin b", "end b", "begin a", "end a"]
-    assert (len(written.accepted), written.failed, written.again) == (2, [], set())
+    assert (len(written.accepted), written.failures, written.again) == (2, [], set())
 
 
 async def test_writes_that_have_nothing_to_do_with_each_other_go_out_together() -> None:
@@ -145,7 +147,7 @@ async def test_what_got_no_answer_is_unsure_and_what_was_refused_is_not() -> Non
         (Conflict(409, "c", "c"), {}),
     ):
         written = await write(Recorded(a=error), {0: [remove("x")]}, member(0, primary("x")))
-        assert written.unsure == unsure, error
+        assert written.in_doubt == unsure, error
         assert written.again == {"x"}
 
 

@@ -28,10 +28,13 @@ class Mutation(NamedTuple):
 
 RULES = "berth.pool.rules"
 LOADS = "berth.pool.loads"
-WRITER = "berth.controller.writer"
-LOOP = "berth.controller.pool_loop"
-PLANNER = "berth.controller.planner"
-RELEASE = "berth.pool.release"
+APPLY = "berth.controller.apply"
+LEAD = "berth.controller.lead"
+WRITES = "berth.controller.writes"
+BRAIN = "berth.pool.brain"
+TARGET = "berth.pool.target"
+FORMER = "berth.pool.former"
+LEDGER = "berth.pool.ledger"
 MEMBER = "berth.pool.member"
 WORLD = "protocol_world"
 
@@ -69,16 +72,28 @@ MUTATIONS = [
     ),
     Mutation(
         "a promotion is written although the write of the old primary failed",
-        WRITER,
+        WRITES,
         "or (lost.isdisjoint(edit.after) and order.written.issuperset(edit.after))",
         "or True",
     ),
     Mutation("a promotion keeps the epoch of the grant", RULES, "epoch=rules.term)", "epoch=chosen.grant)"),
     Mutation(
         "grants and promotions do not raise the term",
-        LOOP,
-        "if plan.writes and plan.raises_term:",
+        APPLY,
+        "if decision.raise_term and (writes or decision.rewrites):",
         "if False:",
+    ),
+    Mutation(
+        "the first grants and promotions after a take-over do not raise the term",
+        BRAIN,
+        "            raise_term=planned.raises_term,\n",
+        "            raise_term=planned.raises_term and self.rounds > 0,\n",
+    ),
+    Mutation(
+        "a take-over does not raise the term",
+        "berth.controller.term",
+        "term = max(above, pool.term) + 1",
+        "term = max(above, pool.term, 1)",
     ),
     Mutation(
         "two claims to slot 0 both stay",
@@ -94,13 +109,13 @@ MUTATIONS = [
     ),
     Mutation(
         "Exclusive takes an expired Lease for a stopped process",
-        RELEASE,
+        FORMER,
         "return not member.live and member.liveness is not Liveness.EXPIRED",
         "return not member.live",
     ),
     Mutation(
         "Exclusive does not look at what a live Member reports",
-        RELEASE,
+        FORMER,
         "    return item in member.reports\n",
         "    return False\n",
     ),
@@ -118,57 +133,57 @@ MUTATIONS = [
     ),
     Mutation(
         "writes do not test the generation that they replace",
-        WRITER,
+        WRITES,
         '"path": "/metadata/generation", "value": member.assignment.generation',
         '"path": "/metadata/generation", "value": None',
     ),
     Mutation(
         "writes without an answer are forgotten",
-        "berth.controller.settle",
+        "berth.pool.doubt",
         "self._pending.setdefault(member, set()).update(items)",
         "pass",
     ),
     Mutation(
         "a new leader goes by what its cache happens to show",
-        LOOP,
-        "await caught_up(self._client",
-        "await _nothing(self._client",
+        APPLY,
+        "await self._caught_up(pool.version)",
+        "pass",
     ),
     Mutation(
         "a round starts before the cache shows the writes of the one before",
-        LOOP,
-        "await self._assignments.wait_for(self._version)\n        try:",
-        "try:",
+        LEAD,
+        "await self._applier.shown()",
+        "pass",
     ),
     Mutation(
         "a leader that takes over does not raise the term above those in the Assignments",
         "berth.controller.term",
-        "term = max(above, self.value, pool.status.term if pool.status else 0) + 1",
-        "term = (pool.status.term if pool.status else 0) + 1",
+        "term = max(above, pool.term) + 1",
+        "term = pool.term + 1",
     ),
     Mutation(
         "a problem that changes while it is solved is not solved again",
-        PLANNER,
-        "for _ in range(MAX_TURNS):",
-        "for _ in range(1):",
+        TARGET,
+        "self.turns >= MAX_TURNS",
+        "self.turns >= 1",
     ),
     Mutation(
         "the target of a row that changed while it was solved is believed",
-        PLANNER,
-        "if not fleet.dirty.problem:\n",
+        TARGET,
+        "if not ledger.changed.problem:\n",
         "if True:\n",
     ),
     Mutation(
         "Members that die while a problem is solved are not waited for",
-        PLANNER,
-        "self._judge_outage(time.monotonic())  # a Member that died meanwhile may be waited for",
-        "pass",
+        BRAIN,
+        "facts = self._judge_outage(now)",
+        "facts = [] if self.target.turns else self._judge_outage(now)",
     ),
     Mutation(
         "a leader that is replaced while it solves goes on",
-        LOOP,
-        "if self._lost():  # by an event that came while it was solved",
-        "if False:",
+        BRAIN,
+        "if self._lost():\n            return self._take_over(now)",
+        "if self._lost() and not self.target.turns:\n            return self._take_over(now)",
     ),
     Mutation(
         "deaths are not confirmed",
@@ -220,9 +235,9 @@ MUTATIONS = [
     ),
     Mutation(
         "what an earlier Member of the name held is promoted elsewhere before it is gone",
-        LOOP,
-        "        repaired = await self._objects.repair(orphans, self._term.value)\n",
-        "        orphans, repaired = set(), Repaired()\n",
+        APPLY,
+        "decision.deletes, applied)\n        writes = _without_blocked_promotions(decision, applied)",
+        "(), applied)\n        writes = list(decision.writes)",
     ),
     Mutation(
         "a worker begins to work before its Active is written",
@@ -256,7 +271,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a restart where all is in its place is not looked at",
-        "berth.pool.sort",
+        "berth.pool.bulk",
         "if not m.live or m.restarted",
         "if not m.live",
     ),
@@ -268,9 +283,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a Lease that may have changed hands is not read",
-        "berth.controller.sessions",
-        "            fleet.leases.confirm(lease, member.written_for)\n",
-        "            pass\n",
+        LEDGER,
+        "                self.leases.confirm(lease, self.members[row].written_for)\n",
+        "                pass\n",
     ),
     Mutation(
         "session is not compared by the worker",
@@ -295,18 +310,11 @@ def mutated(mutation: Mutation) -> Iterator[None]:
     exec(code, twin.__dict__)
     patch.undo()
 
-    async def nothing(*_: object) -> None:
-        pass
-
-    twin.__dict__["_nothing"] = nothing
     patch = pytest.MonkeyPatch()
     others = [m for name, m in sys.modules.items() if name.startswith(("berth", "protocol", "test_"))]
     for name, new in list(vars(twin).items()):
         old = vars(module).get(name)
         if getattr(new, "__module__", None) != module.__name__ or old is None:
-            # Patched from outside, like the clock of the model: the mutated functions shall see that.
-            if not name.startswith("__") and old is not None:
-                twin.__dict__[name] = old
             continue
         if isinstance(new, types.FunctionType):
             for other in others:
@@ -317,28 +325,10 @@ def mutated(mutation: Mutation) -> Iterator[None]:
                 if isinstance(value, types.FunctionType | property) and attribute in vars(old):
                     patch.setattr(old, attribute, value)
             twin.__dict__[name] = old
-    # Names that the model puts in place later must reach the mutated functions, too.
-    for name in ("time", "plan_round", "caught_up", "Backoff"):
-        if name in vars(module):
-            twin.__dict__[name] = _Late(module, name)
     try:
         yield
     finally:
         patch.undo()
-
-
-class _Late:
-    """Whatever the module has under that name when it is used."""
-
-    def __init__(self, module: types.ModuleType, name: str) -> None:
-        self._module = module
-        self._name = name
-
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        return getattr(self._module, self._name)(*args, **kwargs)
-
-    def __getattr__(self, attribute: str) -> object:
-        return getattr(getattr(self._module, self._name), attribute)
 
 
 MODEL = [

@@ -4,23 +4,19 @@ requests end when, and as, the test says."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-import pytest
-from protocol_world import Broken, Claim, PoolSeen, World, entries
+from protocol_world import Broken, Claim, World, entries
 
-from berth.controller import lease_reader, planner, pool_loop, sessions
-from berth.controller.lease_reader import LeaseReader
-from berth.controller.metrics import Metrics
-from berth.controller.pool_loop import PoolLoop
-from berth.controller.state import PoolState
+from berth.controller.apply import Applier
+from berth.controller.burst import Burst
+from berth.controller.lead import Lead
+from berth.controller.reads import LeaseReader
 from berth.controller.term import Replaced
 from berth.kinds import (
     AssignmentObject,
@@ -32,25 +28,29 @@ from berth.kinds import (
     ReadPoolSpec,
     ReadPoolStatus,
 )
-from berth.kube import Conflict, DeadlinePassed, Meta, NotFound, ServerError
-from berth.pool import Handoff, Leases, LeaseSeen, MemberSeen, PoolFleet, lease_seen
+from berth.kube import Backoff, Conflict, DeadlinePassed, Meta, NotFound, ServerError
+from berth.pool import (
+    AssignmentGone,
+    Brain,
+    Decision,
+    Handoff,
+    ItemGone,
+    LeaseChanged,
+    LeaseRead,
+    Leases,
+    LeaseSeen,
+    MemberGone,
+    MemberSeen,
+    Outcome,
+    PoolGone,
+    PoolSeen,
+    lease_seen,
+)
 from berth.solve import Problem, Solution, Solver, Touched, solve
 
 SOLVE = "solve"
 """What a request is called that goes to a process which solves."""
-
-
-class _NoBackoff:
-    failures = 0
-
-    def __init__(self, **_: Any) -> None:
-        pass
-
-    def next(self) -> float:
-        return 0.0
-
-    def reset(self) -> None:
-        pass
+GONE = {"items": ItemGone, "members": MemberGone, "assignments": AssignmentGone}
 
 
 @dataclass
@@ -102,13 +102,15 @@ class FakeClient:
             return await self._send(f"get lease {name}", lambda: lease_object(world, name), reads=True)
         return await self._send(f"get {name}", lambda: assignment_object(world, name), reads=True)
 
-    async def list(self, path: str, *, type: Any = None, deadline: Any = None) -> Any:
+    async def list(
+        self, path: str, *, type: Any = None, metadata_only: bool = False, deadline: Any = None
+    ) -> Any:
         world = self._leader.world
-
-        def act() -> Any:
-            return [lease_object(world, name) for name in world.stores["leases"]]
-
-        return await self._send("list leases", act, reads=True)
+        if "/leases" in path:
+            there, one = world.stores["leases"], lease_object
+        else:
+            there, one = world.assignments, assignment_object
+        return await self._send(f"list {path}", lambda: [one(world, name) for name in there], reads=True)
 
     async def create(self, path: str, body: Any, *, type: Any = None, deadline: Any = None) -> Any:
         world = self._leader.world
@@ -221,11 +223,22 @@ class FakeInformer:
         self._leader = leader
         self.waiting: list[tuple[int, asyncio.Future[None]]] = []
 
+    @property
+    def store(self) -> dict[tuple[str, str], Any]:
+        there = self._leader.stores["assignments"].values()
+        return {
+            ("ns", one.name): SimpleNamespace(metadata=SimpleNamespace(resource_version=one.resource_version))
+            for one in there
+        }
+
     async def wait_for(self, version: int) -> None:
         while self._leader.seen["assignments"] < version:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.waiting.append((version, future))
-            await future
+            await self.until(version)
+
+    async def until(self, version: int) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append((version, future))
+        await future
 
     def advance(self) -> None:
         """Wake those whose version is seen now."""
@@ -234,6 +247,16 @@ class FakeInformer:
             self.waiting.remove((version, future))
             if not future.done():
                 future.set_result(None)
+
+
+class WatchedApplier(Applier):
+    """Notes what each decision goes by before it carries it out."""
+
+    leader: Leader
+
+    async def apply(self, decision: Decision) -> Outcome:
+        self.leader.note(decision)
+        return await super().apply(decision)
 
 
 class Leader:
@@ -245,7 +268,8 @@ class Leader:
         self.network = network
         self.loop = loop
         self.leases = Leases()
-        self.fleet = PoolFleet(self.leases)
+        self.brain = Brain("ns", "pool", self.leases)
+        self.ledger = self.brain.ledger
         self.stores: dict[str, dict[str, Any]] = {kind: {} for kind in world.stores}
         self.cursor = dict.fromkeys(world.stores, 0)
         self.seen = dict.fromkeys(world.stores, 0)
@@ -253,21 +277,27 @@ class Leader:
         self.limits: dict[tuple[str, int], int] = {}
         self.exclusive = False
         self.informer = FakeInformer(self)
-        self.state = PoolState("ns", "pool", self.fleet)
+        self.client: Any = FakeClient(self)
         self.reader = LeaseReader(
-            FakeClient(self),  # type: ignore[arg-type]
+            self.client,
             "ns",
-            lambda: sorted(name for name in self.leases.unread() if self.fleet.uses_lease(name)),
+            self.brain.leases_to_read,
             self._put_lease_read,
             lambda: self.relist("leases"),
-            lambda: world.now,
+            clock=lambda: world.now,
+            sleep=self._sleep,
+            backoff=Backoff(base=0.0, limit=0.0),
+            max_gets=1,
         )
         self.reading: asyncio.Task[None] | None = None
         self.task: asyncio.Task[None] | None = None
-        self.pool_loop: PoolLoop | None = None
-        self.begun = False
+        self.lead: Lead | None = None
         for kind in world.stores:
             self.relist(kind)
+
+    async def _sleep(self, _: float) -> None:
+        """Until the next event, or time, that this process sees."""
+        await self.informer.until(0)
 
     # ---- caches ---------------------------------------------------------------------------------
 
@@ -300,42 +330,38 @@ class Leader:
             self.stores[kind][name] = new
         if old == new:
             return
-        now, fleet = self.world.now, self.fleet
-        match kind:
-            case "items":
-                fleet.delete_item(name) if new is None else fleet.put_item(new)
-            case "members":
-                fleet.delete_member(name, now) if new is None else fleet.put_member(new, now)
-            case "assignments":
-                fleet.delete_assignment(name, now) if new is None else fleet.put_assignment(new, now)
-            case "leases":
-                if new is None:
-                    self.leases.delete(name, now, old.version)
-                elif self.leases.put(new, now):
-                    fleet.lease_changed(name, now)
-            case "pool":
-                if new is None:
-                    self.state.gone = old.uid if old else ""
-                else:
-                    fleet.set_policy(new.policy)
-                    self.state.pool = pool_object(new)
+        now = self.world.now
+        if kind == "leases":
+            if new is None:
+                self.leases.delete(name, now, old.version)
+            elif self.leases.put(new, now):
+                self.brain.observe(LeaseChanged(name), now)
+        elif new is not None:
+            self.brain.observe(new, now)
+        elif kind == "pool":
+            self.brain.observe(PoolGone(old.uid if old else ""), now)
+        else:
+            self.brain.observe(GONE[kind](name), now)
 
     def time_passes(self) -> None:
         """Notice what time alone has changed."""
         for name in self.leases.advance(self.world.now):
-            self.fleet.lease_changed(name, self.world.now)
+            self.brain.observe(LeaseChanged(name), self.world.now)
         self.read_leases()
+        self.informer.advance()
 
     def read_leases(self) -> None:
-        """Start to read the Leases that seem to have run out, as a leader does."""
-        if self.pool_loop is not None and (self.reading is None or self.reading.done()):
+        """Start to read the Leases that have to be read, as a leader does."""
+        if self.lead is not None and (self.reading is None or self.reading.done()):
             self.reading = self.loop.create_task(self.reader.read())
 
-    def _put_lease_read(self, name: str, lease: LeaseObject | None, begun: float) -> bool:
-        answer = self.leases.put_read(name, lease_seen(lease) if lease else None, begun, self.world.now)
+    def _put_lease_read(self, name: str, lease: LeaseObject | None, started: float) -> bool:
+        now, expired = self.world.now, name in self.leases.unread()
+        answer = self.leases.put_read(name, lease_seen(lease) if lease else None, started, now)
         if answer.changed:
-            self.fleet.lease_changed(name, self.world.now)
-        return answer.unseen
+            self.brain.observe(LeaseChanged(name), now)
+        self.brain.observe(LeaseRead(name, (lease.spec.holder_identity or "") if lease else ""), now)
+        return expired and answer.unseen
 
     # ---- leading --------------------------------------------------------------------------------
 
@@ -343,33 +369,36 @@ class Leader:
     def busy(self) -> bool:
         return self.task is not None and not self.task.done()
 
-    def begin(self) -> None:
-        """Take the Pool over."""
+    def start(self) -> None:
+        """Take the Pool over, and make the first round."""
         self.quit()
-        dead, alive = self._said()
+        dead, alive = self._reported()
         for name in self.leases.restart(self.world.now, dead, alive):
-            self.fleet.lease_changed(name, self.world.now)
-        self.pool_loop = PoolLoop(
-            self.state,
-            FakeClient(self),
-            self.informer,
+            self.brain.observe(LeaseChanged(name), self.world.now)
+        applier = WatchedApplier(
+            self.client,
+            self.informer,  # type: ignore[arg-type]
+            ("ns", "pool"),
             self.name,
             lambda: float("inf"),
-            SimpleNamespace(brake=lambda *_: None, malformed=lambda *_: None),
-            METRICS,
             self._solve,
+            backoff=Backoff(base=0.0, limit=0.0),
+            sleep=self._sleep,
         )
+        applier.leader = self
+        clock = lambda: self.world.now  # noqa: E731
+        self.lead = Lead(self.brain, applier, Burst(clock=clock), lambda _: None, clock)
         self.solver = Solver()
-        self.begun = False
-        self.task = self.loop.create_task(self._run(self.pool_loop.begin()))
+        self.brain.start()
+        self.round()
         self.read_leases()
 
     def round(self) -> None:
         """Make a round, if no other is under way."""
-        if self.pool_loop is not None and self.begun and not self.busy:
-            self.task = self.loop.create_task(self._run(self.pool_loop.once()))
+        if self.lead is not None and not self.busy:
+            self.task = self.loop.create_task(self._act(self.lead))
 
-    async def _solve(self, problem: Problem, touched: Touched | None, ask: bool) -> Solution:
+    async def _solve(self, problem: Problem, touched: Touched | None, thorough: bool) -> Solution:
         """At once, or in another process that ends when the test says so."""
         if not self.world.solves_elsewhere:
             return self.solver.solve(problem, touched)
@@ -380,25 +409,21 @@ class Leader:
         solution: Solution = await answer
         return solution
 
-    async def _run(self, what: Any) -> None:
+    async def _act(self, lead: Lead) -> None:
         try:
-            await what
-            if not self.begun and self.world.pool is not None and self.world.pool.leader == self.name:
-                self.world.established = self.name
-            self.begun = True
-            if self.world.established == self.name:
-                self._say()
+            await lead.act()
         except Replaced:
-            self.pool_loop, self.begun = None, False
+            self.lead = None
+            self.brain.stop()
 
-    def _say(self) -> None:
+    def _report(self) -> None:
         """Write the statuses of the Members."""
-        for member in self.fleet.members.values():
+        for member in self.ledger.members.values():
             there = self.world.members.get(member.name)
             if member.seen is not None and there is not None and there.uid == member.seen.uid:
                 self.world.said_live[there.uid] = member.live
 
-    def _said(self) -> tuple[set[str], set[str]]:
+    def _reported(self) -> tuple[set[str], set[str]]:
         """The Leases whose holders the Members' statuses call dead, and live."""
         found: tuple[set[str], set[str]] = (set(), set())
         for seen in self.stores["members"].values():
@@ -415,45 +440,55 @@ class Leader:
             self.network.pending.remove(request)
             if not request.reads:
                 self.network.late.append(request)
-        self.task, self.pool_loop, self.begun = None, None, False
+        self.task, self.lead = None, None
+        self.brain.stop()
 
     # ---- what it went by ------------------------------------------------------------------------
 
-    def note(self, solution: Any, planned: Any) -> None:
-        """Work out anew, from what is known and not from the rules, what this round may take away."""
-        fleet = self.fleet
-        self.exclusive = fleet.policy.handoff is Handoff.EXCLUSIVE
+    def note(self, decision: Decision) -> None:
+        """Work out anew, from what is known and not from the rules, what this decision may take away."""
+        ledger, world = self.ledger, self.world
+        if decision.take_over is None and world.pool is not None and world.pool.leader == self.name:
+            world.established = self.name
+        if world.established == self.name:
+            self._report()
+        if not decision.writes:
+            return
+        self.exclusive = ledger.policy.handoff is Handoff.EXCLUSIVE
         gone: dict[str, set[int]] = {}
-        for row, edits in planned.writes.items():
-            for edit in edits:
+        for write in decision.writes:
+            for edit in write.edits:
                 if edit.entry is None:
-                    gone.setdefault(edit.item, set()).add(row)
-        for row, edits in planned.writes.items():
-            member = fleet.members[row]
+                    gone.setdefault(edit.item, set()).add(write.row)
+        for write in decision.writes:
+            member = ledger.members[write.row]
             assert member.assignment is not None
             key = (member.name, member.assignment.generation)
             self.limits[key] = member.limit
-            self.claims[key] = {}
-            for edit in edits:
-                if edit.entry is not None:
-                    continue
-                item = fleet.items.of[edit.item]
-                seen = fleet.item_seen.get(item)
-                if seen is None or not seen.replicas:
-                    continue
-                if not (member.live or member.kept):
-                    self._check_death(member)
-                    self.claims[key][edit.item] = Claim(0, frozenset(), dead=True)
-                    continue
-                placed = int((solution.members[item] >= 0).sum())
-                counted = frozenset(
-                    (m.name, m.assignment.uid, m.entries[edit.item].grant)
-                    for m in fleet.members.values()
-                    if m.live and edit.item in m.entries and m.row not in gone[edit.item]
-                    if m.assignment is not None and self._ready(m, edit.item)
-                )
-                need = min(seen.replicas, max(1, placed))
-                self.claims[key][edit.item] = Claim(need, counted)
+            self.claims[key] = {
+                edit.item: claim
+                for edit in write.edits
+                if edit.entry is None and (claim := self._claim(member, edit.item, gone)) is not None
+            }
+
+    def _claim(self, member: Any, item: str, gone: dict[str, set[int]]) -> Claim | None:
+        ledger, solution = self.ledger, self.brain.target.solution
+        row = ledger.items.of[item]
+        seen = ledger.item_seen.get(row)
+        if seen is None or not seen.replicas:
+            return None
+        if not (member.live or member.kept):
+            self._check_death(member)
+            return Claim(0, frozenset(), dead=True)
+        assert solution is not None
+        placed = int((solution.members[row] >= 0).sum())
+        counted = frozenset(
+            (m.name, m.assignment.uid, m.entries[item].grant)
+            for m in ledger.members.values()
+            if m.live and item in m.entries and m.row not in gone[item]
+            if m.assignment is not None and self._ready(m, item)
+        )
+        return Claim(min(seen.replicas, max(1, placed)), counted)
 
     def _check_death(self, member: Any) -> None:
         """Whoever is taken for dead had not renewed its Lease when that was read."""
@@ -478,43 +513,3 @@ class Leader:
         if report + "Ready" not in there.reports and report + "Active" not in there.reports:
             return False
         return seen.lease is None or self.leases.holder(seen.lease) == there.session
-
-
-METRICS = Metrics()
-LEADERS: list[Leader] = []
-"""All controller processes of the run."""
-
-
-@contextlib.contextmanager
-def modelled(world: World) -> Iterator[None]:
-    """The controller's modules with the model's time, without real delays, and watched."""
-    patch = pytest.MonkeyPatch()
-    real_plan = planner.plan_round
-
-    def plan_round(fleet: Any, solution: Any, *args: Any, **kwargs: Any) -> Any:
-        planned = real_plan(fleet, solution, *args, **kwargs)
-        leader = next(each for each in LEADERS if each.fleet is fleet)
-        leader.note(solution, planned)
-        return planned
-
-    async def caught_up(client: Any, informer: Any, *_: Any) -> None:
-        leader = client._leader
-        version = await client._send("list", lambda: leader.world.version, reads=True)
-        log = [e.version for e in leader.world.log["assignments"] if e.version <= version]
-        await informer.wait_for(max(log, default=0))
-
-    patch.setattr(planner, "plan_round", plan_round)
-    patch.setattr(pool_loop, "caught_up", caught_up)
-    for module in (pool_loop, lease_reader):
-        patch.setattr(module, "Backoff", _NoBackoff)
-    patch.setattr(lease_reader, "MAX_GETS", 1)
-    for module in (planner, pool_loop):
-        patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
-    logger = logging.getLogger("berth.controller")
-    patch.setattr(logger, "disabled", True)
-    for module in (pool_loop, lease_reader, sessions):
-        patch.setattr(module.logger, "disabled", True)
-    try:
-        yield
-    finally:
-        patch.undo()

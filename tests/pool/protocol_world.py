@@ -7,12 +7,12 @@ its sender hears of it, is for the test to choose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from berth.kinds import Entry, parse_entry
 from berth.kube import Conflict, Forbidden, Invalid, NotFound
-from berth.pool import AssignmentSeen, ItemSeen, LeaseSeen, MemberSeen, Policy
+from berth.pool import AssignmentSeen, ItemSeen, LeaseSeen, MemberSeen, Policy, PoolSeen
 
 KINDS = ("items", "members", "assignments", "leases", "pool")
 
@@ -23,15 +23,6 @@ class Event(NamedTuple):
     version: int
     name: str
     new: Any
-
-
-@dataclass(frozen=True)
-class PoolSeen:
-    uid: str
-    version: int
-    policy: Policy
-    term: int = 0
-    leader: str = ""
 
 
 class Broken(AssertionError):  # noqa: N818 - says what is so
@@ -159,7 +150,7 @@ class World:
     def _set_term(self, pool: PoolSeen, term: int, leader: str) -> PoolSeen:
         if term < pool.term:
             raise Broken(f"the Pool's term went from {pool.term} to {term}")
-        self.put("pool", "pool", replace(pool, version=self.version + 1, term=term, leader=leader))
+        self.put("pool", "pool", pool._replace(version=self.version + 1, term=term, leader=leader))
         return self.need_pool()
 
     def fence(self, term: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from berth.pool import Leases, PoolFleet
+from berth.pool import Leases, Ledger
 
 
 def pass_time(leases: Leases, now: float) -> list[str]:
@@ -15,7 +15,7 @@ def pass_time(leases: Leases, now: float) -> list[str]:
     return changed
 
 
-def let_time_pass(fleet: PoolFleet, now: float) -> None:
+def let_time_pass(fleet: Ledger, now: float) -> None:
     """The same for a fleet, which looks at its Members again."""
     for name in pass_time(fleet.leases, now):
         fleet.lease_changed(name, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from reading import let_time_pass, pass_time
 
-from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Liveness, MemberSeen, PoolFleet
+from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Ledger, Liveness, MemberSeen
 
 
 def lease(renewed: str = "r1", holder: str = "s1", version: int = 1) -> LeaseSeen:
@@ -184,9 +184,9 @@ def test_what_another_leader_found_dead_and_is_not_lives_when_it_is_read() -> No
 
 
 @pytest.fixture
-def fleet() -> PoolFleet:
+def fleet() -> Ledger:
     """A Member with a Lease of 10 s that holds x."""
-    fleet = PoolFleet(Leases())
+    fleet = Ledger(Leases())
     fleet.leases.put(lease(), 100.0)
     fleet.put_item(ItemSeen("x", 1))
     fleet.put_member(MemberSeen("m", 5, lease="l", uid="u"), 100.0)
@@ -195,7 +195,7 @@ def fleet() -> PoolFleet:
 
 
 def test_a_member_lives_until_its_death_is_confirmed_and_died_when_its_lease_ran_out(
-    fleet: PoolFleet,
+    fleet: Ledger,
 ) -> None:
     member = fleet.members[0]
     fleet.leases.advance(110.0)
@@ -206,7 +206,7 @@ def test_a_member_lives_until_its_death_is_confirmed_and_died_when_its_lease_ran
     assert member.dead_since == 110.0
 
 
-def test_a_member_that_appears_with_a_lease_that_ran_out_long_ago_was_never_alive(fleet: PoolFleet) -> None:
+def test_a_member_that_appears_with_a_lease_that_ran_out_long_ago_was_never_alive(fleet: Ledger) -> None:
     fleet.leases.put(LeaseSeen("old", "s0", "r0", 10.0), 100.0)
     fleet.leases.advance(110.0)
     fleet.put_member(MemberSeen("n", 5, lease="old", uid="v"), 110.0)
@@ -218,7 +218,7 @@ def test_a_member_that_appears_with_a_lease_that_ran_out_long_ago_was_never_aliv
     assert member.live, "it was alive after all"
 
 
-def test_a_renewal_brings_a_member_to_life_whose_lease_was_to_be_read(fleet: PoolFleet) -> None:
+def test_a_renewal_brings_a_member_to_life_whose_lease_was_to_be_read(fleet: Ledger) -> None:
     fleet.leases.put(LeaseSeen("old", "s0", "r0", 10.0), 100.0)
     fleet.leases.advance(110.0)
     fleet.put_member(MemberSeen("n", 5, lease="old", uid="v"), 110.0)

@@ -10,7 +10,7 @@ from reading import let_time_pass
 
 from berth.kinds import Entry, Report, format_entry, format_report
 from berth.kinds.entry import Phase
-from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, PoolFleet
+from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Ledger, MemberSeen
 
 ITEMS = ["i0", "i1", "i2"]
 MEMBERS = ["m0", "m1", "m2"]
@@ -82,7 +82,7 @@ class Told:
 
     def __init__(self) -> None:
         self.leases = Leases()
-        self.fleet = PoolFleet(self.leases)
+        self.fleet = Ledger(self.leases)
         self.now = 100.0
         self.there: dict[tuple[str, str], Any] = {}
 
@@ -116,7 +116,7 @@ class Told:
                     fleet.lease_changed(name, self.now)
 
 
-def picture(fleet: PoolFleet) -> dict[str, Any]:
+def picture(fleet: Ledger) -> dict[str, Any]:
     """All that placement depends on, by name instead of by row."""
     problem, names = fleet.problem(), fleet.member_rows.names
     items = {}
@@ -166,7 +166,7 @@ def test_any_order_of_events_leads_to_what_a_fresh_start_would_see(happened: lis
     fresh = Told()
     # The same observer's memory of Leases, and nothing else that came before.
     fresh.leases = told.leases
-    fresh.fleet = PoolFleet(told.leases)
+    fresh.fleet = Ledger(told.leases)
     fresh.now = told.now
     for (kind, name), what in sorted(told.there.items(), key=lambda pair: pair[0]):
         if kind != "lease":
@@ -195,7 +195,7 @@ def test_whatever_changes_the_problem_marks_it_dirty(happened: list[Any], last: 
         ]
 
     before = arrays()
-    told.fleet.dirty.problem = False
+    told.fleet.changed.problem = False
     told.tell(*last)
     if arrays() != before:
-        assert told.fleet.dirty.problem
+        assert told.fleet.changed.problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from reading import let_time_pass, pass_time
 
-from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Liveness, MemberSeen, PoolFleet, stopped
+from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Ledger, Liveness, MemberSeen, stopped
 from berth.pool.liveness import safety_margin
 
 
@@ -112,9 +112,9 @@ def test_no_moment_of_change_is_missed() -> None:
 # ---- a Member and its Lease ---------------------------------------------------------------------
 
 
-def fleet_with(reported: bool = True, **changes: str) -> tuple[PoolFleet, Leases]:
+def fleet_with(reported: bool = True, **changes: str) -> tuple[Ledger, Leases]:
     leases = Leases()
-    fleet = PoolFleet(leases)
+    fleet = Ledger(leases)
     leases.put(LeaseSeen("l", "s1", "r1", 10.0), 100.0)
     fleet.put_item(ItemSeen("x", 1))
     fleet.put_member(MemberSeen("m", 5, lease="l", reported=reported, uid="u"), 100.0)
@@ -124,7 +124,7 @@ def fleet_with(reported: bool = True, **changes: str) -> tuple[PoolFleet, Leases
     return fleet, leases
 
 
-def ready(fleet: PoolFleet) -> bool:
+def ready(fleet: Ledger) -> bool:
     member = fleet.member_named("m")
     assert member is not None
     return member.ready("x")
@@ -142,10 +142,10 @@ def test_other_phases_grants_and_items_do_not_make_it_ready(report: str) -> None
 def test_reports_of_another_session_than_the_leases_holder_count_for_nothing() -> None:
     fleet, leases = fleet_with()
     assert leases.put(LeaseSeen("l", "s2", "r2", 10.0), 101.0)
-    fleet.dirty.converge.clear()
+    fleet.changed.converge.clear()
     fleet.lease_changed("l", 101.0)
     assert not ready(fleet)
-    assert fleet.items.of["x"] in fleet.dirty.converge
+    assert fleet.items.of["x"] in fleet.changed.converge
 
 
 def test_an_item_reported_twice_counts_for_nothing() -> None:
@@ -169,16 +169,16 @@ def test_what_an_earlier_member_of_the_name_was_given_is_held_by_nobody() -> Non
     assert member is not None
     assert member.entries == {}
     assert member.orphaned
-    assert member.row in fleet.dirty.assignments
+    assert member.row in fleet.changed.assignments
 
 
 def test_a_deleted_item_is_looked_at_once_more_so_that_nobody_waits_for_it() -> None:
-    fleet = PoolFleet(Leases())
+    fleet = Ledger(Leases())
     fleet.put_item(ItemSeen("x", 1))
     row = fleet.items.of["x"]
-    fleet.dirty.converge.clear()
+    fleet.changed.converge.clear()
     fleet.delete_item("x")
-    assert row in fleet.dirty.converge
+    assert row in fleet.changed.converge
 
 
 def test_an_expired_member_has_not_surely_stopped() -> None:
@@ -193,7 +193,7 @@ def test_an_expired_member_has_not_surely_stopped() -> None:
 # ---- who has not released -----------------------------------------------------------------------
 
 
-def taken(**changes: str) -> tuple[PoolFleet, Leases]:
+def taken(**changes: str) -> tuple[Ledger, Leases]:
     """Slot 0 of x was taken from m, which had it ready or at work."""
     fleet, leases = fleet_with(**changes)
     member = fleet.member_named("m")
@@ -220,9 +220,9 @@ def test_one_that_lists_it_no_longer_has_released() -> None:
 def test_one_that_died_has_released_once_it_has_surely_stopped() -> None:
     fleet, _ = taken()
     for at, expected in ((110.5, ["m"]), (111.0, [])):
-        fleet.dirty.converge.clear()
+        fleet.changed.converge.clear()
         let_time_pass(fleet, at)
-        assert fleet.items.of["x"] in fleet.dirty.converge
+        assert fleet.items.of["x"] in fleet.changed.converge
         assert fleet.former.unreleased("x", at) == expected
 
 
@@ -247,7 +247,7 @@ def test_an_assignment_that_was_replaced_does_not_release_what_its_process_works
 
 def test_a_process_at_work_by_what_an_earlier_member_was_given_has_not_released() -> None:
     leases = Leases()
-    fleet = PoolFleet(leases)
+    fleet = Ledger(leases)
     fleet.put_item(ItemSeen("x", 1))
     leases.put(LeaseSeen("l", "s1", "r1", 10.0), 100.0)
     fleet.put_assignment(AssignmentSeen("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1", ("x@3=Active",)), 100.0)
@@ -261,7 +261,7 @@ def test_a_report_of_an_older_grant_counts_for_nothing() -> None:
 
 
 def test_a_member_whose_lease_was_never_seen_has_never_lived() -> None:
-    fleet = PoolFleet(Leases())
+    fleet = Ledger(Leases())
     fleet.put_member(MemberSeen("m", 5, lease="l", uid="u"), 100.0)
     member = fleet.member_named("m")
     assert member is not None
@@ -274,7 +274,7 @@ def test_a_member_whose_lease_was_never_seen_has_never_lived() -> None:
 
 
 def test_an_item_that_was_listed_twice_is_read_anew_when_only_the_lesser_entry_is_left() -> None:
-    fleet = PoolFleet(Leases())
+    fleet = Ledger(Leases())
     fleet.put_member(MemberSeen("m", 5, uid="u"), 100.0)
     both = ("i#0@2:2", "i#3@2")
     fleet.put_assignment(AssignmentSeen("m", both, 2, uid="a", owner="u", generation=1), 100.0)

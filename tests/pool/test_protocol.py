@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from protocol_leader import LEADERS, SOLVE, Leader, Network, Request, modelled
+from protocol_leader import SOLVE, Leader, Network, Request
 from protocol_world import KINDS, Process, World
 
 from berth.kube import ApiError, RequestTimeout, ServerError
@@ -59,12 +59,9 @@ class Protocol(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stack = contextlib.ExitStack()
         self.loop = asyncio.new_event_loop()
         self.world = World()
         self.network = Network()
-        self.stack.enter_context(modelled(self.world))
-        LEADERS.clear()
         self.leaders: list[Leader] = []
         self.started = 0
         self.steps = 0
@@ -74,7 +71,6 @@ class Protocol(RuleBasedStateMachine):
     def _controller(self) -> Leader:
         self.started += 1
         leader = Leader(f"c{self.started}", self.world, self.network, self.loop)
-        LEADERS.append(leader)
         return leader
 
     def teardown(self) -> None:
@@ -90,7 +86,6 @@ class Protocol(RuleBasedStateMachine):
         self.network.late.clear()
         self.spin()
         self.loop.close()
-        self.stack.close()
 
     # ---- helpers --------------------------------------------------------------------------------
 
@@ -342,7 +337,7 @@ class Protocol(RuleBasedStateMachine):
             self.leaders[k].quit()
             self.leaders[k] = self._controller()
         self.network.holder = self.leaders[k]
-        self.leaders[k].begin()
+        self.leaders[k].start()
         self.spin()
         self.answer_some(self.leaders[k], answers)
 
@@ -389,7 +384,7 @@ class Protocol(RuleBasedStateMachine):
     def quiet_rounds(self, k: int, rounds: int) -> None:
         """Everything is seen, and the rounds go through."""
         leader = self.leaders[k]
-        if leader.pool_loop is None:
+        if leader.lead is None:
             self.elect(k)
         for _ in range(rounds):
             self.answer_all(leader)
@@ -443,9 +438,9 @@ class Protocol(RuleBasedStateMachine):
             self.promises_hold()
         for kind in KINDS:
             leader.deliver(kind, 10_000)
-        waits = {leader.fleet.items.names[row]: wait for row, wait in leader.state.progress.waits.items()}
+        waits = {leader.ledger.items.names[row]: wait for row, wait in leader.brain.progress.waits.items()}
         stuck = {n: wait for n, wait in waits.items() if wait.why not in (Why.LIMIT, Why.NO_PLACE)}
-        budget = leader.fleet.policy.max_in_flight is not None
+        budget = leader.ledger.policy.max_in_flight is not None
         if any(w.why is Why.LIMIT for w in waits.values()) and budget:
             stuck = {n: w for n, w in stuck.items() if w.why is not Why.BUDGET}
         assert not stuck, stuck

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from berth.controller.rejected import default_folder, report
-from berth.pool import ItemSeen, Leases, MemberSeen, PoolFleet
+from berth.pool import ItemSeen, Leases, Ledger, MemberSeen
 
 
 @pytest.fixture
-def fleet() -> PoolFleet:
-    fleet = PoolFleet(Leases())
+def fleet() -> Ledger:
+    fleet = Ledger(Leases())
     fleet.put_item(ItemSeen("orders", 1))
     fleet.put_member(MemberSeen("m", 3), 0.0)
     return fleet
 
 
 def test_the_problem_is_saved_by_name_and_the_log_says_where(
-    fleet: PoolFleet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fleet: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = fleet.items.names.__getitem__, fleet.member_rows.names.__getitem__
     faults = [f"fault {n}" for n in range(5)]
@@ -41,7 +41,7 @@ def test_the_problem_is_saved_by_name_and_the_log_says_where(
 
 
 def test_a_problem_that_cannot_be_saved_is_logged_all_the_same(
-    fleet: PoolFleet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fleet: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     assert report("exact", ["fault"], fleet.problem(), folder=str(tmp_path / "file")) is None
@@ -52,7 +52,7 @@ def test_a_problem_that_cannot_be_saved_is_logged_all_the_same(
 
 
 def test_it_is_saved_among_temporary_files_by_default(
-    fleet: PoolFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fleet: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = report("quick", ["fault"], fleet.problem())

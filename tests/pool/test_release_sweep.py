@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reading import let_time_pass
 
-from berth.pool import AssignmentSeen, Handoff, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet
+from berth.pool import AssignmentSeen, Handoff, ItemSeen, Leases, LeaseSeen, Ledger, MemberSeen, Policy
 
 
 def entries(count: int, slot: int, term: int) -> tuple[str, ...]:
@@ -20,7 +20,7 @@ def assignment(member: str, items: tuple[str, ...], generation: int) -> Assignme
 
 def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
     leases = Leases()
-    fleet = PoolFleet(leases)
+    fleet = Ledger(leases)
     for n in range(100):
         fleet.put_item(ItemSeen(f"i{n:03d}", 1))
     # Members come and go as pods do, each with a name and a Lease of its own.
@@ -41,7 +41,7 @@ def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
 
 def test_who_may_still_work_is_not_forgotten() -> None:
     leases = Leases()
-    fleet = PoolFleet(leases, Policy(handoff=Handoff.EXCLUSIVE))
+    fleet = Ledger(leases, Policy(handoff=Handoff.EXCLUSIVE))
     leases.put(LeaseSeen("old", "s-old", "then", duration=10.0), 0.0)
     fleet.put_item(ItemSeen("i000", 1))
     fleet.put_member(MemberSeen("old", 5, lease="old", uid="u-old"), 0.0)
@@ -57,7 +57,7 @@ def test_who_may_still_work_is_not_forgotten() -> None:
 
 def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
     leases = Leases()
-    fleet = PoolFleet(leases)
+    fleet = Ledger(leases)
     count = 3000
     leases.put(LeaseSeen("old", "s-old", "then", duration=10.0), 0.0)
     fleet.put_member(MemberSeen("old", 4096, lease="old", uid="u-old"), 0.0)
@@ -74,11 +74,11 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
     assert sum(f"i{n:03d}" in fleet.former for n in range(count)) == 0
 
 
-def two_of_one_lease(handoff: Handoff) -> tuple[PoolFleet, Leases]:
+def two_of_one_lease(handoff: Handoff) -> tuple[Ledger, Leases]:
     """Slot 0 of x was taken from a, then from b, which name one Lease and both say that they work."""
     leases = Leases()
     leases.put(LeaseSeen("l", "s", "then", 10.0), 0.0)
-    fleet = PoolFleet(leases, Policy(handoff=handoff))
+    fleet = Ledger(leases, Policy(handoff=handoff))
     fleet.put_item(ItemSeen("x", 1))
     for name in "ab":
         fleet.put_member(MemberSeen(name, 5, lease="l", reported=True, uid=f"u-{name}"), 0.0)

@@ -12,9 +12,9 @@ from berth.pool import (
     ItemSeen,
     Leases,
     LeaseSeen,
+    Ledger,
     MemberSeen,
     Policy,
-    PoolFleet,
     Progress,
     Round,
     Why,
@@ -24,11 +24,9 @@ from berth.pool import (
 from berth.solve import Proof, Solution
 
 
-def fleet_of(
-    members: dict[str, tuple[int, list[Entry]]], items: dict[str, int], **policy: object
-) -> PoolFleet:
+def fleet_of(members: dict[str, tuple[int, list[Entry]]], items: dict[str, int], **policy: object) -> Ledger:
     """Members with (limit, entries), Items with replicas."""
-    fleet = PoolFleet(Leases(), Policy(**policy))  # type: ignore[arg-type]
+    fleet = Ledger(Leases(), Policy(**policy))  # type: ignore[arg-type]
     for name, replicas in items.items():
         fleet.put_item(ItemSeen(name, replicas))
     for name, (limit, entries) in members.items():
@@ -38,7 +36,7 @@ def fleet_of(
     return fleet
 
 
-def solution(fleet: PoolFleet, wanted: dict[str, list[str]]) -> Solution:
+def solution(fleet: Ledger, wanted: dict[str, list[str]]) -> Solution:
     """Who should hold what, slot order."""
     rows = np.full((len(fleet.items), 4), -1, np.int32)
     primary = np.full(len(fleet.items), -1, np.int32)
@@ -50,14 +48,14 @@ def solution(fleet: PoolFleet, wanted: dict[str, list[str]]) -> Solution:
     return Solution(rows, primary, Proof((), ()), "exact", "", 0.0)
 
 
-def plan(fleet: PoolFleet, wanted: dict[str, list[str]], progress: Progress | None = None) -> Round:
+def plan(fleet: Ledger, wanted: dict[str, list[str]], progress: Progress | None = None) -> Round:
     rows = [row for row, name in enumerate(fleet.items.names) if name is not None]
     return plan_round(
         fleet, solution(fleet, wanted), rows, progress or Progress(), term=9, now=0.0, braking=False
     )
 
 
-def written(fleet: PoolFleet, planned: Round) -> dict[str, list[str]]:
+def written(fleet: Ledger, planned: Round) -> dict[str, list[str]]:
     """Items by Member after the round."""
     return {
         member.name: sorted(

@@ -314,10 +314,10 @@ def test_a_pause_and_an_outage_delay_hold_nothing_back() -> None:
             kill(machine, name)
         machine.time_passes(12.0, set())
         machine.quiet_rounds(0, 1)
-        assert machine.leaders[0].state.outage.braking
+        assert machine.leaders[0].brain.outage.braking
         process = restart(machine, first)
         machine.quiet_rounds(0, 1)
-        assert machine.leaders[0].state.outage.braking
+        assert machine.leaders[0].brain.outage.braking
         assert entry(machine, first).epoch > before.epoch
         assert session(machine, first) == process.session
 

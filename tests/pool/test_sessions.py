@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from berth.kinds import Entry, parse_entry
-from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, MemberState, PoolFleet
+from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Ledger, MemberSeen, MemberState
 
 
 class Told:
@@ -13,7 +13,7 @@ class Told:
 
     def __init__(self, holder: str = "s1", written_for: str = "s1", **assignment: Any) -> None:
         self.leases = Leases()
-        self.fleet = PoolFleet(self.leases)
+        self.fleet = Ledger(self.leases)
         self.version = 0
         self.fleet.put_item(ItemSeen("x", 1))
         self.fleet.put_member(MemberSeen("m", 4, lease="l", uid="u"), 0.0)
@@ -48,13 +48,13 @@ def test_entries_of_the_holder_are_right() -> None:
 
 def test_a_new_holder_is_the_successor_and_gets_only_what_is_given_anew() -> None:
     told = Told()
-    told.fleet.dirty.converge.clear()
+    told.fleet.changed.converge.clear()
     told.lease("s2")
     member = told.member
     assert member.successor == "s2"
     assert member.restarted
     assert not member.ready("x")
-    assert told.fleet.items.of["x"] in told.fleet.dirty.converge
+    assert told.fleet.items.of["x"] in told.fleet.changed.converge
     assert told.fleet.sessions.restarted == {member.row}
     assert member.session_for({"x": OLD}) == "s1"
     assert member.session_for({"x": NEW}) == "s2"
@@ -110,7 +110,7 @@ def test_only_so_many_former_holders_are_remembered() -> None:
 
 def test_the_holder_of_a_lease_that_was_deleted_unseen_is_nobodys_successor() -> None:
     leases = Leases()
-    fleet = PoolFleet(leases)
+    fleet = Ledger(leases)
     fleet.put_member(MemberSeen("m", 4, lease="l", uid="u"), 0.0)
     fleet.put_assignment(AssignmentSeen("m", ("x#0@3:3",), 3, "a", "u", written_for="s1"), 0.0)
     for name in leases.restart(0.0, missing={"l"}):
@@ -128,7 +128,7 @@ def test_an_older_leaders_entries_are_adopted_by_the_session_that_reports_on_the
     assert member.adopted
     assert member.unstamped
     assert not member.restarted
-    assert told.fleet.dirty.assignments == {member.row}
+    assert told.fleet.changed.assignments == {member.row}
     assert member.session_for({"x": OLD}) == "s1"
 
 

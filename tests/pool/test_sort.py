@@ -10,26 +10,26 @@ from berth.pool import (
     ItemSeen,
     Leases,
     LeaseSeen,
+    Ledger,
     MemberSeen,
     Policy,
-    PoolFleet,
     Progress,
     plan_round,
 )
 from berth.pool import round as round_module
-from berth.pool.sort import Sorted
+from berth.pool.bulk import Sorted
 from berth.solve import solve
 
 
 @st.composite
-def fleets(draw: st.DrawFn) -> PoolFleet:
+def fleets(draw: st.DrawFn) -> Ledger:
     """Small Pools in any state: fresh, settled, with gaps, dead Members, leftovers of gone Items."""
     leases = Leases()
     policy = Policy(
         handoff=draw(st.sampled_from(Handoff)),
         active_primaries=draw(st.booleans()),
     )
-    fleet = PoolFleet(leases, policy)
+    fleet = Ledger(leases, policy)
     names = [f"m{i}" for i in range(draw(st.integers(1, 4)))]
     items = [f"i{i}" for i in range(draw(st.integers(0, 5)))]
     for item in items:
@@ -51,7 +51,7 @@ def fleets(draw: st.DrawFn) -> PoolFleet:
 
 
 @given(fleets())
-def test_a_round_is_the_same_whether_items_are_sorted_before_it_or_not(fleet: PoolFleet) -> None:
+def test_a_round_is_the_same_whether_items_are_sorted_before_it_or_not(fleet: Ledger) -> None:
     solution = solve(fleet.problem())
     rows = list(range(len(fleet.items)))
 

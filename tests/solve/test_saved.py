@@ -16,20 +16,20 @@ import pytest
 from hypothesis import given, settings
 from problems import problem_of, problems
 
-from berth.cli.analysis import fleet_of
+from berth.cli.analysis import brain_of
 from berth.cli.manifests import load_files
 from berth.controller.saved import KEPT, manifests, save
-from berth.pool import PoolFleet
+from berth.pool import Ledger
 from berth.solve.model import Primaries, Problem, Zones
 from berth.solve.plain import plain
 
 NOON = datetime(2030, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 
-def read_again(path: Path, pool: str = "p") -> PoolFleet:
+def read_again(path: Path, pool: str = "p") -> Ledger:
     pools = load_files([str(path)])
     assert list(pools) == [("ns", pool)]
-    return fleet_of(pools["ns", pool])
+    return brain_of(pools["ns", pool]).ledger
 
 
 def described(problem: Problem, item_names: list[Any], member_names: list[Any]) -> dict[str, Any]:

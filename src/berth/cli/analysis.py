@@ -1,4 +1,4 @@
-"""What the controller's solver and rules make of a Pool. No other module of `berth.cli` calls them."""
+"""What the controller's brain makes of a Pool: the plan, and the next round."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from berth.controller.rejected import report
 from berth.kinds import Entry
 from berth.pool import (
     AssignmentSeen,
-    Health,
+    Brain,
+    LeaseChanged,
     Leases,
     LeaseSeen,
+    Ledger,
     MemberEdit,
     MemberSeen,
-    Outage,
-    PoolFleet,
-    Progress,
+    Outcome,
+    Policy,
+    PoolSeen,
     Wait,
     Why,
     assignment_seen,
-    describe,
     item_seen,
     member_seen,
-    outage,
-    plan_round,
     policy_of,
 )
+from berth.pool.conditions import wait_words
 from berth.pool.member import read_entries
 from berth.pool.reasons import Reason, reasons
 from berth.solve import Problem, Solution, Solver, bands
@@ -71,50 +71,59 @@ class Changes(NamedTuple):
 # ---- what is known -------------------------------------------------------------------------------
 
 
-def fleet_of(pool: PoolObjects, wall: datetime | None = None) -> PoolFleet:
-    """The Pool as a controller that starts now would know it; `wall` is the time of day (default: now).
+def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
+    """What a controller knows of the Pool; `wall` is the time of day (default: now).
 
     Nobody has watched the Leases, so a Member with one is live unless its condition `Live` is False, and
     its Lease has been expired for as long as that condition says.
     """
     leases = Leases()
-    fleet = PoolFleet(leases, policy_of(pool.pool) if pool.pool else None)
+    brain = Brain(pool.namespace, pool.name, leases)
+    brain.observe(PoolSeen("", policy=policy_of(pool.pool) if pool.pool else Policy()), NOW)
     for item in pool.items.values():
-        fleet.put_item(item_seen(item))
+        brain.observe(item_seen(item), NOW)
     for name, member in pool.members.items():
         seen = member_seen(member)
-        if seen.lease is not None:
+        if seen.lease is None:
+            brain.observe(seen, NOW)
+        else:
             # Two Members may name one Lease, and the conditions are per Member.
-            own = f"{seen.lease}/{name}"
-            _put_lease(leases, own, pool, seen, wall)
-            seen = seen._replace(lease=own)
-        fleet.put_member(seen, NOW)
+            _observe_with_lease(brain, pool, seen._replace(lease=f"{seen.lease}/{name}"), wall)
     for name, assignment in pool.assignments.items():
         written = assignment_seen(assignment)
         if name in pool.members and not pool.is_former(assignment):
             written = written._replace(owner=pool.members[name].metadata.uid)
-        fleet.put_assignment(written, NOW)
-    return fleet
+        brain.observe(written, NOW)
+    return brain
 
 
-def _put_lease(
-    leases: Leases, own: str, pool: PoolObjects, member: MemberSeen, wall: datetime | None
-) -> None:
+def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberSeen, wall: datetime | None) -> None:
+    """Observe a Member while its Lease was still renewed, and then what its condition `Live` says."""
+    leases, name = brain.ledger.leases, member.lease
+    assert name is not None
     condition = pool.live_condition(member.name)
     assignment = pool.assignments.get(member.name)
     holder = assignment.status.session if assignment else ""
     if pool.lease_holders is not None:
-        holder = pool.lease_holders.get(member.lease or "", holder)
-    lease = LeaseSeen(own, holder or "unknown")
+        holder = pool.lease_holders.get(pool.members[member.name].spec.lease_name or "", holder)
+    lease = LeaseSeen(name, holder or "unknown")
     if condition is None or condition.status != "False":
         leases.put(lease, NOW)
-    elif condition.reason == "LeaseReleased":
-        leases.put(lease._replace(holder=""), NOW - _age(condition.last_transition_time, wall))
-    elif condition.reason != "LeaseMissing":
-        leases.put(lease, NOW - lease.duration - _age(condition.last_transition_time, wall))
-        leases.put_read(own, lease, NOW, NOW)  # the leader that wrote the condition has read it
+        brain.observe(member, NOW)
+    elif condition.reason == "LeaseMissing":
+        brain.observe(member, NOW)
+    else:
+        died = NOW - _age(condition.last_transition_time, wall)
+        leases.put(lease, died - lease.duration)
+        brain.observe(member, died - lease.duration)
+        if condition.reason == "LeaseReleased":
+            lease = lease._replace(holder="")
+            leases.put(lease, died)
+        leases.advance(NOW)
+        leases.put_read(name, lease, NOW, NOW)  # the leader that wrote the condition has read it
+        brain.observe(LeaseChanged(name), NOW)
     if pool.lease_holders is not None and holder:
-        leases.confirm(own, (assignment and assignment.spec.session) or "")
+        leases.confirm(name, (assignment and assignment.spec.session) or "")
 
 
 def _age(since: str, wall: datetime | None) -> float:
@@ -127,7 +136,7 @@ def _age(since: str, wall: datetime | None) -> float:
     return max(0.0, ((wall or datetime.now(UTC)) - then).total_seconds())
 
 
-def summarize(fleet: PoolFleet) -> dict[str, MemberSummary]:
+def summarize(fleet: Ledger) -> dict[str, MemberSummary]:
     """The Members that exist, by name, sorted."""
     band = bands(fleet.problem())
     found = {}
@@ -155,7 +164,7 @@ class PoolPlan:
     """Where the solver wants the Items of one Pool, by name."""
 
     pool: PoolObjects
-    fleet: PoolFleet
+    brain: Brain
     solution: Solution
     wanted: dict[str, list[str]]
     """Members by Item in slot order, for Items that exist."""
@@ -187,38 +196,42 @@ class PoolPlan:
         return member in self.members and self.members[member].live
 
 
-def plan_pool(pool: PoolObjects, fleet: PoolFleet | None = None) -> PoolPlan:
-    """Plan for the Pool; `fleet` is what is known of it, by default its objects alone."""
-    fleet = fleet or fleet_of(pool)
-    problem = fleet.problem()
-    solution = _solve(problem, fleet, pool)
-    items, members = fleet.items, fleet.member_rows.names
+def plan_pool(pool: PoolObjects) -> PoolPlan:
+    """Plan for the Pool as it is, without waiting for dead Members to return."""
+    brain = brain_of(pool)
+    return _plan(pool, brain, _solve(brain, brain.ledger.problem()))
+
+
+def _plan(pool: PoolObjects, brain: Brain, solution: Solution) -> PoolPlan:
+    ledger = brain.ledger
+    items, members = ledger.items, ledger.member_rows.names
     rows = solution.members.tolist()
     wanted = {
         name: [members[row] or "" for row in rows[items.of[name]] if row >= 0] for name in sorted(pool.items)
     }
-    held = _held_entries(pool, fleet)
-    short = reasons(problem, solution)
+    held = _held_entries(pool, ledger)
+    short = reasons(ledger.problem(), solution)
     return PoolPlan(
         pool=pool,
-        fleet=fleet,
+        brain=brain,
         solution=solution,
         wanted=wanted,
         held=held,
         short={name: reason for row, reason in short.items() if (name := items.names[row])},
         changes=_difference(held, wanted),
-        members=summarize(fleet),
+        members=summarize(ledger),
         items=Counter(member for placed in wanted.values() for member in placed),
         primaries=Counter(placed[0] for placed in wanted.values() if placed),
         load=Counter(member for here in held.values() for member in here),
     )
 
 
-def _solve(problem: Problem, fleet: PoolFleet, pool: PoolObjects) -> Solution:
-    items, members = fleet.items.names, fleet.member_rows.names
+def _solve(brain: Brain, problem: Problem) -> Solution:
+    items, members = brain.ledger.items.names, brain.ledger.member_rows.names
 
     def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
-        report(engine, faults, wrong, items.__getitem__, members.__getitem__, pool.name, pool.namespace)
+        names = (items.__getitem__, members.__getitem__)
+        report(engine, faults, wrong, *names, brain.name, brain.namespace)
 
     # A solver for each Pool: each has its own deadline, and its process ends here.
     with _exit_on_sigterm(), closing(Solver(rejected=rejected)) as solver:
@@ -242,18 +255,16 @@ def _exit_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _held_entries(pool: PoolObjects, fleet: PoolFleet) -> dict[str, dict[str, Entry]]:
+def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, Entry]]:
     """What the Assignments list, by Item and Member, without those of earlier Members."""
     held: dict[str, dict[str, Entry]] = {}
     for name, assignment in pool.assignments.items():
-        if not pool.is_former(assignment):
-            state = fleet.member_named(name)
-            owned = state is not None and state.owned
-            entries = (
-                state.entries if state and owned else read_entries(None, {}, assignment.spec.items).entries
-            )
-            for item, entry in entries.items():
-                held.setdefault(item, {})[name] = entry
+        state = ledger.member_named(name)
+        entries = state.entries if state else {}
+        if name not in pool.members:  # to the brain, nobody holds what such an Assignment lists
+            entries = read_entries(None, {}, assignment.spec.items).entries
+        for item, entry in entries.items():
+            held.setdefault(item, {})[name] = entry
     return held
 
 
@@ -289,60 +300,46 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NextRound:
-    """What the next round of the controller would find and do."""
+    """What the next round of the controller would do."""
 
     plan: PoolPlan
-    outage: Outage
-    progress: Progress
     steps: dict[str, list[tuple[str, MemberEdit]]]
     """By Item: the Members and the edits of the step that the rules allow now."""
 
+    @property
+    def ledger(self) -> Ledger:
+        """What is known of the Pool."""
+        return self.plan.brain.ledger
+
     def explain(self, why: Why, *rows: int) -> Waiting:
         """A wait for the Members of these rows, in words."""
-        fleet = self.plan.fleet
-        known = [fleet.members.get(row) for row in rows]
+        known = [self.ledger.members.get(row) for row in rows]
         names = tuple(member.name if member else "a Member that is gone" for member in known)
-        budget = fleet.policy.max_in_flight
-        return Waiting(why.value, describe(Wait(why, rows), names, self.progress.moving, budget), names)
+        return Waiting(why.value, wait_words(self.plan.brain, Wait(why, rows)), names)
 
 
 def next_round(pool: PoolObjects, wall: datetime | None = None) -> NextRound:
-    """Judge the Pool as a controller that starts now; `wall` is the time of day (default: now)."""
-    fleet = fleet_of(pool, wall)
+    """Decide as a controller that takes the Pool over now; `wall` is the time of day (default: now)."""
+    brain = brain_of(pool, wall)
     for name, member in pool.members.items():
-        state = fleet.member_named(name)
+        state = brain.ledger.member_named(name)
         if state is not None and not state.owned:
             # A leader creates or replaces these Assignments before anything else.
-            fleet.put_assignment(AssignmentSeen(name, owner=member.metadata.uid), NOW)
-    policy = fleet.policy
-    judged = outage(
-        (Health(m.row, m.dead_since, len(m.entries)) for m in fleet.members.values() if m.seen is not None),
-        NOW,
-        delay=policy.outage_delay,
-        brake_percent=policy.brake_percent,
-        brake_min_members=policy.brake_min_members,
-    )
-    for row in judged.kept:
-        fleet.keep(row, True)
-    plan = plan_pool(pool, fleet)
-    progress = Progress(in_flight=_moves_in_flight(plan))
-    rows = [row for row, name in enumerate(fleet.items.names) if name is not None]
-    done = plan_round(
-        fleet, plan.solution, rows, progress, term=pool.term + 1, now=NOW, braking=judged.braking
-    )
+            brain.observe(AssignmentSeen(name, owner=member.metadata.uid), NOW)
+    brain.start()
+    decision = brain.decide(NOW)
+    while decision.take_over or decision.solve:
+        if decision.take_over:
+            term = decision.take_over.above + 1
+            outcome = Outcome(pool=PoolSeen("taken-over", policy=brain.ledger.policy, term=term))
+        elif decision.solve:
+            outcome = Outcome(solution=_solve(brain, decision.solve.problem))
+        brain.done(outcome, NOW)
+        decision = brain.decide(NOW)
     steps: dict[str, list[tuple[str, MemberEdit]]] = {}
-    for row, edits in done.writes.items():
-        for edit in edits:
-            steps.setdefault(edit.item, []).append((fleet.members[row].name, edit))
-    return NextRound(plan, judged, progress, steps)
-
-
-def _moves_in_flight(plan: PoolPlan) -> dict[int, int]:
-    """By Item row: the entries above what the plan wants."""
-    found = {}
-    for name, members in plan.wanted.items():
-        row = plan.fleet.items.of[name]
-        extra = sum(m.live or m.kept for m in plan.fleet.holders(row)) - len(members)
-        if extra > 0 and members:
-            found[row] = extra
-    return found
+    for write in decision.writes:
+        for edit in write.edits:
+            steps.setdefault(edit.item, []).append((write.member.name, edit))
+    # Without Items and Members there is nothing to take over, and nothing was solved.
+    solution = brain.target.solution or _solve(brain, brain.ledger.problem())
+    return NextRound(_plan(pool, brain, solution), steps)

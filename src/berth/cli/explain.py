@@ -138,7 +138,7 @@ def item_facts(now: NextRound, name: str) -> Facts:
 
 def _entry_facts(now: NextRound, item: str, member: str, entry: Entry) -> Facts:
     plan = now.plan
-    state = plan.fleet.member_named(member)
+    state = plan.brain.ledger.member_named(member)
     known = plan.members.get(member)
     report = state.reports.get(item) if state else None
     stays = member in plan.wanted.get(item, ())
@@ -170,7 +170,7 @@ def _step(member: str, edit: MemberEdit, *, held: bool) -> str:
 def member_facts(now: NextRound, name: str) -> Facts:
     """All that is known of a Member."""
     plan, pool = now.plan, now.plan.pool
-    state = plan.fleet.member_named(name)
+    state = plan.brain.ledger.member_named(name)
     member = plan.members.get(name)
     entries = {item: here[name] for item, here in plan.held.items() if name in here}
     why = {change.item: change.why for change in explain_changes(plan)}

@@ -106,7 +106,7 @@ def why_one_zone(plan: PoolPlan, item: str) -> str | None:
     """Why the plan has an Item of two or more replicas in one zone although there is another."""
     wanted = plan.wanted.get(item, [])
     zones = _zones(plan, wanted)
-    if len(wanted) < 2 or len(zones) != 1 or plan.fleet.policy.zones is not ZonePolicy.SPREAD:
+    if len(wanted) < 2 or len(zones) != 1 or plan.brain.ledger.policy.zones is not ZonePolicy.SPREAD:
         return None
     zone = zones.pop()
     others = [m for m in plan.members.values() if m.zone != zone and m.limit > 0 and m.live]
@@ -123,12 +123,12 @@ def item_waits(now: NextRound, name: str) -> Waiting | None:
     short = now.plan.short.get(name)
     if short is not None:
         return Waiting(short.value, MESSAGES[short])
-    fleet = now.plan.fleet
+    fleet = now.ledger
     row = fleet.items.of.get(name)
     if row is None:
         # It is deleted, and only Assignments of deleted Members list it.
         return now.explain(Why.STEP) if name in now.plan.held else None
-    wait = now.progress.waits.get(row)
+    wait = now.plan.brain.progress.waits.get(row)
     if wait is None:
         unready = tuple(m.row for m in fleet.holders(row) if not m.ready(name))
         if not unready or name not in now.plan.pool.items:
@@ -142,7 +142,7 @@ def _failures(now: NextRound, item: str, rows: tuple[int, ...]) -> Waiting | Non
     """The Members among these that report the Item as failed, in the words of its condition `Ready`."""
     found = {}
     for row in rows:
-        member = now.plan.fleet.members.get(row)
+        member = now.ledger.members.get(row)
         if member is not None and (why := _failure(member, item)) is not None:
             found[member.name] = f"{member.name} reports Failed: {why}"
     return Waiting(Phase.FAILED.value, "; ".join(found.values()), tuple(found)) if found else None
@@ -166,7 +166,7 @@ def problem_of(member: MemberState, entry: Entry) -> str | None:
 def member_waits(now: NextRound, name: str) -> Waiting | None:
     """What a Member waits for; None where it is as it should be."""
     pool = now.plan.pool
-    state = now.plan.fleet.member_named(name)
+    state = now.ledger.member_named(name)
     if state is None or state.seen is None:
         return Waiting("MemberMissing", "the Member does not exist")
     if not state.live:
@@ -198,7 +198,7 @@ def _not_live(now: NextRound, state: MemberState) -> Waiting:
     why = (condition.message if condition else "") or "its Lease is not renewed"
     if not state.kept:
         return Waiting(condition.reason if condition else "NotLive", why, (state.name,))
-    wait = now.explain(Why.PAUSED if now.outage.braking else Why.OUTAGE, state.row)
+    wait = now.explain(Why.PAUSED if now.plan.brain.outage.braking else Why.OUTAGE, state.row)
     return wait._replace(message=f"{why}; {wait.message}")
 
 

@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from berth.cli.analysis import MemberSummary, fleet_of, summarize
+from berth.cli.analysis import MemberSummary, brain_of, summarize
 from berth.cli.cluster import Follower, with_client
 from berth.cli.objects import PoolObjects, Pools, Source, conditions_of, display_names, find_condition
 from berth.cli.options import (
@@ -30,7 +30,7 @@ from berth.cli.options import (
     print_json,
 )
 from berth.cli.tables import Column, console, member_table, more
-from berth.pool import PoolFleet
+from berth.pool import Ledger
 from berth.words import counted, still_here
 
 SHOWN = 15
@@ -108,7 +108,7 @@ def overviews(pools: Pools) -> dict[str, Overview]:
 
 def overview(pool: PoolObjects) -> Overview:
     """The Pool as its objects are; nothing is solved."""
-    fleet = fleet_of(pool)
+    fleet = brain_of(pool).ledger
     members = list(summarize(fleet).values())
     return Overview(
         pool=pool,
@@ -137,7 +137,7 @@ def _pool_problems(pool: PoolObjects) -> list[Problem]:
     return found
 
 
-def _member_problems(pool: PoolObjects, fleet: PoolFleet, members: list[MemberSummary]) -> list[Problem]:
+def _member_problems(pool: PoolObjects, fleet: Ledger, members: list[MemberSummary]) -> list[Problem]:
     dead, failed, other = [], [], []
     for member in members:
         name, state = member.name, fleet.member_named(member.name)
@@ -155,7 +155,7 @@ def _member_problems(pool: PoolObjects, fleet: PoolFleet, members: list[MemberSu
     return dead + failed + other
 
 
-def _item_problems(pool: PoolObjects, fleet: PoolFleet) -> list[Problem]:
+def _item_problems(pool: PoolObjects, fleet: Ledger) -> list[Problem]:
     found = []
     for name, item in sorted(pool.items.items()):
         replicas = item.spec.replicas

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from berth.controller.metrics import Metrics
 from berth.controller.rejected import log, report
-from berth.controller.state import PoolState
+from berth.pool import Brain
 from berth.solve import Problem
 
 SAVE_AGAIN = 60.0
@@ -28,17 +28,17 @@ class Names(NamedTuple):
 class Rejections:
     """Collects what a Solver rejects, in any thread, and reports it beside the Pool's work."""
 
-    def __init__(self, state: PoolState, metrics: Metrics, folder: Path | None = None) -> None:
+    def __init__(self, brain: Brain, metrics: Metrics, folder: Path | None = None) -> None:
         """`folder` None: the default one of `berth.controller.rejected`."""
-        self._state = state
+        self._brain = brain
         self._metrics = metrics
         self._folder = folder
         self._noted: list[tuple[str, Sequence[str], Problem]] = []
         self._saved_at: float | None = None
         self._saving: set[asyncio.Task[Path | None]] = set()
         for engine in ("pooled", "exact", "plain"):  # at 0: Prometheus sees no increase to a first value
-            metrics.plans_rejected.labels(state.namespace, state.name, engine)
-        metrics.solver_failures.labels(state.namespace, state.name)
+            metrics.plans_rejected.labels(brain.namespace, brain.name, engine)
+        metrics.solver_failures.labels(brain.namespace, brain.name)
 
     def note(self, engine: str, faults: Sequence[str], problem: Problem) -> None:
         """Take note of an answer that was not used; what `Solver` takes as `rejected`."""
@@ -46,8 +46,8 @@ class Rejections:
 
     def names(self) -> Names:
         """What the rows are called now."""
-        fleet = self._state.fleet
-        return Names(fleet.items.names.copy(), fleet.member_rows.names.copy())
+        ledger = self._brain.ledger
+        return Names(ledger.items.names.copy(), ledger.member_rows.names.copy())
 
     def report(self, names: Names | None = None) -> None:
         """Report what was noted, with these names or the present ones.
@@ -57,17 +57,17 @@ class Rejections:
         noted, self._noted = self._noted, []
         if not noted:
             return
-        names, state = names or self.names(), self._state
+        names, brain = names or self.names(), self._brain
         for engine, faults, problem in noted:
-            self._metrics.plans_rejected.labels(state.namespace, state.name, engine).inc()
+            self._metrics.plans_rejected.labels(brain.namespace, brain.name, engine).inc()
             item, member = names.items.__getitem__, names.members.__getitem__
             now = time.monotonic()
             if self._saved_at is not None and now - self._saved_at < SAVE_AGAIN:
                 hint = "a problem of this Pool was saved less than a minute ago"
-                log(engine, faults, hint, item, member, state.name, state.namespace)
+                log(engine, faults, hint, item, member, brain.name, brain.namespace)
                 continue
             self._saved_at = now
-            where = (state.name, state.namespace, self._folder)
+            where = (brain.name, brain.namespace, self._folder)
             saving = asyncio.create_task(
                 asyncio.to_thread(report, engine, faults, problem, item, member, *where)
             )

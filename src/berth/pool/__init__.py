@@ -1,11 +1,39 @@
-"""All that is known of one Pool, and what follows from it. Pure: no clock, no cluster, no I/O."""
+"""The brain: one pure object for a Pool, with all that is known of it and what follows. No clock, no I/O.
+
+`Brain.observe` takes events, `Brain.decide` says what to do next, `Brain.done` takes what came of it.
+"""
 
 from berth.kinds import Handoff, ZonePolicy
-from berth.pool.dirty import Dirty
-from berth.pool.edits import MemberEdit, Round
-from berth.pool.lanes import Lane, lane
+from berth.pool.brain import Brain
+from berth.pool.changed import Changed
+from berth.pool.changes import Lane, MemberEdit, Round, lane
+from berth.pool.conditions import Conditions, Status, item_status, member_status, pool_status, same_status
+from berth.pool.decision import (
+    Accepted,
+    Arrived,
+    AssignmentGone,
+    Decision,
+    Delete,
+    Event,
+    Fact,
+    Failed,
+    ItemGone,
+    LeaseChanged,
+    LeaseRead,
+    LogLine,
+    MemberGone,
+    Notice,
+    Outcome,
+    PoolGone,
+    Question,
+    RoundMade,
+    Solved,
+    TakeOver,
+    Write,
+)
+from berth.pool.former import stopped
 from berth.pool.leases import Leases
-from berth.pool.ledger import PoolFleet
+from berth.pool.ledger import Ledger
 from berth.pool.liveness import LeaseSeen, LeaseWatch, Liveness, safety_margin
 from berth.pool.member import MemberState
 from berth.pool.model import (
@@ -13,57 +41,92 @@ from berth.pool.model import (
     ItemSeen,
     MemberSeen,
     Policy,
+    PoolSeen,
     assignment_seen,
     item_seen,
     lease_seen,
     member_seen,
     policy_of,
+    pool_seen,
 )
 from berth.pool.outage import Health, Outage, outage
 from berth.pool.progress import Progress
-from berth.pool.release import stopped
 from berth.pool.round import plan_round, view_of
-from berth.pool.rules import Edit, Rules, Step, step
-from berth.pool.view import Holding, View
+from berth.pool.rules import Edit, Holding, Rules, Step, View, step
+from berth.pool.statuses import Gauges, Statuses, StatusWrite, gauges
 from berth.pool.words import Wait, Why, describe
 
 __all__ = [
+    "Accepted",
+    "Arrived",
+    "AssignmentGone",
     "AssignmentSeen",
-    "Dirty",
+    "Brain",
+    "Changed",
+    "Conditions",
+    "Decision",
+    "Delete",
     "Edit",
+    "Event",
+    "Fact",
+    "Failed",
+    "Gauges",
     "Handoff",
     "Health",
     "Holding",
+    "ItemGone",
     "ItemSeen",
     "Lane",
+    "LeaseChanged",
+    "LeaseRead",
     "LeaseSeen",
     "LeaseWatch",
     "Leases",
+    "Ledger",
     "Liveness",
+    "LogLine",
     "MemberEdit",
+    "MemberGone",
     "MemberSeen",
     "MemberState",
+    "Notice",
     "Outage",
+    "Outcome",
     "Policy",
-    "PoolFleet",
+    "PoolGone",
+    "PoolSeen",
     "Progress",
+    "Question",
     "Round",
+    "RoundMade",
     "Rules",
+    "Solved",
+    "Status",
+    "StatusWrite",
+    "Statuses",
     "Step",
+    "TakeOver",
     "View",
     "Wait",
     "Why",
+    "Write",
     "ZonePolicy",
     "assignment_seen",
     "describe",
+    "gauges",
     "item_seen",
+    "item_status",
     "lane",
     "lease_seen",
     "member_seen",
+    "member_status",
     "outage",
     "plan_round",
     "policy_of",
+    "pool_seen",
+    "pool_status",
     "safety_margin",
+    "same_status",
     "step",
     "stopped",
     "view_of",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from berth.kinds import Entry, Report
 from berth.pool.ages import rank_ages
 from berth.pool.arrays import Arrays, Rows
-from berth.pool.dirty import Dirty
+from berth.pool.changed import Changed
 from berth.pool.former import FormerPrimaries
 from berth.pool.leases import Leases
 from berth.pool.liveness import Liveness
@@ -21,7 +21,7 @@ To go above that would use up the terms that the API server takes.
 """
 
 
-class PoolFleet:
+class Ledger:
     """The Items, Members and Assignments of one Pool in one namespace.
 
     Time is a parameter: `now` is always the observer's monotonic clock, in seconds.
@@ -37,7 +37,7 @@ class PoolFleet:
         """Items that exist, by row. A row without one is an Item that is only listed somewhere."""
         self.member_rows = Rows()
         self.members: dict[int, MemberState] = {}
-        self.dirty = Dirty()
+        self.changed = Changed()
         self.former = FormerPrimaries(leases, self.members, self.member_named)
         self.sessions = Sessions(leases)
         self.highest_term = 0
@@ -52,17 +52,17 @@ class PoolFleet:
         """Take over a changed `spec` of the Pool: from an event, or from the answer of a take-over."""
         old, self.policy = self.policy, policy
         if old.item_status != policy.item_status:
-            self.dirty.item_status.update(self.item_seen)
+            self.changed.item_status.update(self.item_seen)
         if old._replace(item_status=policy.item_status) != policy:
-            self.dirty.problem = True
-            self.dirty.converge.update(range(len(self.items)))
+            self.changed.problem = True
+            self.changed.converge.update(range(len(self.items)))
 
     def put_item(self, item: ItemSeen) -> None:
         """An Item appeared or changed."""
         row, _ = self._item_row(item.name)
         old = self.item_seen.get(row)
         self.item_seen[row] = item
-        self.dirty.item_status.add(row)
+        self.changed.item_status.add(row)
         if old is None or old.replicas != item.replicas:
             self.arrays.replicas[row] = item.replicas
             self._problem_changed(row)
@@ -106,7 +106,7 @@ class PoolFleet:
         if old is None or (old.lease, old.reported, old.uid) != (seen.lease, seen.reported, seen.uid):
             self._check_session(member)
             self._recheck_items(member)
-        self.dirty.member_status.add(row)
+        self.changed.member_status.add(row)
         self.refresh(row, now)
 
     def delete_member(self, name: str, now: float) -> None:
@@ -122,7 +122,7 @@ class PoolFleet:
         member.dead_since = None
         self._check_session(member)
         self.refresh(row, now)
-        self.dirty.assignments.add(row)
+        self.changed.assignments.add(row)
         self._forget_member_if_unused(row)
 
     def put_assignment(self, seen: AssignmentSeen, now: float) -> None:
@@ -144,7 +144,7 @@ class PoolFleet:
         if old is None or old.reports != seen.reports:
             self._set_reports(member, read_reports(seen.reports))
         if old is None or old.problems != seen.problems:
-            self.dirty.member_status.add(member.row)
+            self.changed.member_status.add(member.row)
         self.refresh(member.row, now)
 
     def delete_assignment(self, name: str, now: float) -> None:
@@ -158,7 +158,7 @@ class PoolFleet:
         member.assignment = None
         member.malformed = ()
         self._check_session(member)
-        self.dirty.assignments.add(row)
+        self.changed.assignments.add(row)
         self.refresh(row, now)
         self._forget_member_if_unused(row)
 
@@ -169,10 +169,25 @@ class PoolFleet:
             if self._check_session(member):
                 self._recheck_items(member)
             self.refresh(row, now)
-            self.dirty.member_status.add(row)
+            self.changed.member_status.add(row)
         for name in self.former.of_lease(lease):
             if (item := self.items.of.get(name)) is not None:
-                self.dirty.converge.add(item)
+                self.changed.converge.add(item)
+
+    def lease_read(self, lease: str, holder: str, now: float) -> None:
+        """A read has shown the holder of a Lease whose watch may be behind.
+
+        A leader that saw a Lease change hands needs no read. One that has just started may have a watch that
+        is behind: it would take the entries from the session that runs, and give them to one that has ended.
+        """
+        for row in self._by_lease.get(lease, set()) & self.sessions.uncertain:
+            if holder == self.leases.holder(lease):
+                self.leases.confirm(lease, self.members[row].written_for)
+                self.lease_changed(lease, now)
+
+    def doubts_holder(self, lease: str) -> bool:
+        """Whether a read has to show the holder of a Lease, as its watch may be behind."""
+        return not self.sessions.uncertain.isdisjoint(self._by_lease.get(lease, ()))
 
     def uses_lease(self, lease: str) -> bool:
         """Whether any Member names that Lease, or an Item's last primary did."""
@@ -196,7 +211,7 @@ class PoolFleet:
         if before != member.live or was is not member.liveness:
             # From expired to long expired, too: `Exclusive` waits for that.
             self._recheck_items(member)
-            self.dirty.member_status.add(row)
+            self.changed.member_status.add(row)
 
     def keep(self, row: int, kept: bool) -> None:
         """Let the Items of a dead Member wait for it, or no longer."""
@@ -230,7 +245,7 @@ class PoolFleet:
     def _check_session(self, member: MemberState) -> bool:
         changed = self.sessions.check(member)
         if member.unstamped:
-            self.dirty.assignments.add(member.row)
+            self.changed.assignments.add(member.row)
         return changed
 
     # ---- reading ---------------------------------------------------------------------------
@@ -238,7 +253,7 @@ class PoolFleet:
     def problem(self) -> Problem:
         """The placement problem as it stands now; its arrays are not copies."""
         if self._ages_stale:
-            self.dirty.solve_members |= rank_ages(self.members.values(), self.arrays.age)
+            self.changed.solve_members |= rank_ages(self.members.values(), self.arrays.age)
             self._ages_stale = False
         problem = self.arrays.problem()
         problem.zones = Zones[self.policy.zones.name]
@@ -261,7 +276,7 @@ class PoolFleet:
         row, new = self.items.add(name)
         if new:
             self.arrays.add_item(row, name)
-            self.dirty.solve_items.add(row)
+            self.changed.solve_items.add(row)
         return row, new
 
     def _member(self, name: str) -> MemberState:
@@ -269,7 +284,7 @@ class PoolFleet:
         if new:
             self.arrays.add_member(row, name)
             self.members[row] = MemberState(name, row)
-            self.dirty.solve_members.add(row)
+            self.changed.solve_members.add(row)
         return self.members[row]
 
     def _adopt(self, member: MemberState, old: AssignmentSeen | None = None) -> None:
@@ -283,7 +298,7 @@ class PoolFleet:
         self._check_session(member)
         self._learn_orphan(member)
         if not member.owned or member.malformed:
-            self.dirty.assignments.add(member.row)
+            self.changed.assignments.add(member.row)
 
     def _learn_orphan(self, member: MemberState) -> None:
         """A process of this name may have begun to work by what an earlier Member was given."""
@@ -308,7 +323,7 @@ class PoolFleet:
             if member.reports or self.former.reported:
                 self.former.note_report(member, name)
             self._reindex_item(row, name, member.row, entry is not None)
-        self.dirty.member_status.add(member.row)
+        self.changed.member_status.add(member.row)
         self._set_problem_member(member)
 
     def _reindex_item(self, row: int, name: str, changed: int, holds: bool) -> None:
@@ -328,10 +343,10 @@ class PoolFleet:
         primary = claims[0][3] if claims and claims[0][0] == 0 else -1
         tidy = [slot for slot, *_ in claims] == list(range(len(claims)))
         self.arrays.set_held(row, [m for *_, m in claims], primary, tidy)
-        dirty = self.dirty
-        dirty.solve_items.add(row)
-        dirty.converge.add(row)
-        dirty.item_status.add(row)
+        news = self.changed
+        news.solve_items.add(row)
+        news.converge.add(row)
+        news.item_status.add(row)
         self._forget_item_if_unused(row)
 
     def _count_term(self, term: int) -> None:
@@ -346,28 +361,28 @@ class PoolFleet:
             self.former.note_report(member, name)
             row = self.items.of.get(name)
             if row is not None:
-                self.dirty.converge.add(row)
-                self.dirty.item_status.add(row)
+                self.changed.converge.add(row)
+                self.changed.item_status.add(row)
         if changed:
-            self.dirty.member_status.add(member.row)
+            self.changed.member_status.add(member.row)
 
     def _recheck_items(self, member: MemberState) -> None:
         of = self.items.of
         rows = [of[name] for name in member.entries]
         rows += [of[name] for name in member.reports if name in of]
         rows += [of[name] for name in self.former.of_member(member.name) if name in of]
-        self.dirty.converge.update(rows)
-        self.dirty.item_status.update(rows)
+        self.changed.converge.update(rows)
+        self.changed.item_status.update(rows)
 
     def _problem_changed(self, item: int) -> None:
-        dirty = self.dirty
-        dirty.problem = True
-        dirty.solve_items.add(item)
-        dirty.converge.add(item)
+        changed = self.changed
+        changed.problem = True
+        changed.solve_items.add(item)
+        changed.converge.add(item)
 
     def _member_problem_changed(self, row: int) -> None:
-        self.dirty.problem = True
-        self.dirty.solve_members.add(row)
+        self.changed.problem = True
+        self.changed.solve_members.add(row)
 
     def _forget_item_if_unused(self, row: int) -> None:
         if row not in self.item_seen and self.arrays.held[row, 0] < 0:
@@ -375,8 +390,8 @@ class PoolFleet:
             if name is not None:
                 self.items.forget(name)
                 self.former.forget(name)
-            # It stays in `dirty.converge`: whoever notes what Items wait for must forget this one.
-            self.dirty.item_status.discard(row)
+            # It stays in `changed.converge`: whoever notes what Items wait for must forget this one.
+            self.changed.item_status.discard(row)
 
     def _forget_member_if_unused(self, row: int) -> None:
         member = self.members[row]
@@ -386,5 +401,5 @@ class PoolFleet:
             self.member_rows.forget(member.name)
             self.sessions.forget(row)
             self._ages_stale = True
-            self.dirty.assignments.discard(row)
-            self.dirty.member_status.discard(row)
+            self.changed.assignments.discard(row)
+            self.changed.member_status.discard(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from berth.pool.ledger import PoolFleet
+from berth.pool.ledger import Ledger
 from berth.pool.member import MemberState
 from berth.pool.rules import Edit
 from berth.solve.model import Int32
@@ -17,7 +17,7 @@ class Loads:
     entry, not even in the write that takes another away.
     """
 
-    def __init__(self, fleet: PoolFleet) -> None:
+    def __init__(self, fleet: Ledger) -> None:
         self._members = fleet.members
         self._room: dict[int, int] = {}
         self._primaries: dict[int, int] = {}

@@ -68,7 +68,7 @@ class AssignmentSeen(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """`spec` of a Pool. The fleet has the one copy that everything goes by."""
+    """`spec` of a Pool. The ledger has the one copy that everything goes by."""
 
     handoff: Handoff = Handoff.OVERLAP
     zones: ZonePolicy = ZonePolicy.SPREAD
@@ -81,6 +81,17 @@ class Policy(NamedTuple):
     brake_percent: int = 55
     brake_min_members: int = 10
     item_status: ItemStatusMode = ItemStatusMode.FULL
+
+
+class PoolSeen(NamedTuple):
+    """A Pool object as last seen."""
+
+    uid: str
+    version: int = 0
+    """resourceVersion."""
+    policy: Policy = Policy()
+    term: int = 0
+    leader: str = ""
 
 
 def item_seen(item: ItemObject) -> ItemSeen:
@@ -149,4 +160,16 @@ def policy_of(pool: PoolObject) -> Policy:
         brake_percent=spec.outage.brake_percent,
         brake_min_members=spec.outage.brake_min_members,
         item_status=spec.item_status,
+    )
+
+
+def pool_seen(pool: PoolObject) -> PoolSeen:
+    """What its leader goes by."""
+    meta, status = pool.metadata, pool.status
+    return PoolSeen(
+        uid=meta.uid,
+        version=int(meta.resource_version or 0),
+        policy=policy_of(pool),
+        term=status.term if status else 0,
+        leader=status.leader if status else "",
     )

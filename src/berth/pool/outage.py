@@ -51,6 +51,9 @@ class Outage(NamedTuple):
     """The next moment at which the answer may change by itself."""
 
 
+NO_OUTAGE = Outage(frozenset(), False, 0, 0, None)
+
+
 def outage(
     members: Iterable[Health], now: float, *, delay: float, brake_percent: int, brake_min_members: int
 ) -> Outage:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from berth.kinds import Handoff
-from berth.pool.edits import MemberEdit, Round
-from berth.pool.fresh import place_fresh
-from berth.pool.lanes import lane
-from berth.pool.ledger import PoolFleet
+from berth.pool.bulk import place_fresh, sort_items
+from berth.pool.changes import MemberEdit, Round, lane
+from berth.pool.former import stopped
+from berth.pool.ledger import Ledger
 from berth.pool.loads import Loads
 from berth.pool.progress import Progress
-from berth.pool.release import stopped
-from berth.pool.rules import Rules, step
-from berth.pool.sort import sort_items
-from berth.pool.view import Holding, View
+from berth.pool.rules import Holding, Rules, View, step
 from berth.solve import Solution
 
 
-def view_of(fleet: PoolFleet, row: int, solution: Solution, now: float) -> View:
+def view_of(fleet: Ledger, row: int, solution: Solution, now: float) -> View:
     """What the rules see of an Item row."""
     name = fleet.items.names[row]
     assert name is not None
@@ -52,7 +49,7 @@ def view_of(fleet: PoolFleet, row: int, solution: Solution, now: float) -> View:
 
 
 def plan_round(
-    fleet: PoolFleet,
+    fleet: Ledger,
     solution: Solution,
     items: Iterable[int],
     progress: Progress,

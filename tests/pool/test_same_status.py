@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from berth.controller.status_writer import same_status
 from berth.kinds import ReadItemStatus, ReadMemberStatus, ReadPoolStatus
+from berth.pool import same_status
 
 CONDITION = {
     "type": "Placed",

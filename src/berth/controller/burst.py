@@ -1,4 +1,4 @@
-"""Gathers a burst of events into one round: quiet for 20 ms, or 500 ms at most."""
+"""Gathers a burst of events: quiet for 20 ms, or 500 ms at most."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ QUIET = 0.020
 LONGEST = 0.500
 
 
-class Batch:
-    """A wake-up call that waits for the burst to end. For one event loop."""
+class Burst:
+    """A wake-up call that waits for the burst of events to end. For one event loop."""
 
     def __init__(
         self,
@@ -26,30 +26,11 @@ class Batch:
         self._sleep = sleep
         self._event = asyncio.Event()
         self._last = 0.0
-        self._since: float | None = None
 
     def wake(self) -> None:
         """Something happened."""
         self._last = self._clock()
-        if self._since is None:
-            self._since = self._last
         self._event.set()
-
-    @property
-    def age(self) -> float:
-        """Seconds since the first event that no round has served; 0 without one."""
-        since = self._since
-        return 0.0 if since is None else self._clock() - since
-
-    def take(self) -> float | None:
-        """When the first event came that is to be served now (monotonic seconds); later ones count anew."""
-        since, self._since = self._since, None
-        return since
-
-    def put_back(self, since: float | None) -> None:
-        """What came at `since` was not served after all."""
-        if since is not None:
-            self._since = since if self._since is None else min(since, self._since)
 
     async def wait(self, until: float | None) -> None:
         """Return after the next burst of events, or at `until` (monotonic seconds)."""

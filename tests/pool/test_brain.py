@@ -1,19 +1,15 @@
-"""Events that arrive while a Pool's problem is solved."""
+"""Events that arrive while a Pool's problem is solved, or while its decisions are carried out."""
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from carried_out import Carried
 
-from berth.controller.metrics import Metrics
-from berth.controller.planner import MAX_TURNS, Planner
-from berth.controller.state import PoolState
-from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, MemberSeen, Policy, PoolFleet, Round
+from berth.pool import LeaseChanged, LeaseSeen, Outcome, Policy, RoundMade
+from berth.pool.target import MAX_TURNS
 from berth.solve import Problem, Solution, Touched, solve
 
 
@@ -35,35 +31,12 @@ class Elsewhere:
         return solve(sent)
 
 
-class Stage:
-    """A Pool of Members without Leases, each with an empty Assignment."""
+class Stage(Carried):
+    """A Pool whose problem another process solves."""
 
     def __init__(self, policy: Policy | None = None, **limits: int) -> None:
-        self.leases = Leases()
-        self.fleet = PoolFleet(self.leases, policy)
-        self.state = PoolState("ns", "p", self.fleet)
         self.solver = Elsewhere()
-        silent: Any = SimpleNamespace(brake=lambda *_: None)
-        self.planner = Planner(self.state, silent, Metrics(), self.solver)
-        for name, limit in limits.items():
-            self.member(name, limit)
-
-    def member(self, name: str, limit: int, *items: str, lease: str | None = None) -> None:
-        now = time.monotonic()
-        self.fleet.put_member(MemberSeen(name, limit, uid=f"u-{name}", lease=lease), now)
-        self.fleet.put_assignment(AssignmentSeen(name, items, 1, f"a-{name}", f"u-{name}", 1), now)
-
-    def item(self, name: str, replicas: int = 1) -> None:
-        self.fleet.put_item(ItemSeen(name, replicas, f"u-{name}"))
-
-    async def plan(self) -> dict[str, list[str]]:
-        """The Items that the next round gives or takes, by Member."""
-        await self.planner.solve()
-        planned: Round = self.planner.plan(2, set())[1]
-        return {
-            planned.members[row].name: [f"{'+' if e.entry else '-'}{e.item}" for e in edits]
-            for row, edits in planned.writes.items()
-        }
+        super().__init__(self.solver, policy, **limits)
 
 
 async def test_the_row_of_an_item_that_is_deleted_meanwhile_may_be_anothers() -> None:
@@ -71,10 +44,10 @@ async def test_the_row_of_an_item_that_is_deleted_meanwhile_may_be_anothers() ->
     stage.item("old", 2)
 
     def swap() -> None:
-        row = stage.fleet.items.of["old"]
-        stage.fleet.delete_item("old")
+        row = stage.brain.ledger.items.of["old"]
+        stage.item_gone("old")
         stage.item("new", 1)
-        assert stage.fleet.items.of["new"] == row
+        assert stage.brain.ledger.items.of["new"] == row
 
     stage.solver.events = [swap]
     assert list((await stage.plan()).values()) == [["+new"]], "not two of it, as of the old one"
@@ -84,7 +57,7 @@ async def test_the_row_of_an_item_that_is_deleted_meanwhile_may_be_anothers() ->
 async def test_a_member_that_dies_meanwhile_gets_nothing() -> None:
     stage = Stage(a=2, b=2)
     stage.item("x")
-    stage.solver.events = [lambda: stage.fleet.delete_member("a", 0.0)]
+    stage.solver.events = [lambda: stage.gone("a")]
     assert await stage.plan() == {"b": ["+x"]}
 
 
@@ -95,8 +68,8 @@ async def test_events_that_never_end_delay_only_what_they_concern() -> None:
     names = iter(range(100))
 
     def swap() -> None:
-        last = next(name for name in stage.fleet.items.of if name.startswith("swapped"))
-        stage.fleet.delete_item(last)
+        last = next(name for name in stage.brain.ledger.items.of if name.startswith("swapped"))
+        stage.item_gone(last)
         stage.item(f"swapped-{next(names)}")
 
     stage.solver.events = [swap] * 100
@@ -123,20 +96,20 @@ async def test_members_that_change_without_end_get_and_lose_nothing() -> None:
 
 async def test_a_member_that_dies_meanwhile_is_waited_for_as_the_policy_says() -> None:
     stage = Stage(Policy(outage_delay=60.0), b=5)
-    stage.leases.put(LeaseSeen("l", "s", "r", 1000.0), time.monotonic())
+    stage.leases.put(LeaseSeen("l", "s", "r", 1000.0), stage.now)
     stage.member("a", 5, "x#0@1:1", lease="l")
     stage.item("x")
 
     def die() -> None:
-        stage.leases.put(LeaseSeen("l", ""), time.monotonic())
-        stage.fleet.lease_changed("l", time.monotonic())
+        stage.leases.put(LeaseSeen("l", ""), stage.now)
+        stage.brain.observe(LeaseChanged("l"), stage.now)
 
     stage.solver.events = [lambda: None, die]
     assert await stage.plan() == {}
     stage.solver.events = [die]
-    stage.fleet.dirty.problem = True
+    stage.brain.ledger.changed.problem = True
     assert await stage.plan() == {}
-    assert stage.state.outage.kept == {stage.fleet.member_rows.of["a"]}
+    assert stage.brain.outage.kept == {stage.brain.ledger.member_rows.of["a"]}
 
 
 async def test_nothing_is_forgotten_when_a_solve_fails() -> None:
@@ -157,3 +130,54 @@ async def test_a_problem_that_did_not_change_is_not_solved_again() -> None:
     await stage.plan()
     await stage.plan()
     assert stage.solver.calls == 1
+
+
+async def test_the_age_of_the_queue_is_that_of_the_first_event_until_a_round_has_served_it() -> None:
+    stage = Stage(a=5)
+    await stage.plan()
+    assert stage.brain.age(stage.now) == 0.0
+    stage.item("x")
+    stage.now += 3.0
+    stage.item("y")
+    assert stage.brain.age(stage.now) == 3.0
+    await stage.decided()
+    assert stage.brain.age(stage.now) == 0.0
+    stage.now += 1.0
+    stage.brain.done(Outcome(error="500", retry_in=0.5, refused=True), stage.now)
+    assert stage.brain.age(stage.now) == 4.0, "a round that failed leaves its events as old as they were"
+    await stage.round()
+    (made,) = [fact for fact in stage.facts if isinstance(fact, RoundMade)][-1:]
+    assert made.queued == 4.0
+
+
+async def test_events_while_assignments_are_written_are_observed_afterwards_in_order() -> None:
+    stage = Stage(a=5, b=5)
+    stage.item("x", 2)
+    decision = await stage.decided()
+    assert len(decision.writes) == 2
+    stage.item("x", 1)
+    stage.item_gone("x")
+    stage.item("y", 3)
+    assert list(stage.brain.ledger.items.of) == ["x"], "rows mean the same while they are written"
+    stage.brain.done(Outcome(), stage.now)
+    assert {item.name: item.replicas for item in stage.brain.ledger.item_seen.values()} == {"y": 3}
+
+
+async def test_a_pool_that_cannot_be_taken_over_is_left_alone_for_a_while_whatever_happens() -> None:
+    stage = Stage(a=5)
+    assert stage.brain.decide(stage.now).take_over is not None
+    stage.brain.done(Outcome(error="500", retry_in=2.0), stage.now)
+    assert stage.brain.decide(stage.now).wake_at == stage.now + 2.0
+    stage.item("x")
+    assert stage.brain.decide(stage.now + 1.0).rests
+    assert stage.brain.decide(stage.now + 2.0).take_over is not None
+
+
+async def test_a_term_that_cannot_be_raised_loses_nothing_of_its_round() -> None:
+    stage = Stage(a=5)
+    stage.item("x")
+    decision = await stage.decided()
+    assert decision.raise_term
+    stage.brain.done(Outcome(error="500", retry_in=1.0, refused=True), stage.now)
+    assert stage.brain.decide(stage.now).wake_at == stage.now + 1.0
+    assert await stage.plan() == {"a": ["+x"]}

@@ -1,4 +1,4 @@
-"""What changed in a Pool since it was read."""
+"""What changed in a Pool since it was looked at last."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Dirty:
-    """Rows to look at again. Each reader empties the sets that are its own."""
+class Changed:
+    """Rows to look at again. The ledger adds to them; Target, Brain and Statuses each take theirs."""
 
     problem: bool = True
     """Whether the target must be solved again."""
@@ -16,6 +16,6 @@ class Dirty:
     converge: set[int] = field(default_factory=set)
     """Items whose next step may have changed."""
     assignments: set[int] = field(default_factory=set)
-    """Members whose Assignment object itself needs work: to be created, replaced, deleted or mended."""
+    """Members whose Assignment object itself needs work: to be created, replaced, deleted or cleaned."""
     item_status: set[int] = field(default_factory=set)
     member_status: set[int] = field(default_factory=set)
