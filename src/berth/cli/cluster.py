@@ -85,7 +85,7 @@ async def _list(
             found.append(decoder.decode(raw))
         except msgspec.DecodeError as error:
             meta = msgspec.json.decode(raw, type=_AnyObject).metadata
-            note(f"berth: left out {kind.plural} {meta.namespace}/{meta.name}: {error}")
+            note(f"left out {kind.plural} {meta.namespace}/{meta.name}: {error}")
     return found
 
 

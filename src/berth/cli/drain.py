@@ -15,7 +15,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from berth.cli.cluster import NOT_INSTALLED, with_client
-from berth.cli.errors import UsageError, complain, note
+from berth.cli.errors import UsageError, note
 from berth.cli.explain import not_found
 from berth.cli.objects import Source
 from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, option, print_json
@@ -75,7 +75,7 @@ def drain_command(
         for name, items in rest.items():
             held = "no controller has acted on the drain yet" if items is None else still_here(len(items))
             passed = f"{time.monotonic() - started:.0f} s"
-            complain(f"Member {name} is not empty after {passed}: {held}; see berth explain member {name}")
+            note(f"Member {name} is not empty after {passed}: {held}; see berth explain member {name}")
         return 1 if rest else 0
 
     if code := with_client(Source((), kubeconfig, context, namespace), run):
@@ -244,10 +244,10 @@ async def _wait(
                     return left
                 if passed > NO_CONTROLLER_AFTER and not noted and None in left.values():
                     noted = True
-                    note("berth: no controller has acted on the drain yet: is berth controller running?")
+                    note("no controller has acted on the drain yet: is berth controller running?")
                 await asyncio.sleep(PERIOD if timeout is None else min(PERIOD, timeout - passed))
     except asyncio.CancelledError:
-        note("berth: stopped waiting; the drain goes on until berth undrain ends it")
+        note("stopped waiting; the drain goes on until berth undrain ends it")
         raise
 
 

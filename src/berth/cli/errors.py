@@ -18,14 +18,9 @@ def describe(error: Exception) -> str | None:
     return str(error) if isinstance(error, fixable) else None
 
 
-def complain(message: str) -> None:
-    """Print an error, as one line on standard error."""
-    note(f"berth: {message}")
-
-
 def note(message: str) -> None:
     """Print one line on standard error, with control characters escaped."""
-    line = " ".join(message.split())
+    line = f"berth: {' '.join(message.split())}"
     print("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
 
 

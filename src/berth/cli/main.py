@@ -12,7 +12,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from berth.cli.errors import complain, describe, discard_output
+from berth.cli.errors import describe, discard_output, note
 
 
 class Command(NamedTuple):
@@ -105,7 +105,7 @@ def main() -> None:
         code = 130
     except Exception as error:
         if (message := describe(error)) is not None:
-            complain(message)
+            note(message)
             code = 2
         elif (status := _wrong_options(program, error)) is not None:
             code = status
@@ -127,7 +127,7 @@ def _wrong_options(program: str, error: Exception) -> int | None:
     if message := format_message():
         # typer checks values with pydantic, which puts this before the message of a check of its own.
         message = message.replace("Value error, ", "", 1).rstrip(".")
-        complain(f"{message}; see {path} --help")
+        note(f"{message}; see {path} --help")
     elif context is not None:
         print(context.get_help(), file=sys.stderr)
     return code

@@ -58,12 +58,12 @@ def load_files(paths: list[str], namespace: str | None = None) -> Pools:
     foreign: Counter[str] = Counter()
     manifests = list(read_manifests(paths, foreign))
     for kind, count in sorted(foreign.items()):
-        note(f"berth: skipped {count} of kind {kind}: not of berth.dev")
+        note(f"skipped {count} of kind {kind}: not of berth.dev")
     pools, left_out = pools_of(manifests, namespace)
     if left_out:
-        note(f"berth: left out {counted(left_out, 'object')} of other namespaces than {namespace}")
+        note(f"left out {counted(left_out, 'object')} of other namespaces than {namespace}")
     if not manifests:
-        note("berth: the input has no objects of berth.dev")
+        note("the input has no objects of berth.dev")
     return pools
 
 
