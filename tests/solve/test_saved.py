@@ -16,9 +16,8 @@ import pytest
 from hypothesis import given, settings
 from problems import problem_of, problems
 
-from berth.cli.manifests import read_manifests
-from berth.cli.offline import pools_of
-from berth.cli.snapshot import fleet_of
+from berth.cli.analysis import brain_of
+from berth.cli.manifests import load_files
 from berth.controller.saved import KEPT, manifests, save
 from berth.pool import Ledger
 from berth.solve.model import Primaries, Problem, Zones
@@ -28,10 +27,9 @@ NOON = datetime(2030, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 
 def read_again(path: Path, pool: str = "p") -> Ledger:
-    pools, left_out = pools_of(read_manifests([str(path)]))
-    assert left_out == 0
+    pools = load_files([str(path)])
     assert list(pools) == [("ns", pool)]
-    return fleet_of(pools["ns", pool], now=0.0)
+    return brain_of(pools["ns", pool]).ledger
 
 
 def described(problem: Problem, item_names: list[Any], member_names: list[Any]) -> dict[str, Any]:

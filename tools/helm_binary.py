@@ -21,7 +21,7 @@ _PACKAGE = f"{_MODULE}/cmd/helm"
 
 def folder() -> Path:
     """The folder with the Go module that pins Helm; only the source tree has it."""
-    return Path(__file__).parents[3] / "tools" / "helm"
+    return Path(__file__).parent / "helm"
 
 
 def find_helm(environment: Mapping[str, str] = os.environ) -> Path | None:
