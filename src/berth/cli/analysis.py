@@ -14,22 +14,22 @@ from typing import Any, NamedTuple, NoReturn
 from berth.cli.objects import PoolObjects
 from berth.kinds import Entry
 from berth.pool import (
-    AssignmentSeen,
+    AssignmentInfo,
     Brain,
     LeaseChanged,
+    LeaseInfo,
     Leases,
-    LeaseSeen,
     Ledger,
     MemberEdit,
-    MemberSeen,
+    MemberInfo,
     Outcome,
     Policy,
-    PoolSeen,
+    PoolInfo,
     Wait,
     Why,
-    assignment_seen,
-    item_seen,
-    member_seen,
+    assignment_info,
+    item_info,
+    member_info,
     policy_of,
 )
 from berth.pool.conditions import wait_words
@@ -78,25 +78,25 @@ def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
     """
     leases = Leases()
     brain = Brain(pool.namespace, pool.name, leases)
-    brain.observe(PoolSeen("", policy=policy_of(pool.pool) if pool.pool else Policy()), NOW)
+    brain.observe(PoolInfo("", policy=policy_of(pool.pool) if pool.pool else Policy()), NOW)
     for item in pool.items.values():
-        brain.observe(item_seen(item), NOW)
+        brain.observe(item_info(item), NOW)
     for name, member in pool.members.items():
-        seen = member_seen(member)
+        seen = member_info(member)
         if seen.lease is None:
             brain.observe(seen, NOW)
         else:
             # Two Members may name one Lease, and the conditions are per Member.
             _observe_with_lease(brain, pool, seen._replace(lease=f"{seen.lease}/{name}"), wall)
     for name, assignment in pool.assignments.items():
-        written = assignment_seen(assignment)
+        written = assignment_info(assignment)
         if name in pool.members and not pool.is_former(assignment):
             written = written._replace(owner=pool.members[name].metadata.uid)
         brain.observe(written, NOW)
     return brain
 
 
-def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberSeen, wall: datetime | None) -> None:
+def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberInfo, wall: datetime | None) -> None:
     """Observe a Member while its Lease was still renewed, and then what its condition `Live` says."""
     leases, name = brain.ledger.leases, member.lease
     assert name is not None
@@ -105,7 +105,7 @@ def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberSeen, wal
     holder = assignment.status.session if assignment else ""
     if pool.lease_holders is not None:
         holder = pool.lease_holders.get(pool.members[member.name].spec.lease_name or "", holder)
-    lease = LeaseSeen(name, holder or "unknown")
+    lease = LeaseInfo(name, holder or "unknown")
     if condition is None or condition.status != "False":
         leases.put(lease, NOW)
         brain.observe(member, NOW)
@@ -140,7 +140,7 @@ def summarize(fleet: Ledger) -> dict[str, MemberSummary]:
     band = bands(fleet.problem())
     found = {}
     for state in sorted(fleet.members.values(), key=lambda member: member.name):
-        if (seen := state.seen) is not None:
+        if (seen := state.info) is not None:
             found[state.name] = MemberSummary(
                 name=state.name,
                 zone=seen.zone,
@@ -327,13 +327,13 @@ def next_round(pool: PoolObjects, wall: datetime | None = None) -> NextRound:
         state = brain.ledger.member_named(name)
         if state is not None and not state.owned:
             # A leader creates or replaces these Assignments before anything else.
-            brain.observe(AssignmentSeen(name, owner=member.metadata.uid), NOW)
+            brain.observe(AssignmentInfo(name, owner=member.metadata.uid), NOW)
     brain.start()
     decision = brain.decide(NOW)
     while decision.take_over or decision.solve:
         if decision.take_over:
             term = decision.take_over.above + 1
-            outcome = Outcome(pool=PoolSeen("taken-over", policy=brain.ledger.policy, term=term))
+            outcome = Outcome(pool=PoolInfo("taken-over", policy=brain.ledger.policy, term=term))
         elif decision.solve:
             outcome = Outcome(solution=_solve(brain, decision.solve.problem))
         brain.done(outcome, NOW)
