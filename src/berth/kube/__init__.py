@@ -1,4 +1,4 @@
-"""Talks to the Kubernetes API server: client, informer, leases and leader election."""
+"""Access to the Kubernetes API server: client, informer, Leases and leader election."""
 
 from berth.kube.backoff import Backoff
 from berth.kube.client import Client, Deadline
@@ -20,14 +20,13 @@ from berth.kube.errors import (
     Unauthorized,
 )
 from berth.kube.informer import EventKind, Informer
-from berth.kube.keeper import LeaseHeld, LeaseKeeper
-from berth.kube.lease import LeaseSpec, LeaseState, Observation, judge, observe
+from berth.kube.keeper import LeaseKeeper
+from berth.kube.lease_loop import LeaseHeld
 from berth.kube.meta import HasMeta, Key, Meta, OwnerReference
-from berth.kube.resource import CONFIG_MAPS, LEASES, Resource
-from berth.kube.timing import Timing, Validity, lease_clock
+from berth.kube.resource import LEASES, Resource
+from berth.kube.timing import Timing, lease_clock
 
 __all__ = [
-    "CONFIG_MAPS",
     "LEASES",
     "Access",
     "ApiError",
@@ -49,11 +48,8 @@ __all__ = [
     "Key",
     "LeaseHeld",
     "LeaseKeeper",
-    "LeaseSpec",
-    "LeaseState",
     "Meta",
     "NotFound",
-    "Observation",
     "OwnerReference",
     "RequestTimeout",
     "Resource",
@@ -61,9 +57,6 @@ __all__ = [
     "Timing",
     "TooManyRequests",
     "Unauthorized",
-    "Validity",
-    "judge",
     "lease_clock",
     "load_config",
-    "observe",
 ]

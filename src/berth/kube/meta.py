@@ -1,10 +1,8 @@
-"""The part of every object that Berth needs, as small structs that msgspec decodes."""
+"""The metadata that Berth reads of every object, as small structs that msgspec decodes."""
 
 from typing import Protocol
 
 import msgspec
-
-__all__ = ["HasMeta", "Key", "Meta", "OwnerReference"]
 
 Key = tuple[str, str]
 """Namespace and name; the namespace of a cluster-wide object is ""."""
@@ -40,7 +38,7 @@ class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class HasMeta(Protocol):
-    """What an Informer asks of its struct: a `metadata` field of type `Meta`."""
+    """What an Informer requires of its struct: a `metadata` field of type `Meta`."""
 
     @property
     def metadata(self) -> Meta:

@@ -1,17 +1,15 @@
 """Watches this Member's one Assignment."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 
 import msgspec
 
 from berth.kinds import Entry, parse_entry
 from berth.kube import ApiError, Backoff, Client, NotFound
-from berth.kube.errors import error_from_status
-from berth.kube.lines import LineSplitter
+from berth.kube.decode import Bad, Decoder
+from berth.kube.watch import watch
 from berth.member.objects import ASSIGNMENTS, Assignment
 
 log = logging.getLogger("berth.member")
@@ -22,13 +20,7 @@ UNUSABLE = (ApiError, msgspec.DecodeError)
 _SILENCE = 75.0  # seconds; the API server sends a bookmark every minute
 
 
-class _Event(msgspec.Struct, frozen=True):
-    type: str
-    object: msgspec.Raw
-
-
-_event_decoder = msgspec.json.Decoder(_Event)
-_assignment_decoder = msgspec.json.Decoder(Assignment)
+_decoder = Decoder(Assignment)
 
 
 class Inbox:
@@ -138,7 +130,7 @@ class Inbox:
         path = ASSIGNMENTS.path(self._namespace, self._name)
         before, version = self._newest, self._version
         try:
-            new = await self._client.get(path, decoder=_assignment_decoder)
+            new = await self._client.get(path, type=Assignment)
             if _version(new) < version == self._version:
                 # A read is never older than what was seen before it: the server was restored from a backup.
                 log.warning("assignment %s: the API server has gone back, following it", self._name)
@@ -178,55 +170,23 @@ class Inbox:
     async def _watch_once(self, backoff: Backoff) -> None:
         # Without a resourceVersion a watch begins with what is there, so nothing is to be listed before,
         # and nothing to be resumed: it is one object.
-        query: dict[str, str | int | bool] = {
-            "watch": True,
-            "fieldSelector": f"metadata.name={self._name}",
-            "allowWatchBookmarks": True,
-        }
-        before, seen = self._newest, False
-        splitter = LineSplitter()
+        query = {"fieldSelector": f"metadata.name={self._name}"}
+        before = self._newest
         path = ASSIGNMENTS.path(self._namespace)
-        async with _opened(self._client.stream(path, query, inactivity=_SILENCE)) as chunks:
+        async with watch(self._client, path, _decoder, query, inactivity=_SILENCE) as events:
             if before is not None:
-                # Was it deleted while nobody watched? Then nothing will come to say so.
+                # No event would report that it was deleted while nobody watched.
                 await self.refresh()
-            async for chunk in chunks:
-                for line in splitter.feed(chunk):
-                    event = _event_decoder.decode(line)
-                    if event.type == "ERROR":
-                        raise error_from_status(bytes(event.object))
-                    if event.type in ("ADDED", "MODIFIED"):
-                        self.see(_assignment_decoder.decode(event.object))
-                    elif event.type == "DELETED":
-                        self.gone(_version(_assignment_decoder.decode(event.object)))
-                    if not seen:
-                        seen = True
-                        backoff.reset()
-
-
-@contextlib.asynccontextmanager
-async def _opened(
-    stream: AbstractAsyncContextManager[AsyncIterator[bytes]],
-) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The stream; a cancellation waits a moment for its opening to end.
-
-    Python 3.11 leaks a connection that is cancelled between connecting and the TLS handshake, which is
-    where a session that ends young is.
-    """
-    opening = asyncio.ensure_future(stream.__aenter__())
-    try:
-        chunks = await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        await asyncio.wait({opening}, timeout=0.5)
-        if not opening.done():
-            opening.cancel()
-        elif opening.exception() is None:
-            await stream.__aexit__(None, None, None)
-        raise
-    try:
-        yield chunks
-    finally:
-        await stream.__aexit__(None, None, None)
+            async for kind, content in events:
+                if isinstance(content, ApiError):
+                    raise content
+                if isinstance(content, Bad):
+                    raise content.error
+                if isinstance(content, Assignment) and kind == "DELETED":
+                    self.gone(_version(content))
+                elif isinstance(content, Assignment):
+                    self.see(content)
+                backoff.reset()
 
 
 def _version(assignment: Assignment) -> int:
