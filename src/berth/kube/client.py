@@ -22,6 +22,7 @@ from berth.kube.errors import (
     ServerError,
     TooManyRequests,
     Unauthorized,
+    not_understood,
 )
 from berth.kube.transport import KEEPALIVE, RequestHook, Transport
 from berth.kube.wire import Params
@@ -129,7 +130,7 @@ class Client:
         pages = self.pages(path, params, decoder, limit, accept, timeout, deadline)
         async for first, objects, bad, _ in pages:
             if bad:
-                raise ServerError(200, "NotUnderstood", f"{path}: {bad[0].meta.name}: {bad[0].error}")
+                raise not_understood(bad[0].error, path)
             if first:
                 items.clear()
             items.extend(objects)
@@ -165,7 +166,7 @@ class Client:
             try:
                 objects, bad, meta = decoder.page(body)
             except msgspec.DecodeError as error:
-                raise _not_understood(body, error) from error
+                raise not_understood(error, body) from error
             yield first, objects, bad, meta
             if not meta.continue_:
                 return
@@ -358,15 +359,9 @@ def _decoded(body: bytes, type_: type[T] | None) -> T:
         value: T = _decoder_of(kind).decode(body)
         return value
     except msgspec.DecodeError as error:
-        raise _not_understood(body, error) from error
+        raise not_understood(error, body) from error
 
 
 @functools.cache
 def _decoder_of(type_: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
-
-
-def _not_understood(body: bytes, error: Exception) -> ServerError:
-    # A proxy's page, or an answer that was cut short: the request may have been carried out all the same.
-    text = body[:200].decode(errors="replace")
-    return ServerError(200, "NotUnderstood", f"{error}; the answer begins with {text!r}")

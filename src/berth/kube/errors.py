@@ -132,3 +132,12 @@ def error_from_status(raw: bytes) -> ApiError:
         return error_from_response(_status_decoder.decode(raw).code, "", raw)
     except msgspec.DecodeError:
         return ServerError(500, "BadStatus", raw[:300].decode("utf-8", "replace"))
+
+
+def not_understood(error: Exception, answer: bytes | str) -> ServerError:
+    """The error for an answer that cannot be decoded: a proxy's page, or an answer that was cut short.
+
+    The request may have been carried out all the same.
+    """
+    text = answer if isinstance(answer, str) else answer[:200].decode(errors="replace")
+    return ServerError(200, "NotUnderstood", f"{error}; the answer starts with {text!r}")

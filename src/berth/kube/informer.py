@@ -10,8 +10,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Generic, Self, TypeVar
 
-import msgspec
-
 from berth.kube.backoff import Backoff
 from berth.kube.client import Client
 from berth.kube.decode import UNKNOWN, Bad, Decoder
@@ -175,7 +173,8 @@ class Informer(Generic[T]):
     async def _recover(self, error: Exception) -> None:
         """Decide whether to resume or to list again, and wait as the number of failures in a row requires."""
         # 504: the server's resourceVersion is behind ours, because it was restored from a backup.
-        resumable = isinstance(error, ApiError) and error.status not in (410, 504)
+        # 200: what answered was not the API server.
+        resumable = isinstance(error, ApiError) and error.status not in (200, 410, 504)
         self._must_list = self._must_list or not resumable
         if isinstance(error, Gone) and self._backoff.failures == 0:
             self._backoff.failures = 1  # one 410 is normal; only repeated ones count as failures
@@ -184,7 +183,7 @@ class Informer(Generic[T]):
         self.failures += 1
         delay = max(self._backoff.next(), getattr(error, "retry_after", None) or 0.0)
         level = logging.INFO if self._backoff.failures < 3 else logging.WARNING
-        surprise = not isinstance(error, ApiError | msgspec.DecodeError)
+        surprise = not isinstance(error, ApiError)
         logger.log(
             logging.ERROR if surprise else level,
             "%s: %s; trying again in %.1f s",

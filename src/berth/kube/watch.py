@@ -4,9 +4,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
+import msgspec
+
 from berth.kube.client import Client
 from berth.kube.decode import Bad, Decoder
-from berth.kube.errors import ApiError
+from berth.kube.errors import ApiError, not_understood
 from berth.kube.wire import Params
 
 T = TypeVar("T")
@@ -37,7 +39,7 @@ async def watch(
     """Watch a collection: a context manager whose value iterates over events as `Decoder.event` gives them.
 
     Bookmarks are asked for, so a stream that is silent for `inactivity` seconds (90 or more) is dead.
-    Raises ApiError, also while iterating, and msgspec.DecodeError for a line that is not an event.
+    Raises ApiError, also while iterating.
     """
     query = {**params, "watch": True, "allowWatchBookmarks": True}
     async with client.stream(path, query, inactivity=inactivity) as chunks:
@@ -51,4 +53,7 @@ async def _events(
     lines = LineSplitter()
     async for chunk in chunks:
         for line in lines.feed(chunk):
-            yield decoder.event(line)
+            try:
+                yield decoder.event(line)
+            except msgspec.DecodeError as error:
+                raise not_understood(error, line) from error

@@ -1,36 +1,29 @@
-"""Watches this Member's one Assignment."""
+"""Watches the one Assignment of this Member."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 
-import msgspec
-
 from berth.kinds import Entry, parse_entry
 from berth.kube import ApiError, Backoff, Client, NotFound
 from berth.kube.decode import Bad, Decoder
+from berth.kube.errors import not_understood
 from berth.kube.watch import watch
 from berth.member.objects import ASSIGNMENTS, Assignment
 
 log = logging.getLogger("berth.member")
 
-UNUSABLE = (ApiError, msgspec.DecodeError)
-"""How a request ends that is to be tried again: with an error, or with what something else has answered."""
-
 _SILENCE = 75.0  # seconds; the API server sends a bookmark every minute
-
-
 _decoder = Decoder(Assignment)
 
 
-class Inbox:
-    """The newest Assignment that was seen, and the stream that it comes by.
+class AssignmentWatch:
+    """The newest Assignment of this Member, from its watch and from the answers to our own writes.
 
     It is watched by `metadata.name`, which the API server serves from an index; it need not exist yet.
-    What is seen by the way (in the answer to a write) is taken in too, and never goes back.
-    One that is owned by an earlier Member of this name counts as none: what it lists was meant for
-    another process, and the leader is about to replace it. So does one that is for another session of
-    this Member: the epochs in it are that session's.
+    An Assignment that is owned by an earlier Member of this name counts as absent: its entries are for
+    another process, and the leader is about to replace it. So does one that is for another session of this
+    Member: the epochs in it belong to that session.
     """
 
     def __init__(
@@ -38,67 +31,67 @@ class Inbox:
         client: Client,
         namespace: str,
         name: str,
-        aim: Callable[[list[Entry]], None],
+        on_entries: Callable[[list[Entry]], None],
         *,
         session: str = "",
         on_taken: Callable[[], None] = lambda: None,
         resync: float = 30.0,
     ) -> None:
-        """`aim` is called with the entries whenever they may have changed; none when the Assignment is gone.
-        `session` is our own; `on_taken` is called first when entries that were ours become another's.
-        Every `resync` seconds the Assignment is read afresh, in case a dead connection swallows events.
+        """`on_entries` is called with the entries when they may have changed, with none if there is no
+        Assignment. `session` is our own; `on_taken` is called first when our entries become another
+        session's. The Assignment is read every `resync` seconds, in case a dead connection loses events.
         """
         self._client = client
         self._namespace = namespace
         self._name = name
         self._session = session
-        self._aim = aim
+        self._on_entries = on_entries
         self._on_taken = on_taken
         self._resync = resync
         self._entries: tuple[str, ...] = ()
         self._version = 0
         self._newest: Assignment | None = None
         self._member = ""
-        self._waits_for = ""  # the session whose entries were found in the place of our own
+        self._other_session = ""  # the session whose entries were found instead of our own
         self.current: Assignment | None = None
-        """What stands now; None where there is no Assignment of this Member."""
+        """The Assignment that counts; None if this Member has none."""
         self.changed = asyncio.Event()
-        """Set whenever `current` changes; cleared by who waits for it."""
-        self.doubt = asyncio.Event()
-        """Set when the Assignment was deleted, or turns out to be another Member's: is this Member still
-        there? Cleared by who waits for it."""
+        """Set whenever `current` changes; cleared by the task that waits for it."""
+        self.member_doubt = asyncio.Event()
+        """Set when the Assignment was deleted or belongs to another Member: this Member may be gone as well.
+        Cleared by the task that waits for it."""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is wanted here."""
+        """Whether this Member is to hold nothing."""
         return self.current is None or not self.current.spec.items
 
-    def belong_to(self, uid: str) -> None:
-        """Say the uid of this Member; it changes when the Member is deleted and made again."""
+    def set_member(self, uid: str) -> None:
+        """Set the uid of this Member; it changes when the Member is deleted and created again."""
         if uid != self._member:
             self._member = uid
-            self._settle()
+            self._update()
 
-    def see(self, new: Assignment) -> None:
-        """Take in an Assignment, unless a newer one was seen."""
+    def observe(self, new: Assignment) -> None:
+        """Take over an Assignment that was read, unless a newer one is known."""
         if _version(new) > self._version:
             self._newest, self._version = new, _version(new)
-            self._settle()
+            self._update()
 
-    def gone(self, version: int) -> None:
-        """Take in that there is none, at that resourceVersion."""
+    def observe_deleted(self, version: int) -> None:
+        """Record that there is none at that resourceVersion, unless a newer one is known."""
         if self._newest is not None and version > self._version:
             self._newest, self._version = None, version
-            self._settle()
+            self._update()
 
-    def _settle(self) -> None:
-        """Make `current` what counts of what was seen."""
+    def _update(self) -> None:
+        """Derive `current` from the newest Assignment, and report what changed."""
         old, new = self.current, self._newest
         if new is not None and new.of_another(self._member):
-            log.info("assignment %s: it is an earlier Member's, waiting for our own", self._name)
+            log.info("assignment %s: it belongs to an earlier Member, waiting for our own", self._name)
             new = None
         if new is None and (self._newest is not None or old is not None):
-            self.doubt.set()
+            self.member_doubt.set()
         if self._is_taken(new):
             if old is not None:
                 self._on_taken()
@@ -109,83 +102,79 @@ class Inbox:
         entries = () if new is None else new.spec.items
         if old is None or new is None or entries != self._entries:
             self._entries = entries
-            self._aim(_read(entries))
+            self._on_entries(_parsed(entries))
         self.changed.set()
 
     def _is_taken(self, new: Assignment | None) -> bool:
-        """Whether the entries are another session's; says so once for each."""
+        """Whether the entries are for another session; logged once for each session."""
         if new is None or not new.for_another(self._session):
-            self._waits_for = ""
+            self._other_session = ""
             return False
         other = new.spec.session or ""
-        if other != self._waits_for:
-            self._waits_for = other
-            log.info(
-                "assignment %s: its entries are for session %s, waiting for the leader", self._name, other
-            )
+        if other != self._other_session:
+            self._other_session = other
+            text = "assignment %s: its entries are for session %s, waiting for the leader"
+            log.info(text, self._name, other)
         return True
 
     async def refresh(self) -> None:
-        """Read it now. Raises ApiError, DecodeError."""
+        """Read it now. Raises ApiError."""
         path = ASSIGNMENTS.path(self._namespace, self._name)
         before, version = self._newest, self._version
         try:
             new = await self._client.get(path, type=Assignment)
             if _version(new) < version == self._version:
-                # A read is never older than what was seen before it: the server was restored from a backup.
-                log.warning("assignment %s: the API server has gone back, following it", self._name)
+                # A read is never older than what was read before, unless the server was restored.
+                log.warning("assignment %s: the API server was restored from a backup", self._name)
                 self._version = 0
-            self.see(new)
+            self.observe(new)
         except NotFound:
-            # The answer has no resourceVersion; what came by the watch meanwhile is newer.
+            # The answer has no resourceVersion; an event that arrived meanwhile is newer.
             if before is not None and self._newest is before:
-                self.gone(self._version + 1)
+                self.observe_deleted(self._version + 1)
 
-    async def watch(self) -> None:
-        """Watch for ever; raises nothing that waiting may cure."""
+    async def run(self) -> None:
+        """Watch until cancelled. Errors of the API server are logged and retried."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch_for_ever())
-            group.create_task(self._refresh_for_ever())
+            group.create_task(self._keep_watching())
+            group.create_task(self._keep_reading())
 
-    async def _refresh_for_ever(self) -> None:
+    async def _keep_reading(self) -> None:
         while True:
             await asyncio.sleep(self._resync)
             try:
                 await self.refresh()
-            except UNUSABLE as error:
+            except ApiError as error:
                 log.debug("assignment %s: cannot be read: %s", self._name, error)
 
-    async def _watch_for_ever(self) -> None:
+    async def _keep_watching(self) -> None:
         backoff = Backoff(base=0.1, limit=5.0)
         while True:
             try:
                 await self._watch_once(backoff)
-            except UNUSABLE as error:
-                log.log(
-                    logging.WARNING if backoff.failures > 2 else logging.INFO,
-                    "assignment %s: the watch broke: %s", self._name, error,
-                )  # fmt: skip
+            except ApiError as error:
+                level = logging.WARNING if backoff.failures > 2 else logging.INFO
+                log.log(level, "assignment %s: the watch broke: %s", self._name, error)
             await asyncio.sleep(backoff.next())
 
     async def _watch_once(self, backoff: Backoff) -> None:
-        # Without a resourceVersion a watch begins with what is there, so nothing is to be listed before,
-        # and nothing to be resumed: it is one object.
+        # A watch without a resourceVersion starts with the current object, so it needs no list before it
+        # and no version to resume from.
         query = {"fieldSelector": f"metadata.name={self._name}"}
         before = self._newest
         path = ASSIGNMENTS.path(self._namespace)
         async with watch(self._client, path, _decoder, query, inactivity=_SILENCE) as events:
             if before is not None:
-                # No event would report that it was deleted while nobody watched.
-                await self.refresh()
+                await self.refresh()  # no event reports that it was deleted before the watch was opened
             async for kind, content in events:
                 if isinstance(content, ApiError):
                     raise content
                 if isinstance(content, Bad):
-                    raise content.error
+                    raise not_understood(content.error, self._name)
                 if isinstance(content, Assignment) and kind == "DELETED":
-                    self.gone(_version(content))
+                    self.observe_deleted(_version(content))
                 elif isinstance(content, Assignment):
-                    self.see(content)
+                    self.observe(content)
                 backoff.reset()
 
 
@@ -194,12 +183,12 @@ def _version(assignment: Assignment) -> int:
     return int(assignment.metadata.resource_version or 0)
 
 
-def _read(texts: tuple[str, ...]) -> list[Entry]:
-    """The entries that can be read; one that cannot stops nothing else."""
+def _parsed(texts: tuple[str, ...]) -> list[Entry]:
+    """The entries that can be parsed; a malformed one does not affect the others."""
     entries: list[Entry] = []
     for text in texts:
         try:
             entries.append(parse_entry(text))
         except ValueError as error:
-            log.error("%s: left out", error)
+            log.error("%s: the entry is ignored", error)
     return entries
