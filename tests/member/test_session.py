@@ -165,7 +165,7 @@ async def test_a_member_of_another_pool_is_an_error_that_says_what_to_do(
         "spec": {"pool": "other", "limit": 1},
     }  # fmt: skip
     await leader.client.create(MEMBERS.path(leader.namespace), body)
-    with pytest.raises(SettingsError, match="exists in pool 'other', and cannot move to 'default'"):
+    with pytest.raises(SettingsError, match="exists in pool 'other' and cannot move to 'default'"):
         async with session_of(worker, leader):
             pass
 
@@ -216,7 +216,7 @@ async def test_an_activation_waits_until_its_report_is_in_while_the_entry_still_
         await until(lambda: "prepare a" in worker.log)
         await leader.until_reported("w", "a@3=Preparing")
         assert session._reporter is not None
-        session._reporter._watch.see = lambda new: None  # type: ignore[method-assign] - news do not arrive
+        session._reporter._watch.observe = lambda new: None  # type: ignore[method-assign] - news do not arrive
         await leader.give("w", "a#1@3")
         gate.set()
         await asyncio.sleep(1.0)
