@@ -11,14 +11,14 @@ import msgspec
 import pytest
 from member_fakes import Recorder, until
 
-from berth.kinds import Entry
+from berth.kinds import AssignmentObject, Entry
 from berth.kube import NotFound, ServerError
-from berth.member.delivery import Delivery
-from berth.member.inbox import Inbox
-from berth.member.objects import Assignment
-from berth.member.outbox import Outbox
-from berth.member.presence import Presence
+from berth.kube.errors import not_understood
+from berth.member.assignment_watch import AssignmentWatch
+from berth.member.callbacks import CallbackRunner
+from berth.member.registration import MemberRegistration
 from berth.member.settings import Settings
+from berth.member.status_reporter import StatusReporter
 from berth.member.tenure import Tenure
 
 SETTINGS = Settings.of({"name": "w", "limit": 10, "lease_seconds": 60.0}, {})
@@ -32,6 +32,14 @@ def event(kind: str, what: object) -> bytes:
     return msgspec.json.encode({"type": kind, "object": what}) + b"\n"
 
 
+def decoded(body: bytes, type: Any) -> Any:
+    """As a Client does."""
+    try:
+        return msgspec.json.decode(body, type=type)
+    except msgspec.DecodeError as error:
+        raise not_understood(error, body) from error
+
+
 class Server:
     """Answers GET with `answers` (the last one for ever), and each watch with the next of `watches`."""
 
@@ -42,12 +50,12 @@ class Server:
         self.patched: list[tuple[str, Any]] = []
         self.on_patch: Callable[[], Any] = lambda: {}
 
-    async def get(self, path: str, *, decoder: Any = None, type: Any = None, **_: Any) -> Any:
+    async def get(self, path: str, *, type: Any, **_: Any) -> Any:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
-        return msgspec.json.decode(body, type=type) if type else decoder.decode(body)
+        return decoded(body, type)
 
     async def patch(self, path: str, body: Any, *_: Any, type: Any = None, **__: Any) -> Any:
         self.patched.append((path, body))
@@ -57,7 +65,7 @@ class Server:
         if isinstance(answer, Exception):
             raise answer
         body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
-        return msgspec.json.decode(body, type=type) if type else answer
+        return decoded(body, type) if type else answer
 
     def stream(self, *_: Any, **__: Any) -> Any:
         self.opened += 1
@@ -87,8 +95,8 @@ def aimed() -> list[list[Entry]]:
 
 
 @pytest.fixture
-def inbox(server: Server, aimed: list[list[Entry]]) -> Inbox:
-    return Inbox(cast(Any, server), "ns", "w", aimed.append, resync=0.05)
+def watch(server: Server, aimed: list[list[Entry]]) -> AssignmentWatch:
+    return AssignmentWatch(cast(Any, server), "ns", "w", aimed.append, resync=0.05)
 
 
 def names(aimed: list[list[Entry]]) -> list[list[str]]:
@@ -106,80 +114,80 @@ async def running(work: Any) -> AsyncIterator["asyncio.Task[Any]"]:
 
 
 async def test_rubbish_in_a_watch_or_an_answer_is_got_over(
-    server: Server, inbox: Inbox, aimed: list[list[Entry]]
+    server: Server, watch: AssignmentWatch, aimed: list[list[Entry]]
 ) -> None:
     """A load balancer's page with status 200, say."""
     server.watches = [[b"<html>sorry</html>\n"], [event("ADDED", {"spec": 3})],
                       [event("ADDED", assignment(5, "a#1@3")), b"{}\n"], []]  # fmt: skip
     server.answers = [b"<html>", b'{"metadata": []}', assignment(7, "b#1@3")]
-    async with running(inbox.watch()) as watching:
+    async with running(watch.run()) as watching:
         await until(lambda: names(aimed)[-1:] == [["b"]] or watching.done())
         assert not watching.done()
 
 
 async def test_a_server_that_says_again_and_again_that_it_is_gone_is_not_asked_in_a_hurry(
-    server: Server, inbox: Inbox
+    server: Server, watch: AssignmentWatch
 ) -> None:
     server.watches = [[event("ERROR", {"code": 410, "reason": "Expired"})]]
-    async with running(inbox.watch()):
+    async with running(watch.run()):
         await asyncio.sleep(0.5)
     assert server.opened < 10
 
 
 async def test_a_server_that_was_restored_from_a_backup_is_followed(
-    server: Server, inbox: Inbox, aimed: list[list[Entry]]
+    server: Server, watch: AssignmentWatch, aimed: list[list[Entry]]
 ) -> None:
     """Its resourceVersions are behind those that were seen; a read is never older than they."""
-    inbox.see(msgspec.convert(assignment(1000, "a#1@3"), Assignment))
+    watch.observe(msgspec.convert(assignment(1000, "a#1@3"), AssignmentObject))
     server.answers = [assignment(90, "b#1@3")]
-    await inbox.refresh()
-    inbox.see(msgspec.convert(assignment(91, "c#1@3"), Assignment))
+    await watch.refresh()
+    watch.observe(msgspec.convert(assignment(91, "c#1@3"), AssignmentObject))
     assert names(aimed) == [["a"], ["b"], ["c"]]
 
 
 async def test_an_answer_that_was_overtaken_by_the_watch_is_no_restored_server(
-    server: Server, inbox: Inbox, aimed: list[list[Entry]]
+    server: Server, watch: AssignmentWatch, aimed: list[list[Entry]]
 ) -> None:
-    inbox.see(msgspec.convert(assignment(10, "a#1@3"), Assignment))
+    watch.observe(msgspec.convert(assignment(10, "a#1@3"), AssignmentObject))
 
-    async def get(*_: Any, **__: Any) -> Assignment:
-        inbox.see(msgspec.convert(assignment(12, "c#1@3"), Assignment))
-        return msgspec.convert(assignment(11, "b#1@3"), Assignment)
+    async def get(*_: Any, **__: Any) -> AssignmentObject:
+        watch.observe(msgspec.convert(assignment(12, "c#1@3"), AssignmentObject))
+        return msgspec.convert(assignment(11, "b#1@3"), AssignmentObject)
 
     server.get = get  # type: ignore[method-assign]
-    await inbox.refresh()
+    await watch.refresh()
     assert names(aimed) == [["a"], ["c"]]
 
 
 async def test_an_answer_to_a_report_that_cannot_be_read_is_got_over(server: Server) -> None:
-    async with Delivery(Recorder()) as delivery:
+    async with CallbackRunner(Recorder()) as runner:
         tenure = Tenure(lambda: 1000.0)
-        delivery.begin(tenure)
-        inbox = Inbox(cast(Any, server), "ns", "w", delivery.aim)
-        outbox = Outbox(cast(Any, server), "ns", "w", "me", inbox, delivery, tenure)
-        inbox.see(msgspec.convert(assignment(1), Assignment))
+        runner.start_session(tenure)
+        watch = AssignmentWatch(cast(Any, server), "ns", "w", runner.set_target)
+        reporter = StatusReporter(cast(Any, server), "ns", "w", "me", watch, runner, tenure)
+        watch.observe(msgspec.convert(assignment(1), AssignmentObject))
         answers: list[Any] = [b"<html>", {**assignment(3), "status": {"session": "me"}}]
         server.on_patch = lambda: answers.pop(0)
         server.answers = [assignment(2)]
-        async with running(outbox.write_for_ever()) as writing:
+        async with running(reporter.run()) as writing:
             await until(lambda: not answers or writing.done())
-            await until(lambda: inbox.current is not None and inbox.current.session == "me")
+            await until(lambda: watch.current is not None and watch.current.status.session == "me")
             assert not writing.done()
 
 
 class Life:
-    """A Presence, and what it looks at while it drains."""
+    """A MemberRegistration, and what it looks at while it drains."""
 
     def __init__(self, server: Server) -> None:
         self.draining = asyncio.Event()
-        self.presence = Presence(cast(Any, server), "ns", SETTINGS, self.draining)
-        self.presence.known = True
+        self.registration = MemberRegistration(cast(Any, server), "ns", SETTINGS, self.draining)
+        self.registration.known = True
         self.busy = True
 
     async def hand_over(self, seconds: float) -> bool:
         look = cast(Any, SimpleNamespace(empty=False))
-        delivery = cast(Any, SimpleNamespace(empty=not self.busy, held={}))
-        return await self.presence.hand_over(time.monotonic() + seconds, look, look, delivery)
+        runner = cast(Any, SimpleNamespace(empty=not self.busy, held={}))
+        return await self.registration.hand_over(time.monotonic() + seconds, look, look, runner)
 
 
 async def test_a_drain_ends_in_time_although_the_api_server_hangs(server: Server) -> None:
@@ -197,17 +205,19 @@ async def test_a_member_that_is_made_again_while_it_drains_gets_its_limit_set_to
     assert [body for _, body in server.patched] == [{"spec": {"limit": 0}}] * 3
 
 
-async def test_a_look_at_the_member_that_failed_is_repeated_soon(server: Server, inbox: Inbox) -> None:
+async def test_a_look_at_the_member_that_failed_is_repeated_soon(
+    server: Server, watch: AssignmentWatch
+) -> None:
     there = {"metadata": {"name": "w", "uid": "u2"}, "spec": {"limit": 1, "leaseName": "w"}}
     going = {**there, "metadata": {"name": "w", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
     server.answers = [ServerError(500, "InternalError", "etcd"), b"<html>", going, there]
-    inbox.belong_to("u1")
-    inbox.doubt.set()
+    watch.set_member("u1")
+    watch.member_doubt.set()
     owned = assignment(5, "a#1@3")
     owned["metadata"]["ownerReferences"] = [
         {"apiVersion": "berth.dev/v1alpha1", "kind": "Member", "name": "w", "uid": "u2"}
     ]
-    async with running(Life(server).presence.stay(inbox)) as staying:
-        inbox.see(msgspec.convert(owned, Assignment))
-        await until(lambda: inbox.current is not None or staying.done())
+    async with running(Life(server).registration.keep_announced(watch)) as staying:
+        watch.observe(msgspec.convert(owned, AssignmentObject))
+        await until(lambda: watch.current is not None or staying.done())
         assert not staying.done()

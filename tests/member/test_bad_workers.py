@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from member_fakes import Hand, Recorder, until
 
+from berth.kinds import AssignmentObject
 from berth.kube import Meta
-from berth.member.delivery import Delivery
+from berth.member.callbacks import CallbackRunner
 from berth.member.held import Held
-from berth.member.objects import Assignment
-from berth.member.outbox import status_patch
+from berth.member.status_reporter import status_patch
 from berth.member.tenure import Tenure
 
 
@@ -50,15 +50,15 @@ def lease() -> Lease:
 
 
 @pytest.fixture
-async def delivery(worker: Acting, lease: Lease) -> AsyncIterator[Delivery]:
-    async with Delivery(worker, pause=lambda failures: 0.05 * failures) as delivery:
-        delivery.begin(lease.tenure())
-        yield delivery
+async def runner(worker: Acting, lease: Lease) -> AsyncIterator[CallbackRunner]:
+    async with CallbackRunner(worker, pause=lambda failures: 0.05 * failures) as runner:
+        runner.start_session(lease.tenure())
+        yield runner
 
 
 @pytest.fixture
-def hand(delivery: Delivery) -> Hand:
-    return Hand(delivery)
+def hand(runner: CallbackRunner) -> Hand:
+    return Hand(runner)
 
 
 async def primary(hand: Hand, worker: Acting, name: str = "a") -> Held:
@@ -69,7 +69,7 @@ async def primary(hand: Hand, worker: Acting, name: str = "a") -> Held:
 
 
 async def test_a_task_that_breaks_because_of_deactivate_does_not_leave_the_replica_failed(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     """`deactivate` closes a connection under the feet of what was spawned: it is being ended anyway."""
     closed = asyncio.Event()
@@ -89,12 +89,12 @@ async def test_a_task_that_breaks_because_of_deactivate_does_not_leave_the_repli
     await hand.until_reported("a@3=Ready")
     await asyncio.sleep(0.2)
     assert hand.reports() == ["a@3=Ready"]
-    assert delivery.snapshot().troubles == ()
+    assert runner.snapshot().problems == ()
     assert worker.log == ["prepare a", "activate a@4", "deactivate a"]
 
 
 async def test_a_task_that_breaks_when_it_is_cancelled_for_drop_does_not_hold_up_the_next_grant(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     async def untidy() -> None:
         try:
@@ -106,10 +106,10 @@ async def test_a_task_that_breaks_when_it_is_cancelled_for_drop_does_not_hold_up
     await hand.until_reported("a@3=Ready")
     worker.seen["a"].spawn(untidy())
     await asyncio.sleep(0)
-    delivery._pause = lambda _: 1000.0
+    runner._pause = lambda _: 1000.0
     hand.want("a#1@5")
     await hand.until_reported("a@5=Ready")
-    assert delivery.snapshot().troubles == ()
+    assert runner.snapshot().problems == ()
 
 
 class UnspeakableError(Exception):
@@ -119,15 +119,15 @@ class UnspeakableError(Exception):
 
 @pytest.mark.parametrize("error", [ValueError("no feed-\udcff"), UnspeakableError()])
 async def test_an_error_that_cannot_be_put_into_words_fails_its_item_only(
-    error: Exception, worker: Acting, hand: Hand, delivery: Delivery
+    error: Exception, worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     worker.fail("prepare a", error)
-    delivery._pause = lambda _: 0.5
+    runner._pause = lambda _: 0.5
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Failed", "b@3=Ready")
-    snapshot = delivery.snapshot()
-    assert type(error).__name__ in snapshot.troubles[0].message
-    msgspec.json.encode(status_patch("me", snapshot, Assignment(Meta("w"))))
+    snapshot = runner.snapshot()
+    assert type(error).__name__ in snapshot.problems[0].message
+    msgspec.json.encode(status_patch("me", snapshot, AssignmentObject(Meta("w"))))
     await hand.until_reported("a@3=Ready", "b@3=Ready")
 
 
@@ -145,7 +145,7 @@ async def test_a_callback_that_raises_no_exception_but_worse_fails_its_item_only
 
 
 async def test_a_call_that_fails_when_an_item_is_over_keeps_no_other_from_being_taken_away(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Ready", "b@3=Ready")
@@ -153,23 +153,23 @@ async def test_a_call_that_fails_when_an_item_is_over_keeps_no_other_from_being_
     called: list[str] = []
     worker.seen["a"].on_over(lambda: called.append("a"))
     worker.seen["b"].on_over(lambda: called.append("b"))
-    delivery.lose()
+    runner.end_session()
     assert called == ["a", "b"]
-    await asyncio.wait_for(delivery.settled(), 5)
+    await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert sorted(worker.log[-2:]) == ["drop a", "drop b"]
 
 
 async def test_news_that_come_after_a_loss_begin_nothing_until_the_next_session(
-    worker: Acting, hand: Hand, delivery: Delivery, lease: Lease
+    worker: Acting, hand: Hand, runner: CallbackRunner, lease: Lease
 ) -> None:
     """What is under way in the watch's task when everything is cancelled may still arrive."""
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
-    delivery.lose()
+    runner.end_session()
     hand.want("a#1@3", "b#1@3")
-    await asyncio.wait_for(delivery.settled(), 5)
+    await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert worker.log == ["prepare a", "drop a"]
-    delivery.begin(lease.tenure())
+    runner.start_session(lease.tenure())
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Ready", "b@3=Ready")
     assert worker.seen["a"].owned()
@@ -177,7 +177,7 @@ async def test_news_that_come_after_a_loss_begin_nothing_until_the_next_session(
 
 
 async def test_nothing_is_begun_once_the_lease_is_over_by_the_clock(
-    worker: Acting, hand: Hand, delivery: Delivery, lease: Lease
+    worker: Acting, hand: Hand, runner: CallbackRunner, lease: Lease
 ) -> None:
     """A process that slept past its Lease finds the answer to its report before it finds out."""
     hand.want("a#0@3:4")
@@ -187,8 +187,8 @@ async def test_nothing_is_begun_once_the_lease_is_over_by_the_clock(
     hand.want("a#0@3:4", "b#1@5")
     await asyncio.sleep(0.05)
     assert worker.log == ["prepare a"]
-    delivery.lose()
-    await asyncio.wait_for(delivery.settled(), 5)
+    runner.end_session()
+    await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert worker.log == ["prepare a", "drop a"]
 
 
@@ -229,7 +229,7 @@ async def test_what_is_spawned_in_drop_or_later_does_not_outlive_the_item(worker
 
 
 async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     async def convert(_: Held) -> None:
         try:
@@ -237,7 +237,7 @@ async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
         except asyncio.CancelledError:
             raise RuntimeError("interrupted") from None
 
-    delivery._pause = lambda _: 1000.0
+    runner._pause = lambda _: 1000.0
     worker.acts["prepare a"] = convert
     hand.want("a#1@3")
     await until(lambda: worker.log == ["prepare a"])
@@ -245,7 +245,7 @@ async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
     worker.acts.clear()
     hand.want("a#1@5")
     await hand.until_reported("a@5=Ready")
-    assert delivery.snapshot().troubles == ()
+    assert runner.snapshot().problems == ()
 
 
 async def test_a_callback_is_cancelled_once_and_may_tidy_up(worker: Acting, hand: Hand) -> None:
@@ -271,7 +271,7 @@ async def test_a_callback_is_cancelled_once_and_may_tidy_up(worker: Acting, hand
 
 
 async def test_after_a_loss_deactivate_may_still_spawn_what_it_needs_to_tidy_up(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     tidied: list[bool] = []
 
@@ -284,6 +284,6 @@ async def test_after_a_loss_deactivate_may_still_spawn_what_it_needs_to_tidy_up(
 
     await primary(hand, worker)
     worker.acts["deactivate a"] = deactivate
-    delivery.lose()
-    await asyncio.wait_for(delivery.settled(), 5)
+    runner.end_session()
+    await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert tidied == [True]

@@ -197,7 +197,7 @@ def lease_object(world: World, name: str) -> LeaseObject:
     there: LeaseInfo | None = world.stores["leases"].get(name)
     if there is None:
         raise NotFound(404, "NotFound", name)
-    spec = LeaseSpec(there.holder, int(there.duration), None, there.renewed, there.transitions)
+    spec = LeaseSpec(there.holder, int(there.duration), there.renewed, there.transitions)
     return LeaseObject(Meta(name, "ns", resource_version=str(there.version)), spec)
 
 

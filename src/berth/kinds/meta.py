@@ -39,7 +39,7 @@ class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class HasMeta(Protocol):
-    """What an Informer asks of its struct: a `metadata` field of type `Meta`."""
+    """What an Informer requires of its struct: a `metadata` field of type `Meta`."""
 
     @property
     def metadata(self) -> Meta:

@@ -1,6 +1,5 @@
-"""Talks to the Kubernetes API server: client, informer, leases and leader election."""
+"""Access to the Kubernetes API server: client, informer, Leases and leader election."""
 
-from berth.kinds.lease import LeaseSpec
 from berth.kinds.meta import HasMeta, Key, Meta, OwnerReference
 from berth.kube.backoff import Backoff
 from berth.kube.client import Client, Deadline
@@ -22,14 +21,13 @@ from berth.kube.errors import (
     Unauthorized,
 )
 from berth.kube.informer import EventKind, Informer
-from berth.kube.keeper import LeaseHeld, LeaseKeeper
-from berth.kube.lease import LeaseState, Observation, judge, observe
-from berth.kube.resource import ASSIGNMENTS, CONFIG_MAPS, EVENTS, ITEMS, LEASES, MEMBERS, POOLS, Resource
-from berth.kube.timing import Timing, Validity, lease_clock
+from berth.kube.keeper import LeaseKeeper
+from berth.kube.lease_loop import LeaseHeld
+from berth.kube.resource import ASSIGNMENTS, EVENTS, ITEMS, LEASES, MEMBERS, POOLS, Resource
+from berth.kube.timing import Timing, lease_clock
 
 __all__ = [
     "ASSIGNMENTS",
-    "CONFIG_MAPS",
     "EVENTS",
     "ITEMS",
     "LEASES",
@@ -55,11 +53,8 @@ __all__ = [
     "Key",
     "LeaseHeld",
     "LeaseKeeper",
-    "LeaseSpec",
-    "LeaseState",
     "Meta",
     "NotFound",
-    "Observation",
     "OwnerReference",
     "RequestTimeout",
     "Resource",
@@ -67,9 +62,6 @@ __all__ = [
     "Timing",
     "TooManyRequests",
     "Unauthorized",
-    "Validity",
-    "judge",
     "lease_clock",
     "load_config",
-    "observe",
 ]

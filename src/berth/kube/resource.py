@@ -4,18 +4,6 @@ from dataclasses import dataclass
 
 from berth.kinds.model import GROUP, PLURALS, VERSION
 
-__all__ = [
-    "ASSIGNMENTS",
-    "CONFIG_MAPS",
-    "EVENTS",
-    "ITEMS",
-    "LEASES",
-    "MEMBERS",
-    "POOLS",
-    "Resource",
-    "resource_of",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -39,7 +27,7 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """What an object of this kind says as its `apiVersion`."""
+        """The `apiVersion` of an object of this kind."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
@@ -48,11 +36,10 @@ ITEMS, MEMBERS, ASSIGNMENTS, POOLS = (
 )
 EVENTS = Resource("", "v1", "events")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
-CONFIG_MAPS = Resource("", "v1", "configmaps")
 
 
 def resource_of(path: str) -> str:
-    """The plural, with its subresource, that a path names: a metric label with few values."""
+    """The plural that a path names, with its subresource: a metric label with few values."""
     parts = path.partition("?")[0].strip("/").split("/")
     rest = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else []
     if len(rest) > 2 and rest[0] == "namespaces":

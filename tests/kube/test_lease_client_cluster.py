@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from berth.kube import LEASES, Client, Config, Timing
-from berth.kube.lease import LeaseState, micro_time
-from berth.kube.renewer import LeaseName, Renewer
+from berth.kube.lease import LeaseClaim, LeaseState, micro_time
+from berth.kube.lease_client import LeaseClient
 from berth.kube.timing import Validity
 
 pytestmark = pytest.mark.cluster
@@ -23,12 +23,12 @@ def held_by(holder: str) -> dict[str, Any]:
 
 
 class Candidate:
-    """A Renewer and the requests that it has sent."""
+    """A LeaseClient and the requests that it has sent."""
 
     def __init__(self, client: Client, namespace: str) -> None:
         timing = Timing.of(3.0)
-        name = LeaseName(namespace, "leader", "next")
-        self.renewer = Renewer(client, name, timing, Validity(timing))
+        claim = LeaseClaim(namespace, "leader", "next")
+        self.lease = LeaseClient(client, claim, timing, Validity(timing))
         self.requests: list[tuple[str, int]] = []
         client.on_request = self._note
 
@@ -37,7 +37,7 @@ class Candidate:
 
     async def attempt(self) -> tuple[LeaseState, list[tuple[str, int]]]:
         self.requests.clear()
-        return await self.renewer.try_acquire(), list(self.requests)
+        return await self.lease.try_acquire(), list(self.requests)
 
 
 @pytest.fixture
@@ -92,9 +92,9 @@ async def test_what_is_seen_to_be_let_go_is_taken_by_one_write(
 ) -> None:
     await other.patch(LEASES.path(namespace, "leader"), {"spec": held_by("alive")}, kind="merge")
     freed = asyncio.Event()
-    watching = asyncio.create_task(candidate.renewer.watch_freed(freed.set))
+    watching = asyncio.create_task(candidate.lease.watch(freed.set))
     async with asyncio.timeout(10):
-        while (seen := candidate.renewer.observation) is None or seen.holder != "alive":  # noqa: ASYNC110
+        while (seen := candidate.lease.observation) is None or seen.holder != "alive":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert not freed.is_set()
         await other.patch(LEASES.path(namespace, "leader"), {"spec": {"holderIdentity": ""}}, kind="merge")

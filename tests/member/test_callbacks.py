@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 from member_fakes import Hand, Recorder, until
 
-from berth.member.delivery import Delivery
+from berth.member.callbacks import CallbackRunner
 from berth.member.tenure import Tenure
 
 
@@ -14,15 +14,15 @@ def worker() -> Recorder:
 
 
 @pytest.fixture
-async def delivery(worker: Recorder) -> AsyncIterator[Delivery]:
-    async with Delivery(worker, pause=lambda failures: 0.01 * failures) as delivery:
-        delivery.begin(Tenure(lambda: 1000.0))
-        yield delivery
+async def runner(worker: Recorder) -> AsyncIterator[CallbackRunner]:
+    async with CallbackRunner(worker, pause=lambda failures: 0.01 * failures) as runner:
+        runner.start_session(Tenure(lambda: 1000.0))
+        yield runner
 
 
 @pytest.fixture
-def hand(delivery: Delivery) -> Hand:
-    return Hand(delivery)
+def hand(runner: CallbackRunner) -> Hand:
+    return Hand(runner)
 
 
 async def test_a_replica_is_prepared_and_reported_ready(worker: Recorder, hand: Hand) -> None:
@@ -37,7 +37,7 @@ async def test_a_replica_is_prepared_and_reported_ready(worker: Recorder, hand: 
 
 
 async def test_a_primary_is_activated_only_once_its_report_has_been_written(
-    worker: Recorder, hand: Hand, delivery: Delivery
+    worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#0@3:4")
     await until(lambda: hand.reports() == ["a@3=Active"])
@@ -50,28 +50,28 @@ async def test_a_primary_is_activated_only_once_its_report_has_been_written(
 
 
 async def test_a_confirmation_of_an_entry_that_is_gone_by_now_starts_nothing(
-    worker: Recorder, hand: Hand, delivery: Delivery
+    worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#0@3:4")
     await until(lambda: hand.reports() == ["a@3=Active"])
-    late = delivery.snapshot()
+    late = runner.snapshot()
     hand.want("a#1@3")
-    delivery.written(late)
+    runner.confirm(late)
     await hand.until_reported("a@3=Ready")
     assert worker.log == ["prepare a"]
 
 
 async def test_a_confirmation_is_void_once_something_else_was_reported(
-    worker: Recorder, hand: Hand, delivery: Delivery
+    worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     """Promoted, demoted, promoted again: the report in between took the first one back."""
     hand.want("a#0@3:4")
     await until(lambda: hand.reports() == ["a@3=Active"])
-    late = delivery.snapshot()
+    late = runner.snapshot()
     hand.want("a#1@3")
     assert hand.reports() == ["a@3=Ready"]
     hand.want("a#0@3:5")
-    delivery.written(late)
+    runner.confirm(late)
     await asyncio.sleep(0.05)
     assert worker.log == ["prepare a"]
     hand.confirm()
@@ -92,7 +92,7 @@ async def test_a_demoted_primary_says_active_until_deactivate_has_ended(worker: 
 
 
 async def test_what_is_gone_is_deactivated_dropped_and_only_then_no_longer_listed(
-    worker: Recorder, hand: Hand, delivery: Delivery
+    worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#0@3:4")
     await until(lambda: (hand.confirm(), "activate a@4" in worker.log)[1])
@@ -105,7 +105,7 @@ async def test_what_is_gone_is_deactivated_dropped_and_only_then_no_longer_liste
     await hand.until_reported()
     assert worker.log == ["prepare a", "activate a@4", "deactivate a", "drop a"]
     assert not worker.seen["a"].owned()
-    assert delivery.empty
+    assert runner.empty
 
 
 async def test_targets_that_come_and_go_while_a_callback_runs_are_skipped(
@@ -175,28 +175,28 @@ async def test_a_replica_that_only_changes_its_slot_hears_no_callback(worker: Re
 
 
 async def test_a_prepare_that_fails_is_reported_with_its_message_and_tried_again(
-    worker: Recorder, hand: Hand, delivery: Delivery
+    worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     worker.fail("prepare a", OSError("no such\nshard"), ValueError("bad"))
     gate = worker.hold("prepare a")
     gate.set()
     hand.want("a#1@3")
-    await until(lambda: delivery.snapshot().troubles)
-    snapshot = delivery.snapshot()
+    await until(lambda: runner.snapshot().problems)
+    snapshot = runner.snapshot()
     assert snapshot.reports == ("a@3=Failed",)
-    assert snapshot.troubles[0].item == "a"
-    assert snapshot.troubles[0].message == "prepare: OSError: no such shard"
+    assert snapshot.problems[0].item == "a"
+    assert snapshot.problems[0].message == "prepare: OSError: no such shard"
     await hand.until_reported("a@3=Ready")
     assert worker.log == ["prepare a"] * 3
-    assert delivery.snapshot().troubles == ()
+    assert runner.snapshot().problems == ()
 
 
 async def test_an_activate_that_fails_is_undone_at_once_and_only_then_reported_failed(
     worker: Recorder,
 ) -> None:
-    async with Delivery(worker, pause=lambda _: 0.5) as delivery:
-        delivery.begin(Tenure(lambda: 1000.0))
-        hand = Hand(delivery)
+    async with CallbackRunner(worker, pause=lambda _: 0.5) as runner:
+        runner.start_session(Tenure(lambda: 1000.0))
+        hand = Hand(runner)
         worker.fail("activate a", RuntimeError("port in use"))
         gate = worker.hold("deactivate a")
         hand.want("a#0@3:4")
@@ -205,7 +205,7 @@ async def test_an_activate_that_fails_is_undone_at_once_and_only_then_reported_f
         gate.set()
         await hand.until_reported("a@3=Failed")
         await until(lambda: (hand.confirm(), worker.log.count("activate a@4") == 2)[1])
-        await until(lambda: delivery.snapshot().troubles == ())
+        await until(lambda: runner.snapshot().problems == ())
         assert worker.log == ["prepare a", "activate a@4", "deactivate a", "activate a@4"]
 
 
@@ -229,18 +229,18 @@ async def test_one_slow_item_does_not_hold_up_the_others(worker: Recorder, hand:
 
 
 async def test_an_item_that_is_gone_before_anything_began_hears_nothing(
-    worker: Recorder, hand: Hand, delivery: Delivery
+    worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#1@3")
     hand.want()
-    await until(lambda: delivery.empty)
+    await until(lambda: runner.empty)
     assert worker.log == []
 
 
 async def test_no_more_prepare_at_a_time_than_asked_for_and_releases_do_not_queue(worker: Recorder) -> None:
-    async with Delivery(worker, concurrency=3) as delivery:
-        delivery.begin(Tenure(lambda: 1000.0))
-        hand = Hand(delivery)
+    async with CallbackRunner(worker, concurrency=3) as runner:
+        runner.start_session(Tenure(lambda: 1000.0))
+        hand = Hand(runner)
         hand.want("x#1@1")
         await hand.until_reported("x@1=Ready")
         gates = [worker.hold(f"prepare a{n}") for n in range(9)]
@@ -256,7 +256,7 @@ async def test_no_more_prepare_at_a_time_than_asked_for_and_releases_do_not_queu
 
 
 async def test_on_loss_everything_is_cancelled_at_once_and_then_tidied_up(
-    worker: Recorder, hand: Hand, delivery: Delivery
+    worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#0@3:4")
     await until(lambda: (hand.confirm(), "activate a@4" in worker.log)[1])
@@ -264,11 +264,11 @@ async def test_on_loss_everything_is_cancelled_at_once_and_then_tidied_up(
     hand.want("a#0@3:4", "b#1@5")
     await until(lambda: "prepare b" in worker.log)
     spawned = worker.seen["a"].spawn(asyncio.sleep(1000))
-    delivery.lose()
+    runner.end_session()
     assert not worker.seen["a"].owned()
     assert not worker.seen["b"].owned()
     await asyncio.wait_for(worker.seen["a"].wait_over(), 5)
-    await asyncio.wait_for(delivery.settled(), 5)
+    await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert spawned.cancelled()
     assert worker.log[-4:].count("drop a") + worker.log[-4:].count("drop b") == 2
     assert "deactivate a" in worker.log
@@ -277,13 +277,13 @@ async def test_on_loss_everything_is_cancelled_at_once_and_then_tidied_up(
 
 
 async def test_after_a_loss_the_same_entries_are_prepared_anew_once_the_old_work_has_ended(
-    worker: Recorder, hand: Hand, delivery: Delivery
+    worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#0@3:4")
     await until(lambda: (hand.confirm(), "activate a@4" in worker.log)[1])
     gate = worker.hold("deactivate a")
-    delivery.lose()
-    delivery.begin(Tenure(lambda: 1000.0))
+    runner.end_session()
+    runner.start_session(Tenure(lambda: 1000.0))
     hand.want("a#0@3:4")
     await until(lambda: worker.log[-1] == "deactivate a")
     assert hand.reports() == ["a@3=Preparing"]
@@ -297,7 +297,7 @@ async def test_after_a_loss_the_same_entries_are_prepared_anew_once_the_old_work
 
 
 async def test_a_spawned_task_that_raises_fails_the_item_and_has_it_activated_again(
-    worker: Recorder, hand: Hand, delivery: Delivery
+    worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     async def poll() -> None:
         raise ConnectionError("upstream went away")
@@ -305,8 +305,8 @@ async def test_a_spawned_task_that_raises_fails_the_item_and_has_it_activated_ag
     hand.want("a#0@3:4")
     await until(lambda: (hand.confirm(), "activate a@4" in worker.log)[1])
     worker.seen["a"].spawn(poll())
-    await until(lambda: delivery.snapshot().troubles)
-    assert delivery.snapshot().troubles[0].message == "task: ConnectionError: upstream went away"
+    await until(lambda: runner.snapshot().problems)
+    assert runner.snapshot().problems[0].message == "task: ConnectionError: upstream went away"
     await until(lambda: (hand.confirm(), worker.log.count("activate a@4") == 2)[1])
     assert worker.log == ["prepare a", "activate a@4", "deactivate a", "activate a@4"]
 
@@ -353,18 +353,18 @@ async def test_the_data_of_an_item_is_read_before_prepare_and_an_error_there_is_
             raise answer
         return answer
 
-    async with Delivery(worker, read_data=read, pause=lambda _: 0.01) as delivery:
-        delivery.begin(Tenure(lambda: 1000.0))
-        hand = Hand(delivery)
+    async with CallbackRunner(worker, read_data=read, pause=lambda _: 0.01) as runner:
+        runner.start_session(Tenure(lambda: 1000.0))
+        hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
     assert worker.seen["a"].data == {"url": "x"}
 
 
 async def test_aborting_runs_nothing_more(worker: Recorder) -> None:
-    async with Delivery(worker) as delivery:
-        delivery.begin(Tenure(lambda: 1000.0))
-        hand = Hand(delivery)
+    async with CallbackRunner(worker) as runner:
+        runner.start_session(Tenure(lambda: 1000.0))
+        hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
         worker.hold("prepare b")

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from member_fakes import Hand, Recorder, until
 
+from berth.kinds import AssignmentObject
 from berth.kube import Invalid, NotFound, ServerError
-from berth.member.delivery import Delivery
-from berth.member.inbox import Inbox
-from berth.member.objects import Assignment
-from berth.member.outbox import Outbox
+from berth.member.assignment_watch import AssignmentWatch
+from berth.member.callbacks import CallbackRunner
+from berth.member.status_reporter import StatusReporter
 from berth.member.tenure import Tenure
 
 
@@ -34,12 +34,12 @@ class Server:
         self.object = {**self.object, "metadata": {"name": "w", "resourceVersion": str(version)},
                        "spec": {"items": list(items)}}  # fmt: skip
 
-    async def get(self, path: str, **_: Any) -> Assignment:
+    async def get(self, path: str, **_: Any) -> AssignmentObject:
         if self.object is None:
             raise NotFound(404, "NotFound", "gone")
-        return msgspec.convert(self.object, Assignment)
+        return msgspec.convert(self.object, AssignmentObject)
 
-    async def patch(self, path: str, body: list[dict[str, Any]], *_: Any, **__: Any) -> Assignment:
+    async def patch(self, path: str, body: list[dict[str, Any]], *_: Any, **__: Any) -> AssignmentObject:
         self.in_flight += 1
         assert self.in_flight == 1, "two writes at once"
         try:
@@ -55,40 +55,40 @@ class Server:
             version = int(self.object["metadata"]["resourceVersion"]) + 1
             self.object = {**self.object, "metadata": {"name": "w", "resourceVersion": str(version)},
                            "status": body[-1]["value"]}  # fmt: skip
-            return msgspec.convert(self.object, Assignment)
+            return msgspec.convert(self.object, AssignmentObject)
         finally:
             self.in_flight -= 1
 
 
 class Member:
-    """A Delivery with its Inbox and Outbox."""
+    """A CallbackRunner with its AssignmentWatch and StatusReporter."""
 
     def __init__(self, server: Server, worker: Recorder) -> None:
         self.server = server
         self.worker = worker
         self.valid = True
         tenure = Tenure(lambda: 100.0 if self.valid else 0.0)
-        self.delivery = Delivery(worker, on_change=self.notify)
-        self.delivery.begin(tenure)
-        self.inbox = Inbox(server, "ns", "w", self.delivery.aim)  # type: ignore[arg-type]
-        self.outbox = Outbox(server, "ns", "w", "me", self.inbox, self.delivery, tenure)  # type: ignore[arg-type]
-        self.hand = Hand(self.delivery)
+        self.runner = CallbackRunner(worker, on_change=self.notify)
+        self.runner.start_session(tenure)
+        self.watch = AssignmentWatch(server, "ns", "w", self.runner.set_target)  # type: ignore[arg-type]
+        self.reporter = StatusReporter(server, "ns", "w", "me", self.watch, self.runner, tenure)  # type: ignore[arg-type]
+        self.hand = Hand(self.runner)
 
     def notify(self, urgent: bool) -> None:
-        self.outbox.notify(urgent)
+        self.reporter.notify(urgent)
 
     def hear(self, *items: str) -> None:
         """The leader writes, and the watch says so."""
         self.server.write_spec(*items)
-        self.inbox.see(msgspec.convert(self.server.object, Assignment))
+        self.watch.observe(msgspec.convert(self.server.object, AssignmentObject))
 
 
 @pytest.fixture
 async def member() -> AsyncIterator[Member]:
     member = Member(Server(), Recorder())
-    member.inbox.see(msgspec.convert(member.server.object, Assignment))
-    async with member.delivery:
-        writing = asyncio.create_task(member.outbox.write_for_ever())
+    member.watch.observe(msgspec.convert(member.server.object, AssignmentObject))
+    async with member.runner:
+        writing = asyncio.create_task(member.reporter.run())
         await until(lambda: member.server.statuses)
         yield member
         writing.cancel()
@@ -97,12 +97,12 @@ async def member() -> AsyncIterator[Member]:
 
 async def test_a_session_says_at_once_that_it_holds_nothing(member: Member) -> None:
     assert member.server.statuses == [{"session": "me", "items": []}]
-    assert member.outbox.empty
+    assert member.reporter.empty
 
 
 async def test_nothing_is_written_while_nothing_is_new(member: Member) -> None:
     for _ in range(20):
-        member.outbox.notify(urgent=True)
+        member.reporter.notify(urgent=True)
         await asyncio.sleep(0.01)
     assert len(member.server.statuses) == 1
 
@@ -150,10 +150,10 @@ async def test_an_assignment_that_is_gone_means_that_nothing_is_wanted(member: M
     member.hear("a#1@1")
     await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
     member.server.object = None
-    await member.inbox.refresh()
+    await member.watch.refresh()
     await until(lambda: member.worker.log == ["prepare a", "drop a"])
-    assert member.inbox.empty
-    assert member.outbox.empty
+    assert member.watch.empty
+    assert member.reporter.empty
 
 
 async def test_nothing_is_written_once_the_lease_is_not_surely_held(member: Member) -> None:
@@ -165,10 +165,10 @@ async def test_nothing_is_written_once_the_lease_is_not_surely_held(member: Memb
 
 async def test_news_never_go_back(member: Member) -> None:
     member.hear("a#1@1")
-    old = msgspec.convert(member.server.object, Assignment)
+    old = msgspec.convert(member.server.object, AssignmentObject)
     member.hear()
-    member.inbox.see(old)
-    assert member.inbox.empty
+    member.watch.observe(old)
+    assert member.watch.empty
 
 
 async def test_an_entry_that_cannot_be_read_stops_no_other(member: Member) -> None:

@@ -1,4 +1,4 @@
-"""Work that must not be left half done."""
+"""Work that must not be interrupted."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 
-async def to_its_end(work: Coroutine[Any, Any, R]) -> tuple[R, bool]:
-    """Run `work` to its end, also when cancelled meanwhile; its result, and whether that was so.
+async def run_to_completion(work: Coroutine[Any, Any, R]) -> tuple[R, bool]:
+    """Run `work` to its end even if this task is cancelled; its result, and whether it was cancelled.
 
-    Whoever calls it has to go on being cancelled then. What `work` raises is raised.
+    The caller then has to raise CancelledError. Raises what `work` raises.
     """
     task = asyncio.ensure_future(work)
     cancelled = False

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from berth.kinds import Entry
-from berth.member.delivery import Delivery
+from berth.member.callbacks import CallbackRunner
 from berth.member.held import Held
 from berth.member.tenure import Tenure
 from berth.member.worker import PlainError, Worker
@@ -87,8 +87,8 @@ async def play(script: list[tuple[object, ...]], dice: list[int], concurrency: i
     worker = Strict(dice)
     term = itertools.count(1)
     entries: dict[str, Entry] = {}
-    async with Delivery(worker, concurrency=concurrency, pause=lambda _: 0.0) as delivery:
-        delivery.begin(Tenure(lambda: 1000.0))
+    async with CallbackRunner(worker, concurrency=concurrency, pause=lambda _: 0.0) as runner:
+        runner.start_session(Tenure(lambda: 1000.0))
         for move in script:
             match move:
                 case ("entry", str(name), "gone"):
@@ -102,32 +102,32 @@ async def play(script: list[tuple[object, ...]], dice: list[int], concurrency: i
                     for _ in range(times):
                         await asyncio.sleep(0)
                 case ("confirm",):
-                    delivery.written(delivery.snapshot())
+                    runner.confirm(runner.snapshot())
                 case ("lose",):
-                    delivery.lose()
-                    delivery.begin(Tenure(lambda: 1000.0))
+                    runner.end_session()
+                    runner.start_session(Tenure(lambda: 1000.0))
                 case ("crash", str(name)):
-                    if name in delivery.held:
-                        delivery.held[name].spawn(crash())
+                    if name in runner.held:
+                        runner.held[name].spawn(crash())
             if move[0] == "entry":
-                delivery.aim(entries.values())
-            reported = {text.partition("@")[0] for text in delivery.snapshot().reports}
-            assert {name for name, held in delivery.held.items() if held.primary} <= reported
+                runner.set_target(entries.values())
+            reported = {text.partition("@")[0] for text in runner.snapshot().reports}
+            assert {name for name, held in runner.held.items() if held.primary} <= reported
         worker.calm = True
-        delivery.aim(entries.values())
+        runner.set_target(entries.values())
         wanted = [
             f"{entry.name}@{entry.grant}={'Active' if entry.primary else 'Ready'}"
             for entry in sorted(entries.values())
         ]
         for _ in range(400):
-            snapshot = delivery.snapshot()
-            delivery.written(snapshot)
+            snapshot = runner.snapshot()
+            runner.confirm(snapshot)
             await asyncio.sleep(0)
-            held = delivery.held
+            held = runner.held
             done = held.keys() == entries.keys() and all(
                 held[name].primary == entries[name].primary for name in held
             )
-            if list(snapshot.reports) == wanted and done and not worker.running and not snapshot.troubles:
+            if list(snapshot.reports) == wanted and done and not worker.running and not snapshot.problems:
                 break
         else:
             raise AssertionError(f"{snapshot} instead of {wanted}")

@@ -57,8 +57,8 @@ async def test_what_the_member_was_given_before_it_was_deleted_and_made_again_is
         await leader.give("w", "a#0@3:4", owner=first)
         await until(lambda: "activate a@4" in worker.log)
         await leader.client.delete(MEMBERS.path(leader.namespace, "w"))
-        assert session._outbox is not None
-        session._outbox._inbox.doubt.set()  # else it looks only every 30 s
+        assert session._reporter is not None
+        session._reporter._watch.member_doubt.set()  # else it looks only every 30 s
         await leader.until_limit("w", 10)
         await until(lambda: worker.log == ["prepare a", "activate a@4", "deactivate a", "drop a"])
         assert await leader.reports("w") == ["a@3=Active"]
