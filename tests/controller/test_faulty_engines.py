@@ -14,7 +14,7 @@ from faulty_engines import FAULTY, FILE, TUNING
 from ticking import children, ticking
 
 from berth.controller.metrics import Metrics
-from berth.controller.rejections import Rejections
+from berth.controller.rejected import Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
 from berth.pool import Conditions, Solved, pool_status
 from berth.solve import Problem, Solution, Touched

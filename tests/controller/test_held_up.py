@@ -16,7 +16,7 @@ from benchmarks.solve.families import SIZES, Fleet, happen, prepared, touched, t
 from ticking import ticking
 
 from berth.controller.metrics import Metrics
-from berth.controller.rejections import Names, Rejections
+from berth.controller.rejected import Names, Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
 from berth.pool import Brain, Leases
 from berth.solve import Problem, Solution, Touched, solve

@@ -8,7 +8,7 @@ from berth.controller.follow import Follower
 from berth.controller.reads import AGAIN_AFTER, MAX_GETS, LeaseReader
 from berth.kinds import LeaseObject, LeaseSpec
 from berth.kube import Backoff, Meta, NotFound, ServerError
-from berth.pool import AssignmentSeen, Brain, LeaseSeen, MemberGone, MemberSeen
+from berth.pool import AssignmentSeen, Brain, Gone, LeaseSeen, MemberSeen
 
 
 class Reads:
@@ -71,7 +71,7 @@ class Stage:
         self.again += 1
         assert seconds in (0.0, AGAIN_AFTER)
         for name in list(self.brain.leases_to_read()):
-            self.brain.observe(MemberGone(name.removeprefix("l-")), 0.0)
+            self.brain.observe(Gone("Member", name.removeprefix("l-")), 0.0)
 
     def successor(self) -> str | None:
         return self.brain.ledger.members[0].successor

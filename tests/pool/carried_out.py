@@ -11,10 +11,9 @@ from berth.pool import (
     Brain,
     Decision,
     Fact,
-    ItemGone,
+    Gone,
     ItemSeen,
     Leases,
-    MemberGone,
     MemberSeen,
     Outcome,
     Policy,
@@ -47,13 +46,13 @@ class Carried:
         self.brain.observe(AssignmentSeen(name, items, term, *uids, generation), self.now)
 
     def gone(self, member: str) -> None:
-        self.brain.observe(MemberGone(member), self.now)
+        self.brain.observe(Gone("Member", member), self.now)
 
     def item(self, name: str, replicas: int = 1) -> None:
         self.brain.observe(ItemSeen(name, replicas, f"u-{name}"), self.now)
 
     def item_gone(self, name: str) -> None:
-        self.brain.observe(ItemGone(name), self.now)
+        self.brain.observe(Gone("Item", name), self.now)
 
     async def decided(self) -> Decision:
         """The writes that are decided next; what leads to them is carried out."""

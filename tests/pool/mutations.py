@@ -87,7 +87,7 @@ MUTATIONS = [
         "the first grants and promotions after a take-over do not raise the term",
         BRAIN,
         "            raise_term=planned.raises_term,\n",
-        "            raise_term=planned.raises_term and self.rounds > 0,\n",
+        "            raise_term=planned.raises_term and ledger.highest_term == self.term,\n",
     ),
     Mutation(
         "a take-over does not raise the term",

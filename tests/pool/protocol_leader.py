@@ -30,19 +30,16 @@ from berth.kinds import (
 )
 from berth.kube import Backoff, Conflict, DeadlinePassed, Meta, NotFound, ServerError
 from berth.pool import (
-    AssignmentGone,
     Brain,
     Decision,
+    Gone,
     Handoff,
-    ItemGone,
     LeaseChanged,
     LeaseRead,
     Leases,
     LeaseSeen,
-    MemberGone,
     MemberSeen,
     Outcome,
-    PoolGone,
     PoolSeen,
     lease_seen,
 )
@@ -50,7 +47,7 @@ from berth.solve import Problem, Solution, Solver, Touched, solve
 
 SOLVE = "solve"
 """What a request is called that goes to a process which solves."""
-GONE = {"items": ItemGone, "members": MemberGone, "assignments": AssignmentGone}
+GONE: dict[str, Any] = {"items": "Item", "members": "Member", "assignments": "Assignment"}
 
 
 @dataclass
@@ -339,9 +336,9 @@ class Leader:
         elif new is not None:
             self.brain.observe(new, now)
         elif kind == "pool":
-            self.brain.observe(PoolGone(old.uid if old else ""), now)
+            self.brain.observe(Gone("Pool", old.uid if old else ""), now)
         else:
-            self.brain.observe(GONE[kind](name), now)
+            self.brain.observe(Gone(GONE[kind], name), now)
 
     def time_passes(self) -> None:
         """Notice what time alone has changed."""

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn
 
 from berth.cli.objects import PoolObjects
-from berth.controller.rejected import report
 from berth.kinds import Entry
 from berth.pool import (
     AssignmentSeen,
@@ -230,6 +229,9 @@ def _solve(brain: Brain, problem: Problem) -> Solution:
     items, members = brain.ledger.items.names, brain.ledger.member_rows.names
 
     def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
+        # It imports the operator, which a plan needs only here.
+        from berth.controller.rejected import report
+
         names = (items.__getitem__, members.__getitem__)
         report(engine, faults, wrong, *names, brain.name, brain.namespace)
 

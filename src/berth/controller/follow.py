@@ -25,15 +25,12 @@ from berth.kube import (
     Resource,
 )
 from berth.pool import (
-    AssignmentGone,
     Brain,
     Event,
-    ItemGone,
+    Gone,
     LeaseChanged,
     LeaseRead,
     Leases,
-    MemberGone,
-    PoolGone,
     assignment_seen,
     item_seen,
     lease_seen,
@@ -237,20 +234,20 @@ class Follower:
         if not deleted:
             self._observe(self.pool(meta.namespace, meta.name), pool_seen(pool))
         elif (gone := self.pools.get((meta.namespace, meta.name))) is not None:
-            self._observe(gone, PoolGone(meta.uid))
+            self._observe(gone, Gone("Pool", meta.uid))
 
     def _on_item(self, _: EventKind, old: ItemObject | None, new: ItemObject | None) -> None:
         item = new or old
         assert item is not None
         if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = item_seen(item) if new else ItemGone(item.metadata.name)
+            event = item_seen(item) if new else Gone("Item", item.metadata.name)
             self._observe(self.pool(item.metadata.namespace, item.spec.pool), event)
 
     def _on_member(self, _: EventKind, old: MemberObject | None, new: MemberObject | None) -> None:
         member = new or old
         assert member is not None
         if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = member_seen(member) if new else MemberGone(member.metadata.name)
+            event = member_seen(member) if new else Gone("Member", member.metadata.name)
             self._observe(self.pool(member.metadata.namespace, member.spec.pool), event)
 
     def _on_assignment(
@@ -258,7 +255,7 @@ class Follower:
     ) -> None:
         for gone in (old,) if old and (new is None or old.spec.pool != new.spec.pool) else ():
             left = self.pool(gone.metadata.namespace, gone.spec.pool)
-            self._observe(left, AssignmentGone(gone.metadata.name))
+            self._observe(left, Gone("Assignment", gone.metadata.name))
         if new is not None:
             self._observe(self.pool(new.metadata.namespace, new.spec.pool), assignment_seen(new))
 

@@ -20,7 +20,7 @@ from berth.controller.metrics import Metrics
 from berth.controller.publish import Publisher
 from berth.controller.reads import LeaseReaders
 from berth.controller.recorder import Recorder
-from berth.controller.rejections import Rejections
+from berth.controller.rejected import Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
 from berth.controller.term import Replaced
 from berth.controller.writes import FIRST_PARALLEL

@@ -12,7 +12,7 @@ from prometheus_client import Gauge
 from berth.controller.follow import FollowedPool, Follower
 from berth.controller.metrics import Metrics
 from berth.controller.recorder import Recorder, timestamp
-from berth.kinds import ItemObject, MemberObject, PoolObject
+from berth.kinds import PoolObject
 from berth.kube import (
     ITEMS,
     MEMBERS,
@@ -160,12 +160,7 @@ class Publisher:
 
     async def _write_members(self) -> None:
         store = self._follower.informer(MEMBERS, self._brain.namespace).store
-
-        def stored(name: str) -> MemberObject | None:
-            found: MemberObject | None = store.get((self._brain.namespace, name))
-            return found
-
-        writes, notices = self._statuses.members(stored, timestamp())
+        writes, notices = self._statuses.members(store, timestamp())
         for notice in notices:
             self._recorder.record(self._brain.namespace, notice)
         failed, error = await self._write(MEMBERS, writes)
@@ -175,14 +170,9 @@ class Publisher:
 
     async def _write_items(self) -> None:
         store = self._follower.informer(ITEMS, self._brain.namespace).store
-
-        def stored(name: str) -> ItemObject | None:
-            found: ItemObject | None = store.get((self._brain.namespace, name))
-            return found
-
         rows = self._statuses.take_items()
         for start in range(0, len(rows), CHUNK):
-            writes = self._statuses.items(rows[start : start + CHUNK], stored, timestamp())
+            writes = self._statuses.items(rows[start : start + CHUNK], store, timestamp())
             failed, error = await self._write(ITEMS, writes)
             if error is not None:
                 self._statuses.put_back_items({*failed, *rows[start + CHUNK :]})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from berth.pool.member import MemberState
 from berth.solve import Problem, keys
 from berth.solve.model import Int32
 
@@ -133,3 +136,23 @@ class Arrays:
 def as_rows(rows: set[int]) -> Int32:
     """A set of rows as a sorted array."""
     return np.array(sorted(rows), dtype=np.int32)
+
+
+def rank_ages(members: Iterable[MemberState], ages: np.ndarray) -> set[int]:
+    """Write each Member's rank by age into its row of `ages`; the rows for which that changes a plan.
+
+    Of those that drain the oldest is emptied first.
+
+    Creation times are whole seconds; of equals the first by name is the older.
+    """
+
+    def created(member: MemberState) -> tuple[str, str]:
+        return (member.seen.created if member.seen else "", member.name)
+
+    changed = set()
+    for rank, member in enumerate(sorted(members, key=created)):
+        if ages[member.row] != rank:
+            ages[member.row] = rank
+            if member.seen and member.seen.draining:
+                changed.add(member.row)
+    return changed

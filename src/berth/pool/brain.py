@@ -13,20 +13,17 @@ from berth.pool.decision import (
     ERROR,
     INFO,
     WARNING,
-    AssignmentGone,
     Decision,
     Delete,
     Event,
     Fact,
     Failed,
-    ItemGone,
+    Gone,
     LeaseChanged,
     LeaseRead,
     LogLine,
-    MemberGone,
     Notice,
     Outcome,
-    PoolGone,
     RoundMade,
     TakeOver,
     Write,
@@ -63,7 +60,6 @@ class Brain:
         """What the API server answered to the last round, where it did not go well."""
         self.writing = False
         """Whether Assignments are being written: whatever can wait stands back."""
-        self.rounds = 0
         self._gone = ""
         self._in_doubt = InDoubt(self.ledger)
         self._deferred: list[tuple[Event, float]] = []
@@ -99,15 +95,15 @@ class Brain:
         match event:
             case ItemSeen():
                 ledger.put_item(event)
-            case ItemGone(name):
+            case Gone("Item", name):
                 ledger.delete_item(name)
             case MemberSeen():
                 ledger.put_member(event, now)
-            case MemberGone(name):
+            case Gone("Member", name):
                 ledger.delete_member(name, now)
             case AssignmentSeen():
                 ledger.put_assignment(event, now)
-            case AssignmentGone(name):
+            case Gone("Assignment", name):
                 ledger.delete_assignment(name, now)
             case LeaseChanged(name):
                 ledger.lease_changed(name, now)
@@ -116,7 +112,7 @@ class Brain:
             case PoolSeen():
                 self.pool = event
                 ledger.set_policy(event.policy)
-            case PoolGone(uid):
+            case Gone("Pool", uid):
                 self._gone = uid
 
     def age(self, now: float) -> float:
@@ -381,7 +377,6 @@ class Brain:
             assert self._started is not None
             queued = None if self._serving is None else max(0.0, self._started - self._serving)
             facts.append(RoundMade(outcome.accepted, outcome.lanes(), now - self._started, queued))
-            self.rounds += 1
         if not outcome.error:
             self.failure = ""
             self._again = bool(outcome.again)

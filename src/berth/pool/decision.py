@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from berth.kinds import Entry
 from berth.pool.changes import Lane, MemberEdit
@@ -15,28 +15,12 @@ from berth.solve import Problem, Solution, Touched
 # ---- events: what `observe` takes beside ItemSeen, MemberSeen, AssignmentSeen and PoolSeen --------
 
 
-class ItemGone(NamedTuple):
-    """An Item was deleted."""
+class Gone(NamedTuple):
+    """An object was deleted, or names another Pool now."""
 
+    kind: Literal["Item", "Member", "Assignment", "Pool"]
     name: str
-
-
-class MemberGone(NamedTuple):
-    """A Member was deleted."""
-
-    name: str
-
-
-class AssignmentGone(NamedTuple):
-    """An Assignment was deleted, or names another Pool now."""
-
-    name: str
-
-
-class PoolGone(NamedTuple):
-    """The Pool object with this uid was deleted."""
-
-    uid: str
+    """Of a Pool its uid."""
 
 
 class LeaseChanged(NamedTuple):
@@ -52,18 +36,7 @@ class LeaseRead(NamedTuple):
     holder: str
 
 
-Event = (
-    ItemSeen
-    | ItemGone
-    | MemberSeen
-    | MemberGone
-    | AssignmentSeen
-    | AssignmentGone
-    | PoolSeen
-    | PoolGone
-    | LeaseChanged
-    | LeaseRead
-)
+Event = ItemSeen | MemberSeen | AssignmentSeen | PoolSeen | Gone | LeaseChanged | LeaseRead
 
 # ---- decisions: what `decide` returns -------------------------------------------------------------
 

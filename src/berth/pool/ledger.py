@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from berth.kinds import Entry, Report
-from berth.pool.ages import rank_ages
-from berth.pool.arrays import Arrays, Rows
+from berth.pool.arrays import Arrays, Rows, rank_ages
 from berth.pool.changed import Changed
 from berth.pool.former import FormerPrimaries
 from berth.pool.leases import Leases

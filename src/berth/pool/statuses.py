@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from berth.kinds import ItemObject, ItemStatusMode, MemberObject, ReadPoolStatus
+from berth.kinds import ItemObject, ItemStatusMode, Key, MemberObject, ReadPoolStatus
 from berth.pool.brain import Brain
 from berth.pool.conditions import Conditions, Status, item_status, member_status, pool_status, same_status
 from berth.pool.decision import Notice
@@ -24,7 +24,7 @@ class StatusWrite(NamedTuple):
 class Statuses:
     """Which statuses of a Pool have to be written. `wall` is the time of day, as conditions have it.
 
-    `stored` gives an object as the API server has it, None where it is gone.
+    `store` has the objects as the API server has them, by namespace and name.
     """
 
     def __init__(self, brain: Brain) -> None:
@@ -32,16 +32,14 @@ class Statuses:
         self._changed = brain.ledger.changed
         self._ready: dict[str, int] = {}
 
-    def members(
-        self, stored: Callable[[str], MemberObject | None], wall: str
-    ) -> tuple[list[StatusWrite], list[Notice]]:
+    def members(self, store: Mapping[Key, MemberObject], wall: str) -> tuple[list[StatusWrite], list[Notice]]:
         """The statuses of Members that have changed, and the Events of those that have died."""
         members = self._brain.ledger.members
         rows, self._changed.member_status = sorted(self._changed.member_status), set()
         writes, notices = [], []
         for row in rows:
             member = members.get(row)
-            there = stored(member.name) if member else None
+            there = store.get((self._brain.namespace, member.name)) if member else None
             if member is None or member.seen is None or there is None:
                 if member is not None:
                     self._ready.pop(member.name, None)
@@ -62,16 +60,14 @@ class Statuses:
         rows, self._changed.item_status = sorted(self._changed.item_status), set()
         return rows
 
-    def items(
-        self, rows: list[int], stored: Callable[[str], ItemObject | None], wall: str
-    ) -> list[StatusWrite]:
+    def items(self, rows: list[int], store: Mapping[Key, ItemObject], wall: str) -> list[StatusWrite]:
         """The statuses of these Items, as far as they have changed."""
         ledger = self._brain.ledger
         mode = ledger.policy.item_status
         writes = []
         for row in rows:
             item = ledger.item_seen.get(row)
-            there = stored(item.name) if item else None
+            there = store.get((self._brain.namespace, item.name)) if item else None
             if item is None or there is None:
                 continue
             old = there.status
