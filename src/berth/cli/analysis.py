@@ -135,11 +135,11 @@ def _age(since: str, wall: datetime | None) -> float:
     return max(0.0, ((wall or datetime.now(UTC)) - then).total_seconds())
 
 
-def summarize(fleet: Ledger) -> dict[str, MemberSummary]:
+def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
     """The Members that exist, by name, sorted."""
-    band = bands(fleet.problem())
+    band = bands(ledger.problem())
     found = {}
-    for state in sorted(fleet.members.values(), key=lambda member: member.name):
+    for state in sorted(ledger.members.values(), key=lambda member: member.name):
         if (seen := state.seen) is not None:
             found[state.name] = MemberSummary(
                 name=state.name,

@@ -96,14 +96,14 @@ def item_waits(now: NextRound, name: str) -> Waiting | None:
     short = now.plan.short.get(name)
     if short is not None:
         return Waiting(short.value, MESSAGES[short])
-    fleet = now.ledger
-    row = fleet.items.of.get(name)
+    ledger = now.ledger
+    row = ledger.items.of.get(name)
     if row is None:
         # It is deleted, and only Assignments of deleted Members list it.
         return now.explain(Why.STEP) if name in now.plan.held else None
     wait = now.plan.brain.progress.waits.get(row)
     if wait is None:
-        unready = tuple(m.row for m in fleet.holders(row) if not m.ready(name))
+        unready = tuple(m.row for m in ledger.holders(row) if not m.ready(name))
         if not unready or name not in now.plan.pool.items:
             return None
         return _failures(now, name, unready) or now.explain(Why.NOT_READY, *unready)
