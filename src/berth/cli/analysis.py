@@ -40,9 +40,6 @@ from berth.solve import Problem, Solution, Solver, bands
 NOW = 1e6
 """The monotonic time at which a Pool is judged; any number does, as ages are relative to it."""
 
-Pair = tuple[str, str]
-"""Item and Member."""
-
 
 class MemberSummary(NamedTuple):
     """A Member, with counts of the entries in its Assignment and the band of its load."""
@@ -58,13 +55,16 @@ class MemberSummary(NamedTuple):
     band: tuple[int, int]
 
 
-class Changes(NamedTuple):
-    """The plain difference between what is held and what is wanted, sorted."""
+class Change(NamedTuple):
+    """The plain difference between what is held of an Item and what is wanted."""
 
-    add: list[Pair]
-    remove: list[Pair]
-    promote: list[Pair]
-    """Items whose slot 0 gets a new holder, first placements included."""
+    item: str
+    gains: list[str]
+    """Members that get it, sorted."""
+    leaves: list[str]
+    """Members that give it up, sorted."""
+    promotes: str | None
+    """The new holder of slot 0, where it gets one; first placements included."""
 
 
 # ---- what is known -------------------------------------------------------------------------------
@@ -135,11 +135,11 @@ def _age(since: str, wall: datetime | None) -> float:
     return max(0.0, ((wall or datetime.now(UTC)) - then).total_seconds())
 
 
-def summarize(fleet: Ledger) -> dict[str, MemberSummary]:
+def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
     """The Members that exist, by name, sorted."""
-    band = bands(fleet.problem())
+    band = bands(ledger.problem())
     found = {}
-    for state in sorted(fleet.members.values(), key=lambda member: member.name):
+    for state in sorted(ledger.members.values(), key=lambda member: member.name):
         if (seen := state.info) is not None:
             found[state.name] = MemberSummary(
                 name=state.name,
@@ -171,7 +171,8 @@ class PoolPlan:
     """Entries by Item and Member, those of dead and unknown Members and of deleted Items included."""
     short: dict[str, Reason]
     """Why an Item has fewer replicas placed than it asks for."""
-    changes: Changes
+    changes: dict[str, Change]
+    """By Item, sorted, for those that have any."""
     members: dict[str, MemberSummary]
     items: Counter[str]
     """Planned load by Member."""
@@ -229,7 +230,7 @@ def _solve(brain: Brain, problem: Problem) -> Solution:
     items, members = brain.ledger.items.names, brain.ledger.member_rows.names
 
     def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
-        # It loads the whole operator, which no other plan needs.
+        # It imports the operator, which a plan needs only here.
         from berth.controller.rejected import report
 
         names = (items.__getitem__, members.__getitem__)
@@ -270,17 +271,18 @@ def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, Entr
     return held
 
 
-def _difference(held: dict[str, dict[str, Entry]], wanted: dict[str, list[str]]) -> Changes:
-    """What has to be added, removed and promoted, whatever the order and the rules in between."""
-    add, remove, promote = [], [], []
-    for item, members in wanted.items():
-        here = held.get(item, {})
-        add += [(item, member) for member in members if member not in here]
-        if members and members[0] != primary_of(here):
-            promote.append((item, members[0]))
-    for item, here in held.items():
-        remove += [(item, member) for member in here if member not in wanted.get(item, ())]
-    return Changes(sorted(add), sorted(remove), sorted(promote))
+def _difference(held: dict[str, dict[str, Entry]], wanted: dict[str, list[str]]) -> dict[str, Change]:
+    """What has to change, whatever the order and the rules in between."""
+    found = {}
+    for item in sorted(held.keys() | wanted.keys()):
+        here, members = held.get(item, {}), wanted.get(item, [])
+        promotes = members[0] if members and members[0] != primary_of(here) else None
+        change = Change(
+            item, sorted(set(members) - here.keys()), sorted(here.keys() - set(members)), promotes
+        )
+        if any(change[1:]):
+            found[item] = change
+    return found
 
 
 def primary_of(here: dict[str, Entry]) -> str | None:

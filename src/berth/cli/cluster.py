@@ -36,7 +36,7 @@ STRUCTS: dict[Resource, Any] = {
 }
 PATIENCE = 5.0
 """Seconds for which requests to an API server that does not answer are repeated: a person is waiting."""
-NOT_INSTALLED = "the CRDs of berth.dev are not installed in this cluster: berth crds | kubectl apply -f -"
+NOT_INSTALLED = "the CRDs of berth.dev are not installed; install them with: berth crds | kubectl apply -f -"
 
 
 def with_client(source: Source, run: Callable[[Client, str | None], Coroutine[Any, Any, T]]) -> T:

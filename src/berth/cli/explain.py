@@ -17,11 +17,11 @@ from berth.cli.errors import UsageError
 from berth.cli.objects import Conditions, PoolObjects, Source, conditions_of
 from berth.cli.options import Context, Files, Kubeconfig, Namespace, Output, OutputOption, print_json
 from berth.cli.reasons import (
-    explain_changes,
     item_waits,
     member_waits,
     problem_of,
     unreleased,
+    why_changed,
     why_one_zone,
     why_promoted,
     why_removed,
@@ -110,7 +110,8 @@ def item_facts(now: NextRound, name: str) -> Facts:
     here, wanted = plan.held.get(name, {}), plan.wanted.get(name, [])
     holders = sorted(here.items(), key=lambda pair: (pair[1].slot, -pair[1].epoch, pair[0]))
     primary = primary_of(here)
-    why = next((change.why for change in explain_changes(plan) if change.item == name), "")
+    change = plan.changes.get(name)
+    why = why_changed(plan, change) if change else ""
     short = plan.short.get(name)
     return {
         "kind": "Item",
@@ -173,7 +174,7 @@ def member_facts(now: NextRound, name: str) -> Facts:
     state = plan.brain.ledger.member_named(name)
     member = plan.members.get(name)
     entries = {item: here[name] for item, here in plan.held.items() if name in here}
-    why = {change.item: change.why for change in explain_changes(plan)}
+    changes = plan.changes.values()
     return {
         "kind": "Member",
         "name": name,
@@ -191,11 +192,9 @@ def member_facts(now: NextRound, name: str) -> Facts:
         "planned": plan.items[name],
         "plannedPrimaries": plan.primaries[name],
         "band": member.band if member else (0, 0),
-        "arrives": [{"item": item, "why": why[item]} for item, to in plan.changes.add if to == name],
+        "arrives": [{"item": c.item, "why": why_changed(plan, c)} for c in changes if name in c.gains],
         "leaves": [
-            {"item": item, "why": why_removed(plan, item, name)}
-            for item, holder in plan.changes.remove
-            if holder == name
+            {"item": c.item, "why": why_removed(plan, c.item, name)} for c in changes if name in c.leaves
         ],
         "problems": [
             {"item": item, "grant": grant, "message": text}

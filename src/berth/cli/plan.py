@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from berth.cli.analysis import MemberSummary, PoolPlan, plan_pool
+from berth.cli.analysis import Change, MemberSummary, PoolPlan, plan_pool
 from berth.cli.errors import UsageError
 from berth.cli.objects import Source, display_names
 from berth.cli.options import (
@@ -23,7 +23,7 @@ from berth.cli.options import (
     option,
     print_json,
 )
-from berth.cli.reasons import Change, explain_changes
+from berth.cli.reasons import why_changed
 from berth.cli.tables import Column, console, member_table, more, table
 from berth.pool.reasons import MESSAGES
 from berth.solve import LEVELS
@@ -68,7 +68,7 @@ def plan_command(
 
 def plan_json(plan: PoolPlan) -> dict[str, Any]:
     """A plan for programs; a stable interface."""
-    proof = plan.solution.proof
+    proof, changes = plan.solution.proof, plan.changes.values()
     return {
         "slots": {"wanted": plan.slots_wanted, "placed": plan.slots_placed},
         "members": {
@@ -89,7 +89,11 @@ def plan_json(plan: PoolPlan) -> dict[str, Any]:
             }
             for name, members in plan.wanted.items()
         },
-        "changes": {kind: [list(pair) for pair in pairs] for kind, pairs in plan.changes._asdict().items()},
+        "changes": {
+            "add": [[change.item, member] for change in changes for member in change.gains],
+            "remove": [[change.item, member] for change in changes for member in change.leaves],
+            "promote": [[change.item, change.promotes] for change in changes if change.promotes],
+        },
         "levels": {name: {"reached": proof.reached[name], "bound": proof.bounds[name]} for name in LEVELS},
         "optimal": plan.solution.optimal,
         "seconds": round(plan.solution.seconds, 6),
@@ -107,11 +111,11 @@ def _print_plans(plans: dict[str, PoolPlan], shown: int | None) -> None:
 
 
 def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -> None:
-    add, remove, promote = map(len, plan.changes)
-    slots = (
-        f"{plan.slots_placed} of {plan.slots_wanted} slots placed on {counted(len(plan.members), 'Member')}"
-    )
-    changes = f"{add} to add, {remove} to remove, {promote} to promote"
+    moving = list(plan.changes.values())
+    where = counted(len(plan.members), "Member")
+    slots = f"{plan.slots_placed} of {plan.slots_wanted} slots placed on {where}"
+    add, remove = sum(len(c.gains) for c in moving), sum(len(c.leaves) for c in moving)
+    changes = f"{add} to add, {remove} to remove, {sum(bool(c.promotes) for c in moving)} to promote"
     screen.print(Text.assemble(("Pool ", "bold"), (name, "bold cyan"), f": {slots}; {changes}"))
     troubled = plan.solution.engine == "plain" or plan.solution.trouble
     screen.print(_proof(plan), style="yellow" if troubled else "dim")
@@ -123,11 +127,18 @@ def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -
         ]
         screen.print(member_table(plan.members.values(), lambda m: plan.items[m.name], *own))
     screen.print()
-    moving = explain_changes(plan)
     if moving:
-        counts = Counter(change.why for change in moving).most_common(6)
-        screen.print("Changes by reason: " + "; ".join(f"{count} × {why}" for why, count in counts))
-        screen.print(table(CHANGE_COLUMNS, moving[:shown]), *more(len(moving), shown))
+        why = {change.item: why_changed(plan, change) for change in moving}
+        counts = Counter(why.values()).most_common(6)
+        screen.print("Changes by reason: " + "; ".join(f"{count} × {reason}" for reason, count in counts))
+        columns: list[Column[Change]] = [
+            Column("ITEM", lambda c: c.item),
+            Column("FROM", lambda c: ", ".join(c.leaves) or "-", style="red", wrap=True),
+            Column("TO", lambda c: ", ".join(c.gains) or "-", style="green", wrap=True),
+            Column("PRIMARY", lambda c: c.promotes or ""),
+            Column("WHY", lambda c: why[c.item], wrap=True),
+        ]
+        screen.print(table(columns, moving[:shown]), *more(len(moving), shown))
     else:
         screen.print("Nothing changes.")
     if plan.short:
@@ -152,15 +163,6 @@ def _proof(plan: PoolPlan) -> str:
         return f"Proven optimal in all {len(LEVELS)} levels by {engine}.{trouble}"
     reached, bound = found.proof.reached[level], found.proof.bounds[level]
     return f"Not proven optimal, by {engine}: {level} is {reached}, its bound {bound}.{trouble}"
-
-
-CHANGE_COLUMNS: list[Column[Change]] = [
-    Column("ITEM", lambda c: c.item),
-    Column("FROM", lambda c: ", ".join(c.leaves) or "-", style="red", wrap=True),
-    Column("TO", lambda c: ", ".join(c.gains) or "-", style="green", wrap=True),
-    Column("PRIMARY", lambda c: c.promotes or ""),
-    Column("WHY", lambda c: c.why, wrap=True),
-]
 
 
 def _short_columns(plan: PoolPlan) -> list[Column[str]]:

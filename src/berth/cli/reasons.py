@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from berth.cli.analysis import NextRound, PoolPlan, Waiting, primary_of
+from berth.cli.analysis import Change, NextRound, PoolPlan, Waiting, primary_of
 from berth.kinds import Entry, Phase, ZonePolicy
 from berth.pool import MemberState, Why
 from berth.pool.reasons import MESSAGES, Reason
 from berth.words import still_here
 
 
-class Change(NamedTuple):
-    """What the plan changes for one Item, and why."""
-
-    item: str
-    leaves: tuple[str, ...]
-    gains: tuple[str, ...]
-    promotes: str | None
-    """The new holder of slot 0, where it gets one."""
-    why: str
-
-
-def explain_changes(plan: PoolPlan) -> list[Change]:
-    """The changes of each Item that has any, sorted by Item."""
-    leaves: dict[str, list[str]] = {}
-    gains: dict[str, list[str]] = {}
-    for item, member in plan.changes.remove:
-        leaves.setdefault(item, []).append(member)
-    for item, member in plan.changes.add:
-        gains.setdefault(item, []).append(member)
-    promotes = dict(plan.changes.promote)
-    found = []
-    for item in sorted(leaves.keys() | gains.keys() | promotes.keys()):
-        old, new = tuple(leaves.get(item, ())), tuple(gains.get(item, ()))
-        found.append(Change(item, old, new, promotes.get(item), _why_changed(plan, item, old, new)))
-    return found
-
-
-def _why_changed(plan: PoolPlan, item: str, leaves: tuple[str, ...], gains: tuple[str, ...]) -> str:
-    if leaves:
-        return "; ".join(dict.fromkeys(why_removed(plan, item, member) for member in leaves))
-    if gains:
-        return "it has too few replicas" if item in plan.held else "first placement"
-    return why_promoted(plan, item)
+def why_changed(plan: PoolPlan, change: Change) -> str:
+    """Why the plan changes anything for an Item."""
+    if change.leaves:
+        return "; ".join(dict.fromkeys(why_removed(plan, change.item, member) for member in change.leaves))
+    if change.gains:
+        return "it has too few replicas" if change.item in plan.held else "first placement"
+    return why_promoted(plan, change.item)
 
 
 def why_promoted(plan: PoolPlan, item: str) -> str:
@@ -123,14 +96,14 @@ def item_waits(now: NextRound, name: str) -> Waiting | None:
     short = now.plan.short.get(name)
     if short is not None:
         return Waiting(short.value, MESSAGES[short])
-    fleet = now.ledger
-    row = fleet.items.of.get(name)
+    ledger = now.ledger
+    row = ledger.items.of.get(name)
     if row is None:
         # It is deleted, and only Assignments of deleted Members list it.
         return now.explain(Why.STEP) if name in now.plan.held else None
     wait = now.plan.brain.progress.waits.get(row)
     if wait is None:
-        unready = tuple(m.row for m in fleet.holders(row) if not m.ready(name))
+        unready = tuple(m.row for m in ledger.holders(row) if not m.ready(name))
         if not unready or name not in now.plan.pool.items:
             return None
         return _failures(now, name, unready) or now.explain(Why.NOT_READY, *unready)
@@ -189,8 +162,8 @@ def member_waits(now: NextRound, name: str) -> Waiting | None:
         more = f" and {len(unready) - 3} more" if len(unready) > 3 else ""
         wait = now.explain(Why.NOT_READY, state.row)
         return wait._replace(message=f"{wait.message}: {', '.join(unready[:3])}{more}")
-    changes = now.plan.changes
-    return _first_wait(now, sorted({item for item, member in changes.add + changes.remove if member == name}))
+    changes = now.plan.changes.values()
+    return _first_wait(now, [change.item for change in changes if name in change.gains + change.leaves])
 
 
 def _not_live(now: NextRound, state: MemberState) -> Waiting:

@@ -108,8 +108,8 @@ def overviews(pools: Pools) -> dict[str, Overview]:
 
 def overview(pool: PoolObjects) -> Overview:
     """The Pool as its objects are; nothing is solved."""
-    fleet = brain_of(pool).ledger
-    members = list(summarize(fleet).values())
+    ledger = brain_of(pool).ledger
+    members = list(summarize(ledger).values())
     return Overview(
         pool=pool,
         wanted=sum(item.spec.replicas for item in pool.items.values()),
@@ -118,8 +118,8 @@ def overview(pool: PoolObjects) -> Overview:
         members=members,
         problems=[
             *_pool_problems(pool),
-            *_member_problems(pool, fleet, members),
-            *_item_problems(pool, fleet),
+            *_member_problems(pool, ledger, members),
+            *_item_problems(pool, ledger),
         ],
     )
 
@@ -137,10 +137,10 @@ def _pool_problems(pool: PoolObjects) -> list[Problem]:
     return found
 
 
-def _member_problems(pool: PoolObjects, fleet: Ledger, members: list[MemberSummary]) -> list[Problem]:
+def _member_problems(pool: PoolObjects, ledger: Ledger, members: list[MemberSummary]) -> list[Problem]:
     dead, failed, other = [], [], []
     for member in members:
-        name, state = member.name, fleet.member_named(member.name)
+        name, state = member.name, ledger.member_named(member.name)
         assert state is not None
         if not member.live:
             condition = pool.live_condition(name)
@@ -155,11 +155,11 @@ def _member_problems(pool: PoolObjects, fleet: Ledger, members: list[MemberSumma
     return dead + failed + other
 
 
-def _item_problems(pool: PoolObjects, fleet: Ledger) -> list[Problem]:
+def _item_problems(pool: PoolObjects, ledger: Ledger) -> list[Problem]:
     found = []
     for name, item in sorted(pool.items.items()):
         replicas = item.spec.replicas
-        holders = [m for m in fleet.holders(fleet.items.of[name]) if m.live]
+        holders = [m for m in ledger.holders(ledger.items.of[name]) if m.live]
         ready = sum(m.ready(name) for m in holders)
         type_, count = ("Placed", len(holders)) if len(holders) < replicas else ("Ready", ready)
         if count < replicas:
