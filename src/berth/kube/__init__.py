@@ -3,6 +3,7 @@
 from berth.kube.backoff import Backoff
 from berth.kube.client import Client, Deadline
 from berth.kube.config import Access, Config, load_config
+from berth.kube.decode import Bad, Decoder
 from berth.kube.election import Election
 from berth.kube.errors import (
     ApiError,
@@ -18,19 +19,23 @@ from berth.kube.errors import (
     ServerError,
     TooManyRequests,
     Unauthorized,
+    not_understood,
 )
 from berth.kube.informer import EventKind, Informer
 from berth.kube.keeper import LeaseKeeper
 from berth.kube.lease_loop import LeaseHeld
+from berth.kube.loop_thread import LoopThread
 from berth.kube.meta import HasMeta, Key, Meta, OwnerReference
 from berth.kube.resource import LEASES, Resource
 from berth.kube.timing import Timing, lease_clock
+from berth.kube.watching import watch
 
 __all__ = [
     "LEASES",
     "Access",
     "ApiError",
     "Backoff",
+    "Bad",
     "Client",
     "Config",
     "ConfigError",
@@ -38,6 +43,7 @@ __all__ = [
     "ConnectionLost",
     "Deadline",
     "DeadlinePassed",
+    "Decoder",
     "Election",
     "EventKind",
     "Forbidden",
@@ -48,6 +54,7 @@ __all__ = [
     "Key",
     "LeaseHeld",
     "LeaseKeeper",
+    "LoopThread",
     "Meta",
     "NotFound",
     "OwnerReference",
@@ -59,4 +66,6 @@ __all__ = [
     "Unauthorized",
     "lease_clock",
     "load_config",
+    "not_understood",
+    "watch",
 ]

@@ -5,10 +5,7 @@ import logging
 from collections.abc import Callable
 
 from berth.kinds import Entry, parse_entry
-from berth.kube import ApiError, Backoff, Client, NotFound
-from berth.kube.decode import Bad, Decoder
-from berth.kube.errors import not_understood
-from berth.kube.watch import watch
+from berth.kube import ApiError, Backoff, Bad, Client, Decoder, NotFound, not_understood, watch
 from berth.member.objects import ASSIGNMENTS, Assignment
 
 log = logging.getLogger("berth.member")
