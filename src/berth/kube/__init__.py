@@ -20,7 +20,7 @@ from berth.kube.errors import (
     TooManyRequests,
     Unauthorized,
     not_understood,
-)
+)  # fmt: skip
 from berth.kube.informer import EventKind, Informer
 from berth.kube.keeper import LeaseKeeper
 from berth.kube.lease_loop import LeaseHeld
@@ -31,41 +31,9 @@ from berth.kube.timing import Timing, lease_clock
 from berth.kube.watching import watch
 
 __all__ = [
-    "LEASES",
-    "Access",
-    "ApiError",
-    "Backoff",
-    "Bad",
-    "Client",
-    "Config",
-    "ConfigError",
-    "Conflict",
-    "ConnectionLost",
-    "Deadline",
-    "DeadlinePassed",
-    "Decoder",
-    "Election",
-    "EventKind",
-    "Forbidden",
-    "Gone",
-    "HasMeta",
-    "Informer",
-    "Invalid",
-    "Key",
-    "LeaseHeld",
-    "LeaseKeeper",
-    "LoopThread",
-    "Meta",
-    "NotFound",
-    "OwnerReference",
-    "RequestTimeout",
-    "Resource",
-    "ServerError",
-    "Timing",
-    "TooManyRequests",
-    "Unauthorized",
-    "lease_clock",
-    "load_config",
-    "not_understood",
-    "watch",
-]
+    "LEASES", "Access", "ApiError", "Backoff", "Bad", "Client", "Config", "ConfigError", "Conflict",
+    "ConnectionLost", "Deadline", "DeadlinePassed", "Decoder", "Election", "EventKind", "Forbidden",
+    "Gone", "HasMeta", "Informer", "Invalid", "Key", "LeaseHeld", "LeaseKeeper", "LoopThread", "Meta",
+    "NotFound", "OwnerReference", "RequestTimeout", "Resource", "ServerError", "Timing",
+    "TooManyRequests", "Unauthorized", "lease_clock", "load_config", "not_understood", "watch",
+]  # fmt: skip
