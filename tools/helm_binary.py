@@ -1,4 +1,4 @@
-"""Helm, built from its Go module into the cache like the servers: once, whoever asks."""
+"""Finds Helm, or builds it from its Go module into the cache; prints its path."""
 
 import contextlib
 import os
@@ -20,12 +20,12 @@ _PACKAGE = f"{_MODULE}/cmd/helm"
 
 
 def folder() -> Path:
-    """The folder with the Go module that pins Helm; only the source tree has it."""
+    """The folder with the Go module that pins Helm."""
     return Path(__file__).parent / "helm"
 
 
 def find_helm(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """A Helm of the pinned major version without building anything: from PATH, else from the cache."""
+    """A Helm of the pinned major version from PATH or the cache; None if it has to be built."""
     on_path = shutil.which("helm", path=environment.get("PATH", os.defpath))
     if on_path is not None and _major(Path(on_path)) == _version().partition(".")[0]:
         return Path(on_path)
@@ -34,7 +34,7 @@ def find_helm(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def ensure_helm(progress: Progress | None = None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The path of Helm; where it is nowhere it is built first, in 2 to 3 minutes on 2 cores.
+    """The path of Helm, which is built first if it is missing, in 2 to 3 minutes on 2 cores.
 
     Raises ControlPlaneError with one line.
     """
@@ -74,7 +74,7 @@ def _build(root: Path, progress: Progress, environment: Mapping[str, str]) -> No
         flags = f"-s -w -X {_MODULE}/internal/version.version={_version()}"
         argv = [*common, "build", "-v", f"-ldflags={flags}", "-o", str(binary), _PACKAGE]
         build.run_go(processes, argv, variables, progress, "helm", total)
-        binary.replace(target)  # whole or not at all
+        binary.replace(target)  # atomic
     progress.step("Helm is built; removing what only the build needed")
     shutil.rmtree(scratch, ignore_errors=True)
 
@@ -89,7 +89,7 @@ def _cached(environment: Mapping[str, str]) -> Path:
 
 
 def _major(helm: Path) -> str | None:
-    """`v4` of a Helm that says so, None of one that says nothing."""
+    """The major version of a Helm, like `v4`; None if it prints none."""
     try:
         done = subprocess.run(
             [str(helm), "version", "--short"],

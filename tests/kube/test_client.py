@@ -53,13 +53,9 @@ async def test_each_verb_sends_its_method_content_type_and_body(api: Any) -> Non
         for kind, content_type in (
             ("json", "application/json-patch+json"),
             ("merge", "application/merge-patch+json"),
-            ("apply", "application/apply-patch+yaml"),
         ):
-            await client.patch(PATH, {"a": 1}, kind, {"fieldManager": "berth", "force": True})  # type: ignore[arg-type]
-            sent = api.last("PATCH")
-            assert sent.headers["Content-Type"] == content_type
-            assert sent.query["fieldManager"] == "berth"
-            assert sent.query["force"] == "true"
+            await client.patch(PATH, {"a": 1}, kind)  # type: ignore[arg-type]
+            assert api.last("PATCH").headers["Content-Type"] == content_type
         await client.delete(PATH, body={"preconditions": {"uid": "u"}})
     assert api.last("PUT").body == b'{"raw":true}'
     assert msgspec.json.decode(api.last("POST").body)["metadata"]["name"] == "x"

@@ -25,14 +25,15 @@ def held_by(holder: str) -> dict[str, Any]:
 class Candidate:
     """A LeaseClient and the requests that it has sent."""
 
-    def __init__(self, client: Client, namespace: str) -> None:
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, int]] = []
+
+    def use(self, client: Client, namespace: str) -> None:
         timing = Timing.of(3.0)
         claim = LeaseClaim(namespace, "leader", "next")
         self.lease = LeaseClient(client, claim, timing, Validity(timing))
-        self.requests: list[tuple[str, int]] = []
-        client.on_request = self._note
 
-    def _note(self, verb: str, resource: str, code: int, seconds: float) -> None:
+    def note(self, verb: str, resource: str, code: int, seconds: float) -> None:
         self.requests.append((verb, code))
 
     async def attempt(self) -> tuple[LeaseState, list[tuple[str, int]]]:
@@ -56,8 +57,9 @@ async def other(config: Config, namespace: str) -> AsyncIterator[Client]:
 @pytest.fixture
 async def candidate(config: Config, namespace: str, other: Client) -> AsyncIterator[Candidate]:
     """It has seen the Lease until it ran out."""
-    async with Client(config) as client:
-        candidate = Candidate(client, namespace)
+    candidate = Candidate()
+    async with Client(config, on_request=candidate.note) as client:
+        candidate.use(client, namespace)
         assert await candidate.attempt() == (LeaseState.HELD_BY_OTHER, [("GET", 200)])
         await asyncio.sleep(1.1)
         yield candidate

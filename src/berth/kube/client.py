@@ -48,11 +48,6 @@ class Options(TypedDict, total=False):
     idempotent: bool
 
 
-PATCH_TYPES = {
-    "json": "application/json-patch+json",
-    "merge": "application/merge-patch+json",
-    "apply": "application/apply-patch+yaml",
-}
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -173,61 +168,34 @@ class Client:
             query["continue"], first = meta.continue_, False
 
     async def create(
-        self,
-        path: str,
-        body: Any,
-        params: Params | None = None,
-        *,
-        type: type[T] | None = None,
-        **options: Unpack[Options],
+        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
     ) -> T:
         """Create an object in the collection at `path`; Conflict (reason AlreadyExists) if it exists."""
-        answer = await self.request("POST", path, params, body, **options)
-        return _decoded(answer, type)
+        return _decoded(await self.request("POST", path, body=body, **options), type)
 
     async def update(
-        self,
-        path: str,
-        body: Any,
-        params: Params | None = None,
-        *,
-        type: type[T] | None = None,
-        **options: Unpack[Options],
+        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
     ) -> T:
         """Replace an object; with a resourceVersion in `body`, Conflict if another write came first."""
-        answer = await self.request("PUT", path, params, body, **options)
-        return _decoded(answer, type)
+        return _decoded(await self.request("PUT", path, body=body, **options), type)
 
     async def patch(
         self,
         path: str,
         body: Any,
-        kind: Literal["json", "merge", "apply"] = "json",
-        params: Params | None = None,
+        kind: Literal["json", "merge"] = "json",
         *,
         type: type[T] | None = None,
         **options: Unpack[Options],
     ) -> T:
-        """Change an object by a JSON patch, a merge patch or a server-side apply (give `fieldManager`)."""
-        answer = await self.request(
-            "PATCH",
-            path,
-            params,
-            body,
-            content_type=PATCH_TYPES[kind],
-            **options,
-        )
+        """Change an object by a JSON patch or a merge patch."""
+        content_type = f"application/{kind}-patch+json"
+        answer = await self.request("PATCH", path, body=body, content_type=content_type, **options)
         return _decoded(answer, type)
 
-    async def delete(
-        self,
-        path: str,
-        params: Params | None = None,
-        body: Any = None,
-        **options: Unpack[Options],
-    ) -> bytes:
+    async def delete(self, path: str, *, body: Any = None, **options: Unpack[Options]) -> bytes:
         """Delete an object; `body` may be DeleteOptions with preconditions."""
-        return await self.request("DELETE", path, params, body, **options)
+        return await self.request("DELETE", path, body=body, **options)
 
     async def request(
         self,
@@ -284,15 +252,6 @@ class Client:
         # Never repeated: a refusal has opened the connection too, and a server that is down is left alone.
         access = await self._transport.access("/version", self.timeout)
         await self._transport.send("GET", "/version", None, None, "", self.timeout, access)
-
-    @property
-    def on_request(self) -> RequestHook | None:
-        """Called after each attempt with verb, resource, code (0: no answer) and seconds."""
-        return self._transport.on_request
-
-    @on_request.setter
-    def on_request(self, hook: RequestHook | None) -> None:
-        self._transport.on_request = hook
 
     def _delay(self, error: ApiError, failures: int, idempotent: bool) -> float | None:
         """Seconds until the request may be sent again; None if that could do harm."""

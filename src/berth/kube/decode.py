@@ -45,12 +45,8 @@ class WatchEvent(msgspec.Struct, Generic[T], frozen=True, gc=False):
     object: T
 
 
-class _Version(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-
-
-class _OnlyVersion(msgspec.Struct):
-    metadata: _Version
+class _Bookmark(msgspec.Struct):
+    metadata: ListMeta
 
 
 class _OnlyMeta(msgspec.Struct):
@@ -106,7 +102,7 @@ class Decoder(Generic[T]):
         if raw.type == "ERROR":
             return raw.type, error_from_status(bytes(raw.object))
         if raw.type == "BOOKMARK":
-            return raw.type, msgspec.json.decode(raw.object, type=_OnlyVersion).metadata.resource_version
+            return raw.type, msgspec.json.decode(raw.object, type=_Bookmark).metadata.resource_version
         try:
             return raw.type, self._object.decode(raw.object)
         except msgspec.DecodeError as error:

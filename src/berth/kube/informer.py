@@ -16,7 +16,7 @@ from berth.kube.client import Client
 from berth.kube.decode import UNKNOWN, Bad, Decoder
 from berth.kube.errors import ApiError, Gone, RequestTimeout, ServerError
 from berth.kube.resource import Resource
-from berth.kube.watch import watch
+from berth.kube.watching import watch
 from berth.kube.wire import Params
 
 T = TypeVar("T", bound=HasMeta)

@@ -23,7 +23,7 @@ from berth.kube.lease import (
 )
 from berth.kube.resource import LEASES
 from berth.kube.timing import Timing, Validity, lease_clock
-from berth.kube.watch import watch
+from berth.kube.watching import watch
 from berth.kube.wire import Params
 
 _decoder = Decoder(dict[str, Any])

@@ -5,10 +5,7 @@ import logging
 from collections.abc import Callable
 
 from berth.kinds import AssignmentObject, Entry, parse_entry
-from berth.kube import ASSIGNMENTS, ApiError, Backoff, Client, NotFound
-from berth.kube.decode import Bad, Decoder
-from berth.kube.errors import not_understood
-from berth.kube.watch import watch
+from berth.kube import ASSIGNMENTS, ApiError, Backoff, Bad, Client, Decoder, NotFound, not_understood, watch
 
 log = logging.getLogger("berth.member")
 

@@ -166,10 +166,7 @@ class Session:
         async with Client(self._config, timeout=patience, connections=16, user_agent=agent) as client:
             reader = partial(self._read_data, client) if self.settings.read_data else None
             async with CallbackRunner(
-                self._worker,
-                read_data=reader,
-                concurrency=self.settings.concurrency,
-                on_change=self._changed,
+                self._worker, read_data=reader, concurrency=self.settings.concurrency, on_change=self._changed
             ) as runner:
                 self._runner = runner
                 registration = MemberRegistration(client, self.namespace, self.settings, self._draining)

@@ -37,8 +37,8 @@ def status_patch(session: str, snapshot: Snapshot, current: AssignmentObject) ->
     status: dict[str, Any] = {"session": session, "items": list(snapshot.reports)}
     if snapshot.problems:
         status["problems"] = [
-            {"item": trouble.item, "grant": trouble.grant, "message": trouble.message}
-            for trouble in snapshot.problems
+            {"item": problem.item, "grant": problem.grant, "message": problem.message}
+            for problem in snapshot.problems
         ]
     return [*tests, {"op": "add", "path": "/status", "value": status}]
 

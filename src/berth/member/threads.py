@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from berth.kube.loop_thread import LoopThread
+from berth.kube import LoopThread
 from berth.member import held as aio
 from berth.member import worker as aio_worker
 from berth.member.serve import serve as aio_serve

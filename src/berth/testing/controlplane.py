@@ -133,11 +133,7 @@ class ControlPlane:
         return self._running.processes.pids()
 
     def kubectl(
-        self,
-        *args: str,
-        input: str | None = None,
-        kubeconfig: Path | None = None,
-        timeout: float = 120.0,
+        self, *args: str, input: str | None = None, kubeconfig: Path | None = None, timeout: float = 120.0
     ) -> str:
         """Run kubectl as the administrator, or with another kubeconfig; returns its standard output.
 

@@ -18,10 +18,7 @@ def write(path: Path, *, url: str, authority: Path, user: KeyPair | str, namespa
     credentials: dict[str, Any] = (
         {"token": user}
         if isinstance(user, str)
-        else {
-            "client-certificate-data": _encoded(user.certificate),
-            "client-key-data": _encoded(user.key),
-        }
+        else {"client-certificate-data": _encoded(user.certificate), "client-key-data": _encoded(user.key)}
     )
     document = {
         "apiVersion": "v1",
