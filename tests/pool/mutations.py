@@ -176,8 +176,8 @@ MUTATIONS = [
     Mutation(
         "Members that die while a problem is solved are not waited for",
         BRAIN,
-        "facts = self._judge_outage(now)",
-        "facts = [] if self.target.turns else self._judge_outage(now)",
+        "judge_now = not self.target.turns or self.ledger.changed.problem",
+        "judge_now = not self.target.turns",
     ),
     Mutation(
         "a leader that is replaced while it solves goes on",

@@ -33,7 +33,7 @@ from berth.pool.handoffs import Handoffs
 from berth.pool.leases import Leases
 from berth.pool.ledger import Ledger
 from berth.pool.model import AssignmentInfo, ItemInfo, MemberInfo, PoolInfo
-from berth.pool.outage import NO_OUTAGE, Health, Outage, outage
+from berth.pool.outage import NO_OUTAGE, Outage, judge
 from berth.pool.progress import Progress
 from berth.pool.round import plan_round
 from berth.pool.target import Target
@@ -182,7 +182,8 @@ class Brain:
             rewrites = self._in_doubt.rewrites()
             used = any(w.member.assignment and w.member.assignment.term >= self.term for w in rewrites)
             return Decision(rewrites=rewrites, uid=self.uid, term=self.term + used, raise_term=used)
-        facts = self._judge_outage(now)
+        judge_now = not self.target.turns or self.ledger.changed.problem
+        facts = self._judge_outage(now) if judge_now else []
         question = self.target.question(now)
         if question is not None:
             return Decision(solve=question, facts=tuple(facts))
@@ -291,25 +292,8 @@ class Brain:
 
     def _judge_outage(self, now: float) -> list[Fact]:
         """Decide which dead Members are waited for; the Event where the brake goes on or off."""
-        ledger, policy, before = self.ledger, self.ledger.policy, self.outage
-        # One that never lived, as its process is still starting, has not died either.
-        members = [m for m in ledger.members.values() if m.info is not None and (m.lived or m.entries)]
-        one_died = any(m.dead_since is not None for m in members)  # else silence proves nothing
-        self.outage = outage(
-            (
-                Health(
-                    m.row,
-                    m.dead_since,
-                    len(m.entries),
-                    *(ledger.leases.silence(m.info.lease or "", now) if one_died and m.info else ()),
-                )
-                for m in members
-            ),
-            now,
-            delay=policy.outage_delay,
-            brake_percent=policy.brake_percent,
-            brake_min_members=policy.brake_min_members,
-        )
+        ledger, before = self.ledger, self.outage
+        self.outage = judge(ledger, now)
         # All of them: one that came back and died again in between has to be marked anew.
         for row in before.awaited | self.outage.awaited:
             if row in ledger.members:
@@ -317,18 +301,9 @@ class Brain:
         if before.braking == self.outage.braking:
             return []
         ledger.changed.converge.update(self.progress.waits)
-        return [self._brake_notice()]
-
-    def _brake_notice(self) -> Notice:
+        reason, message = self.outage.notice
         uid = self.pool.uid if self.pool else ""
-        if self.outage.braking:
-            message = (
-                f"{self.outage.dead} of {self.outage.counted} Members died together: "
-                "removals and moves pause until enough of them are back"
-            )
-            return Notice("Pool", self.name, uid, "Paused", message)
-        message = "enough Members are live again: removals and moves go on"
-        return Notice("Pool", self.name, uid, "Resumed", message, warning=False)
+        return [Notice("Pool", self.name, uid, reason, message, warning=self.outage.braking)]
 
     # ---- outcomes back ---------------------------------------------------------------------
 

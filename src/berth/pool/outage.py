@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from berth.pool.ledger import Ledger
+
 TOGETHER = 300.0
 """Seconds within which deaths count as happening together."""
 
@@ -50,8 +52,39 @@ class Outage(NamedTuple):
     until: float | None
     """The next moment at which the answer may change by itself."""
 
+    @property
+    def notice(self) -> tuple[str, str]:
+        """Reason and message of the Event when the brake goes on or off."""
+        if not self.braking:
+            return "Resumed", "enough Members are live again: removals and moves go on"
+        message = f"{self.dead} of {self.counted} Members died together: "
+        return "Paused", message + "removals and moves pause until enough of them are back"
+
 
 NO_OUTAGE = Outage(frozenset(), False, 0, 0, None)
+
+
+def judge(ledger: Ledger, now: float) -> Outage:
+    """Decide for the Members of a Pool as its policy says."""
+    policy = ledger.policy
+    # One that never lived, as its process is still starting, has not died either.
+    members = [m for m in ledger.members.values() if m.info is not None and (m.lived or m.entries)]
+    one_died = any(m.dead_since is not None for m in members)  # else silence proves nothing
+    return outage(
+        (
+            Health(
+                m.row,
+                m.dead_since,
+                len(m.entries),
+                *(ledger.leases.silence(m.info.lease or "", now) if one_died and m.info else ()),
+            )
+            for m in members
+        ),
+        now,
+        delay=policy.outage_delay,
+        brake_percent=policy.brake_percent,
+        brake_min_members=policy.brake_min_members,
+    )
 
 
 def outage(
