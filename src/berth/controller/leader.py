@@ -76,7 +76,7 @@ class Controller:
         self._aside = Backoff(base=options.lease_duration, limit=40 * options.lease_duration)
         self._ready = False
         self.failed: asyncio.Future[None] | None = None
-        """Done with an exception when something broke that a restart may mend."""
+        """Done with an exception when something broke that a restart may repair."""
 
     async def __aenter__(self) -> Self:
         options = self._options
@@ -157,7 +157,7 @@ class Controller:
     async def _stand_aside(self) -> None:
         """Leave the Pools to whoever has raised their term.
 
-        Mostly that is the next leader, and this process has merely not seen yet that its Lease is gone. But
+        Usually that is the next leader, and this process has only not noticed yet that its Lease is gone. But
         where two installations look after one namespace each takes it from the other: without a pause that
         grows they would do nothing else.
         """
@@ -221,12 +221,12 @@ class Controller:
         await self._client.keep_open(FIRST_PARALLEL)
 
     async def _count_restarts(self) -> None:
-        seen: dict[int, int] = {}
+        counted: dict[int, int] = {}
         while True:
             for i, informer in enumerate(self.follower.informers):
                 counter = self.metrics.watch_restarts.labels(informer.resource.plural)
-                counter.inc(informer.restarts - seen.get(i, 0))
-                seen[i] = informer.restarts
+                counter.inc(informer.restarts - counted.get(i, 0))
+                counted[i] = informer.restarts
             await asyncio.sleep(15.0)
 
     def _on_pool(self, pool: FollowedPool) -> None:

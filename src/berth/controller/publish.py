@@ -1,4 +1,4 @@
-"""What is told of a Pool: log lines, Events, metrics and statuses. Never in the way of placement."""
+"""What is published of a Pool: log lines, Events, metrics and statuses. Never in the way of placement."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ LONGEST = 1000
 
 
 def default_folder() -> Path:
-    """Where problems are saved unless said otherwise."""
+    """Where problems are saved by default."""
     try:
         return Path(tempfile.gettempdir()) / "berth"
     except FileNotFoundError:  # nothing is writable; that is found out, and logged, when a file is written

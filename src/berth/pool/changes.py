@@ -59,11 +59,7 @@ class Round:
     """Term of the round's grants and promotions."""
     writes: dict[int, list[MemberEdit]] = field(default_factory=dict)
     members: dict[int, MemberState] = field(default_factory=dict)
-    """Each Member of `writes` as it was when this was planned.
-
-    The writer goes by these: while it waits for the API server the fleet moves on, and a row may
-    even be given to another Member.
-    """
+    """Each Member of `writes` as it was when this was planned: a copy, as a decision never changes."""
     raises_term: bool = False
     """Whether anything is granted or promoted, so that the term must be raised first."""
 

@@ -1,4 +1,4 @@
-"""Who worked as primary of which Item, or says so, without holding its slot 0 any more.
+"""Who may still work as primary of an Item without holding its slot 0.
 
 Under `Exclusive` nobody is promoted while this names anyone.
 """
@@ -32,7 +32,7 @@ class LastPrimary(NamedTuple):
 
 
 def may_be_active(member: MemberState, item: str) -> bool:
-    """Whether this Member says, by its status alone, that it works or worked as primary without slot 0."""
+    """Whether the status of this Member reports work as primary although it does not hold slot 0."""
     entry = member.entries.get(item)
     report = member.reports.get(item)
     if report is None or (entry is not None and entry.primary):
@@ -76,10 +76,10 @@ def holds_back(last: LastPrimary, member: MemberState | None, item: str, leases:
         and member.assignment.session == last.session
         and item not in member.reports
     ):
-        return False  # it says itself that it has let go, whichever Lease it names
+        return False  # it has reported the release itself, whichever Lease it names
     # Its Assignment is gone or another session's: only its Lease can still speak for that process.
     if last.lease is None:
-        # Without one a Member lives as long as its object. Whatever runs there has yet to say a word.
+        # Without one a Member lives as long as its object. That process has not reported yet.
         unheard = member is not None and (member.assignment is None or not member.assignment.session)
         return unheard and member is not None and member.info is not None and member.info.reported
     if leases.holder(last.lease) != last.session:
@@ -90,7 +90,7 @@ def holds_back(last: LastPrimary, member: MemberState | None, item: str, leases:
 class FormerPrimaries:
     """Former primaries of each Item, as long as they may matter; found by Member and by Lease too.
 
-    Two sources: slots 0 that were taken away, and Members whose status says that they work as primary.
+    Two sources: slots 0 that were taken away, and Members whose status reports work as primary.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class FormerPrimaries:
 
     @property
     def reported(self) -> bool:
-        """Whether the status of any Member speaks of an Item like that."""
+        """Whether the status of any Member reports such work."""
         return bool(self._releasing)
 
     def of_member(self, member: str) -> set[str]:
@@ -137,8 +137,7 @@ class FormerPrimaries:
     def sweep(self, now: float) -> None:
         """Forget those who have released, among an eighth of the Items (at least 1,000), in turns.
 
-        Nobody asks about an Item that is at rest, so without this each primary that ever moved would
-        be remembered for ever.
+        Without this each primary that ever moved would be remembered for ever.
         """
         for item in list(islice(self._of, max(1000, len(self._of) // 8))):
             for last in list(self._of[item].values()):
@@ -165,7 +164,7 @@ class FormerPrimaries:
         self.put(item, member.name, lease, session)
 
     def note_report(self, member: MemberState, item: str) -> None:
-        """What this Member holds of the Item, or says of it, has changed."""
+        """What this Member holds of the Item, or reports of it, has changed."""
         if may_be_active(member, item):
             self._releasing.setdefault(item, set()).add(member.row)
         elif (rows := self._releasing.get(item)) is not None:

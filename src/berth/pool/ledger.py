@@ -1,4 +1,4 @@
-"""All that is known of one Pool: indexes, the problem's arrays, and what changed since they were read."""
+"""What is known of one Pool: indexes, the problem's arrays, and what changed since it was looked at."""
 
 from __future__ import annotations
 

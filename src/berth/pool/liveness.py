@@ -120,7 +120,7 @@ class LeaseWatch:
 
     @property
     def doubted(self) -> bool:
-        """Whether nothing but the word of the leader before this one says that its holder is dead."""
+        """Whether only the leader before this one has found that its holder is dead."""
         found_dead = self.deleted or not self.lease.holder or self.read_at >= self.expires
         return self.given_up and not found_dead
 

@@ -17,8 +17,8 @@ class Loads:
     entry, not even in the write that takes another away.
     """
 
-    def __init__(self, fleet: Ledger) -> None:
-        self._members = fleet.members
+    def __init__(self, ledger: Ledger) -> None:
+        self._members = ledger.members
         self._room: dict[int, int] = {}
         self._primaries: dict[int, int] = {}
 

@@ -1,4 +1,4 @@
-"""One Member as the fleet knows it: its object, its Assignment, what that lists and what it reports."""
+"""What is known of one Member: its object, its Assignment, what that lists and what it reports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MemberState:
     entries: dict[str, Entry] = field(default_factory=dict)
     """Entries of the Assignment by Item name; none while the Assignment is an earlier Member's."""
     malformed: tuple[str, ...] = ()
-    """What is wrong with `spec.items`, in words; such entries are written away."""
+    """What is wrong with `spec.items`, in words; the next write removes such entries."""
     reports: dict[str, Report] = field(default_factory=dict)
     liveness: Liveness = Liveness.MISSING
     session_holds: bool = True
@@ -61,7 +61,7 @@ class MemberState:
 
     @property
     def written_for(self) -> str:
-        """Session that the entries are for; empty where the Assignment does not say so."""
+        """Session that the entries are for; empty where the Assignment names none."""
         return self.assignment.written_for if self.assignment else ""
 
     @property
@@ -142,7 +142,7 @@ def read_entries(old: AssignmentInfo | None, known: dict[str, Entry], items: tup
 
 
 def read_reports(reports: tuple[str, ...]) -> dict[str, Report]:
-    """Read `status.items`; what cannot be read, or is said of one Item twice, counts for nothing."""
+    """Read `status.items`; what cannot be read, and what reports an Item twice, is ignored."""
     read: dict[str, Report] = {}
     twice: set[str] = set()
     for text in reports:

@@ -1,4 +1,4 @@
-"""What the fleet is told: the parts of each object that placement depends on, and a Pool's policy."""
+"""What a brain observes of each kind: the parts that placement depends on, and a Pool's policy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class MemberInfo(NamedTuple):
     draining: bool = False
     lease: str | None = None
     reported: bool = False
-    """Whether an entry is ready only once the Member says so (`spec.readiness: Reported`)."""
+    """Whether an entry is ready only once the Member reports it (`spec.readiness: Reported`)."""
     uid: str = ""
     created: str = ""
     """`metadata.creationTimestamp`, RFC 3339 in UTC: compares as text."""

@@ -36,8 +36,7 @@ class Health(NamedTuple):
     silent: float = 0.0
     """Seconds since its Lease was last observed to be renewed."""
     doubted: bool = False
-    """Whether nothing but the word of an earlier leader says that it is dead: its Items wait until a read
-    of its Lease confirms that."""
+    """Whether only an earlier leader has found it dead: its Items wait until a read confirms that."""
 
 
 class Outage(NamedTuple):

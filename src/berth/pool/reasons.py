@@ -11,7 +11,7 @@ from berth.solve.shares import placeable, wanted
 
 
 class Reason(StrEnum):
-    """Why an Item is short, or what else to say of its placement."""
+    """Why an Item has fewer replicas in the plan than it asks for."""
 
     NO_MEMBERS = "NoMembers"
     """No Member is live with a limit above 0."""

@@ -15,13 +15,13 @@ from berth.pool.rules import Holding, Rules, View, step
 from berth.solve import Solution
 
 
-def view_of(fleet: Ledger, row: int, solution: Solution, now: float) -> View:
+def view_of(ledger: Ledger, row: int, solution: Solution, now: float) -> View:
     """What the rules know of an Item row."""
-    name = fleet.items.names[row]
+    name = ledger.items.names[row]
     assert name is not None
-    info = fleet.item_info.get(row)
+    info = ledger.item_info.get(row)
     holdings = []
-    for member in fleet.holders(row):
+    for member in ledger.holders(row):
         entry = member.entries[name]
         awaited = member.awaited and not member.live and member.info is not None
         holdings.append(
@@ -43,13 +43,13 @@ def view_of(fleet: Ledger, row: int, solution: Solution, now: float) -> View:
         target = tuple(m for m in solution.members[row].tolist() if m >= 0)
         primary = int(solution.primary[row])
     unreleased: tuple[int, ...] = ()
-    if fleet.policy.handoff is Handoff.EXCLUSIVE and info is not None:
-        unreleased = tuple(fleet.member_rows.of.get(m, -1) for m in fleet.former.unreleased(name, now))
+    if ledger.policy.handoff is Handoff.EXCLUSIVE and info is not None:
+        unreleased = tuple(ledger.member_rows.of.get(m, -1) for m in ledger.former.unreleased(name, now))
     return View(name, info.replicas if info else 0, tuple(holdings), target, primary, unreleased)
 
 
 def plan_round(
-    fleet: Ledger,
+    ledger: Ledger,
     solution: Solution,
     items: Iterable[int],
     progress: Progress,
@@ -63,16 +63,16 @@ def plan_round(
     `term` is that of grants and promotions made now. Recovery is looked at before moves, so that a
     move never takes the room that a missing replica needs.
     """
-    policy = fleet.policy
+    policy = ledger.policy
     result = Round(term)
-    loads = Loads(fleet)
-    known = [row for row in items if fleet.items.names[row] is not None]
-    sorted_ = sort_items(fleet, solution, known)
+    loads = Loads(ledger)
+    known = [row for row in items if ledger.items.names[row] is not None]
+    sorted_ = sort_items(ledger, solution, known)
     for row in sorted_.at_target:
         progress.forget(row)
-    others = sorted_.others + place_fresh(fleet, solution, sorted_, loads, progress, result)
+    others = sorted_.others + place_fresh(ledger, solution, sorted_, loads, progress, result)
     moving = progress.moving
-    views = [view_of(fleet, row, solution, now) for row in others]
+    views = [view_of(ledger, row, solution, now) for row in others]
     views.sort(key=lambda v: (sum(h.live for h in v.holdings) >= len(v.target), v.name))
     rules = Rules(
         term=term,
@@ -84,7 +84,7 @@ def plan_round(
         paused=braking,
     )
     for view in views:
-        row = fleet.items.of[view.name]
+        row = ledger.items.of[view.name]
         moving -= progress.in_flight.get(row, 0)
         if policy.max_in_flight is not None:
             left = max(0, policy.max_in_flight - moving - progress.in_flight.get(row, 0))
@@ -97,7 +97,7 @@ def plan_round(
             holders = {holding.member for holding in view.holdings}
             moved = [e.member for e in done.edits if e.entry and e.member not in holders][-done.moves :]
         for edit in done.edits:
-            member = fleet.members[edit.member]
+            member = ledger.members[edit.member]
             loads.take(edit, member)
             reason = lane(member.entries.get(view.name), edit.entry, is_move=edit.member in moved)
             result.add(member, MemberEdit(view.name, edit.entry, edit.after, reason))

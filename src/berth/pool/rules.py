@@ -87,7 +87,7 @@ class Rules(NamedTuple):
     exclusive: bool = False
     active_primaries: bool = False
     moves_left: int | None = None
-    """Moves that may still begin, None without a bound."""
+    """Moves that may still start, None without a bound."""
     paused: bool = False
     """The brake is on: no moves, no removals."""
 
@@ -207,7 +207,7 @@ def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdin
 def primary(
     view: View, stay: list[Holding], vacated: tuple[int, ...], busy: tuple[int, ...], rules: Rules
 ) -> tuple[list[Holding], bool, tuple[int, ...], Wait | None]:
-    """See to slot 0: one holder at most, a new one where none is left.
+    """Decide on slot 0: one holder at most, a new one where none is left.
 
     `vacated` give up slot 0 in this step, `busy` are those who had it and may still work.
     Returns the entries, whether one was promoted, whose writes must come first, and what is waited for.

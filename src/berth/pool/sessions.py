@@ -18,7 +18,7 @@ class Sessions:
         """Members whose Lease was observed with another holder, which may be an earlier one: to be read."""
 
     def check(self, member: MemberState) -> bool:
-        """Bring up to date what a Member says of its session; whether that changed."""
+        """Derive what is known of a Member's session again; whether that changed."""
         lease = member.info.lease if member.info else None
         session = member.assignment.session if member.assignment else ""
         before = (member.session_holds, member.successor)
