@@ -31,6 +31,7 @@ from berth.pool import (
     LeaseChanged,
     LeaseRead,
     Leases,
+    MemberInfo,
     assignment_info,
     item_info,
     lease_info,
@@ -225,7 +226,8 @@ class Follower:
     def _observe(self, pool: FollowedPool, event: Event, now: float | None = None) -> None:
         pool.brain.observe(event, self._clock() if now is None else now)
         pool.burst.wake()
-        if pool.brain.must_read:
+        # Other Leases that have run out are read when that is noticed.
+        if pool.brain.needs_read(event.lease if isinstance(event, MemberInfo) else None):
             self.reads_due.set()
 
     def put_pool(self, pool: PoolObject, deleted: bool) -> None:

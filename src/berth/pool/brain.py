@@ -119,10 +119,9 @@ class Brain:
         """Seconds since the first event that no round has served; 0 without one."""
         return 0.0 if self._unserved is None else now - self._unserved
 
-    @property
-    def must_read(self) -> bool:
-        """Whether `leases_to_read` may name any."""
-        return bool(self.ledger.leases.unread() or self.ledger.sessions.uncertain)
+    def needs_read(self, lease: str | None) -> bool:
+        """Whether `leases_to_read` may name this Lease, or one whose holder is uncertain."""
+        return lease in self.ledger.leases.unread() or bool(self.ledger.sessions.uncertain)
 
     def leases_to_read(self) -> set[str]:
         """Leases that a read has to show before anything follows from what events have shown of them.
