@@ -174,3 +174,16 @@ async def test_a_pool_that_was_deleted_goes_on_above_its_own_term() -> None:
     assert (await term.raise_by_one()).pool_gone
     await term.take_over(above=3)
     assert server.term == 42
+
+
+async def test_a_pool_whose_namespace_is_gone_is_tried_again_after_a_while() -> None:
+    server = PoolServer()
+    server.there = False
+
+    async def create(*_: Any, **__: Any) -> PoolObject:
+        raise NotFound(404, "NotFound", "namespaces ns not found")
+
+    server.create = create  # type: ignore[method-assign]
+    outcome = await Leader(server, "a").applier.apply(Decision(take_over=TakeOver(0, None, check=False)))
+    assert (outcome.pool, outcome.pool_gone) == (None, False)
+    assert "namespaces ns not found" in outcome.error

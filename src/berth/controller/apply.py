@@ -73,10 +73,11 @@ class Applier:
                 applied.pool = await self._take_over(decision.take_over, decision)
             else:
                 await self._write(decision, applied)
-        except NotFound:
-            applied.pool_gone = True
         except ApiError as error:
-            applied.fail(error)
+            if isinstance(error, NotFound) and decision.take_over is None:
+                applied.pool_gone = True
+            else:  # a Pool that cannot be created, as its namespace is gone, is a failure like any other
+                applied.fail(error)
         self._version = max(self._version, applied.version)
         if not applied.failures:
             self._backoff.reset()
