@@ -170,6 +170,7 @@ async def test_a_pool_that_cannot_be_taken_over_is_left_alone_for_a_while_whatev
     assert stage.brain.decide(stage.now).wake_at == stage.now + 2.0
     stage.item("x")
     assert stage.brain.decide(stage.now + 1.0).rests
+    assert stage.brain.age(stage.now + 1.0) == 1.0, "nothing was served"
     assert stage.brain.decide(stage.now + 2.0).take_over is not None
 
 

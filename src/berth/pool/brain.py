@@ -130,8 +130,8 @@ class Brain:
         """
         ledger = self.ledger
         names = {name for name in ledger.leases.unread() if ledger.uses_lease(name)}
-        info = (ledger.members[row].info for row in ledger.sessions.uncertain)
-        return names | {member.lease for member in info if member is not None and member.lease}
+        doubted = (ledger.members[row].info for row in ledger.sessions.uncertain)
+        return names | {member.lease for member in doubted if member is not None and member.lease}
 
     # ---- decisions out ---------------------------------------------------------------------
 
@@ -208,15 +208,14 @@ class Brain:
         highest = self.ledger.highest_term
         if self.needed():
             if now < self._lead_at:  # no event makes another attempt worth while
+                self._unserve()
                 return Decision(rests=True, wake_at=self._lead_at)
             # Our own term too: a Pool that was deleted has forgotten what it was raised to.
             above, check = max(highest, self.term), bool(self.uid) and highest > self.term
             return Decision(take_over=TakeOver(above, self.pool, check), term=self.term, uid=self.uid)
         # What Members that are gone have left behind in a Pool that is gone too.
         deletes = self._deletes(self._take_objects())
-        return Decision(
-            deletes=deletes, uid=self.uid, term=self.term, rests=not deletes, wake_at=self._retry_at
-        )
+        return Decision(deletes=deletes, uid=self.uid, term=self.term, rests=not deletes)
 
     def _round(self, facts: list[Fact], now: float) -> Decision:
         ledger, progress = self.ledger, self.progress
@@ -331,6 +330,7 @@ class Brain:
     def _taken_over(self, outcome: Outcome, now: float) -> list[Fact]:
         if outcome.pool is None:
             self._retry_at = self._lead_at = now + outcome.retry_in
+            self._unserve()
             self._finish()
             text = f"cannot take over, again in {outcome.retry_in:.1f} s: {outcome.error}"
             return [LogLine(WARNING, text)]
@@ -364,9 +364,13 @@ class Brain:
     def _fail(self, outcome: Outcome, now: float) -> Failed:
         self._retry_at = now + outcome.retry_in
         self.failure = outcome.error
-        since = [at for at in (self._serving, self._unserved) if at is not None]
-        self._unserved = min(since, default=None)  # its events were not served
+        self._unserve()
         return Failed(outcome.error, outcome.retry_in)
+
+    def _unserve(self) -> None:
+        """The events that the present round was to serve are as old as they were."""
+        since = [at for at in (self._serving, self._unserved) if at is not None]
+        self._unserved = min(since, default=None)
 
     def _put_back(self) -> None:
         """Nothing was written of the round that was decided last."""
