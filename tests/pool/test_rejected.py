@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from berth.controller.rejected import default_folder, report
+from berth.controller.saved import Names
 from berth.pool import ItemInfo, Leases, Ledger, MemberInfo
 
 
@@ -22,9 +23,9 @@ def fleet() -> Ledger:
 def test_the_problem_is_saved_by_name_and_the_log_says_where(
     fleet: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = fleet.items.names.__getitem__, fleet.member_rows.names.__getitem__
+    rows = fleet.items.names.__getitem__, fleet.member_rows.names.__getitem__
     faults = [f"fault {n}" for n in range(5)]
-    path = report("pooled", faults, fleet.problem(), *names, "feeds", "team", folder=tmp_path)
+    path = report("pooled", faults, fleet.problem(), Names(*rows, "feeds", "team"), tmp_path)
     assert path is not None
     assert path.parent == tmp_path
     assert {one["metadata"]["name"] for one in json.loads(path.read_text())["items"]} == {

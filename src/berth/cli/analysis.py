@@ -232,9 +232,10 @@ def _solve(brain: Brain, problem: Problem) -> Solution:
     def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
         # It imports the operator, which a plan needs only here.
         from berth.controller.rejected import report
+        from berth.controller.saved import Names
 
-        names = (items.__getitem__, members.__getitem__)
-        report(engine, faults, wrong, *names, brain.name, brain.namespace)
+        names = Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
+        report(engine, faults, wrong, names)
 
     # A solver for each Pool: each has its own deadline, and its process ends here.
     with _exit_on_sigterm(), closing(Solver(rejected=rejected)) as solver:

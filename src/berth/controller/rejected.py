@@ -9,11 +9,11 @@ import re
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from berth.controller.metrics import Metrics
-from berth.controller.saved import NameOf, save
+from berth.controller.saved import Names, save
 from berth.pool import Brain
 from berth.solve import Problem
 
@@ -38,10 +38,7 @@ def report(
     engine: str,
     faults: Sequence[str],
     problem: Problem,
-    item_names: NameOf | None = None,
-    member_names: NameOf | None = None,
-    pool: str = "default",
-    namespace: str = "default",
+    names: Names | None = None,
     folder: Path | str | None = None,
 ) -> Path | None:
     """Save the problem and log what is wrong with the engine's plan; gives the file, None without one.
@@ -50,54 +47,38 @@ def report(
     large problem takes a second or two.
     """
     where = default_folder() if folder is None else Path(folder)
-    path = save(problem, where, item_names, member_names, pool, namespace)
+    names = names or Names()
+    path = save(problem, where, names)
     hint = f"berth plan -f {path}" if path else f"the problem could not be saved in {where}"
-    log(engine, faults, hint, item_names, member_names, pool, namespace)
+    log(engine, faults, hint, names)
     return path
 
 
-def log(
-    engine: str,
-    faults: Sequence[str],
-    hint: str,
-    item_names: NameOf | None = None,
-    member_names: NameOf | None = None,
-    pool: str = "default",
-    namespace: str = "default",
-) -> None:
+def log(engine: str, faults: Sequence[str], hint: str, names: Names) -> None:
     """Log what is wrong with the engine's plan; `hint` says where the problem is."""
-    shown = [_named(fault, item_names, member_names) for fault in faults[:SHOWN]]
+    shown = [_named(fault, names) for fault in faults[:SHOWN]]
     if len(faults) > SHOWN:
         shown.append(f"and {len(faults) - SHOWN} more")
     logger.error(
         "Pool %s/%s: the plan of the %s engine is not used: %s (%s)",
-        namespace,
-        pool,
+        names.namespace,
+        names.pool,
         engine,
         "; ".join(shown),
         hint,
     )
 
 
-def _named(fault: str, item_names: NameOf | None, member_names: NameOf | None) -> str:
+def _named(fault: str, names: Names) -> str:
     """A fault with names in place of rows, which mean nothing to whoever reads the log."""
 
     def name(match: re.Match[str]) -> str:
-        names = item_names if match[1] == "Item" else member_names
-        try:
-            found = names(int(match[2])) if names else None
-        except IndexError:
-            found = None
+        found = None
+        with suppress(IndexError):
+            found = (names.item if match[1] == "Item" else names.member)(int(match[2]))
         return f"{match[1]} {found or match[2]}"
 
     return re.sub(r"\b(Item|Member) (\d+)\b", name, fault[:LONGEST])
-
-
-class Names(NamedTuple):
-    """What the rows of a problem are called."""
-
-    items: Sequence[str | None]
-    members: Sequence[str | None]
 
 
 class Rejections:
@@ -121,8 +102,9 @@ class Rejections:
 
     def names(self) -> Names:
         """What the rows are called now."""
-        ledger = self._brain.ledger
-        return Names(ledger.items.names.copy(), ledger.member_rows.names.copy())
+        brain, ledger = self._brain, self._brain.ledger
+        items, members = ledger.items.names.copy(), ledger.member_rows.names.copy()
+        return Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
 
     def report(self, names: Names | None = None) -> None:
         """Report what was noted, with these names or the present ones.
@@ -135,16 +117,14 @@ class Rejections:
         names, brain = names or self.names(), self._brain
         for engine, faults, problem in noted:
             self._metrics.plans_rejected.labels(brain.namespace, brain.name, engine).inc()
-            item, member = names.items.__getitem__, names.members.__getitem__
             now = time.monotonic()
             if self._saved_at is not None and now - self._saved_at < SAVE_AGAIN:
                 hint = "a problem of this Pool was saved less than a minute ago"
-                log(engine, faults, hint, item, member, brain.name, brain.namespace)
+                log(engine, faults, hint, names)
                 continue
             self._saved_at = now
-            where = (brain.name, brain.namespace, self._folder)
             saving = asyncio.create_task(
-                asyncio.to_thread(report, engine, faults, problem, item, member, *where)
+                asyncio.to_thread(report, engine, faults, problem, names, self._folder)
             )
             self._saving.add(saving)  # the event loop itself keeps no task from being collected
             saving.add_done_callback(self._saving.discard)

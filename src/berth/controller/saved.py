@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,30 +21,31 @@ NameOf = Callable[[int], str | None]
 """From a row to a name; a row without one stands for nothing any more and is left out."""
 
 
-def manifests(
-    problem: Problem,
-    item_names: NameOf | None = None,
-    member_names: NameOf | None = None,
-    pool: str = "default",
-    namespace: str = "default",
-) -> dict[str, Any]:
+class Names(NamedTuple):
+    """What the rows of a problem are called, and which Pool it is of."""
+
+    item: NameOf = "item-{}".format
+    member: NameOf = "member-{}".format
+    pool: str = "default"
+    namespace: str = "default"
+
+
+def manifests(problem: Problem, names: Names | None = None) -> dict[str, Any]:
     """A `v1` `List` of Pool, Items, Members and Assignments that make the same problem again.
 
     Rows are called `item-7` and `member-7` where no names are given. What a problem does not know
     is made up: zones are called by number, creation times count seconds in the order of age, all
     grants and epochs are 1. Numbers beyond what the API takes are written as they are.
     """
-    found = list(_objects(problem, item_names, member_names, pool, namespace))
+    found = list(_objects(problem, names or Names()))
     return {"apiVersion": "v1", "kind": "List", "items": found}
 
 
-def _objects(
-    problem: Problem, item_names: NameOf | None, member_names: NameOf | None, pool: str, namespace: str
-) -> Iterator[dict[str, Any]]:
-    item_names, member_names = item_names or "item-{}".format, member_names or "member-{}".format
+def _objects(problem: Problem, names: Names) -> Iterator[dict[str, Any]]:
+    pool = names.pool
 
     def body(kind: str, name: str, spec: dict[str, Any], created: str | None = None) -> dict[str, Any]:
-        meta = {"name": name, "namespace": namespace}
+        meta = {"name": name, "namespace": names.namespace}
         if created is not None:
             meta["creationTimestamp"] = created
         return {"apiVersion": "berth.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": spec}
@@ -63,7 +64,7 @@ def _objects(
     )  # one by one: so many lists at once cost a pause for garbage
     rows = zip(problem.replicas.tolist(), held_by, problem.held_primary.tolist(), strict=True)
     for row, (replicas, held, primary) in enumerate(rows):
-        name = item_names(row)
+        name = names.item(row)
         if name:
             yield body("Item", name, {"pool": pool, "replicas": replicas})
             others = [member for member in held if member >= 0 and member != primary]
@@ -73,7 +74,7 @@ def _objects(
                 entries[primary].append(f"{name}#0@1:1")
     start = datetime(2000, 1, 1, tzinfo=UTC)
     for second, row in enumerate(np.lexsort((problem.member_key, problem.age)).tolist()):
-        name = member_names(row)
+        name = names.member(row)
         if name:
             spec = {"pool": pool, "limit": int(problem.limit[row]), "zone": f"zone-{problem.zone[row]}"}
             spec["draining"] = bool(problem.draining[row])
@@ -88,13 +89,7 @@ def _objects(
 
 
 def save(
-    problem: Problem,
-    folder: Path | str,
-    item_names: NameOf | None = None,
-    member_names: NameOf | None = None,
-    pool: str = "default",
-    namespace: str = "default",
-    now: datetime | None = None,
+    problem: Problem, folder: Path | str, names: Names | None = None, now: datetime | None = None
 ) -> Path | None:
     """Write `manifests` to a new file in `folder`, which is made where it is missing.
 
@@ -104,7 +99,7 @@ def save(
     """
     # One by one: json encodes a whole List without ever letting another thread run, and so does the
     # search for garbage among all of its objects.
-    found = _objects(problem, item_names, member_names, pool, namespace)
+    found = _objects(problem, names or Names())
     items = b", ".join([json.dumps(one).encode() for one in found])
     data = b'{"apiVersion": "v1", "kind": "List", "items": [' + items + b"]}"
     digest = blake2b(data, digest_size=4).hexdigest()

@@ -9,7 +9,8 @@ from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any, Protocol
 
-from berth.controller.rejected import Names, Rejections
+from berth.controller.rejected import Rejections
+from berth.controller.saved import Names
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
 from berth.solve.apart import ENGINE, Apart, EngineError
 from berth.solve.tuning import DEFAULT
