@@ -169,7 +169,9 @@ class Deal:
             over = (surely + maybe > 0)[self.member[pool]]
             first = must if must.any() else np.ones(len(pool), np.bool_)
             others = ~self.leads[pool]
-            rest = later + left.sum(axis=0) - np.maximum(0, self.have - kinds.area_high[self.kind]).sum(axis=0)
+            rest = (
+                later + left.sum(axis=0) - np.maximum(0, self.have - kinds.area_high[self.kind]).sum(axis=0)
+            )
             rest -= sums(self.work.area, len(rest), surely)
             late = must & (rest >= 0)[self.area[pool]]
             stages = first & over & others, first & over & ~late, first & others, first
@@ -196,7 +198,9 @@ class Deal:
 
     def _to_spare(self) -> tuple[Int64, Int64]:
         """What is above each Member's interval, and what it has within."""
-        return np.maximum(0, self.load - self.high), np.maximum(0, np.minimum(self.load, self.high) - self.low)
+        return np.maximum(0, self.load - self.high), np.maximum(
+            0, np.minimum(self.load, self.high) - self.low
+        )
 
     def _shed(
         self, pool: Int64, group: Int64, left: Int64, surely: Int64, maybe: Int64
