@@ -130,19 +130,14 @@ class Deal:
         self.have = self._in_areas(self.at)
         size = np.maximum(1, self.kinds.count)
         each, self.scarce = -(-left.sum(axis=1) // size), 4 * left.sum(axis=1) > size
-        # First the kinds with little choice, most of them by lot and the rest by a flow, while there is
-        # still a choice that makes all fit; then the others.
+        # First the kinds with little choice, then the others with what is left of these.
         tight = (self.scarce | self._unfit)[:, None]
         hard, easy = left * tight, left * ~tight
-        few, total = self.work.tuning.leave_items // 6, max(1, int(hard.sum()))
-        part = np.maximum(0, hard - -(-hard * few // total))
-        if part.any():
-            hard += self._leave_by_lot(part, each, (left - part).sum(axis=0)) - part
         if hard.any():
-            self._leave_by_flow(hard, each)
+            hard = self._leave_by_lot(hard, each, later=easy.sum(axis=0))
         left = hard + easy
         if left.any():
-            left = self._leave_by_lot(left, each, np.zeros(self.work.areas, np.int64))
+            left = self._leave_by_lot(left, each, later=np.zeros(self.work.areas, np.int64))
             self.left_over[first_few(self.kind, 4 * left.sum(axis=1))] = True
 
     def _leave_by_lot(self, left: Int64, each: Int64, later: Int64) -> Int64:
@@ -254,67 +249,6 @@ class Deal:
         np.add.at(self.given, self.item[pick], 1)
         np.subtract.at(self.have, (self.item[pick], self.area[pick]), 1)
         np.subtract.at(left, (self.kind_of[pick], self.area[pick]), 1)
-
-    def _leave_by_flow(self, left: Int64, each: Int64) -> None:
-        """Which entries leave, by a flow that sees each Item; `left` is what remains.
-
-            source ──> kind ──> Item ──> Item in zone a ──> Member ──> zone a ──> sink
-
-        A Member gives what is above its interval's lower end at no cost, more of it at some. Of
-        kinds with a choice a few Items for each that must give are enough.
-        """
-        kinds, areas, tuning, needs = self.kinds, self.work.areas, self.work.tuning, left.sum(axis=1)
-        # Those that must give, then rather those on Members that have too much, or something to spare.
-        must_give = (self.have > kinds.area_high[self.kind]).any(axis=1)
-        must_give |= self.have.sum(axis=1) > kinds.placed_high[self.kind]
-        may, good = self.given < each[self.kind], np.zeros(len(self.rows), np.int64)
-        use = np.flatnonzero(left[self.kind_of, self.area] > 0)
-        fill = np.where(self.load > self.high, 2, 1 * (self.load > self.low))
-        np.maximum.at(good, self.item[use], fill[self.member[use]])
-        order = np.lexsort((self.lot, -good, ~must_give, ~may, self.kind))
-        rank = scattered(len(order), order, rank_within(self.kind[order]))
-        scarce, many, few = self.scarce[self.kind], (6 * needs + 20)[self.kind], (6 * needs + 4)[self.kind]
-        top = tuning.leave_items
-        for some, size in ((scarce | (rank < many), min(1_000, top)), (rank < few, top), (scarce, top)):
-            rows = np.flatnonzero(may & (needs > 0)[self.kind] & some)
-            if len(rows) <= size:
-                break
-        else:
-            return
-        local = scattered(len(self.rows), rows, np.arange(len(rows)))
-        chosen = sums(self.kind[rows], len(needs)) > 0
-        free = self.have - kinds.area_low[self.kind]
-        use = np.flatnonzero((local[self.item] >= 0) & ~self.gone & (left[self.kind_of, self.area] > 0))
-        use = use[free[self.item[use], self.area[use]] > 0]
-        pairs, pair = np.unique(self.item[use] * areas + self.area[use], return_inverse=True)
-        item, area = pairs // areas, pairs % areas
-        wanted = np.where(chosen[:, None], left, 0)
-        total = int(wanted.sum())
-        net = Network("left", "strain", "primaries", "depth", limit=self.work.arcs)
-        givers, giver = np.unique(self.member[use], return_inverse=True)
-        members, zones = net.add_nodes(len(givers), hub=True), net.add_nodes(areas, hub=True)
-        groups, items = net.add_nodes(len(left), hub=True), net.add_nodes(len(rows))
-        inside = net.add_nodes(len(pairs))
-        net.add(net.source, net.sink, 0, total, left=1)
-        net.add(net.source, groups, 0, wanted.sum(axis=1))
-        net.add(groups[self.kind[rows]], items, 0, np.maximum(0, each[self.kind[rows]] - self.given[rows]))
-        free = free[item, area]
-        must = np.clip(self.have[item, area] - kinds.area_high[self.kind[item], area], 0, free)
-        net.add_preferred(items[local[item]], inside, must, free, "strain", by=3)
-        arcs = net.add(inside[pair], members[giver], 0, 1, primaries=self.leads[use])
-        ends, nothing_comes = zones[self.work.area[givers]], self.moves.join.sum(axis=0)[self.work.area] == 0
-        (surely, maybe), strain = self._to_spare(), 1 * nothing_comes[givers]
-        net.add(members, ends, 0, surely[givers], strain=-1)
-        net.add(members, ends, 0, maybe[givers])
-        net.add(members, ends, 0, total, strain=strain, depth=1)
-        net.add(zones, net.sink, 0, wanted.sum(axis=0))
-        flow = net.solve(total)
-        self._take(use[flow.units[arcs] > 0], left)
-        # The sums of kinds and of areas are met, but not that of each kind in each area: it need not be.
-        if flow.totals["left"]:
-            np.maximum(left, 0, out=left)
-        else:
-            left[chosen] = 0
 
     def _targets(self) -> Int64:
         """Loads that the areas' sums allow, at the least cost in level 11 of those with fewest moves."""

@@ -11,7 +11,6 @@ class Tuning:
     reach: int = 4  # units of load on either side of a band that have arcs of their own at first
     even_units: int = 200_000  # at most so many units of load are told apart by level 11
     surplus_entries: int = 60_000  # at most so many entries that have to go have arcs of their own
-    leave_items: int = 4_500  # Items of kinds that must give much that are told apart when they do
     repair_items: int = 60  # in the first network that repairs a deal; each further one has twice as many
     polish_items: int = 400  # that moved, and as many others, decided anew where some moved for nothing;
     polish_part: int = 100  # or one of so many of all Items, if that is more
