@@ -169,9 +169,9 @@ class Deal:
             )
             rest -= sums(self.work.area, len(rest), surely)
             late = must & (rest >= 0)[self.area[pool]]
-            stages = first & over & others, first & over & ~late, first & others, first
-            stage = next((number for number, some in enumerate(stages) if some.any()), 3)
-            shed, pool = stage < 2, pool[stages[stage]]
+            stages = first & over & ~(late & ~others), first & others, first
+            stage = next((number for number, some in enumerate(stages) if some.any()), 2)
+            shed, pool = stage == 0, pool[stages[stage]]
             item, kind, total = self.item[pool], self.kind_of[pool], total[self.item[pool]]
             gap = total <= kinds.placed_low[kind]  # it would need another entry elsewhere
             # Kinds of which nearly every Item has to give one go first: they have the least choice.
@@ -183,11 +183,7 @@ class Deal:
                 cell, few = self._shed(pool, group[pool], left.ravel(), surely, maybe)
                 pool = pool[first_few(cell, few, self.entry_lot[pool], dear)]
             else:
-                quota = self._quotas(sums(self.member[pool], len(self.load)), left.sum(axis=0))
-                # First so many of each Member, of these so many of each kind.
-                for owner, few in ((self.member, quota), (group, left.ravel())):
-                    some = first_few(owner[pool], few, self.entry_lot[pool], dear)
-                    pool, dear = pool[some], dear[some]
+                pool = pool[first_few(group[pool], left.ravel(), self.entry_lot[pool], dear)]
             self._take(self._one_each(pool), left)
         return left
 
@@ -202,40 +198,33 @@ class Deal:
     ) -> tuple[Int64, Int64]:
         """How many of these entries go: as many as Members `surely` have to give, then as they `maybe` do.
 
-        Returns the cell of each entry (what Member, group, and whether its primary is there), and how
-        many of each cell go.
+        Returns the cell of each entry (what Member, group, and whether its primary is there; of few
+        entries each is a cell), and how many of each cell go.
         """
         members, giver = np.unique(self.member[pool], return_inverse=True)
         groups, taker = np.unique(group, return_inverse=True)
-        code = (giver * len(groups) + taker) * 2 + self.leads[pool]
-        cells, cell, have = np.unique(code, return_inverse=True, return_counts=True)
-        giver, (taker, leads) = cells // (2 * len(groups)), np.divmod(cells % (2 * len(groups)), 2)
+        few = len(pool) <= self.work.tuning.shed_entries
+        code = np.arange(len(pool)) if few else (giver * len(groups) + taker) * 2 + self.leads[pool]
+        _, one, cell, have = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
         # Kinds of which most of what there is has to go come first, as the others have more choice.
-        there = sums(taker, len(groups), have)
+        there = sums(taker, len(groups))
         ample = 64 - 64 * np.minimum(left[groups], there) // there
-        net = Network("gives", "primaries", "ample")
-        ends, inside = net.add_nodes(len(groups), hub=True), net.add_nodes(len(members))
-        total = int((surely + maybe)[members].sum())
+        net, total = Network("gives", "primaries", "ample"), int((surely + maybe)[members].sum())
+        ends, inside = net.add_nodes(len(groups), hub=True), net.add_nodes(len(members), hub=True)
         net.add(net.source, net.sink, 0, total)
         for most, gain in ((surely, 3), (maybe, 1)):
             net.add(net.source, inside, 0, most[members], gives=-gain)
-        arcs = net.add(inside[giver], ends[taker], 0, have, primaries=leads)
+        heads = ends[taker]
+        if few:  # then it sees, too, that an Item gives one entry of a group in a turn
+            _, first, item = np.unique(
+                self.item[pool] * self.work.areas + self.area[pool], return_index=True, return_inverse=True
+            )
+            gates = net.add_nodes(len(first))
+            net.add(gates, heads[first], 0, 1)
+            heads = gates[item]
+        arcs = net.add(inside[giver[one]], heads[one], 0, have, primaries=self.leads[pool][one])
         net.add(ends, net.sink, 0, left[groups], ample=ample)
         return cell, net.solve(total).units[arcs]
-
-    def _quotas(self, have: Int64, amount: Int64) -> Int64:
-        """How many of the candidates (`have` for each Member) go, `amount` in each area.
-
-        What is above a Member's interval first, then what is above its lower end, then anything;
-        within these from the fullest.
-        """
-        (surely, maybe), quota = self._to_spare(), np.zeros(len(have), np.int64)
-        for area in range(self.work.areas):
-            here = np.flatnonzero((self.work.area == area) & (have > 0))
-            for tier in (surely, maybe, have):
-                rest = int(amount[area] - quota[here].sum())
-                quota[here] += _cut(np.minimum(tier[here], have[here] - quota[here]), rest)
-        return quota
 
     def _one_each(self, pick: Int64) -> Int64:
         """At most one entry of an Item in a turn, rather not its primary."""
@@ -334,21 +323,6 @@ class Deal:
         gaps = np.argsort(self.at[changed] >= 0, axis=1, kind="stable")  # empty columns first
         self.at[seeker, gaps[place, rank_within(seeker)]] = seats
         self.changed[seeker] = True
-
-
-def _cut(cap: Int64, amount: int) -> Int64:
-    """Take `amount` from these, the largest first until they are alike; at most all of them."""
-    if amount >= int(cap.sum()):
-        return cap
-    low, high = 0, int(cap.max())
-    while low < high:  # the least height at which no more than `amount` stick out
-        middle = (low + high) // 2
-        fits = int(np.maximum(0, cap - middle).sum()) <= amount
-        low, high = (low, middle) if fits else (middle + 1, high)
-    took, level = np.maximum(0, cap - low), np.flatnonzero(cap >= max(low, 1))
-    lot = (level * 2654435761) & 0xFFFF
-    took[level[np.argsort(lot, kind="stable")][: amount - int(took.sum())]] += 1
-    return took
 
 
 def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) -> Int64:

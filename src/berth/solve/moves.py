@@ -23,7 +23,7 @@ import numpy as np
 from berth.solve.arrays import Table, first_few, rank_within, rows_with, scattered, sums, twice
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int64
-from berth.solve.work import Work
+from berth.solve.work import RADIX, Work
 
 LEVELS = ("moves", "draining-age", "primaries-moved", "drift", "even")
 """`drift`: of equal moves those that change fewest zones. `even`: level 11 of the objective."""
@@ -54,8 +54,9 @@ class Moves(NamedTuple):
 def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     """Solve the network of the introduction. Raises NoFlowError where the intervals cannot be met."""
     kinds, found, areas, n = work.kinds, work.intervals, work.areas, work.kinds.count
-    # Members that have to shed few of many entries are pooled, too: they hold enough of every kind.
-    own, lead = (work.load > found.load_high) | work.members.draining, work.state.lead
+    # In a hurry Members that have to shed few of many entries are pooled, too: the bound is lower then.
+    own = (64 if work.quick else RADIX) * (work.load - found.load_high) > work.load
+    own, lead = own | work.members.draining, work.state.lead
     if surplus is not None:
         own[surplus.member] = True
     own_at = np.flatnonzero(own & (found.load_high > 0))

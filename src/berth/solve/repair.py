@@ -49,7 +49,8 @@ def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
     over = np.append(deal.load > deal.work.intervals.load_high, False)
     parts = [np.flatnonzero(bad)[:size], np.flatnonzero(rows_with(over, deal.at))[: size // 2]]
     # What moved within its area might stay if another Item left the area from the same Member.
-    leaves = deal.moves.leave.any(axis=1)[deal.kind] & rows_with(np.append(deal.swapped, False), deal.at)
+    kinds = np.asarray(deal.moves.leave.any(axis=1))
+    leaves = kinds[deal.kind] & rows_with(np.append(deal.swapped, False), deal.at)
     some = (deal.given > 0, leaves, deal.scarce[deal.kind], np.ones(len(deal.rows), np.bool_))
     parts += [lot.permutation(np.flatnonzero(chosen))[:size] for chosen in some]
     return np.unique(np.concatenate(parts))

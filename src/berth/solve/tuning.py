@@ -11,6 +11,7 @@ class Tuning:
     reach: int = 4  # units of load on either side of a band that have arcs of their own at first
     even_units: int = 200_000  # at most so many units of load are told apart by level 11
     surplus_entries: int = 60_000  # at most so many entries that have to go have arcs of their own
+    shed_entries: int = 3_000  # of which Members must give some, up to which each is seen by itself
     repair_items: int = 60  # in the first network that repairs a deal; each further one has twice as many
     polish_items: int = 400  # that moved, and as many others, decided anew where some moved for nothing;
     polish_part: int = 100  # or one of so many of all Items, if that is more
