@@ -3,7 +3,8 @@
 The networks say how many entries leave and join each kind of Items in each zone. Here they are
 dealt out by arrays, a turn at a time and by lot (from the Items' keys, never from chance):
 
-1. `leave`: entries go where a kind has too many in a zone, from the fullest Members first.
+1. `leave`: entries go where a kind has too many in a zone. What Members have to shed is counted by
+   a small flow (Member ──> kind in a zone), so that it is shed by what leaves; the rest goes by lot.
 2. `swap`: what is still above a Member's target goes to another Member of its zone.
 3. `seek`: each Item that lacks a replica is given the zone of the new one (a tiny flow by kind).
 4. `seat`: within a zone the vacancies are dealt by lot; who would be twice on a Member exchanges
