@@ -40,7 +40,7 @@ class Remembered(Controller):
         for (_, name), pool in self.follower.pools.items():
             fleet = pool.brain.ledger
             fleets[name] = {
-                "items": {seen.name: seen.replicas for seen in fleet.item_seen.values()},
+                "items": {seen.name: seen.replicas for seen in fleet.item_info.values()},
                 "members": {
                     m.name: {
                         "limit": m.limit,
@@ -48,7 +48,7 @@ class Remembered(Controller):
                         "entries": sorted(list(e) for e in m.entries.values()),
                     }
                     for m in fleet.members.values()
-                    if m.seen is not None
+                    if m.info is not None
                 },
                 "held": {
                     name: [fleet.members[m].name for m in fleet.arrays.held_by(row)]

@@ -44,10 +44,10 @@ def test_reports_of_another_session_than_the_leases_holder_count_for_nothing(
 @pytest.mark.parametrize(
     ("reason", "since", "expected"),
     [
-        ("LeaseReleased", "2026-01-01T00:00:00Z", Liveness.FREED),
+        ("LeaseReleased", "2026-01-01T00:00:00Z", Liveness.RELEASED),
         ("LeaseMissing", "2026-01-01T00:00:00Z", Liveness.MISSING),
         ("LeaseExpired", "2026-01-01T00:00:59.5Z", Liveness.EXPIRED),
-        ("LeaseExpired", "2026-01-01T00:00:00Z", Liveness.SURE),
+        ("LeaseExpired", "2026-01-01T00:00:00Z", Liveness.LONG_EXPIRED),
         ("Unknown", "2026-01-01T00:01:00Z", Liveness.EXPIRED),
     ],
 )

@@ -22,7 +22,7 @@ from berth.kinds import (
     ReadPoolStatus,
 )
 from berth.kube import ITEMS, Meta
-from berth.pool import Handoff, ItemSeen, Leases, Ledger, Policy
+from berth.pool import Handoff, ItemInfo, Leases, Ledger, Policy
 from berth.solve import Problem, Solution, Touched, solve
 
 
@@ -65,7 +65,7 @@ class Stage:
         self.follower.put_pool(self.server.pool, deleted=False)
         pool = self.follower.pool("ns", "p")
         self.brain = pool.brain
-        self.brain.observe(ItemSeen("x", 0), 0.0)
+        self.brain.observe(ItemInfo("x", 0), 0.0)
         status = ReadItemStatus(members=("somewhere",))
         items = {("ns", "x"): ItemObject(Meta("x", "ns"), ReadItemSpec("p"), status)}
         caches: Any = SimpleNamespace(
@@ -116,7 +116,7 @@ async def test_statuses_that_a_recreated_pool_does_not_want_are_cleared_though_i
 
 def test_which_items_get_a_status_does_not_change_where_they_are_placed() -> None:
     fleet = Ledger(Leases())
-    fleet.put_item(ItemSeen("x", 1))
+    fleet.put_item(ItemInfo("x", 1))
     row = fleet.items.of["x"]
     for policy in (Policy(item_status=ItemStatusMode.NONE), Policy(item_status=ItemStatusMode.PROBLEMS)):
         fleet.changed.problem = False

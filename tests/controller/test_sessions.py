@@ -8,7 +8,7 @@ from berth.controller.follow import Follower
 from berth.controller.reads import AGAIN_AFTER, MAX_GETS, LeaseReader
 from berth.kinds import LeaseObject, LeaseSpec
 from berth.kube import Backoff, Meta, NotFound, ServerError
-from berth.pool import AssignmentSeen, Brain, Gone, LeaseSeen, MemberSeen
+from berth.pool import AssignmentInfo, Brain, Gone, LeaseInfo, MemberInfo
 
 
 class Reads:
@@ -48,9 +48,9 @@ class Stage:
         self.again = 0
         for number in range(count):
             name = f"m{number}"
-            self.brain.ledger.leases.put(LeaseSeen(f"l-{name}", holder, "1"), 0.0)
-            self.brain.observe(MemberSeen(name, 4, lease=f"l-{name}", uid=name), 0.0)
-            seen = AssignmentSeen(name, ("x#1@3",), 3, "a", name, written_for="before")
+            self.brain.ledger.leases.put(LeaseInfo(f"l-{name}", holder, "1"), 0.0)
+            self.brain.observe(MemberInfo(name, 4, lease=f"l-{name}", uid=name), 0.0)
+            seen = AssignmentInfo(name, ("x#1@3",), 3, "a", name, written_for="before")
             self.brain.observe(seen, 0.0)
         self.reader = LeaseReader(
             client,

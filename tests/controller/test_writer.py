@@ -10,7 +10,7 @@ import pytest
 from berth.controller.writes import Applied, AssignmentWriter, assignment_patch
 from berth.kinds import AssignmentObject, Entry, ReadAssignmentSpec
 from berth.kube import ApiError, Conflict, Forbidden, Meta, RequestTimeout, ServerError
-from berth.pool import AssignmentSeen, Lane, MemberEdit, MemberSeen, MemberState, Write
+from berth.pool import AssignmentInfo, Lane, MemberEdit, MemberInfo, MemberState, Write
 
 
 class Recorded:
@@ -39,8 +39,8 @@ class Recorded:
 
 def member(row: int, *entries: Entry) -> MemberState:
     name = "abcdef"[row]
-    state = MemberState(name, row, MemberSeen(name, 9, uid=f"u{row}"))
-    state.assignment = AssignmentSeen(name, uid=f"a{row}", owner=f"u{row}", generation=7)
+    state = MemberState(name, row, MemberInfo(name, 9, uid=f"u{row}"))
+    state.assignment = AssignmentInfo(name, uid=f"a{row}", owner=f"u{row}", generation=7)
     state.entries = {entry.name: entry for entry in entries}
     return state
 

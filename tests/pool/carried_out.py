@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable
 from berth.kinds import format_entry
 from berth.pool import (
     Accepted,
-    AssignmentSeen,
+    AssignmentInfo,
     Brain,
     Decision,
     Fact,
     Gone,
-    ItemSeen,
+    ItemInfo,
     Leases,
-    MemberSeen,
+    MemberInfo,
     Outcome,
     Policy,
-    PoolSeen,
+    PoolInfo,
 )
 from berth.solve import Problem, Solution, Touched
 
@@ -33,7 +33,7 @@ class Carried:
         self.brain = Brain("ns", name, self.leases)
         self.solve = solve
         self.facts: list[Fact] = []
-        self.brain.observe(PoolSeen("u-pool", 1, policy or Policy()), self.now)
+        self.brain.observe(PoolInfo("u-pool", 1, policy or Policy()), self.now)
         for member, limit in limits.items():
             self.member(member, limit)
         self.brain.start()
@@ -41,15 +41,15 @@ class Carried:
     def member(
         self, name: str, limit: int, *items: str, lease: str | None = None, term: int = 1, generation: int = 1
     ) -> None:
-        self.brain.observe(MemberSeen(name, limit, uid=f"u-{name}", lease=lease), self.now)
+        self.brain.observe(MemberInfo(name, limit, uid=f"u-{name}", lease=lease), self.now)
         uids = (f"a-{name}", f"u-{name}")
-        self.brain.observe(AssignmentSeen(name, items, term, *uids, generation), self.now)
+        self.brain.observe(AssignmentInfo(name, items, term, *uids, generation), self.now)
 
     def gone(self, member: str) -> None:
         self.brain.observe(Gone("Member", member), self.now)
 
     def item(self, name: str, replicas: int = 1) -> None:
-        self.brain.observe(ItemSeen(name, replicas, f"u-{name}"), self.now)
+        self.brain.observe(ItemInfo(name, replicas, f"u-{name}"), self.now)
 
     def item_gone(self, name: str) -> None:
         self.brain.observe(Gone("Item", name), self.now)

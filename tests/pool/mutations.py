@@ -200,7 +200,7 @@ MUTATIONS = [
     Mutation(
         "an answer that an event has overtaken counts",
         "berth.pool.leases",
-        "if old is None or old.at > begun:",
+        "if old is None or old.at > started:",
         "if old is None:",
     ),
     Mutation(
@@ -266,8 +266,8 @@ MUTATIONS = [
     Mutation(
         "what another session was given counts as ready",
         MEMBER,
-        "self.seen is None or self.restarted:",
-        "self.seen is None:",
+        "self.info is None or self.restarted:",
+        "self.info is None:",
     ),
     Mutation(
         "a restart where all is in its place is not looked at",
@@ -278,7 +278,7 @@ MUTATIONS = [
     Mutation(
         "a new leader believes a watch of Leases that may be behind",
         "berth.pool.sessions",
-        "return holder, self._leases.follows(seen.lease, member.written_for)",
+        "return holder, self._leases.follows(info.lease, member.written_for)",
         "return holder, True",
     ),
     Mutation(

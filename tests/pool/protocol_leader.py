@@ -35,13 +35,13 @@ from berth.pool import (
     Gone,
     Handoff,
     LeaseChanged,
+    LeaseInfo,
     LeaseRead,
     Leases,
-    LeaseSeen,
-    MemberSeen,
+    MemberInfo,
     Outcome,
-    PoolSeen,
-    lease_seen,
+    PoolInfo,
+    lease_info,
 )
 from berth.solve import Problem, Solution, Solver, Touched, solve
 
@@ -169,7 +169,7 @@ class FakeClient:
         return await self._send(f"delete {name}", act)
 
 
-def pool_object(pool: PoolSeen) -> PoolObject:
+def pool_object(pool: PoolInfo) -> PoolObject:
     meta = Meta("pool", "ns", pool.uid, str(pool.version))
     policy = pool.policy
     spec = {
@@ -194,7 +194,7 @@ def pool_object(pool: PoolSeen) -> PoolObject:
 def lease_object(world: World, name: str) -> LeaseObject:
     if not world.leases_readable:
         raise ServerError(500, "InternalError", name)
-    there: LeaseSeen | None = world.stores["leases"].get(name)
+    there: LeaseInfo | None = world.stores["leases"].get(name)
     if there is None:
         raise NotFound(404, "NotFound", name)
     spec = LeaseSpec(there.holder, int(there.duration), None, there.renewed, there.transitions)
@@ -354,7 +354,7 @@ class Leader:
 
     def _put_lease_read(self, name: str, lease: LeaseObject | None, started: float) -> bool:
         now, expired = self.world.now, name in self.leases.unread()
-        answer = self.leases.put_read(name, lease_seen(lease) if lease else None, started, now)
+        answer = self.leases.put_read(name, lease_info(lease) if lease else None, started, now)
         if answer.changed:
             self.brain.observe(LeaseChanged(name), now)
         self.brain.observe(LeaseRead(name, (lease.spec.holder_identity or "") if lease else ""), now)
@@ -417,7 +417,7 @@ class Leader:
         """Write the statuses of the Members."""
         for member in self.ledger.members.values():
             there = self.world.members.get(member.name)
-            if member.seen is not None and there is not None and there.uid == member.seen.uid:
+            if member.info is not None and there is not None and there.uid == member.info.uid:
                 self.world.said_live[there.uid] = member.live
 
     def _reported(self) -> tuple[set[str], set[str]]:
@@ -471,10 +471,10 @@ class Leader:
     def _claim(self, member: Any, item: str, gone: dict[str, set[int]]) -> Claim | None:
         ledger, solution = self.ledger, self.brain.target.solution
         row = ledger.items.of[item]
-        seen = ledger.item_seen.get(row)
+        seen = ledger.item_info.get(row)
         if seen is None or not seen.replicas:
             return None
-        if not (member.live or member.kept):
+        if not (member.live or member.awaited):
             self._check_death(member)
             return Claim(0, frozenset(), dead=True)
         assert solution is not None
@@ -489,7 +489,7 @@ class Leader:
 
     def _check_death(self, member: Any) -> None:
         """Whoever is taken for dead had not renewed its Lease when that was read."""
-        lease = member.seen.lease if member.seen else None
+        lease = member.info.lease if member.info else None
         watch = self.leases._watches.get(lease)
         if watch is None or watch.deleted or not watch.lease.holder:
             return
@@ -500,7 +500,7 @@ class Leader:
 
     def _ready(self, member: Any, item: str) -> bool:
         """Whether an entry is ready, read from the objects."""
-        seen: MemberSeen = member.seen
+        seen: MemberInfo = member.info
         there = member.assignment
         if seen.lease is not None and self.leases.follows(seen.lease, there.written_for):
             return False  # given to a session that has ended

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from berth.kinds import Entry, parse_entry
 from berth.kube import Conflict, Forbidden, Invalid, NotFound
-from berth.pool import AssignmentSeen, ItemSeen, LeaseSeen, MemberSeen, Policy, PoolSeen
+from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, MemberInfo, Policy, PoolInfo
 
 KINDS = ("items", "members", "assignments", "leases", "pool")
 
@@ -50,7 +50,7 @@ class Process:
     renewed: float
     running: bool = True
     connected: bool = True
-    spec: AssignmentSeen | None = None
+    spec: AssignmentInfo | None = None
     """The Assignment as it last saw it."""
     phases: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Item -> (grant, phase), as it would report."""
@@ -103,36 +103,36 @@ class World:
         return f"u{self.uids}"
 
     @property
-    def items(self) -> dict[str, ItemSeen]:
+    def items(self) -> dict[str, ItemInfo]:
         return self.stores["items"]
 
     @property
-    def members(self) -> dict[str, MemberSeen]:
+    def members(self) -> dict[str, MemberInfo]:
         return self.stores["members"]
 
     @property
-    def assignments(self) -> dict[str, AssignmentSeen]:
+    def assignments(self) -> dict[str, AssignmentInfo]:
         return self.stores["assignments"]
 
     @property
-    def pool(self) -> PoolSeen | None:
+    def pool(self) -> PoolInfo | None:
         return self.stores["pool"].get("pool")
 
     # ---- what a leader writes -------------------------------------------------------------------
 
-    def create_pool(self) -> PoolSeen:
+    def create_pool(self) -> PoolInfo:
         if self.pool is not None:
             raise Conflict(409, "AlreadyExists", "pool")
-        self.put("pool", "pool", PoolSeen(self.uid(), self.version + 1, Policy()))
+        self.put("pool", "pool", PoolInfo(self.uid(), self.version + 1, Policy()))
         assert self.pool is not None
         return self.pool
 
-    def need_pool(self) -> PoolSeen:
+    def need_pool(self) -> PoolInfo:
         if self.pool is None:
             raise NotFound(404, "NotFound", "pool")
         return self.pool
 
-    def take_over(self, leader: str, body: dict[str, Any]) -> PoolSeen:
+    def take_over(self, leader: str, body: dict[str, Any]) -> PoolInfo:
         """The merge patch of a take-over."""
         pool = self.need_pool()
         meta, status = body["metadata"], body["status"]
@@ -140,14 +140,14 @@ class World:
             raise Conflict(409, "Conflict", "pool")
         return self._set_term(pool, status["term"], status["leader"])
 
-    def raise_term(self, leader: str, patch: list[dict[str, Any]]) -> PoolSeen:
+    def raise_term(self, leader: str, patch: list[dict[str, Any]]) -> PoolInfo:
         """The JSON patch that raises the term."""
         pool = self.need_pool()
         if not pool.term or [op["value"] for op in patch[:2]] != [pool.uid, pool.term]:
             raise Invalid(422, "Invalid", "test failed")
         return self._set_term(pool, patch[2]["value"], pool.leader)
 
-    def _set_term(self, pool: PoolSeen, term: int, leader: str) -> PoolSeen:
+    def _set_term(self, pool: PoolInfo, term: int, leader: str) -> PoolInfo:
         if term < pool.term:
             raise Broken(f"the Pool's term went from {pool.term} to {term}")
         self.put("pool", "pool", pool._replace(version=self.version + 1, term=term, leader=leader))
@@ -158,11 +158,11 @@ class World:
         if self.pool is not None and term < self.pool.term:
             raise Forbidden(403, "Forbidden", "spec.term is below status.term of the Pool")
 
-    def create_assignment(self, name: str, owner: str, spec: dict[str, Any]) -> AssignmentSeen:
+    def create_assignment(self, name: str, owner: str, spec: dict[str, Any]) -> AssignmentInfo:
         if name in self.assignments:
             raise Conflict(409, "AlreadyExists", name)
         self.fence(spec["term"])
-        new = AssignmentSeen(
+        new = AssignmentInfo(
             name,
             tuple(spec["items"]),
             spec["term"],
@@ -183,7 +183,7 @@ class World:
         claims: dict[str, Claim],
         limit: int,
         exclusive: bool,
-    ) -> AssignmentSeen:
+    ) -> AssignmentInfo:
         """A leader's JSON patch of `spec`, if uid and generation are those it tests; promises are checked."""
         old = self.assignments.get(name)
         if old is None:
@@ -214,8 +214,8 @@ class World:
     def _check_write(
         self,
         leader: str,
-        old: AssignmentSeen,
-        new: AssignmentSeen,
+        old: AssignmentInfo,
+        new: AssignmentInfo,
         claims: dict[str, Claim],
         limit: int,
         exclusive: bool,
@@ -287,7 +287,7 @@ class World:
             return primaries(there) if self.for_it(process, there) else set()
         return process.active
 
-    def for_it(self, process: Process, there: AssignmentSeen | None) -> bool:
+    def for_it(self, process: Process, there: AssignmentInfo | None) -> bool:
         """Whether the entries of an Assignment are for this process."""
         return there is None or there.written_for in ("", process.session)
 
@@ -338,7 +338,7 @@ class World:
         process.renewed = self.now
         if seen is not None and seen.lease is not None:
             version = self.version + 1
-            lease = LeaseSeen(seen.lease, process.session, f"t{version}", self.lease_seconds, version=version)
+            lease = LeaseInfo(seen.lease, process.session, f"t{version}", self.lease_seconds, version=version)
             self.put("leases", seen.lease, lease)
             self.renewals.setdefault(seen.lease, []).append(self.now)
 
@@ -429,12 +429,12 @@ class World:
         self.had = {(name, epoch): who for (name, epoch), who in self.had.items() if epoch <= floor}
 
 
-def entries(assignment: AssignmentSeen | None) -> dict[str, Entry]:
+def entries(assignment: AssignmentInfo | None) -> dict[str, Entry]:
     """The entries of an Assignment by Item."""
     parsed = [parse_entry(text) for text in (assignment.items if assignment else ())]
     return {entry.name: entry for entry in parsed}
 
 
-def primaries(assignment: AssignmentSeen | None) -> set[str]:
+def primaries(assignment: AssignmentInfo | None) -> set[str]:
     """Items of which an Assignment lists slot 0."""
     return {name for name, entry in entries(assignment).items() if entry.primary}

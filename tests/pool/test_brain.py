@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from carried_out import Carried
 
-from berth.pool import LeaseChanged, LeaseSeen, Outcome, Policy, RoundMade
+from berth.pool import LeaseChanged, LeaseInfo, Outcome, Policy, RoundMade
 from berth.pool.target import MAX_TURNS
 from berth.solve import Problem, Solution, Touched, solve
 
@@ -96,12 +96,12 @@ async def test_members_that_change_without_end_get_and_lose_nothing() -> None:
 
 async def test_a_member_that_dies_meanwhile_is_waited_for_as_the_policy_says() -> None:
     stage = Stage(Policy(outage_delay=60.0), b=5)
-    stage.leases.put(LeaseSeen("l", "s", "r", 1000.0), stage.now)
+    stage.leases.put(LeaseInfo("l", "s", "r", 1000.0), stage.now)
     stage.member("a", 5, "x#0@1:1", lease="l")
     stage.item("x")
 
     def die() -> None:
-        stage.leases.put(LeaseSeen("l", ""), stage.now)
+        stage.leases.put(LeaseInfo("l", ""), stage.now)
         stage.brain.observe(LeaseChanged("l"), stage.now)
 
     stage.solver.events = [lambda: None, die]
@@ -109,7 +109,7 @@ async def test_a_member_that_dies_meanwhile_is_waited_for_as_the_policy_says() -
     stage.solver.events = [die]
     stage.brain.ledger.changed.problem = True
     assert await stage.plan() == {}
-    assert stage.brain.outage.kept == {stage.brain.ledger.member_rows.of["a"]}
+    assert stage.brain.outage.awaited == {stage.brain.ledger.member_rows.of["a"]}
 
 
 async def test_nothing_is_forgotten_when_a_solve_fails() -> None:
@@ -160,7 +160,7 @@ async def test_events_while_assignments_are_written_are_observed_afterwards_in_o
     stage.item("y", 3)
     assert list(stage.brain.ledger.items.of) == ["x"], "rows mean the same while they are written"
     stage.brain.done(Outcome(), stage.now)
-    assert {item.name: item.replicas for item in stage.brain.ledger.item_seen.values()} == {"y": 3}
+    assert {item.name: item.replicas for item in stage.brain.ledger.item_info.values()} == {"y": 3}
 
 
 async def test_a_pool_that_cannot_be_taken_over_is_left_alone_for_a_while_whatever_happens() -> None:

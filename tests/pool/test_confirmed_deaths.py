@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from reading import let_time_pass, pass_time
 
-from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Ledger, Liveness, MemberSeen
+from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, Leases, Ledger, Liveness, MemberInfo
 
 
-def lease(renewed: str = "r1", holder: str = "s1", version: int = 1) -> LeaseSeen:
-    return LeaseSeen("l", holder, renewed, 10.0, version=version)
+def lease(renewed: str = "r1", holder: str = "s1", version: int = 1) -> LeaseInfo:
+    return LeaseInfo("l", holder, renewed, 10.0, version=version)
 
 
 def watched(since: float = 100.0) -> Leases:
@@ -92,7 +92,7 @@ def test_a_released_lease_needs_no_read() -> None:
     leases = watched()
     assert leases.put(lease(holder="", version=2), 103.0)
     assert leases.advance(111.0) == []
-    assert leases.liveness("l", 111.0) is Liveness.FREED
+    assert leases.liveness("l", 111.0) is Liveness.RELEASED
     assert not leases.unread()
 
 
@@ -112,7 +112,7 @@ def test_a_lease_that_is_not_there_when_it_is_read_was_deleted() -> None:
 def test_one_that_is_released_when_it_is_read_was_given_up() -> None:
     leases = ran_out()
     assert leases.put_read("l", lease(holder="", version=2), 110.0, 110.0) == (True, True)
-    assert leases.liveness("l", 110.0) is Liveness.FREED
+    assert leases.liveness("l", 110.0) is Liveness.RELEASED
 
 
 def test_that_its_holder_has_surely_stopped_takes_a_read_of_its_own() -> None:
@@ -131,7 +131,7 @@ def test_a_late_read_confirms_both_at_once() -> None:
     leases.advance(110.0)
     leases.advance(111.0)
     leases.put_read("l", lease(), 130.0, 130.0)
-    assert leases.liveness("l", 130.0) is Liveness.SURE
+    assert leases.liveness("l", 130.0) is Liveness.LONG_EXPIRED
     assert not leases.unread()
 
 
@@ -151,7 +151,7 @@ def test_a_new_leader_reads_what_has_run_out_before_it_believes_that() -> None:
     assert leases.unread() == {"l"}
     assert leases.liveness("l", 120.0) is Liveness.LIVE
     assert pass_time(leases, 120.0) == ["l"]
-    assert leases.liveness("l", 120.0) is Liveness.SURE
+    assert leases.liveness("l", 120.0) is Liveness.LONG_EXPIRED
 
 
 def test_a_new_leader_need_not_count_afresh() -> None:
@@ -188,9 +188,9 @@ def fleet() -> Ledger:
     """A Member with a Lease of 10 s that holds x."""
     fleet = Ledger(Leases())
     fleet.leases.put(lease(), 100.0)
-    fleet.put_item(ItemSeen("x", 1))
-    fleet.put_member(MemberSeen("m", 5, lease="l", uid="u"), 100.0)
-    fleet.put_assignment(AssignmentSeen("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1"), 100.0)
+    fleet.put_item(ItemInfo("x", 1))
+    fleet.put_member(MemberInfo("m", 5, lease="l", uid="u"), 100.0)
+    fleet.put_assignment(AssignmentInfo("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1"), 100.0)
     return fleet
 
 
@@ -207,21 +207,21 @@ def test_a_member_lives_until_its_death_is_confirmed_and_died_when_its_lease_ran
 
 
 def test_a_member_that_appears_with_a_lease_that_ran_out_long_ago_was_never_alive(fleet: Ledger) -> None:
-    fleet.leases.put(LeaseSeen("old", "s0", "r0", 10.0), 100.0)
+    fleet.leases.put(LeaseInfo("old", "s0", "r0", 10.0), 100.0)
     fleet.leases.advance(110.0)
-    fleet.put_member(MemberSeen("n", 5, lease="old", uid="v"), 110.0)
+    fleet.put_member(MemberInfo("n", 5, lease="old", uid="v"), 110.0)
     member = fleet.members[1]
     assert not member.live
-    answer = fleet.leases.put_read("old", LeaseSeen("old", "s1", "r1", 10.0, version=5), 111.0, 111.0)
+    answer = fleet.leases.put_read("old", LeaseInfo("old", "s1", "r1", 10.0, version=5), 111.0, 111.0)
     assert answer.changed
     fleet.lease_changed("old", 111.0)
     assert member.live, "it was alive after all"
 
 
 def test_a_renewal_brings_a_member_to_life_whose_lease_was_to_be_read(fleet: Ledger) -> None:
-    fleet.leases.put(LeaseSeen("old", "s0", "r0", 10.0), 100.0)
+    fleet.leases.put(LeaseInfo("old", "s0", "r0", 10.0), 100.0)
     fleet.leases.advance(110.0)
-    fleet.put_member(MemberSeen("n", 5, lease="old", uid="v"), 110.0)
-    assert fleet.leases.put(LeaseSeen("old", "s0", "r1", 10.0), 111.0)
+    fleet.put_member(MemberInfo("n", 5, lease="old", uid="v"), 110.0)
+    assert fleet.leases.put(LeaseInfo("old", "s0", "r1", 10.0), 111.0)
     fleet.lease_changed("old", 111.0)
     assert fleet.members[1].live

@@ -10,7 +10,7 @@ from reading import let_time_pass
 
 from berth.kinds import Entry, Report, format_entry, format_report
 from berth.kinds.entry import Phase
-from berth.pool import AssignmentSeen, ItemSeen, Leases, LeaseSeen, Ledger, MemberSeen
+from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, Leases, Ledger, MemberInfo
 
 ITEMS = ["i0", "i1", "i2"]
 MEMBERS = ["m0", "m1", "m2"]
@@ -29,7 +29,7 @@ report_lists = st.dictionaries(
     st.sampled_from(ITEMS), st.tuples(st.integers(1, 9), st.sampled_from(Phase)), max_size=3
 ).map(lambda chosen: tuple(format_report(Report(n, g, p)) for n, (g, p) in sorted(chosen.items())))
 member_specs = st.builds(
-    MemberSeen,
+    MemberInfo,
     name=st.just(""),
     limit=st.integers(0, 3),
     zone=st.sampled_from(["", "a", "b"]),
@@ -39,7 +39,6 @@ member_specs = st.builds(
     uid=st.sampled_from(["u1", "u2"]),
     created=st.sampled_from(["t1", "t2"]),
     generation=st.just(1),
-    live=st.none(),
 )
 events = st.one_of(
     st.tuples(st.just("item"), st.sampled_from(ITEMS), st.one_of(st.none(), st.integers(0, 3))),
@@ -50,7 +49,7 @@ events = st.one_of(
         st.one_of(
             st.none(),
             st.builds(
-                AssignmentSeen,
+                AssignmentInfo,
                 name=st.just(""),
                 items=entry_lists,
                 term=st.just(9),
@@ -98,7 +97,7 @@ class Told:
             self.there[kind, name] = what
         match kind:
             case "item":
-                fleet.delete_item(name) if what is None else fleet.put_item(ItemSeen(name, what))
+                fleet.delete_item(name) if what is None else fleet.put_item(ItemInfo(name, what))
             case "member":
                 if what is None:
                     fleet.delete_member(name, self.now)
@@ -112,7 +111,7 @@ class Told:
             case "lease":
                 if what is None:
                     self.leases.delete(name, self.now)
-                elif self.leases.put(LeaseSeen(name, what[0], what[1], 10.0), self.now):
+                elif self.leases.put(LeaseInfo(name, what[0], what[1], 10.0), self.now):
                     fleet.lease_changed(name, self.now)
 
 
@@ -129,7 +128,7 @@ def picture(fleet: Ledger) -> dict[str, Any]:
             sorted(holders),
             names[primary] if primary >= 0 else None,
             sorted(ready),
-            row in fleet.item_seen,
+            row in fleet.item_info,
         )
     zones = {number: zone for zone, number in fleet._zones.items()}
     members = {}
@@ -138,8 +137,8 @@ def picture(fleet: Ledger) -> dict[str, Any]:
         members[name] = (
             int(problem.limit[row]),
             bool(problem.live[row]),
-            bool(problem.draining[row]) and member.seen is not None,
-            zones[int(problem.zone[row])] if member.seen else None,
+            bool(problem.draining[row]) and member.info is not None,
+            zones[int(problem.zone[row])] if member.info else None,
             member.entries,
             member.reports,
             member.owned,

@@ -19,7 +19,7 @@ from protocol_leader import SOLVE, Leader, Network, Request
 from protocol_world import KINDS, Process, World
 
 from berth.kube import ApiError, RequestTimeout, ServerError
-from berth.pool import Handoff, ItemSeen, MemberSeen, Policy, Why, ZonePolicy
+from berth.pool import Handoff, ItemInfo, MemberInfo, Policy, Why, ZonePolicy
 
 ITEMS = [f"i{n}" for n in range(4)]
 MEMBERS = [f"m{n}" for n in range(4)]
@@ -179,7 +179,7 @@ class Protocol(RuleBasedStateMachine):
     def put_item(self, name: str, replicas: int) -> None:
         old = self.world.items.get(name)
         uid = old.uid if old else self.world.uid()
-        self.world.put("items", name, ItemSeen(name, replicas, uid, (old.generation if old else 0) + 1))
+        self.world.put("items", name, ItemInfo(name, replicas, uid, (old.generation if old else 0) + 1))
 
     @rule(name=NAMES(ITEMS), replicas=st.sampled_from([None, 0, 1, 1, 2, 3]))
     def item_changes(self, name: str, replicas: int | None) -> None:
@@ -197,7 +197,7 @@ class Protocol(RuleBasedStateMachine):
             )
             world.put("members", name, changed)
             return
-        seen = MemberSeen(
+        seen = MemberInfo(
             name,
             spec["limit"],
             spec["zone"],

@@ -128,6 +128,19 @@ def test_what_an_earlier_member_held_is_gone_before_another_is_promoted() -> Non
         assert list(held(machine).values()) == [0]
 
 
+def test_what_a_leader_was_about_to_do_when_it_lost_its_lead_is_done_when_it_leads_again() -> None:
+    with protocol({"m0": 1, "m1": 1}) as machine:
+        machine.put_item("x", 2)
+        machine.all_is_well(3)
+        primary = next(name for name, slot in held(machine).items() if slot == 0)
+        machine.world.put("members", primary, None)
+        machine.round(0, ALL, ())
+        machine.elect(0, False, ())
+        machine.network.late.clear()  # the deletion of the Assignment never arrives
+        machine.quiet_rounds(0, 1)
+        assert list(held(machine).values()) == [0]
+
+
 def test_epochs_grow_when_an_item_goes_back_and_forth() -> None:
     with protocol({"m0": 1, "m1": 0}) as machine:
         machine.put_item("x", 1)

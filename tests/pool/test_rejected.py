@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from berth.controller.rejected import default_folder, report
-from berth.pool import ItemSeen, Leases, Ledger, MemberSeen
+from berth.pool import ItemInfo, Leases, Ledger, MemberInfo
 
 
 @pytest.fixture
 def fleet() -> Ledger:
     fleet = Ledger(Leases())
-    fleet.put_item(ItemSeen("orders", 1))
-    fleet.put_member(MemberSeen("m", 3), 0.0)
+    fleet.put_item(ItemInfo("orders", 1))
+    fleet.put_member(MemberInfo("m", 3), 0.0)
     return fleet
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reading import let_time_pass
 
-from berth.pool import AssignmentSeen, Handoff, ItemSeen, Leases, LeaseSeen, Ledger, MemberSeen, Policy
+from berth.pool import AssignmentInfo, Handoff, ItemInfo, LeaseInfo, Leases, Ledger, MemberInfo, Policy
 
 
 def entries(count: int, slot: int, term: int) -> tuple[str, ...]:
@@ -12,8 +12,8 @@ def entries(count: int, slot: int, term: int) -> tuple[str, ...]:
     return tuple(f"i{n:03d}{suffix}" for n in range(count))
 
 
-def assignment(member: str, items: tuple[str, ...], generation: int) -> AssignmentSeen:
-    return AssignmentSeen(
+def assignment(member: str, items: tuple[str, ...], generation: int) -> AssignmentInfo:
+    return AssignmentInfo(
         member, items, 1, f"a-{member}", f"u-{member}", generation, generation, session=f"s-{member}"
     )
 
@@ -22,12 +22,12 @@ def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
     leases = Leases()
     fleet = Ledger(leases)
     for n in range(100):
-        fleet.put_item(ItemSeen(f"i{n:03d}", 1))
+        fleet.put_item(ItemInfo(f"i{n:03d}", 1))
     # Members come and go as pods do, each with a name and a Lease of its own.
     for turn in range(30):
         name, now = f"pod-{turn}", 100.0 * turn
-        leases.put(LeaseSeen(name, f"s-{name}", "then"), now)
-        fleet.put_member(MemberSeen(name, 500, lease=name, uid=f"u-{name}"), now)
+        leases.put(LeaseInfo(name, f"s-{name}", "then"), now)
+        fleet.put_member(MemberInfo(name, 500, lease=name, uid=f"u-{name}"), now)
         fleet.put_assignment(assignment(name, entries(100, 0, turn + 1), 1), now)
         if turn:
             old = f"pod-{turn - 1}"
@@ -42,9 +42,9 @@ def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
 def test_who_may_still_work_is_not_forgotten() -> None:
     leases = Leases()
     fleet = Ledger(leases, Policy(handoff=Handoff.EXCLUSIVE))
-    leases.put(LeaseSeen("old", "s-old", "then", duration=10.0), 0.0)
-    fleet.put_item(ItemSeen("i000", 1))
-    fleet.put_member(MemberSeen("old", 5, lease="old", uid="u-old"), 0.0)
+    leases.put(LeaseInfo("old", "s-old", "then", duration=10.0), 0.0)
+    fleet.put_item(ItemInfo("i000", 1))
+    fleet.put_member(MemberInfo("old", 5, lease="old", uid="u-old"), 0.0)
     fleet.put_assignment(assignment("old", entries(1, 0, 1), 1), 0.0)
     fleet.delete_member("old", 1.0)
     fleet.delete_assignment("old", 1.0)
@@ -59,10 +59,10 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
     leases = Leases()
     fleet = Ledger(leases)
     count = 3000
-    leases.put(LeaseSeen("old", "s-old", "then", duration=10.0), 0.0)
-    fleet.put_member(MemberSeen("old", 4096, lease="old", uid="u-old"), 0.0)
+    leases.put(LeaseInfo("old", "s-old", "then", duration=10.0), 0.0)
+    fleet.put_member(MemberInfo("old", 4096, lease="old", uid="u-old"), 0.0)
     for n in range(count):
-        fleet.put_item(ItemSeen(f"i{n:03d}", 1))
+        fleet.put_item(ItemInfo(f"i{n:03d}", 1))
     fleet.put_assignment(assignment("old", entries(count, 0, 1), 1), 0.0)
     fleet.delete_member("old", 1.0)
     for _ in range(4):
@@ -77,11 +77,11 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
 def two_of_one_lease(handoff: Handoff) -> tuple[Ledger, Leases]:
     """Slot 0 of x was taken from a, then from b, which name one Lease and both say that they work."""
     leases = Leases()
-    leases.put(LeaseSeen("l", "s", "then", 10.0), 0.0)
+    leases.put(LeaseInfo("l", "s", "then", 10.0), 0.0)
     fleet = Ledger(leases, Policy(handoff=handoff))
-    fleet.put_item(ItemSeen("x", 1))
+    fleet.put_item(ItemInfo("x", 1))
     for name in "ab":
-        fleet.put_member(MemberSeen(name, 5, lease="l", reported=True, uid=f"u-{name}"), 0.0)
+        fleet.put_member(MemberInfo(name, 5, lease="l", reported=True, uid=f"u-{name}"), 0.0)
     for name in "ab":
         held = assignment(name, ("x#0@1:1",), 1)._replace(session="s", reports=("x@1=Active",))
         fleet.put_assignment(held, 0.0)

@@ -7,13 +7,13 @@ from reading import let_time_pass
 
 from berth.kinds import Entry, format_entry
 from berth.pool import (
-    AssignmentSeen,
+    AssignmentInfo,
     Handoff,
-    ItemSeen,
+    ItemInfo,
+    LeaseInfo,
     Leases,
-    LeaseSeen,
     Ledger,
-    MemberSeen,
+    MemberInfo,
     Policy,
     Progress,
     Round,
@@ -28,11 +28,11 @@ def fleet_of(members: dict[str, tuple[int, list[Entry]]], items: dict[str, int],
     """Members with (limit, entries), Items with replicas."""
     fleet = Ledger(Leases(), Policy(**policy))  # type: ignore[arg-type]
     for name, replicas in items.items():
-        fleet.put_item(ItemSeen(name, replicas))
+        fleet.put_item(ItemInfo(name, replicas))
     for name, (limit, entries) in members.items():
-        fleet.put_member(MemberSeen(name, limit, uid=f"u-{name}"), 0.0)
+        fleet.put_member(MemberInfo(name, limit, uid=f"u-{name}"), 0.0)
         texts = tuple(sorted(map(format_entry, entries)))
-        fleet.put_assignment(AssignmentSeen(name, texts, 5, f"a-{name}", f"u-{name}", 1), 0.0)
+        fleet.put_assignment(AssignmentInfo(name, texts, 5, f"a-{name}", f"u-{name}", 1), 0.0)
     return fleet
 
 
@@ -123,9 +123,9 @@ def test_a_round_remembers_its_members_as_they_were() -> None:
 
 def test_an_expired_primary_lingers_under_exclusive_until_it_has_surely_stopped() -> None:
     fleet = fleet_of({"b": (5, [Entry("x", 1, 3, 0)])}, {"x": 2}, handoff=Handoff.EXCLUSIVE)
-    fleet.leases.put(LeaseSeen("l", "s", "r", 10.0), 0.0)
-    fleet.put_member(MemberSeen("a", 5, lease="l", uid="u"), 0.0)
-    fleet.put_assignment(AssignmentSeen("a", ("x#0@3:3",), 5, "i", "u", 1), 0.0)
+    fleet.leases.put(LeaseInfo("l", "s", "r", 10.0), 0.0)
+    fleet.put_member(MemberInfo("a", 5, lease="l", uid="u"), 0.0)
+    fleet.put_assignment(AssignmentInfo("a", ("x#0@3:3",), 5, "i", "u", 1), 0.0)
     for now, stays in ((10.0, True), (11.0, False)):
         let_time_pass(fleet, now)
         held = view_of(fleet, fleet.items.of["x"], solution(fleet, {"x": ["b"]}), now).holdings

@@ -14,7 +14,7 @@ TERM = 20
 def held(member: int, slot: int, **changes: Any) -> Holding:
     """An entry on a live Member, ready unless said otherwise."""
     epoch = 11 if slot == 0 else 0
-    plain = Holding(member, slot, 10, epoch, ready=True, live=True, kept=False, stopped=False)
+    plain = Holding(member, slot, 10, epoch, ready=True, live=True, awaited=False, stopped=False)
     return plain._replace(**changes)
 
 
@@ -117,7 +117,7 @@ def test_recovery_goes_on_while_the_brake_is_on() -> None:
 
 
 def test_an_item_does_not_move_off_a_member_that_is_waited_for() -> None:
-    view = item(1, held(A, 0, live=False, kept=True, ready=False), target=(B,))
+    view = item(1, held(A, 0, live=False, awaited=True, ready=False), target=(B,))
     done = step(view, rules())
     assert done.edits == ()
     assert done.wait is not None
@@ -133,7 +133,7 @@ def test_entries_of_dead_members_are_dropped_and_replaced_at_once() -> None:
 
 
 def test_entries_of_a_member_that_is_waited_for_stay() -> None:
-    view = item(2, held(A, 0), held(B, 1, live=False, kept=True, ready=False), target=(A, B))
+    view = item(2, held(A, 0), held(B, 1, live=False, awaited=True, ready=False), target=(A, B))
     done = step(view, rules())
     assert done.edits == ()
     assert not done.done
@@ -261,7 +261,7 @@ def test_of_two_claims_to_slot_0_the_higher_epoch_holds_it() -> None:
 
 
 def test_a_primary_that_is_waited_for_keeps_slot_0() -> None:
-    view = item(2, held(A, 0, live=False, kept=True, ready=False), held(B, 1), target=(A, B))
+    view = item(2, held(A, 0, live=False, awaited=True, ready=False), held(B, 1), target=(A, B))
     assert step(view, rules()).edits == ()
 
 

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth.pool import (
-    AssignmentSeen,
+    AssignmentInfo,
     Handoff,
-    ItemSeen,
+    ItemInfo,
+    LeaseInfo,
     Leases,
-    LeaseSeen,
     Ledger,
-    MemberSeen,
+    MemberInfo,
     Policy,
     Progress,
     plan_round,
@@ -34,19 +34,19 @@ def fleets(draw: st.DrawFn) -> Ledger:
     items = [f"i{i}" for i in range(draw(st.integers(0, 5)))]
     for item in items:
         if draw(st.integers(0, 5)):
-            fleet.put_item(ItemSeen(item, draw(st.integers(0, 3)), item, 1))
+            fleet.put_item(ItemInfo(item, draw(st.integers(0, 3)), item, 1))
     for name in names:
         lease = f"lease-{name}" if draw(st.booleans()) else None
         if lease and draw(st.booleans()):
-            leases.put(LeaseSeen(lease, "someone", "then", 10.0), 0.0)
-        seen = MemberSeen(name, draw(st.integers(0, 4)), draw(st.sampled_from("ab")), lease=lease, uid=name)
+            leases.put(LeaseInfo(lease, "someone", "then", 10.0), 0.0)
+        seen = MemberInfo(name, draw(st.integers(0, 4)), draw(st.sampled_from("ab")), lease=lease, uid=name)
         fleet.put_member(seen, 0.0)
         held = draw(st.lists(st.sampled_from(items), unique=True)) if items else []
         entries = []
         for item in sorted(held):
             slot = draw(st.integers(0, 3))
             entries.append(f"{item}#{slot}@{draw(st.integers(1, 3))}" + (":3" if slot == 0 else ""))
-        fleet.put_assignment(AssignmentSeen(name, tuple(entries), 3, f"a-{name}", name, 1, 1), 0.0)
+        fleet.put_assignment(AssignmentInfo(name, tuple(entries), 3, f"a-{name}", name, 1, 1), 0.0)
     return fleet
 
 

@@ -8,13 +8,13 @@ import pytest
 from reading import let_time_pass
 
 from berth.pool import (
-    AssignmentSeen,
+    AssignmentInfo,
     Brain,
     Conditions,
-    ItemSeen,
+    ItemInfo,
+    LeaseInfo,
     Leases,
-    LeaseSeen,
-    MemberSeen,
+    MemberInfo,
     Outage,
     Wait,
     Why,
@@ -30,12 +30,12 @@ def state_of(*members: str, replicas: int = 1, limit: int = 5) -> Brain:
     """One Item `i`, held by all of these Members, the first of them its primary; each has a Lease of 10 s."""
     brain = Brain("ns", "p", Leases())
     fleet = brain.ledger
-    fleet.put_item(ItemSeen("i", replicas, generation=3))
+    fleet.put_item(ItemInfo("i", replicas, generation=3))
     for slot, name in enumerate(members):
-        fleet.leases.put(LeaseSeen(name, "s", "r1", 10.0), 100.0)
-        fleet.put_member(MemberSeen(name, limit, lease=name, uid=name), 100.0)
+        fleet.leases.put(LeaseInfo(name, "s", "r1", 10.0), 100.0)
+        fleet.put_member(MemberInfo(name, limit, lease=name, uid=name), 100.0)
         entry = f"i#{slot}@2" + (":2" if slot == 0 else "")
-        fleet.put_assignment(AssignmentSeen(name, (entry,), 2, uid="a", owner=name, session="s"), 100.0)
+        fleet.put_assignment(AssignmentInfo(name, (entry,), 2, uid="a", owner=name, session="s"), 100.0)
     return brain
 
 
@@ -43,11 +43,11 @@ def die(state: Brain, name: str, *, braking: bool = False) -> None:
     """The Member's Lease runs out, and its Items wait for it."""
     fleet = state.ledger
     for other in fleet.members.values():
-        if other.name != name and fleet.leases.put(LeaseSeen(other.name, "s", "r2", 10.0), 109.0):
+        if other.name != name and fleet.leases.put(LeaseInfo(other.name, "s", "r2", 10.0), 109.0):
             fleet.lease_changed(other.name, 109.0)
     let_time_pass(fleet, 110.5)
     row = fleet.member_rows.of[name]
-    fleet.keep(row, True)
+    fleet.set_awaited(row, True)
     state.outage = Outage(frozenset({row}), braking, 1, 1, None)
     state.progress.waits[0] = Wait(Why.PAUSED if braking else Why.OUTAGE, (row,))
 
@@ -106,7 +106,7 @@ def test_a_move_that_the_budget_holds_back_is_said_beside_what_is_true() -> None
 def test_an_item_without_a_primary_that_waits_for_a_release_is_not_ready() -> None:
     state = state_of("a")
     fleet = state.ledger
-    fleet.put_assignment(AssignmentSeen("a", ("i#1@2",), 3, uid="a", owner="a", session="s"), 101.0)
+    fleet.put_assignment(AssignmentInfo("a", ("i#1@2",), 3, uid="a", owner="a", session="s"), 101.0)
     state.progress.waits[0] = Wait(Why.RELEASE, (0,))
     words = "1 of 1 replicas are ready, but none is primary: waiting for a to release it"
     assert conditions(item_status(state, 0, NEW))["Ready"] == ("False", "WaitingForRelease", words)

@@ -14,22 +14,22 @@ from typing import Any, NamedTuple, NoReturn
 from berth.cli.objects import PoolObjects
 from berth.kinds import Entry
 from berth.pool import (
-    AssignmentSeen,
+    AssignmentInfo,
     Brain,
     LeaseChanged,
+    LeaseInfo,
     Leases,
-    LeaseSeen,
     Ledger,
     MemberEdit,
-    MemberSeen,
+    MemberInfo,
     Outcome,
     Policy,
-    PoolSeen,
+    PoolInfo,
     Wait,
     Why,
-    assignment_seen,
-    item_seen,
-    member_seen,
+    assignment_info,
+    item_info,
+    member_info,
     policy_of,
 )
 from berth.pool.conditions import wait_words
@@ -78,25 +78,25 @@ def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
     """
     leases = Leases()
     brain = Brain(pool.namespace, pool.name, leases)
-    brain.observe(PoolSeen("", policy=policy_of(pool.pool) if pool.pool else Policy()), NOW)
+    brain.observe(PoolInfo("", policy=policy_of(pool.pool) if pool.pool else Policy()), NOW)
     for item in pool.items.values():
-        brain.observe(item_seen(item), NOW)
+        brain.observe(item_info(item), NOW)
     for name, member in pool.members.items():
-        seen = member_seen(member)
-        if seen.lease is None:
-            brain.observe(seen, NOW)
+        info = member_info(member)
+        if info.lease is None:
+            brain.observe(info, NOW)
         else:
             # Two Members may name one Lease, and the conditions are per Member.
-            _observe_with_lease(brain, pool, seen._replace(lease=f"{seen.lease}/{name}"), wall)
+            _observe_with_lease(brain, pool, info._replace(lease=f"{info.lease}/{name}"), wall)
     for name, assignment in pool.assignments.items():
-        written = assignment_seen(assignment)
+        written = assignment_info(assignment)
         if name in pool.members and not pool.is_former(assignment):
             written = written._replace(owner=pool.members[name].metadata.uid)
         brain.observe(written, NOW)
     return brain
 
 
-def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberSeen, wall: datetime | None) -> None:
+def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberInfo, wall: datetime | None) -> None:
     """Observe a Member while its Lease was still renewed, and then what its condition `Live` says."""
     leases, name = brain.ledger.leases, member.lease
     assert name is not None
@@ -105,7 +105,7 @@ def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberSeen, wal
     holder = assignment.status.session if assignment else ""
     if pool.lease_holders is not None:
         holder = pool.lease_holders.get(pool.members[member.name].spec.lease_name or "", holder)
-    lease = LeaseSeen(name, holder or "unknown")
+    lease = LeaseInfo(name, holder or "unknown")
     if condition is None or condition.status != "False":
         leases.put(lease, NOW)
         brain.observe(member, NOW)
@@ -140,12 +140,12 @@ def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
     band = bands(ledger.problem())
     found = {}
     for state in sorted(ledger.members.values(), key=lambda member: member.name):
-        if (seen := state.seen) is not None:
+        if (info := state.info) is not None:
             found[state.name] = MemberSummary(
                 name=state.name,
-                zone=seen.zone,
-                limit=seen.limit,
-                draining=seen.draining or seen.limit == 0,
+                zone=info.zone,
+                limit=info.limit,
+                draining=info.draining or info.limit == 0,
                 live=state.live,
                 items=len(state.entries),
                 primaries=sum(entry.slot == 0 for entry in state.entries.values()),
@@ -230,7 +230,7 @@ def _solve(brain: Brain, problem: Problem) -> Solution:
     items, members = brain.ledger.items.names, brain.ledger.member_rows.names
 
     def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
-        # It imports the operator, which a plan needs only here.
+        # It loads the whole operator, which no other plan needs.
         from berth.controller.rejected import report
 
         names = (items.__getitem__, members.__getitem__)
@@ -329,13 +329,13 @@ def next_round(pool: PoolObjects, wall: datetime | None = None) -> NextRound:
         state = brain.ledger.member_named(name)
         if state is not None and not state.owned:
             # A leader creates or replaces these Assignments before anything else.
-            brain.observe(AssignmentSeen(name, owner=member.metadata.uid), NOW)
+            brain.observe(AssignmentInfo(name, owner=member.metadata.uid), NOW)
     brain.start()
     decision = brain.decide(NOW)
     while decision.take_over or decision.solve:
         if decision.take_over:
             term = decision.take_over.above + 1
-            outcome = Outcome(pool=PoolSeen("taken-over", policy=brain.ledger.policy, term=term))
+            outcome = Outcome(pool=PoolInfo("taken-over", policy=brain.ledger.policy, term=term))
         elif decision.solve:
             outcome = Outcome(solution=_solve(brain, decision.solve.problem))
         brain.done(outcome, NOW)

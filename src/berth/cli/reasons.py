@@ -140,7 +140,7 @@ def member_waits(now: NextRound, name: str) -> Waiting | None:
     """What a Member waits for; None where it is as it should be."""
     pool = now.plan.pool
     state = now.ledger.member_named(name)
-    if state is None or state.seen is None:
+    if state is None or state.info is None:
         return Waiting("MemberMissing", "the Member does not exist")
     if not state.live:
         return _not_live(now, state)
@@ -169,7 +169,7 @@ def member_waits(now: NextRound, name: str) -> Waiting | None:
 def _not_live(now: NextRound, state: MemberState) -> Waiting:
     condition = now.plan.pool.live_condition(state.name)
     why = (condition.message if condition else "") or "its Lease is not renewed"
-    if not state.kept:
+    if not state.awaited:
         return Waiting(condition.reason if condition else "NotLive", why, (state.name,))
     wait = now.explain(Why.PAUSED if now.plan.brain.outage.braking else Why.OUTAGE, state.row)
     return wait._replace(message=f"{why}; {wait.message}")
@@ -183,5 +183,5 @@ def _first_wait(now: NextRound, items: list[str]) -> Waiting | None:
 
 def unreleased(state: MemberState) -> list[str]:
     """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
-    reported = state.seen is not None and state.seen.reported
+    reported = state.info is not None and state.info.reported
     return sorted(state.entries.keys() | state.reports.keys() if reported else state.entries.keys())

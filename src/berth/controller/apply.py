@@ -24,7 +24,7 @@ from berth.kube import (
     Invalid,
     NotFound,
 )
-from berth.pool import Decision, Outcome, PoolSeen, TakeOver, Write
+from berth.pool import Decision, Outcome, PoolInfo, TakeOver, Write
 
 POLL = 0.01
 """Seconds between two looks at the cache."""
@@ -88,7 +88,7 @@ class Applier:
 
     # ---- taking over -----------------------------------------------------------------------
 
-    async def _take_over(self, take: TakeOver, decision: Decision) -> PoolSeen:
+    async def _take_over(self, take: TakeOver, decision: Decision) -> PoolInfo:
         if take.check:  # written by the next leader, or else by hand
             with suppress(NotFound):
                 await self._term.check(decision.term, decision.uid)

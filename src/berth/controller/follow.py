@@ -31,11 +31,11 @@ from berth.pool import (
     LeaseChanged,
     LeaseRead,
     Leases,
-    assignment_seen,
-    item_seen,
-    lease_seen,
-    member_seen,
-    pool_seen,
+    assignment_info,
+    item_info,
+    lease_info,
+    member_info,
+    pool_info,
 )
 
 logger = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ class Follower:
         """Take what a read has shown, started at `started`; whether the watch had missed a renewal."""
         now, leases = self._clock(), self._leases[namespace]
         expired = name in leases.unread()
-        answer = leases.put_read(name, lease_seen(lease) if lease else None, started, now)
+        answer = leases.put_read(name, lease_info(lease) if lease else None, started, now)
         if answer.changed:
             self._leases_changed(namespace, [name], now)
         holder = (lease.spec.holder_identity or "") if lease else ""
@@ -232,7 +232,7 @@ class Follower:
         """A Pool appeared, changed or is gone."""
         meta = pool.metadata
         if not deleted:
-            self._observe(self.pool(meta.namespace, meta.name), pool_seen(pool))
+            self._observe(self.pool(meta.namespace, meta.name), pool_info(pool))
         elif (gone := self.pools.get((meta.namespace, meta.name))) is not None:
             self._observe(gone, Gone("Pool", meta.uid))
 
@@ -240,14 +240,14 @@ class Follower:
         item = new or old
         assert item is not None
         if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = item_seen(item) if new else Gone("Item", item.metadata.name)
+            event = item_info(item) if new else Gone("Item", item.metadata.name)
             self._observe(self.pool(item.metadata.namespace, item.spec.pool), event)
 
     def _on_member(self, _: EventKind, old: MemberObject | None, new: MemberObject | None) -> None:
         member = new or old
         assert member is not None
         if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = member_seen(member) if new else Gone("Member", member.metadata.name)
+            event = member_info(member) if new else Gone("Member", member.metadata.name)
             self._observe(self.pool(member.metadata.namespace, member.spec.pool), event)
 
     def _on_assignment(
@@ -257,7 +257,7 @@ class Follower:
             left = self.pool(gone.metadata.namespace, gone.spec.pool)
             self._observe(left, Gone("Assignment", gone.metadata.name))
         if new is not None:
-            self._observe(self.pool(new.metadata.namespace, new.spec.pool), assignment_seen(new))
+            self._observe(self.pool(new.metadata.namespace, new.spec.pool), assignment_info(new))
 
     def _on_lease(self, _: EventKind, old: LeaseObject | None, new: LeaseObject | None) -> None:
         lease = new or old
@@ -266,8 +266,8 @@ class Follower:
         leases, now = self._leases_of(namespace), self._clock()
         before = leases.next_change()
         if new is None:
-            leases.delete(name, now, lease_seen(lease).version)
-        elif leases.put(lease_seen(new), now):
+            leases.delete(name, now, lease_info(lease).version)
+        elif leases.put(lease_info(new), now):
             self._leases_changed(namespace, [name], now)
         if before is None or leases.next_change() != before:
             self._timer.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from berth.kinds import API_VERSION, PoolObject
 from berth.kube import POOLS, ApiError, Client, Conflict, Deadline, NotFound
-from berth.pool import PoolSeen, pool_seen
+from berth.pool import PoolInfo, pool_info
 
 
 class Replaced(Exception):  # noqa: N818 - a state, not a fault
@@ -22,7 +22,7 @@ class PoolTerm:
         self._leader = leader
         self._deadline = deadline
 
-    async def take_over(self, above: int, known: PoolSeen | None = None) -> PoolSeen:
+    async def take_over(self, above: int, known: PoolInfo | None = None) -> PoolInfo:
         """Raise the term above `above` and whatever the Pool has; creates a Pool that is missing.
 
         Raises ApiError. `known`, the Pool as the last event showed it, saves a read if nobody has written it
@@ -41,7 +41,7 @@ class PoolTerm:
                 )
             except (Conflict, NotFound):
                 continue
-            return pool_seen(answer)
+            return pool_info(answer)
 
     async def raise_to(self, term: int, uid: str) -> None:
         """Raise the term of the Pool with that uid by one, to `term`.
@@ -61,7 +61,7 @@ class PoolTerm:
 
         Raises Replaced if another leader has it, NotFound if it is gone or another Pool of that name.
         """
-        pool = pool_seen(await self._client.get(self._path, type=PoolObject, deadline=self._deadline))
+        pool = pool_info(await self._client.get(self._path, type=PoolObject, deadline=self._deadline))
         if pool.uid != uid:
             raise NotFound(404, "NotFound", f"Pool {self._name} was deleted and created again")
         ours = pool.leader == self._leader and pool.term == term + 1
@@ -69,7 +69,7 @@ class PoolTerm:
             raise Replaced(f"Pool {self._name} is in term {pool.term}, not {term}: another leader has it")
         return pool.term
 
-    async def _get_or_create(self) -> PoolSeen:
+    async def _get_or_create(self) -> PoolInfo:
         try:
             pool = await self._client.get(self._path, type=PoolObject, deadline=self._deadline)
         except NotFound:
@@ -82,4 +82,4 @@ class PoolTerm:
                 if error.status != 409:
                     raise
                 pool = await self._client.get(self._path, type=PoolObject, deadline=self._deadline)
-        return pool_seen(pool)
+        return pool_info(pool)

@@ -61,12 +61,12 @@ def assignment_patch(member: MemberState, spec: dict[str, Any]) -> list[dict[str
 
 def assignment_object(namespace: str, member: MemberState, spec: dict[str, Any]) -> dict[str, Any]:
     """A new Assignment, owned by its Member."""
-    assert member.seen is not None
+    assert member.info is not None
     owner = {
         "apiVersion": API_VERSION,
         "kind": "Member",
         "name": member.name,
-        "uid": member.seen.uid,
+        "uid": member.info.uid,
         "controller": True,
         "blockOwnerDeletion": False,
     }

@@ -147,12 +147,12 @@ def rank_ages(members: Iterable[MemberState], ages: np.ndarray) -> set[int]:
     """
 
     def created(member: MemberState) -> tuple[str, str]:
-        return (member.seen.created if member.seen else "", member.name)
+        return (member.info.created if member.info else "", member.name)
 
     changed = set()
     for rank, member in enumerate(sorted(members, key=created)):
         if ages[member.row] != rank:
             ages[member.row] = rank
-            if member.seen and member.seen.draining:
+            if member.info and member.info.draining:
                 changed.add(member.row)
     return changed

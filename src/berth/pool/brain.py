@@ -32,7 +32,7 @@ from berth.pool.doubt import InDoubt
 from berth.pool.handoffs import Handoffs
 from berth.pool.leases import Leases
 from berth.pool.ledger import Ledger
-from berth.pool.model import AssignmentSeen, ItemSeen, MemberSeen, PoolSeen
+from berth.pool.model import AssignmentInfo, ItemInfo, MemberInfo, PoolInfo
 from berth.pool.outage import NO_OUTAGE, Health, Outage, outage
 from berth.pool.progress import Progress
 from berth.pool.round import plan_round
@@ -50,8 +50,8 @@ class Brain:
         self.progress = Progress()
         self.handoffs = Handoffs()
         self.outage: Outage = NO_OUTAGE
-        self.pool: PoolSeen | None = None
-        """The Pool object as last seen."""
+        self.pool: PoolInfo | None = None
+        """The Pool object as last observed."""
         self.term = 0
         """The term in which this process leads the Pool, 0 before it has taken it over."""
         self.uid = ""
@@ -93,15 +93,15 @@ class Brain:
     def _observe(self, event: Event, now: float) -> None:
         ledger = self.ledger
         match event:
-            case ItemSeen():
+            case ItemInfo():
                 ledger.put_item(event)
             case Gone("Item", name):
                 ledger.delete_item(name)
-            case MemberSeen():
+            case MemberInfo():
                 ledger.put_member(event, now)
             case Gone("Member", name):
                 ledger.delete_member(name, now)
-            case AssignmentSeen():
+            case AssignmentInfo():
                 ledger.put_assignment(event, now)
             case Gone("Assignment", name):
                 ledger.delete_assignment(name, now)
@@ -109,7 +109,7 @@ class Brain:
                 ledger.lease_changed(name, now)
             case LeaseRead(name, holder):
                 ledger.lease_read(name, holder, now)
-            case PoolSeen():
+            case PoolInfo():
                 self.pool = event
                 ledger.set_policy(event.policy)
             case Gone("Pool", uid):
@@ -131,8 +131,8 @@ class Brain:
         """
         ledger = self.ledger
         names = {name for name in ledger.leases.unread() if ledger.uses_lease(name)}
-        seen = (ledger.members[row].seen for row in ledger.sessions.uncertain)
-        return names | {member.lease for member in seen if member is not None and member.lease}
+        info = (ledger.members[row].info for row in ledger.sessions.uncertain)
+        return names | {member.lease for member in info if member is not None and member.lease}
 
     # ---- decisions out ---------------------------------------------------------------------
 
@@ -149,10 +149,13 @@ class Brain:
         self._finished = self._again = False
         ledger.changed.converge.update(range(len(ledger.items)))
         ledger.changed.member_status.update(ledger.members)
-        ledger.changed.item_status.update(ledger.item_seen)
+        ledger.changed.item_status.update(ledger.item_info)
 
     def stop(self) -> None:
-        """Lead no more; a decision under way is given up. Events are observed as before."""
+        """Lead no more; what a decision under way was about will be looked at anew."""
+        if not self._decision.rests:
+            self._put_back()
+            self._decision = Decision(rests=True)
         self._catch_up()
 
     def decide(self, now: float) -> Decision:
@@ -199,7 +202,7 @@ class Brain:
         """Whether there is a Pool, or something that names it: else a deleted one stays deleted."""
         there = self.pool is not None and self.pool.uid != self._gone
         members = self.ledger.members.values()
-        return there or bool(self.ledger.item_seen) or any(m.seen is not None for m in members)
+        return there or bool(self.ledger.item_info) or any(m.info is not None for m in members)
 
     def _take_over(self, now: float) -> Decision:
         highest = self.ledger.highest_term
@@ -259,7 +262,7 @@ class Brain:
     def _needs_repair(self, row: int) -> bool:
         member = self.ledger.members[row]
         broken = member.assignment is None or bool(member.malformed) or member.unstamped
-        return member.seen is not None and broken
+        return member.info is not None and broken
 
     def _items_to_look_at(self) -> list[int]:
         ledger, progress = self.ledger, self.progress
@@ -290,7 +293,7 @@ class Brain:
         """Decide which dead Members are waited for; the Event where the brake goes on or off."""
         ledger, policy, before = self.ledger, self.ledger.policy, self.outage
         # One that never lived, as its process is still starting, has not died either.
-        members = [m for m in ledger.members.values() if m.seen is not None and (m.lived or m.entries)]
+        members = [m for m in ledger.members.values() if m.info is not None and (m.lived or m.entries)]
         one_died = any(m.dead_since is not None for m in members)  # else silence proves nothing
         self.outage = outage(
             (
@@ -298,7 +301,7 @@ class Brain:
                     m.row,
                     m.dead_since,
                     len(m.entries),
-                    *(ledger.leases.silence(m.seen.lease or "", now) if one_died and m.seen else ()),
+                    *(ledger.leases.silence(m.info.lease or "", now) if one_died and m.info else ()),
                 )
                 for m in members
             ),
@@ -308,9 +311,9 @@ class Brain:
             brake_min_members=policy.brake_min_members,
         )
         # All of them: one that came back and died again in between has to be marked anew.
-        for row in before.kept | self.outage.kept:
+        for row in before.awaited | self.outage.awaited:
             if row in ledger.members:
-                ledger.keep(row, row in self.outage.kept)
+                ledger.set_awaited(row, row in self.outage.awaited)
         if before.braking == self.outage.braking:
             return []
         ledger.changed.converge.update(self.progress.waits)
@@ -371,8 +374,7 @@ class Brain:
         changed.converge.update(rows[name] for name in outcome.again if name in rows)
         self._in_doubt.note(outcome)
         if outcome.refused or outcome.pool_gone:
-            changed.converge.update(self._looked_at)
-            changed.assignments |= self._objects
+            self._put_back()
         else:
             assert self._started is not None
             queued = None if self._serving is None else max(0.0, self._started - self._serving)
@@ -392,8 +394,14 @@ class Brain:
         self._unserved = min(since, default=None)  # its events were not served
         return Failed(outcome.error, outcome.retry_in)
 
+    def _put_back(self) -> None:
+        """Nothing was written of the round that was decided last."""
+        self.ledger.changed.converge.update(self._looked_at)
+        self.ledger.changed.assignments |= self._objects
+
     def _finish(self) -> None:
-        self._finished, self._started, self._looked_at = True, None, []
+        self._finished, self._started = True, None
+        self._looked_at, self._objects = [], set()
 
     def _catch_up(self) -> list[Fact]:
         """Observe what came while Assignments were written, in order; one that fails stops no other."""

@@ -22,7 +22,7 @@ from berth.solve.model import Int32
 class Sorted(NamedTuple):
     """Item rows by what a round has to do for them."""
 
-    settled: list[int]
+    at_target: list[int]
     """Where the target wants them, slots in order: nothing to do."""
     fresh: list[int]
     """Held by nobody, and nobody was their primary: every entry of the target can be given at once."""
@@ -45,17 +45,17 @@ def sort_items(fleet: Ledger, solution: Solution, rows: list[int]) -> Sorted:
     calm[[m.row for m in fleet.members.values() if not m.live or m.restarted]] = False
     quiet = (calm[held] | (held < 0)).all(axis=1) if len(arrays.live) else np.ones(len(index), np.bool_)
     primary = arrays.held_primary[index]
-    settled = same & quiet & arrays.tidy[index] & ((primary >= 0) | (held[:, 0] < 0))
+    at_target = same & quiet & arrays.tidy[index] & ((primary >= 0) | (held[:, 0] < 0))
     if fleet.policy.active_primaries:
-        settled &= primary == solution.primary[index]
-    exists = np.array([row in fleet.item_seen for row in index.tolist()], dtype=np.bool_)
-    settled &= exists
+        at_target &= primary == solution.primary[index]
+    exists = np.array([row in fleet.item_info for row in index.tolist()], dtype=np.bool_)
+    at_target &= exists
     fresh = exists & (held[:, 0] < 0) & (target[:, 0] >= 0) & (solution.primary[index] == target[:, 0])
     if fleet.policy.handoff is Handoff.EXCLUSIVE:
         names = fleet.items.names
         fresh &= np.array([(names[row] or "") not in fleet.former for row in index.tolist()], dtype=np.bool_)
-    others = ~(settled | fresh)
-    return Sorted(index[settled].tolist(), index[fresh].tolist(), [*index[others].tolist(), *rest.tolist()])
+    others = ~(at_target | fresh)
+    return Sorted(index[at_target].tolist(), index[fresh].tolist(), [*index[others].tolist(), *rest.tolist()])
 
 
 def place_fresh(

@@ -81,12 +81,12 @@ def item_problem(brain: Brain, row: int) -> tuple[str, str] | None:
 
 def item_status(brain: Brain, row: int, condition: Conditions) -> Status:
     """`status` of an Item row that exists."""
-    seen = brain.ledger.item_seen[row]
+    info = brain.ledger.item_info[row]
     holders = [m for m in brain.ledger.holders(row) if m.live]
-    kept = tuple(m.row for m in brain.ledger.holders(row) if m.kept and not m.live)
-    ready = sum(m.ready(seen.name) for m in holders)
-    primary = next((m.name for m in holders if m.entries[seen.name].primary), None)
-    held, wanted = len(holders), seen.replicas
+    awaited = tuple(m.row for m in brain.ledger.holders(row) if m.awaited and not m.live)
+    ready = sum(m.ready(info.name) for m in holders)
+    primary = next((m.name for m in holders if m.entries[info.name].primary), None)
+    held, wanted = len(holders), info.replicas
     wait = brain.progress.waits.get(row)
     if held >= wanted:
         words = f": {wait_words(brain, wait)}" if wait and wait.why is not Why.STEP else ""
@@ -94,17 +94,17 @@ def item_status(brain: Brain, row: int, condition: Conditions) -> Status:
     else:
         reason, words = item_problem(brain, row) or (Why.STEP.value, "placement is under way")
         placed = condition("Placed", False, reason, f"{held} of {wanted} replicas are placed: {words}")
-    unready = [m.name for m in holders if not m.ready(seen.name)]
+    unready = [m.name for m in holders if not m.ready(info.name)]
     if wanted and primary is None and wait is not None and wait.why is Why.RELEASE:
         words = f"{ready} of {wanted} replicas are ready, but none is primary: {wait_words(brain, wait)}"
         is_ready = condition("Ready", False, Why.RELEASE.value, words)
     elif ready >= wanted:
         is_ready = condition("Ready", True, "Ready", f"{ready} of {wanted} replicas are ready")
-    elif failed := [(m.name, why) for m in holders if (why := _failure(m, seen.name)) is not None]:
+    elif failed := [(m.name, why) for m in holders if (why := _failure(m, info.name)) is not None]:
         words = "; ".join(f"{name} reports Failed: {why}" for name, why in failed)[:1000]
         is_ready = condition("Ready", False, "Failed", f"{ready} of {wanted} replicas are ready: {words}")
-    elif kept and not unready:
-        away = Wait(Why.PAUSED if brain.outage.braking else Why.OUTAGE, kept)
+    elif awaited and not unready:
+        away = Wait(Why.PAUSED if brain.outage.braking else Why.OUTAGE, awaited)
         words = f"{ready} of {wanted} replicas are ready: {wait_words(brain, away)}"
         is_ready = condition("Ready", False, away.why.value, words)
     elif unready:
@@ -119,7 +119,7 @@ def item_status(brain: Brain, row: int, condition: Conditions) -> Status:
         "ready": ready,
         "primary": primary,
         "members": [m.name for m in holders],
-        "observedGeneration": seen.generation,
+        "observedGeneration": info.generation,
         "conditions": [placed, is_ready],
     }
     return status
@@ -137,27 +137,27 @@ def _failure(member: MemberState, item: str) -> str | None:
 _LIVENESS_WORDS = {
     Liveness.LIVE: "its Lease is renewed",
     Liveness.MISSING: "Lease {lease} does not exist",
-    Liveness.FREED: "Lease {lease} was given up by its holder",
+    Liveness.RELEASED: "Lease {lease} was given up by its holder",
     Liveness.EXPIRED: "Lease {lease} was not renewed in time",
-    Liveness.SURE: "Lease {lease} was not renewed in time",
+    Liveness.LONG_EXPIRED: "Lease {lease} was not renewed in time",
 }
 
 
 def member_status(member: MemberState, condition: Conditions) -> Status:
     """`status` of a Member that exists."""
-    seen = member.seen
-    assert seen is not None
+    info = member.info
+    assert info is not None
     entries = member.entries
     primaries = sum(e.slot == 0 for e in entries.values())
     ready = sum(map(member.ready, entries)) if member.live else 0
-    if seen.lease is None:
+    if info.lease is None:
         live = condition("Live", True, "NoLease", "it names no Lease and counts as live")
     else:
-        reason = Liveness.EXPIRED if member.liveness is Liveness.SURE else member.liveness
-        words = _LIVENESS_WORDS[member.liveness].format(lease=seen.lease)
+        reason = Liveness.EXPIRED if member.liveness is Liveness.LONG_EXPIRED else member.liveness
+        words = _LIVENESS_WORDS[member.liveness].format(lease=info.lease)
         live = condition("Live", member.live, "LeaseRenewed" if member.live else reason.value, words)
-    leaving = seen.limit == 0 or seen.draining
-    left = len(entries.keys() | member.reports.keys()) if seen.reported else len(entries)
+    leaving = info.limit == 0 or info.draining
+    left = len(entries.keys() | member.reports.keys()) if info.reported else len(entries)
     if not leaving:
         drained = condition("Drained", False, "NotDraining", "its limit is above 0")
     elif left:
@@ -168,7 +168,7 @@ def member_status(member: MemberState, condition: Conditions) -> Status:
         "items": len(entries),
         "primaries": primaries,
         "ready": ready,
-        "observedGeneration": seen.generation,
+        "observedGeneration": info.generation,
         "conditions": [live, drained],
     }
 
@@ -177,7 +177,7 @@ def pool_status(brain: Brain, ready: int, unusable: dict[str, str], condition: C
     """`status` of the Pool, without its term."""
     ledger = brain.ledger
     wanted = int(ledger.arrays.replicas[: ledger.arrays.items].sum())
-    members = [m for m in ledger.members.values() if m.seen is not None]
+    members = [m for m in ledger.members.values() if m.info is not None]
     held = sum(len(m.entries) for m in members if m.live)
     waits = brain.progress.waits
     outage = brain.outage
@@ -202,7 +202,7 @@ def pool_status(brain: Brain, ready: int, unusable: dict[str, str], condition: C
             words += "; the rules allow no step: full Members would have to swap. Raise a limit by one"
         converged = condition("Converged", False, wait.why.value, words)
     return {
-        "items": len(ledger.item_seen),
+        "items": len(ledger.item_info),
         "members": len(members),
         "slots": {"wanted": wanted, "held": held, "ready": ready},
         "conditions": [converged, _degraded(brain, members, unusable, condition), paused],

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 from berth.kinds import Entry
 from berth.pool.changes import Lane, MemberEdit
 from berth.pool.member import MemberState
-from berth.pool.model import AssignmentSeen, ItemSeen, MemberSeen, PoolSeen
+from berth.pool.model import AssignmentInfo, ItemInfo, MemberInfo, PoolInfo
 from berth.solve import Problem, Solution, Touched
 
-# ---- events: what `observe` takes beside ItemSeen, MemberSeen, AssignmentSeen and PoolSeen --------
+# ---- events: what `observe` takes beside ItemInfo, MemberInfo, AssignmentInfo and PoolInfo --------
 
 
 class Gone(NamedTuple):
@@ -36,7 +36,7 @@ class LeaseRead(NamedTuple):
     holder: str
 
 
-Event = ItemSeen | MemberSeen | AssignmentSeen | PoolSeen | Gone | LeaseChanged | LeaseRead
+Event = ItemInfo | MemberInfo | AssignmentInfo | PoolInfo | Gone | LeaseChanged | LeaseRead
 
 # ---- decisions: what `decide` returns -------------------------------------------------------------
 
@@ -45,10 +45,10 @@ class TakeOver(NamedTuple):
     """Raise the term of the Pool object above `above`; create the object where it is missing."""
 
     above: int
-    known: PoolSeen | None
-    """The Pool object as last seen, which saves a read if nobody has written it since."""
+    known: PoolInfo | None
+    """The Pool object as last observed, which saves a read if nobody has written it since."""
     check: bool
-    """Make sure first that no other leader has raised the term: Assignments of a later term were seen."""
+    """Make sure first that no other leader has raised the term: Assignments of a later term were observed."""
 
 
 class Question(NamedTuple):
@@ -92,11 +92,11 @@ class Write(NamedTuple):
 class Delete(NamedTuple):
     """An Assignment to delete that belongs to no Member, or to an earlier one of its name.
 
-    Only as it was last seen: what its status says of work under way must not be missed.
+    Only as it was last observed: what its status says of work under way must not be missed.
     """
 
     row: int
-    assignment: AssignmentSeen
+    assignment: AssignmentInfo
 
     @property
     def items(self) -> set[str]:
@@ -148,7 +148,7 @@ class Accepted(NamedTuple):
 class Outcome:
     """What came of a decision."""
 
-    pool: PoolSeen | None = None
+    pool: PoolInfo | None = None
     """The Pool as the take-over has left it."""
     solution: Solution | None = None
     term: int | None = None

@@ -14,7 +14,7 @@ from berth.pool.leases import Leases
 from berth.pool.liveness import Liveness
 from berth.pool.member import MemberState
 
-_GONE = (Liveness.SURE, Liveness.FREED)
+_GONE = (Liveness.LONG_EXPIRED, Liveness.RELEASED)
 """What ran there has stopped."""
 
 
@@ -42,14 +42,14 @@ def may_be_active(member: MemberState, item: str) -> bool:
 
 def status_holds_back(member: MemberState, item: str) -> bool:
     """Whether a Member that may have been the primary has not released yet."""
-    if member.seen is None or member.assignment is None:
+    if member.info is None or member.assignment is None:
         return False
-    if member.seen.lease is not None:
+    if member.info.lease is not None:
         if member.liveness in _GONE or not member.session_holds:
             return False
         if member.liveness is Liveness.EXPIRED:
             return True
-    if not member.seen.reported:
+    if not member.info.reported:
         return False
     if item in member.entries:
         return may_be_active(member, item)
@@ -60,18 +60,18 @@ def holds_back(last: LastPrimary, member: MemberState | None, item: str, leases:
     """Whether the last primary has not released yet; `member` is who has that name now, if anybody."""
     if (
         member is not None
-        and member.seen is not None
+        and member.info is not None
         and member.assignment is not None
         and member.assignment.session == last.session
-        and member.seen.lease == last.lease
+        and member.info.lease == last.lease
     ):
         return status_holds_back(member, item)
     if not last.session:
         return False
     if (
         member is not None
-        and member.seen is not None
-        and member.seen.reported
+        and member.info is not None
+        and member.info.reported
         and member.assignment is not None
         and member.assignment.session == last.session
         and item not in member.reports
@@ -81,7 +81,7 @@ def holds_back(last: LastPrimary, member: MemberState | None, item: str, leases:
     if last.lease is None:
         # Without one a Member lives as long as its object. Whatever runs there has yet to say a word.
         unheard = member is not None and (member.assignment is None or not member.assignment.session)
-        return unheard and member is not None and member.seen is not None and member.seen.reported
+        return unheard and member is not None and member.info is not None and member.info.reported
     if leases.holder(last.lease) != last.session:
         return False
     return leases.liveness(last.lease, now) in (Liveness.LIVE, Liveness.EXPIRED)
@@ -157,7 +157,7 @@ class FormerPrimaries:
 
     def note_taken(self, member: MemberState, item: str) -> None:
         """The Item's slot 0 is taken from this Member."""
-        lease = member.seen.lease if member.seen else None
+        lease = member.info.lease if member.info else None
         session = member.assignment.session if member.assignment else ""
         last = self._of.get(item, {}).get(member.name)
         if last is not None and last.session == session and last.lease:

@@ -8,12 +8,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import NamedTuple
 
-from berth.pool.liveness import LeaseSeen, LeaseWatch, Liveness
+from berth.pool.liveness import LeaseInfo, LeaseWatch, Liveness
 
 MAX_FORMER = 8
 """Former holders that are remembered of each Lease: more restarts than a leader may miss."""
 UNKNOWN = "?"
-"""Stands for the holder of a Lease that was deleted before this observer saw it."""
+"""Stands for the holder of a Lease that was deleted before this observer knew of it."""
 
 
 class Answer(NamedTuple):
@@ -43,7 +43,7 @@ class Leases:
         """Holders that each Lease had before the present one, oldest first, as events or reads have shown."""
         self._confirmed: dict[str, tuple[str, str]] = {}
 
-    def put(self, lease: LeaseSeen, now: float) -> bool:
+    def put(self, lease: LeaseInfo, now: float) -> bool:
         """Note a Lease as an event shows it at `now` (monotonic seconds); True if that changes anything.
 
         An event that is older than what a read has shown is out of date and changes nothing.
@@ -66,20 +66,20 @@ class Leases:
         """Leases that ran out by what the events have shown, which no read has confirmed yet."""
         return self._unread
 
-    def put_read(self, name: str, lease: LeaseSeen | None, begun: float, now: float) -> Answer:
-        """Note what a read has shown that was begun at `begun`; `lease` None: there is none of that name.
+    def put_read(self, name: str, lease: LeaseInfo | None, started: float, now: float) -> Answer:
+        """Note what a read has shown that was started at `started`; `lease` None: there is none of that name.
 
         If an event came meanwhile the answer is out of date, and changes nothing.
         """
         old = self._watches.get(name)
-        if old is None or old.at > begun:
+        if old is None or old.at > started:
             return Answer()
         if lease is None:
             new, unseen = old.vanish(), not old.deleted
         elif unseen := old.shows_news(lease):
             new = replace(old.observe(lease, now), read_version=lease.version)
         else:
-            new = replace(old, lease=lease, read_at=begun, read_version=lease.version)
+            new = replace(old, lease=lease, read_at=started, read_version=lease.version)
         return Answer(self._set(new, now), unseen)
 
     def restart(
@@ -87,13 +87,14 @@ class Leases:
     ) -> list[str]:
         """Forget what reads have shown, for a leader that has just taken over: that may be long ago.
 
-        `dead` names those that the leader before it had found dead: unless a renewal was seen since, they
-        count as expired. `missing` names those whose holders it had found live: one that was never seen, as
-        somebody has deleted it meanwhile, counts from now on. Returns the names of those that changed.
+        `dead` names those that the leader before it had found dead: unless a renewal was observed since,
+        they count as expired. `missing` names those whose holders it had found live: one that was never
+        observed, as somebody has deleted it meanwhile, counts from now on. Returns the names of those that
+        changed.
         """
         changed = []
         for name in missing - self._watches.keys() - dead:
-            self._watches[name] = LeaseWatch(LeaseSeen(name, holder=UNKNOWN), now, deleted=True)
+            self._watches[name] = LeaseWatch(LeaseInfo(name, holder=UNKNOWN), now, deleted=True)
         for name, watch in list(self._watches.items()):
             live = watch.renewed and now < watch.expires and bool(watch.lease.holder)
             new = replace(watch, given_up=name in dead and not live, read_at=-math.inf)
@@ -102,27 +103,27 @@ class Leases:
         return changed
 
     def state(self, name: str) -> Liveness:
-        """The state of a Lease as of the last change of it that was returned; MISSING if never seen."""
+        """The state of a Lease as of the last change of it that was returned; MISSING if never observed."""
         return self._last.get(name, Liveness.MISSING)
 
     def liveness(self, name: str, now: float) -> Liveness:
-        """The state of a Lease at `now`; MISSING if it was never seen."""
+        """The state of a Lease at `now`; MISSING if it was never observed."""
         watch = self._watches.get(name)
         return watch.liveness(now) if watch else Liveness.MISSING
 
     def holder(self, name: str) -> str:
-        """holderIdentity as last seen, or the empty string."""
+        """holderIdentity as last observed, or the empty string."""
         watch = self._watches.get(name)
         return watch.lease.holder if watch else ""
 
     def confirm(self, name: str, session: str) -> None:
-        """Note that a read has shown the holder that was seen last, while entries were for `session`."""
+        """Note that a read has shown the holder that was observed last, while entries were for `session`."""
         self._confirmed[name] = (session, self.holder(name))
 
     def follows(self, name: str, session: str) -> bool:
-        """Whether the holder as last seen surely had the Lease later than `session`.
+        """Whether the holder as last observed surely had the Lease later than `session`.
 
-        Where the watch of Leases lags, a new leader sees holders that the one before it has seen replaced.
+        Where the watch of Leases lags, a new leader observes holders that have already been replaced.
         """
         return session in self._former.get(name, ()) or self._confirmed.get(name) == (
             session,
@@ -137,7 +138,7 @@ class Leases:
         return max(0.0, now - (watch.expires if watch.lease.holder else watch.at))
 
     def silence(self, name: str, now: float) -> tuple[float, float, bool]:
-        """Seconds that a Lease lasts, seconds since it was last seen renewed, whether its end is doubted.
+        """Seconds that a Lease lasts, seconds since it was last observed renewed, whether its end is doubted.
 
         It is if the holder counts as dead only because the leader before this one had found it dead.
         """
@@ -161,7 +162,7 @@ class Leases:
                 continue
             if self._set(watch, now):
                 changed.append(name)
-            if watch.deleted and watch.liveness(now) in (Liveness.SURE, Liveness.FREED):
+            if watch.deleted and watch.liveness(now) in (Liveness.LONG_EXPIRED, Liveness.RELEASED):
                 del self._watches[name], self._last[name]
                 self._former.pop(name, None)
                 self._confirmed.pop(name, None)

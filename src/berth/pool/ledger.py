@@ -9,11 +9,11 @@ from berth.pool.former import FormerPrimaries
 from berth.pool.leases import Leases
 from berth.pool.liveness import Liveness
 from berth.pool.member import MemberState, read_entries, read_reports
-from berth.pool.model import AssignmentSeen, ItemSeen, MemberSeen, Policy
+from berth.pool.model import AssignmentInfo, ItemInfo, MemberInfo, Policy
 from berth.pool.sessions import Sessions
 from berth.solve import Problem, Zones
 
-MOST_TERM = 10**12
+MAX_COUNTED_TERM = 10**12
 """No leader gets here, at a thousand terms a second in thirty years: more was written by hand.
 
 To go above that would use up the terms that the API server takes.
@@ -32,7 +32,7 @@ class Ledger:
         self.policy = policy or Policy()
         self.arrays = Arrays()
         self.items = Rows()
-        self.item_seen: dict[int, ItemSeen] = {}
+        self.item_info: dict[int, ItemInfo] = {}
         """Items that exist, by row. A row without one is an Item that is only listed somewhere."""
         self.member_rows = Rows()
         self.members: dict[int, MemberState] = {}
@@ -40,7 +40,7 @@ class Ledger:
         self.former = FormerPrimaries(leases, self.members, self.member_named)
         self.sessions = Sessions(leases)
         self.highest_term = 0
-        """Of all terms, grants and epochs seen here below MOST_TERM: the next one must be above it."""
+        """Of all terms, grants and epochs observed below MAX_COUNTED_TERM: the next one must be above it."""
         self._by_lease: dict[str, set[int]] = {}
         self._zones: dict[str, int] = {}
         self._ages_stale = False
@@ -51,16 +51,16 @@ class Ledger:
         """Take over a changed `spec` of the Pool: from an event, or from the answer of a take-over."""
         old, self.policy = self.policy, policy
         if old.item_status != policy.item_status:
-            self.changed.item_status.update(self.item_seen)
+            self.changed.item_status.update(self.item_info)
         if old._replace(item_status=policy.item_status) != policy:
             self.changed.problem = True
             self.changed.converge.update(range(len(self.items)))
 
-    def put_item(self, item: ItemSeen) -> None:
+    def put_item(self, item: ItemInfo) -> None:
         """An Item appeared or changed."""
         row, _ = self._item_row(item.name)
-        old = self.item_seen.get(row)
-        self.item_seen[row] = item
+        old = self.item_info.get(row)
+        self.item_info[row] = item
         self.changed.item_status.add(row)
         if old is None or old.replicas != item.replicas:
             self.arrays.replicas[row] = item.replicas
@@ -69,40 +69,40 @@ class Ledger:
     def delete_item(self, name: str) -> None:
         """An Item is gone; what is held of it will be taken away."""
         row = self.items.of.get(name)
-        if row is None or self.item_seen.pop(row, None) is None:
+        if row is None or self.item_info.pop(row, None) is None:
             return
         self.arrays.replicas[row] = 0
         self._problem_changed(row)
         self._forget_item_if_unused(row)
 
-    def put_member(self, seen: MemberSeen, now: float) -> None:
+    def put_member(self, info: MemberInfo, now: float) -> None:
         """A Member appeared or changed."""
-        member = self._member(seen.name)
-        old, member.seen = member.seen, seen
+        member = self._member(info.name)
+        old, member.info = member.info, info
         row = member.row
-        if old is not None and old.uid != seen.uid:
+        if old is not None and old.uid != info.uid:
             member.dead_since, member.lived = None, False
-        if old is None or old.lease != seen.lease:
+        if old is None or old.lease != info.lease:
             if old and old.lease:
                 self._by_lease[old.lease].discard(row)
                 session = member.assignment.session if member.assignment else ""
-                if old.uid == seen.uid and session:
+                if old.uid == info.uid and session:
                     for entry in member.entries.values():
                         if entry.primary:
                             self.former.put(entry.name, member.name, old.lease, session)
-            if seen.lease:
-                self._by_lease.setdefault(seen.lease, set()).add(row)
-        if old is None or old.uid != seen.uid:
+            if info.lease:
+                self._by_lease.setdefault(info.lease, set()).add(row)
+        if old is None or old.uid != info.uid:
             self._adopt(member)
         arrays = self.arrays
-        zone = self._zones.setdefault(seen.zone, len(self._zones))
-        if (arrays.zone[row], arrays.draining[row]) != (zone, seen.draining):
-            arrays.zone[row], arrays.draining[row] = zone, seen.draining
+        zone = self._zones.setdefault(info.zone, len(self._zones))
+        if (arrays.zone[row], arrays.draining[row]) != (zone, info.draining):
+            arrays.zone[row], arrays.draining[row] = zone, info.draining
             self._member_problem_changed(row)
-        if old is None or old.created != seen.created:
+        if old is None or old.created != info.created:
             self._ages_stale = True
             self._member_problem_changed(row)
-        if old is None or (old.lease, old.reported, old.uid) != (seen.lease, seen.reported, seen.uid):
+        if old is None or (old.lease, old.reported, old.uid) != (info.lease, info.reported, info.uid):
             self._check_session(member)
             self._recheck_items(member)
         self.changed.member_status.add(row)
@@ -114,35 +114,35 @@ class Ledger:
         if row is None:
             return
         member = self.members[row]
-        if member.seen and member.seen.lease:
-            self._by_lease[member.seen.lease].discard(row)
+        if member.info and member.info.lease:
+            self._by_lease[member.info.lease].discard(row)
         self._set_entries(member, {})
-        member.seen = None
+        member.info = None
         member.dead_since = None
         self._check_session(member)
         self.refresh(row, now)
         self.changed.assignments.add(row)
         self._forget_member_if_unused(row)
 
-    def put_assignment(self, seen: AssignmentSeen, now: float) -> None:
+    def put_assignment(self, info: AssignmentInfo, now: float) -> None:
         """An Assignment appeared or changed."""
-        member = self._member(seen.name)
-        if member.assignment is not None and member.assignment.uid != seen.uid:
+        member = self._member(info.name)
+        if member.assignment is not None and member.assignment.uid != info.uid:
             # While `member.assignment` is still the old one: who was primary there is remembered by it.
             self._set_entries(member, {})
             self._set_reports(member, {})
             member.assignment = None
-        old, member.assignment = member.assignment, seen
-        self._count_term(seen.term)
-        if old is None or (old.session, old.written_for) != (seen.session, seen.written_for):
+        old, member.assignment = member.assignment, info
+        self._count_term(info.term)
+        if old is None or (old.session, old.written_for) != (info.session, info.written_for):
             self._check_session(member)
             self._learn_orphan(member)
             self._recheck_items(member)
-        if old is None or old.owner != seen.owner or old.items != seen.items:
+        if old is None or old.owner != info.owner or old.items != info.items:
             self._adopt(member, old)
-        if old is None or old.reports != seen.reports:
-            self._set_reports(member, read_reports(seen.reports))
-        if old is None or old.problems != seen.problems:
+        if old is None or old.reports != info.reports:
+            self._set_reports(member, read_reports(info.reports))
+        if old is None or old.problems != info.problems:
             self.changed.member_status.add(member.row)
         self.refresh(member.row, now)
 
@@ -176,8 +176,9 @@ class Ledger:
     def lease_read(self, lease: str, holder: str, now: float) -> None:
         """A read has shown the holder of a Lease whose watch may be behind.
 
-        A leader that saw a Lease change hands needs no read. One that has just started may have a watch that
-        is behind: it would take the entries from the session that runs, and give them to one that has ended.
+        A leader that observed a Lease change hands needs no read. One that has just started may have a watch
+        that is behind: it would take the entries from the session that runs, and give them to one that has
+        ended.
         """
         for row in self._by_lease.get(lease, set()) & self.sessions.uncertain:
             if holder == self.leases.holder(lease):
@@ -202,9 +203,9 @@ class Ledger:
         before, was = member.live, member.liveness
         member.liveness = self._liveness(member)
         if member.live:
-            member.dead_since, member.kept, member.lived = None, False, True
-        elif member.dead_since is None and member.seen is not None:
-            lease = member.seen.lease
+            member.dead_since, member.awaited, member.lived = None, False, True
+        elif member.dead_since is None and member.info is not None:
+            lease = member.info.lease
             member.dead_since = now - (self.leases.expired_for(lease, now) if lease else 0.0)
         self._set_problem_member(member)
         if before != member.live or was is not member.liveness:
@@ -212,31 +213,29 @@ class Ledger:
             self._recheck_items(member)
             self.changed.member_status.add(row)
 
-    def keep(self, row: int, kept: bool) -> None:
+    def set_awaited(self, row: int, awaited: bool) -> None:
         """Let the Items of a dead Member wait for it, or no longer."""
         member = self.members[row]
-        if member.kept != kept and not member.live:
-            member.kept = kept
+        if member.awaited != awaited and not member.live:
+            member.awaited = awaited
             self._set_problem_member(member)
             self._recheck_items(member)
 
     def _liveness(self, member: MemberState) -> Liveness:
-        seen = member.seen
-        if seen is None:
+        info = member.info
+        if info is None:
             return Liveness.MISSING
-        if seen.live is not None:
-            return Liveness.LIVE if seen.live else Liveness.EXPIRED
-        if seen.lease is None:
+        if info.lease is None:
             return Liveness.LIVE
-        if not member.lived and seen.lease in self.leases.unread():
+        if not member.lived and info.lease in self.leases.unread():
             return Liveness.EXPIRED  # left by an earlier process: one that never lived cannot be killed
-        return self.leases.state(seen.lease)
+        return self.leases.state(info.lease)
 
     def _set_problem_member(self, member: MemberState) -> None:
         row, arrays = member.row, self.arrays
         # A Member that is waited for keeps what it has and gets nothing new.
-        limit = min(member.limit, len(member.entries)) if member.kept else member.limit
-        live = member.live or (member.kept and member.seen is not None)
+        limit = min(member.limit, len(member.entries)) if member.awaited else member.limit
+        live = member.live or (member.awaited and member.info is not None)
         if (arrays.live[row], arrays.limit[row]) != (live, limit):
             arrays.live[row], arrays.limit[row] = live, limit
             self._member_problem_changed(row)
@@ -286,7 +285,7 @@ class Ledger:
             self.changed.solve_members.add(row)
         return self.members[row]
 
-    def _adopt(self, member: MemberState, old: AssignmentSeen | None = None) -> None:
+    def _adopt(self, member: MemberState, old: AssignmentInfo | None = None) -> None:
         """Read the entries of an Assignment that is this Member's own; another's count for nothing."""
         entries: dict[str, Entry] = {}
         member.malformed = ()
@@ -300,7 +299,7 @@ class Ledger:
             self.changed.assignments.add(member.row)
 
     def _learn_orphan(self, member: MemberState) -> None:
-        """A process of this name may have begun to work by what an earlier Member was given."""
+        """A process of this name may have started to work by what an earlier Member was given."""
         if member.orphaned and member.assignment:
             for entry in read_entries(None, {}, member.assignment.items).entries.values():
                 if entry.primary:
@@ -349,7 +348,7 @@ class Ledger:
         self._forget_item_if_unused(row)
 
     def _count_term(self, term: int) -> None:
-        if self.highest_term < term < MOST_TERM:
+        if self.highest_term < term < MAX_COUNTED_TERM:
             self.highest_term = term
 
     def _set_reports(self, member: MemberState, reports: dict[str, Report]) -> None:
@@ -384,7 +383,7 @@ class Ledger:
         self.changed.solve_members.add(row)
 
     def _forget_item_if_unused(self, row: int) -> None:
-        if row not in self.item_seen and self.arrays.held[row, 0] < 0:
+        if row not in self.item_info and self.arrays.held[row, 0] < 0:
             name = self.items.names[row]
             if name is not None:
                 self.items.forget(name)
@@ -394,7 +393,7 @@ class Ledger:
 
     def _forget_member_if_unused(self, row: int) -> None:
         member = self.members[row]
-        if member.seen is None and member.assignment is None:
+        if member.info is None and member.assignment is None:
             self._set_reports(member, {})
             del self.members[row]
             self.member_rows.forget(member.name)

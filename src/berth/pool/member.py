@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 
 from berth.kinds import Entry, Phase, Report, parse_entry, parse_report
 from berth.pool.liveness import Liveness
-from berth.pool.model import AssignmentSeen, MemberSeen
+from berth.pool.model import AssignmentInfo, MemberInfo
 
 _PREPARED = (Phase.READY, Phase.ACTIVE)
 
 
 @dataclass(slots=True)
 class MemberState:
-    """What is known of one Member name. `seen` or `assignment` may be missing, not both."""
+    """What is known of one Member name. `info` or `assignment` may be missing, not both."""
 
     name: str
     row: int
-    seen: MemberSeen | None = None
-    assignment: AssignmentSeen | None = None
+    info: MemberInfo | None = None
+    assignment: AssignmentInfo | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
     """Entries of the Assignment by Item name; none while the Assignment is an earlier Member's."""
     malformed: tuple[str, ...] = ()
@@ -34,19 +34,19 @@ class MemberState:
     """Monotonic seconds; None while live."""
     lived: bool = False
     """Whether it was live at any time since this observer knows it."""
-    kept: bool = False
+    awaited: bool = False
     """Not live, but its Items wait for it (outage delay or brake)."""
 
     @property
     def live(self) -> bool:
         """Whether its process can be relied on now."""
-        return self.seen is not None and self.liveness is Liveness.LIVE
+        return self.info is not None and self.liveness is Liveness.LIVE
 
     @property
     def owned(self) -> bool:
         """Whether the Assignment exists and belongs to this very Member object."""
         return (
-            self.seen is not None and self.assignment is not None and self.assignment.owner == self.seen.uid
+            self.info is not None and self.assignment is not None and self.assignment.owner == self.info.uid
         )
 
     @property
@@ -57,7 +57,7 @@ class MemberState:
     @property
     def limit(self) -> int:
         """Most Items that it may hold, 0 when the Member object is gone."""
-        return self.seen.limit if self.seen else 0
+        return self.info.limit if self.info else 0
 
     @property
     def written_for(self) -> str:
@@ -94,9 +94,9 @@ class MemberState:
     def ready(self, name: str) -> bool:
         """Whether the entry of this Item here is ready (section "Assignment" of the API reference)."""
         entry = self.entries.get(name)
-        if entry is None or not self.live or self.seen is None or self.restarted:
+        if entry is None or not self.live or self.info is None or self.restarted:
             return False
-        if not self.seen.reported:
+        if not self.info.reported:
             return True
         report = self.reports.get(name)
         return (
@@ -115,7 +115,7 @@ class Parsed:
     malformed: tuple[str, ...]
 
 
-def read_entries(old: AssignmentSeen | None, known: dict[str, Entry], items: tuple[str, ...]) -> Parsed:
+def read_entries(old: AssignmentInfo | None, known: dict[str, Entry], items: tuple[str, ...]) -> Parsed:
     """Read `items`; strings that stood in `old` are not parsed again.
 
     An Item listed twice counts once, as the entry of the higher epoch, then of the lower slot.

@@ -16,11 +16,11 @@ from berth.kinds import (
     Readiness,
     ZonePolicy,
 )
-from berth.pool.liveness import DEFAULT_DURATION, LeaseSeen
+from berth.pool.liveness import DEFAULT_DURATION, LeaseInfo
 
 
-class ItemSeen(NamedTuple):
-    """An Item as last seen."""
+class ItemInfo(NamedTuple):
+    """An Item as last observed."""
 
     name: str
     replicas: int
@@ -28,8 +28,8 @@ class ItemSeen(NamedTuple):
     generation: int = 0
 
 
-class MemberSeen(NamedTuple):
-    """A Member as last seen."""
+class MemberInfo(NamedTuple):
+    """A Member as last observed."""
 
     name: str
     limit: int
@@ -42,12 +42,10 @@ class MemberSeen(NamedTuple):
     created: str = ""
     """`metadata.creationTimestamp`, RFC 3339 in UTC: compares as text."""
     generation: int = 0
-    live: bool | None = None
-    """Overrides what its Lease says; set where nobody watches Leases (an offline plan)."""
 
 
-class AssignmentSeen(NamedTuple):
-    """An Assignment as last seen."""
+class AssignmentInfo(NamedTuple):
+    """An Assignment as last observed."""
 
     name: str
     items: tuple[str, ...] = ()
@@ -83,8 +81,8 @@ class Policy(NamedTuple):
     item_status: ItemStatusMode = ItemStatusMode.FULL
 
 
-class PoolSeen(NamedTuple):
-    """A Pool object as last seen."""
+class PoolInfo(NamedTuple):
+    """A Pool object as last observed."""
 
     uid: str
     version: int = 0
@@ -94,16 +92,16 @@ class PoolSeen(NamedTuple):
     leader: str = ""
 
 
-def item_seen(item: ItemObject) -> ItemSeen:
+def item_info(item: ItemObject) -> ItemInfo:
     """What placement depends on."""
     meta = item.metadata
-    return ItemSeen(meta.name, item.spec.replicas, meta.uid, meta.generation)
+    return ItemInfo(meta.name, item.spec.replicas, meta.uid, meta.generation)
 
 
-def member_seen(member: MemberObject) -> MemberSeen:
+def member_info(member: MemberObject) -> MemberInfo:
     """What placement depends on."""
     meta, spec = member.metadata, member.spec
-    return MemberSeen(
+    return MemberInfo(
         name=meta.name,
         limit=spec.limit,
         zone=spec.zone,
@@ -116,10 +114,10 @@ def member_seen(member: MemberObject) -> MemberSeen:
     )
 
 
-def assignment_seen(assignment: AssignmentObject) -> AssignmentSeen:
+def assignment_info(assignment: AssignmentObject) -> AssignmentInfo:
     """What placement depends on."""
     meta, spec, status = assignment.metadata, assignment.spec, assignment.status
-    return AssignmentSeen(
+    return AssignmentInfo(
         name=meta.name,
         items=spec.items,
         term=spec.term,
@@ -134,10 +132,10 @@ def assignment_seen(assignment: AssignmentObject) -> AssignmentSeen:
     )
 
 
-def lease_seen(lease: LeaseObject) -> LeaseSeen:
+def lease_info(lease: LeaseObject) -> LeaseInfo:
     """What liveness depends on."""
     spec = lease.spec
-    return LeaseSeen(
+    return LeaseInfo(
         name=lease.metadata.name,
         holder=spec.holder_identity or "",
         renewed=spec.renew_time or "",
@@ -163,10 +161,10 @@ def policy_of(pool: PoolObject) -> Policy:
     )
 
 
-def pool_seen(pool: PoolObject) -> PoolSeen:
+def pool_info(pool: PoolObject) -> PoolInfo:
     """What its leader goes by."""
     meta, status = pool.metadata, pool.status
-    return PoolSeen(
+    return PoolInfo(
         uid=meta.uid,
         version=int(meta.resource_version or 0),
         policy=policy_of(pool),

@@ -3,7 +3,7 @@
 The brake is the node lifecycle controller's zone rule: when most of the fleet seems to die at
 once, it is likelier that the observer is wrong or that a repair would make things worse.
 
-Members that die at the same moment are seen to be dead one after the other, as each renewed its Lease
+Members that die at the same moment are found dead one after the other, as each renewed its Lease
 at a time of its own. So the first of them are held until it is known whether most follow, but only
 where most of the fleet has been silent for suspiciously long: one that dies alone is not held up.
 """
@@ -22,7 +22,7 @@ are usual). The rest of the duration is the longest that a dead one is held for 
 
 
 class Health(NamedTuple):
-    """One Member as the brake sees it."""
+    """One Member as the brake judges it."""
 
     row: int
     dead_since: float | None
@@ -32,7 +32,7 @@ class Health(NamedTuple):
     duration: float = 0.0
     """Seconds that its Lease lasts; 0 where it has none."""
     silent: float = 0.0
-    """Seconds since its Lease was last seen to be renewed."""
+    """Seconds since its Lease was last observed to be renewed."""
     doubted: bool = False
     """Whether nothing but the word of an earlier leader says that it is dead: its Items wait until a read
     of its Lease confirms that."""
@@ -41,7 +41,7 @@ class Health(NamedTuple):
 class Outage(NamedTuple):
     """Who is waited for, and until when this stands."""
 
-    kept: frozenset[int]
+    awaited: frozenset[int]
     braking: bool
     dead: int
     """Members that died together and count for the brake."""
@@ -60,7 +60,7 @@ def outage(
     """Decide at `now` (monotonic seconds) which dead Members keep their Items.
 
     A Member counts as dying while it still holds something, or for `TOGETHER` seconds after its
-    death, so that a wave of deaths is seen as one although its first victims are emptied already.
+    death, so that a wave of deaths counts as one although its first victims are emptied already.
     """
     live = 0
     late: list[Health] = []
@@ -76,14 +76,14 @@ def outage(
     brakes = counted >= brake_min_members
     braking = brakes and len(dying) * 100 > brake_percent * counted
     suspected = brakes and (len(dying) + len(late)) * 100 > brake_percent * counted
-    kept = set()
+    awaited = set()
     moments = []
     for member in dying:
         died = member.dead_since or 0.0
         wait = max(delay, (1 - LATE) * member.duration if suspected else 0.0)
         if member.holds and (braking or member.doubted or now - died < wait):
-            kept.add(member.row)
+            awaited.add(member.row)
         moments += [at for at in (died + delay, died + wait, died + TOGETHER) if at > now]
-    if suspected and kept:
+    if suspected and awaited:
         moments += [at for member in late if (at := now + member.duration - member.silent) > now]
-    return Outage(frozenset(kept), braking, len(dying), counted, min(moments, default=None))
+    return Outage(frozenset(awaited), braking, len(dying), counted, min(moments, default=None))

@@ -16,14 +16,14 @@ from berth.solve import Solution
 
 
 def view_of(fleet: Ledger, row: int, solution: Solution, now: float) -> View:
-    """What the rules see of an Item row."""
+    """What the rules know of an Item row."""
     name = fleet.items.names[row]
     assert name is not None
-    seen = fleet.item_seen.get(row)
+    info = fleet.item_info.get(row)
     holdings = []
     for member in fleet.holders(row):
         entry = member.entries[name]
-        kept = member.kept and not member.live and member.seen is not None
+        awaited = member.awaited and not member.live and member.info is not None
         holdings.append(
             Holding(
                 member.row,
@@ -32,20 +32,20 @@ def view_of(fleet: Ledger, row: int, solution: Solution, now: float) -> View:
                 entry.epoch,
                 member.ready(name),
                 member.live,
-                kept,
+                awaited,
                 stopped(member),
                 member.restarted,
             )
         )
     target: tuple[int, ...] = ()
     primary = -1
-    if seen is not None and row < len(solution.primary):
+    if info is not None and row < len(solution.primary):
         target = tuple(m for m in solution.members[row].tolist() if m >= 0)
         primary = int(solution.primary[row])
     unreleased: tuple[int, ...] = ()
-    if fleet.policy.handoff is Handoff.EXCLUSIVE and seen is not None:
+    if fleet.policy.handoff is Handoff.EXCLUSIVE and info is not None:
         unreleased = tuple(fleet.member_rows.of.get(m, -1) for m in fleet.former.unreleased(name, now))
-    return View(name, seen.replicas if seen else 0, tuple(holdings), target, primary, unreleased)
+    return View(name, info.replicas if info else 0, tuple(holdings), target, primary, unreleased)
 
 
 def plan_round(
@@ -68,7 +68,7 @@ def plan_round(
     loads = Loads(fleet)
     known = [row for row in items if fleet.items.names[row] is not None]
     sorted_ = sort_items(fleet, solution, known)
-    for row in sorted_.settled:
+    for row in sorted_.at_target:
         progress.forget(row)
     others = sorted_.others + place_fresh(fleet, solution, sorted_, loads, progress, result)
     moving = progress.moving

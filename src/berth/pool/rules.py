@@ -25,7 +25,7 @@ class Holding(NamedTuple):
     ready: bool
     """As section "Assignment" of the API reference defines it."""
     live: bool
-    kept: bool
+    awaited: bool
     """Not live, but waited for."""
     stopped: bool = False
     """Not live, and whatever ran there has surely stopped."""
@@ -96,11 +96,11 @@ def step(view: View, rules: Rules) -> Step:
     """The next allowed step for the Item: several edits where they may happen in one round."""
     # What another session was granted counts as never prepared. No pause or brake holds this up: the
     # session before has ended, and the one that runs does nothing until its entries are its own.
-    here = [h._replace(grant=rules.term) if h.restarted else h for h in view.holdings if h.live or h.kept]
+    here = [h._replace(grant=rules.term) if h.restarted else h for h in view.holdings if h.live or h.awaited]
     # Under `Exclusive` the entry of a primary that may still run is what keeps the next leader, too,
     # from promoting another.
     lingering = tuple(h.member for h in view.holdings if rules.exclusive and _lingers(h))
-    dead = [h for h in view.holdings if not h.live and not h.kept and h.member not in lingering]
+    dead = [h for h in view.holdings if not h.live and not h.awaited and h.member not in lingering]
     drops = [Edit(h.member, None) for h in dead]
 
     added, moves, add_wait = additions(view, here, rules)
@@ -125,9 +125,9 @@ def step(view: View, rules: Rules) -> Step:
     wait = add_wait or remove_wait or promote_wait
     if wait is None and lingering:
         wait = Wait(Why.RELEASE, lingering)
-    if wait is None and any(h.kept for h in here):
+    if wait is None and any(h.awaited for h in here):
         why = Why.PAUSED if rules.paused else Why.OUTAGE
-        wait = Wait(why, tuple(h.member for h in here if h.kept))
+        wait = Wait(why, tuple(h.member for h in here if h.awaited))
     done = not edits and wait is None and {h.member for h in here} == set(view.target)
     if not done and wait is None:
         wait = Wait(Why.STEP)
@@ -147,7 +147,7 @@ def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdi
     added: list[Holding] = []
     moves = 0
     wait: Wait | None = None
-    waited_for = tuple(h.member for h in here if h.kept and h.member not in view.target)
+    waited_for = tuple(h.member for h in here if h.awaited and h.member not in view.target)
     full: list[int] = []
     for member in view.target:
         if member in holders:
@@ -169,7 +169,7 @@ def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdi
             moves += 1
         slot = next(s for s in range(1, len(used) + 2) if s not in used)
         used.add(slot)
-        added.append(Holding(member, slot, rules.term, 0, ready=False, live=True, kept=False))
+        added.append(Holding(member, slot, rules.term, 0, ready=False, live=True, awaited=False))
     if full:
         wait = Wait(Why.LIMIT, tuple(full))
     return added, moves, wait
@@ -270,7 +270,7 @@ def close_gap(stay: list[Holding]) -> list[Holding]:
 
 
 def _lingers(h: Holding) -> bool:
-    return h.slot == 0 and not (h.live or h.kept or h.stopped)
+    return h.slot == 0 and not (h.live or h.awaited or h.stopped)
 
 
 def _with(stay: list[Holding], changed: Holding) -> list[Holding]:

@@ -15,11 +15,11 @@ class Sessions:
         self.restarted: set[int] = set()
         """Members whose entries are for another session than they should be, by row; live or not."""
         self.uncertain: set[int] = set()
-        """Members whose Lease was seen with another holder, which may be an earlier one: to be read."""
+        """Members whose Lease was observed with another holder, which may be an earlier one: to be read."""
 
     def check(self, member: MemberState) -> bool:
         """Bring up to date what a Member says of its session; whether that changed."""
-        lease = member.seen.lease if member.seen else None
+        lease = member.info.lease if member.info else None
         session = member.assignment.session if member.assignment else ""
         before = (member.session_holds, member.successor)
         member.session_holds = lease is None or self._leases.holder(lease) == session
@@ -42,14 +42,14 @@ class Sessions:
 
     def _successor(self, member: MemberState) -> tuple[str | None, bool]:
         """The session that the entries are to be for if not for the present one, and whether that is sure."""
-        seen, there = member.seen, member.assignment
-        if seen is None or seen.live is not None:
-            return None, True  # there is nothing to write for, or nobody watches its Lease
-        if seen.lease is None:
+        info, there = member.info, member.assignment
+        if info is None:
+            return None, True  # there is nothing to write for
+        if info.lease is None:
             return ("" if member.written_for else None), True
-        holder = self._leases.holder(seen.lease)[:MAX_SESSION]
+        holder = self._leases.holder(info.lease)[:MAX_SESSION]
         if holder in ("", UNKNOWN, member.written_for):
             return None, True
         if not member.written_for and (there is None or not there.items or there.session == holder):
             return holder, True
-        return holder, self._leases.follows(seen.lease, member.written_for)
+        return holder, self._leases.follows(info.lease, member.written_for)

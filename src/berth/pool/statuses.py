@@ -40,7 +40,7 @@ class Statuses:
         for row in rows:
             member = members.get(row)
             there = store.get((self._brain.namespace, member.name)) if member else None
-            if member is None or member.seen is None or there is None:
+            if member is None or member.info is None or there is None:
                 if member is not None:
                     self._ready.pop(member.name, None)
                 continue
@@ -49,7 +49,7 @@ class Statuses:
             if there.reported_live and not member.live:
                 live = status["conditions"][0]
                 notices.append(
-                    Notice("Member", member.name, member.seen.uid, live["reason"], live["message"])
+                    Notice("Member", member.name, member.info.uid, live["reason"], live["message"])
                 )
             if not same_status(status, there.status):
                 writes.append(StatusWrite(member.name, row, status))
@@ -66,7 +66,7 @@ class Statuses:
         mode = ledger.policy.item_status
         writes = []
         for row in rows:
-            item = ledger.item_seen.get(row)
+            item = ledger.item_info.get(row)
             there = store.get((self._brain.namespace, item.name)) if item else None
             if item is None or there is None:
                 continue
@@ -86,7 +86,7 @@ class Statuses:
         self, unusable: dict[str, str], old: ReadPoolStatus | None, generation: int, wall: str
     ) -> tuple[Status, bool]:
         """The Pool's status without its term, and whether it has changed."""
-        names = {m.name for m in self._brain.ledger.members.values() if m.seen is not None}
+        names = {m.name for m in self._brain.ledger.members.values() if m.info is not None}
         self._ready = {name: count for name, count in self._ready.items() if name in names}
         ready = sum(self._ready.values())
         status = pool_status(self._brain, ready, unusable, Conditions(old.conditions if old else (), wall))
@@ -121,7 +121,7 @@ class Gauges(NamedTuple):
 
 def gauges(brain: Brain, now: float) -> Gauges:
     """The figures at `now` (monotonic seconds)."""
-    members = [m for m in brain.ledger.members.values() if m.seen is not None]
+    members = [m for m in brain.ledger.members.values() if m.info is not None]
     waits = brain.progress.waits
     return Gauges(
         members=len(members),
