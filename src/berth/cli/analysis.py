@@ -82,12 +82,12 @@ def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
     for item in pool.items.values():
         brain.observe(item_info(item), NOW)
     for name, member in pool.members.items():
-        seen = member_info(member)
-        if seen.lease is None:
-            brain.observe(seen, NOW)
+        info = member_info(member)
+        if info.lease is None:
+            brain.observe(info, NOW)
         else:
             # Two Members may name one Lease, and the conditions are per Member.
-            _observe_with_lease(brain, pool, seen._replace(lease=f"{seen.lease}/{name}"), wall)
+            _observe_with_lease(brain, pool, info._replace(lease=f"{info.lease}/{name}"), wall)
     for name, assignment in pool.assignments.items():
         written = assignment_info(assignment)
         if name in pool.members and not pool.is_former(assignment):
@@ -140,12 +140,12 @@ def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
     band = bands(ledger.problem())
     found = {}
     for state in sorted(ledger.members.values(), key=lambda member: member.name):
-        if (seen := state.info) is not None:
+        if (info := state.info) is not None:
             found[state.name] = MemberSummary(
                 name=state.name,
-                zone=seen.zone,
-                limit=seen.limit,
-                draining=seen.draining or seen.limit == 0,
+                zone=info.zone,
+                limit=info.limit,
+                draining=info.draining or info.limit == 0,
                 live=state.live,
                 items=len(state.entries),
                 primaries=sum(entry.slot == 0 for entry in state.entries.values()),
@@ -230,7 +230,7 @@ def _solve(brain: Brain, problem: Problem) -> Solution:
     items, members = brain.ledger.items.names, brain.ledger.member_rows.names
 
     def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
-        # It imports the operator, which a plan needs only here.
+        # It loads the whole operator, which no other plan needs.
         from berth.controller.rejected import report
         from berth.controller.saved import Names
 
