@@ -148,10 +148,13 @@ class Deal:
         """
         kinds, left = self.kinds, left.copy()
         group = self.kind_of * self.work.areas + self.area
+        asked = np.flatnonzero(left.ravel()[group] > 0)
         for turn in range(TURNS):
-            may = self.given[self.item] < np.minimum(each, turn + 1)[self.kind_of]
-            may &= self.have[self.item, self.area] > kinds.area_low.ravel()[group]
-            pool = np.flatnonzero(~self.gone & (left.ravel()[group] > 0) & may)
+            asked = asked[~self.gone[asked] & (left.ravel()[group[asked]] > 0)]
+            item, area = self.item[asked], self.area[asked]
+            may = self.given[item] < np.minimum(each, turn + 1)[self.kind[item]]
+            may &= self.have[item, area] > kinds.area_low.ravel()[group[asked]]
+            pool = asked[may]
             if not len(pool) and turn >= each.max(initial=0):
                 break
             # What Items must give goes first, then what Members must shed, then anything; primaries last,
