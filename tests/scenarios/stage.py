@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from api import Api, Object
 from history import History, entries
 from workers import Crew, Worker
 
-from api import Api, Object
 from berth.testing import ControlPlane
 
 PATIENCE = 90.0

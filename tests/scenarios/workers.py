@@ -9,9 +9,8 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from history import History, entries
-
 from api import Api, Object, Refused
+from history import History, entries
 
 
 @dataclass
