@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -60,12 +60,11 @@ def grant(world: World, name: str, key: str) -> int:
     return world.held()[name][key].grant
 
 
-def stays(look, seconds: float = 1.5) -> None:  # type: ignore[no-untyped-def]
-    """It is so, and is so all the time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert look()
-        time.sleep(0.1)
+def stays(led: World, look: Callable[[], object]) -> None:
+    """It is so, and is still so when the leader has processed everything up to now."""
+    assert look()
+    led.processed()
+    assert look()
 
 
 def test_a_drain_waits_until_the_new_holder_reports_ready_under_its_session_and_grant(led: World) -> None:
@@ -89,7 +88,7 @@ def test_a_drain_waits_until_the_new_holder_reports_ready_under_its_session_and_
             ("b-session", f"i@{g}=Draining"),
         ]:
             led.report("b", session, report)
-            stays(lambda: led.held()["a"]["i"].slot == 0 and led.held()["b"]["i"].slot == 1, 0.6)
+            stays(led, lambda: led.held()["a"]["i"].slot == 0 and led.held()["b"]["i"].slot == 1)
         said = led.berth("explain", "item", "i")
         assert "b" in said
         led.report("b", "b-session", f"i@{g}=Ready")
@@ -125,11 +124,12 @@ def test_exclusive_waits_for_the_old_holder_to_release(led: World) -> None:
         h = eventually(lambda: "i" in led.held().get("b", {}) and grant(led, "b", "i"))
         led.report("b", "b-session", f"i@{h}=Ready")
         eventually(lambda: "i" not in led.held()["a"])
-        stays(lambda: led.held()["b"]["i"].slot == 1)
+        stays(led, lambda: led.held()["b"]["i"].slot == 1)
         led.report("a", "a-session", f"i@{g}=Draining")
-        stays(lambda: led.held()["b"]["i"].slot == 1)
+        stays(led, lambda: led.held()["b"]["i"].slot == 1)
         led.report("a", "a-session")
         eventually(lambda: led.held()["b"]["i"].slot == 0)
+        assert led.holders("i") == ["b"]
         history.check()
 
 
@@ -178,7 +178,7 @@ def test_a_lease_decides_who_is_live_by_its_renewal_not_by_its_clock(led: World)
         reasons = {led.condition("member", name, "Live")["reason"] for name in ("none", "still")}
         assert len(reasons) == 2, "never created is not the same as not renewed"
         # time goes by: who is renewed stays
-        stays(lambda: [len(led.held()[n]) for n in ("late", "early")] == [2, 2], seconds + 1)
+        stays(led, lambda: [len(led.held()[n]) for n in ("late", "early")] == [2, 2], seconds + 1)
         led.leases.delete_namespaced_lease("still", led.namespace)
     finally:
         over.set()
@@ -209,10 +209,10 @@ def test_what_is_dead_may_return_within_the_delay(led: World) -> None:
         before = led.held()
         heart.stop("a")
         eventually(lambda: led.condition("member", "a", "Live").get("status") == "False")
-        stays(lambda: led.held() == before, 2)
+        stays(led, lambda: led.held() == before, 2)
         heart.start("a")
         eventually(lambda: led.condition("member", "a", "Live").get("status") == "True")
-        stays(lambda: led.held() == before, 1)
+        stays(led, lambda: led.held() == before, 1)
         heart.stop("a")
         eventually(lambda: len(led.held().get("b", {})) == 4)
         assert time.monotonic() - heart.last["a"] > 2 + 6
@@ -230,11 +230,11 @@ def test_the_brake_pauses_removal_while_most_die_together_and_ends_by_itself(led
         before = led.held()
         heart.stop(*names[:4])
         eventually(lambda: led.condition("pool", "default", "Paused").get("status") == "True")
-        stays(lambda: led.held() == before, 2)
+        stays(led, lambda: led.held() == before, 2)
         assert any(kind == "Pool" for kind, *_ in led.events())
         heart.start(*names[:4])
         eventually(lambda: led.condition("pool", "default", "Paused").get("status") == "False")
-        stays(lambda: led.held() == before, 1)
+        stays(led, lambda: led.held() == before, 1)
 
 
 def test_moves_in_flight_are_bounded_and_recovery_is_not(led: World) -> None:
@@ -245,7 +245,7 @@ def test_moves_in_flight_are_bounded_and_recovery_is_not(led: World) -> None:
         eventually(lambda: len(led.held().get("a", ())) == 10)
         led.create(worker("b", 20))  # reports nothing, so what it gets stays in flight
         eventually(lambda: len(led.held().get("b", ())) == 2)
-        stays(lambda: len(led.held()["b"]) == 2)
+        stays(led, lambda: len(led.held()["b"]) == 2)
         reason = led.condition("pool", "default", "Converged")
         assert reason["status"] == "False"
         assert "2" in reason["message"], reason
@@ -265,7 +265,7 @@ def test_a_killed_leader_is_followed_without_a_move_and_a_stopped_one_changes_no
     eventually(world.converged)
     before, term = world.held(), world.get("pool", "default")["status"]["term"]
     second = world.start_controller(wait=False, name="second")
-    time.sleep(1.5)
+    eventually(second.stands)
     assert not second.leads(), "one leads"
     first.kill()
     killed = time.monotonic()
@@ -320,7 +320,7 @@ def test_full_members_that_would_have_to_swap_are_named(led: World) -> None:
         lambda: (c := led.condition("pool", "default", "Converged")).get("reason") == "LimitReached" and c
     )
     assert said["status"] == "False"
-    stays(lambda: led.held() == before, 1)
+    stays(led, lambda: led.held() == before, 1)
     full = said["message"].partition("limit reached on ")[2][0]
     led.patch("member", full, {"limit": 2})
     zones = {"a": "x", "b": "x", "c": "y", "d": "y"}

@@ -15,7 +15,7 @@ from typing import Any
 from acceptance_paths import BERTH, KUBECTL
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
-from user_objects import API
+from user_objects import API, member
 
 Doc = dict[str, Any]
 GROUP, VERSION = API.split("/")
@@ -115,6 +115,7 @@ class World:
     namespace: str
     folder: Path
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    markers: int = 0
 
     def __post_init__(self) -> None:
         self.api = config.new_client_from_config(str(self.kubeconfig))
@@ -210,6 +211,20 @@ class World:
         """Whether the Pool says that all is as wanted (mind that it may not have seen the last change)."""
         return self.condition("pool", pool, "Converged").get("status") == "True"
 
+    def processed(self) -> None:
+        """Wait until the leader has processed everything up to now: it gives each new Member an Assignment.
+
+        The second Member makes sure that the round in which the first was processed is over. Both have no
+        room, so the plan stays what it is.
+        """
+        for _ in range(2):
+            self.markers += 1
+            name = f"marker-{self.markers}"
+            self.custom.create_namespaced_custom_object(
+                GROUP, VERSION, self.namespace, "members", member(name, 0)
+            )
+            eventually(lambda name=name: name in self.all("assignment"), what=f"{name} has no Assignment")
+
     def events(self) -> list[tuple[str, str, str, str]]:
         """Kind and name of the object, reason, message."""
         got = self.core.list_namespaced_event(self.namespace).items
@@ -286,6 +301,9 @@ class World:
 class Controller:
     process: "subprocess.Popen[bytes]"
     log: Path
+
+    def stands(self) -> bool:
+        return b"standing for election" in self.log.read_bytes()
 
     def leads(self) -> bool:
         return b"leading" in self.log.read_bytes()

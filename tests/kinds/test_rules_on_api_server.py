@@ -233,6 +233,10 @@ def test_what_is_at_the_bounds_is_accepted(control_plane: ControlPlane, namespac
     control_plane.kubectl(
         *args, input=manifest("Assignment", {"pool": "default", "term": 1, "items": longest}, "longest")
     )
+    stored = control_plane.kubectl("-n", namespace, "get", "berth", "-o", "name").split()
+    names = [("item", long), ("item", "none"), ("member", long), ("member", "drained"), ("pool", "p" * 63),
+             ("assignment", long), ("assignment", "longest")]  # fmt: skip
+    assert sorted(stored) == sorted(f"{kind}.berth.dev/{name}" for kind, name in names)
 
 
 def test_an_assignment_is_created_empty(control_plane: ControlPlane, namespace: str) -> None:

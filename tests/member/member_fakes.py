@@ -84,6 +84,12 @@ class Hand:
         await until(lambda: (self.confirm(), self.reports() == list(reports))[1], lambda: str(self.reports()))
 
 
+async def turns(count: int = 100) -> None:
+    """Let every task that waits for no event and for no time go on to where it does."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def until(
     condition: Callable[[], object], explain: Callable[[], str] = lambda: "", seconds: float = 10.0
 ) -> None:

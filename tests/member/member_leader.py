@@ -92,6 +92,14 @@ class Leader:
     async def lease(self, name: str) -> dict[str, Any] | None:
         return await self.read(LEASES, name)
 
+    async def until_renewed(self, name: str, times: int, seconds: float = 20.0) -> None:
+        """Wait until the Lease was renewed so often."""
+        async with asyncio.timeout(seconds):
+            for _ in range(times):
+                before = await self.lease(name)
+                while await self.lease(name) == before:  # noqa: ASYNC110 - the API server is asked
+                    await asyncio.sleep(0.02)
+
     async def until_reported(self, member: str, *reports: str, seconds: float = 20.0) -> None:
         await self.until(lambda status: status.get("items", []) == list(reports), member, seconds)
 

@@ -111,6 +111,7 @@ async def test_http_a_delete_of_what_is_gone_already_is_a_success(server: Server
         server.items.clear()
         hand.want()
         await hand.until_reported()
+    assert server.requests == ["PUT /items/a", "DELETE /items/a"]
 
 
 async def test_http_what_an_earlier_agent_left_is_deleted(server: Server, http: HttpWorker) -> None:
@@ -133,6 +134,7 @@ async def test_http_items_that_the_worker_lost_are_told_again_and_surplus_ones_d
         await until(lambda: (hand.confirm(), server.items.get("b", {}).get("primary"))[1])
         await until(lambda: server.items.keys() == {"a", "b"})
         await hand.until_reported("a@3=Ready", "b@3=Active")
+        assert not server.items["a"]["primary"]
 
 
 @pytest.mark.parametrize("body", ["", "[]", '{"items": "a"}', '{"items": [1]}'])

@@ -66,6 +66,7 @@ async def test_exec_a_command_may_leave_something_running_that_keeps_its_standar
         hand.want("a#0@3:4")
         await hand.until_reported("a@3=Active")
         await until(lambda: delivery._runs["a"].at.stage.name == "ACTIVE", seconds=3)
+        assert alive(daemon)
         hand.want()
         await hand.until_reported()
 
@@ -78,9 +79,10 @@ async def test_exec_a_command_that_is_no_longer_wanted_is_not_waited_for_once_it
     async with delivery_to(worker) as delivery:
         hand = Hand(delivery)
         hand.want("a#1@3")
-        await until(daemon.exists)
+        await until(lambda: daemon.exists() and daemon.read_text())
         hand.want()
         await hand.until_reported()
+        assert "a" not in delivery._runs
 
 
 async def test_exec_what_a_command_has_started_in_its_group_is_killed_in_the_end(
@@ -289,7 +291,7 @@ async def test_file_it_is_written_again_where_somebody_else_has_removed_or_chang
         await FileWorker(path).clear()
         await until(lambda: path.read_bytes() == whole)
         before = path.stat().st_ino
-        await asyncio.sleep(0.1)
+        await worker.compare()
         assert path.stat().st_ino == before
         comparing.cancel()
         await asyncio.wait({comparing})

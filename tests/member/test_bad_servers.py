@@ -121,9 +121,11 @@ async def test_a_server_that_says_again_and_again_that_it_is_gone_is_not_asked_i
     server: Server, inbox: Inbox
 ) -> None:
     server.watches = [[event("ERROR", {"code": 410, "reason": "Expired"})]]
+    server.answers = [NotFound(404, "NotFound", "no such Assignment")]
+    started = time.monotonic()
     async with running(inbox.watch()):
-        await asyncio.sleep(0.5)
-    assert server.opened < 10
+        await until(lambda: server.opened == 4)
+    assert time.monotonic() - started >= 0.05 + 0.1 + 0.2, "the shortest pauses between four tries"
 
 
 async def test_a_server_that_was_restored_from_a_backup_is_followed(

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from member_fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder, turns, until
 
 from berth.kube import Meta
 from berth.member.delivery import Delivery
@@ -87,7 +87,7 @@ async def test_a_task_that_breaks_because_of_deactivate_does_not_leave_the_repli
     worker.acts["deactivate a"] = close
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
-    await asyncio.sleep(0.2)
+    await turns()
     assert hand.reports() == ["a@3=Ready"]
     assert delivery.snapshot().troubles == ()
     assert worker.log == ["prepare a", "activate a@4", "deactivate a"]
@@ -185,7 +185,7 @@ async def test_nothing_is_begun_once_the_lease_is_over_by_the_clock(
     lease.left = 0.0
     hand.confirm()
     hand.want("a#0@3:4", "b#1@5")
-    await asyncio.sleep(0.05)
+    await turns()
     assert worker.log == ["prepare a"]
     delivery.lose()
     await asyncio.wait_for(delivery.settled(), 5)
@@ -226,6 +226,7 @@ async def test_what_is_spawned_in_drop_or_later_does_not_outlive_the_item(worker
     await hand.until_reported()
     late.append(worker.seen["a"].spawn(asyncio.sleep(1000)))
     await until(lambda: all(task.cancelled() for task in late))
+    assert len(late) == 2
 
 
 async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(

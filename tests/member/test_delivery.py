@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from member_fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder, turns, until
 
 from berth.member.delivery import Delivery
 from berth.member.tenure import Tenure
@@ -41,7 +41,7 @@ async def test_a_primary_is_activated_only_once_its_report_has_been_written(
 ) -> None:
     hand.want("a#0@3:4")
     await until(lambda: hand.reports() == ["a@3=Active"])
-    await asyncio.sleep(0.05)
+    await turns()
     assert worker.log == ["prepare a"]
     hand.confirm()
     await until(lambda: worker.log == ["prepare a", "activate a@4"])
@@ -72,7 +72,7 @@ async def test_a_confirmation_is_void_once_something_else_was_reported(
     assert hand.reports() == ["a@3=Ready"]
     hand.want("a#0@3:5")
     delivery.written(late)
-    await asyncio.sleep(0.05)
+    await turns()
     assert worker.log == ["prepare a"]
     hand.confirm()
     await until(lambda: worker.log[-1] == "activate a@5")

@@ -56,6 +56,7 @@ async def test_it_works_on_its_own_entries_and_on_those_that_are_for_no_session(
     member.hear(session, "a#0@3:4")
     await member.hand.until_reported("a@3=Active")
     await until(lambda: member.worker.log == ["prepare a", "activate a@4"])
+    assert member.worker.seen["a"].active()
 
 
 async def test_it_does_nothing_with_the_entries_of_the_session_before_it_and_waits_for_the_leader(

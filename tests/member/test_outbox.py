@@ -67,12 +67,22 @@ class Member:
         self.server = server
         self.worker = worker
         self.valid = True
+        self.writing: asyncio.Task[None] | None = None
         tenure = Tenure(lambda: 100.0 if self.valid else 0.0)
         self.delivery = Delivery(worker, on_change=self.notify)
         self.delivery.begin(tenure)
         self.inbox = Inbox(server, "ns", "w", self.delivery.aim)  # type: ignore[arg-type]
         self.outbox = Outbox(server, "ns", "w", "me", self.inbox, self.delivery, tenure)  # type: ignore[arg-type]
         self.hand = Hand(self.delivery)
+        self.looks = 0
+        """How often the Outbox has looked whether there is something to write."""
+        worth_writing = self.outbox._worth_writing
+
+        def counted(*args: Any) -> bool:
+            self.looks += 1
+            return worth_writing(*args)
+
+        self.outbox._worth_writing = counted  # type: ignore[method-assign]
 
     def notify(self, urgent: bool) -> None:
         self.outbox.notify(urgent)
@@ -88,7 +98,7 @@ async def member() -> AsyncIterator[Member]:
     member = Member(Server(), Recorder())
     member.inbox.see(msgspec.convert(member.server.object, Assignment))
     async with member.delivery:
-        writing = asyncio.create_task(member.outbox.write_for_ever())
+        writing = member.writing = asyncio.create_task(member.outbox.write_for_ever())
         await until(lambda: member.server.statuses)
         yield member
         writing.cancel()
@@ -101,10 +111,13 @@ async def test_a_session_says_at_once_that_it_holds_nothing(member: Member) -> N
 
 
 async def test_nothing_is_written_while_nothing_is_new(member: Member) -> None:
-    for _ in range(20):
+    for _ in range(5):
+        looks = member.looks
         member.outbox.notify(urgent=True)
-        await asyncio.sleep(0.01)
-    assert len(member.server.statuses) == 1
+        await until(lambda looks=looks: member.looks > looks)
+    member.hear("a#1@1")
+    await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
+    assert member.server.statuses.count({"session": "me", "items": []}) == 1
 
 
 async def test_what_happens_during_a_write_goes_into_the_next_one_together(member: Member) -> None:
@@ -157,9 +170,11 @@ async def test_an_assignment_that_is_gone_means_that_nothing_is_wanted(member: M
 
 
 async def test_nothing_is_written_once_the_lease_is_not_surely_held(member: Member) -> None:
+    assert member.writing is not None
     member.valid = False
     member.hear("a#1@1")
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(10):
+        await member.writing
     assert len(member.server.statuses) == 1
 
 
@@ -174,3 +189,4 @@ async def test_news_never_go_back(member: Member) -> None:
 async def test_an_entry_that_cannot_be_read_stops_no_other(member: Member) -> None:
     member.hear("a#1@1", "what is this", "b#1@1")
     await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready", "b@1=Ready"])
+    assert sorted(member.worker.log) == ["prepare a", "prepare b"]

@@ -11,6 +11,7 @@ from member_leader import ASSIGNMENTS, MEMBERS, Leader
 import berth
 from berth import NameTaken, Outcome, Session, SettingsError
 from berth.kube import LEASES, Invalid
+from berth.member.objects import Assignment
 from berth.member.outbox import status_patch
 from berth.member.report import Snapshot
 from berth.testing import ControlPlane
@@ -100,7 +101,7 @@ async def test_with_wait_it_takes_the_name_over_once_it_is_free(worker: Recorder
     async with session_of(worker, leader):
         other = session_of(Recorder(), leader, wait=True)
         entering = asyncio.create_task(other.__aenter__())
-        await asyncio.sleep(1)
+        await leader.until_renewed("w", 2)
         assert not entering.done()
     await entering
     assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == other.id
@@ -216,10 +217,12 @@ async def test_an_activation_waits_until_its_report_is_in_while_the_entry_still_
         await until(lambda: "prepare a" in worker.log)
         await leader.until_reported("w", "a@3=Preparing")
         assert session._outbox is not None
-        session._outbox._inbox.see = lambda new: None  # type: ignore[method-assign] - news do not arrive
+        read: list[Assignment] = []
+        session._outbox._inbox.see = read.append  # type: ignore[method-assign] - news do not arrive
         await leader.give("w", "a#1@3")
         gate.set()
-        await asyncio.sleep(1.0)
+        # It is read anew after each report that was refused.
+        await until(lambda: sum(each.spec.items == ("a#1@3",) for each in read) > 3)
         assert worker.log == ["prepare a"]
         assert await leader.reports("w") == ["a@3=Preparing"]
 
@@ -260,6 +263,7 @@ async def test_a_member_that_was_deleted_is_announced_again(worker: Recorder, le
         await leader.until_limit("w", 10)
         await leader.give("w", "a#1@5")
         await leader.until_reported("w", "a@5=Ready")
+        assert worker.log == ["prepare a", "drop a", "prepare a"]
 
 
 async def test_leaving_without_a_drain_cancels_and_releases_the_lease(

@@ -122,6 +122,7 @@ async def test_every_2xx_is_success(worker, communicator, status):
     worker.answer = {"status": status}
     await communicator.add(worker.url, "a")
     await communicator.remove(worker.url, "a")
+    assert worker.requests == ["PUT /items/a", "DELETE /items/a"]
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 409, 500, 503])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -97,6 +98,7 @@ class Stage(AbstractContextManager["Stage"]):
         self.history = History(self.api)
         self.crew = Crew(self.api, self.history)
         self.controllers: list[Controller] = []
+        self._markers = itertools.count()
 
     def __enter__(self) -> Self:
         self.history.start()
@@ -242,6 +244,26 @@ class Stage(AbstractContextManager["Stage"]):
             return time.monotonic() - since > quiet and not self.unplaced(wanted)
 
         eventually(settled, lambda: "; ".join(self.unplaced(wanted)[:5]) or "it does not come to rest")
+
+    def processed(self) -> None:
+        """Wait until the leader has processed everything up to now: it gives each new Member an Assignment.
+
+        The second Member makes sure that the round in which the first was processed is over. Both have no
+        room, so the plan stays what it is.
+        """
+        for number in itertools.islice(self._markers, 2):
+            marker = f"marker-{number}"
+            self.api.create("members", marker, {"limit": 0})
+            eventually(lambda marker=marker: marker in self.history.store("assignments"), marker)
+
+    def renewals(self, count: int, name: str = "berth-controller") -> None:
+        """Wait until a Lease was renewed so often: time passes for the one who holds it."""
+        for _ in range(count):
+            before = self.api.get("leases", name)["spec"]["renewTime"]
+            eventually(
+                lambda before=before: self.api.get("leases", name)["spec"]["renewTime"] != before,
+                f"the Lease {name} is not renewed",
+            )
 
     def condition(self, kind: str, name: str, type_: str) -> Object:
         """A condition of an object, read afresh; empty if it is not there."""

@@ -36,7 +36,8 @@ def test_leases_deleted_while_nobody_leads_count_as_live_for_a_while(stage: Stag
     for name in "abc":
         stage.api.delete("leases", name)
     stage.controller()
-    time.sleep(4.0)
+    stage.processed()
+    stage.renewals(6)
     assert stage.history.changes(begin) == []
 
 
@@ -53,6 +54,7 @@ def test_exclusive_waits_for_a_process_whose_lease_was_deleted_while_nobody_led(
     stage.controller()
     stage.settle()
     nobody_overlaps(stage, items)
+    assert all(where.keys() == {"b"} for where in stage.held().values())
     stage.history.check()
 
 
@@ -66,10 +68,13 @@ def test_exclusive_waits_for_a_process_whose_member_now_names_another_lease(stag
     stage.crew.workers["a"].clings.update(items)
     stage.api.merge("members", "a", {"spec": {"leaseName": name}})
     stage.limit("a", 0)
-    time.sleep(4.0)
+    eventually(lambda: stage.holds("b") == set(items))
+    stage.renewals(6, "a")  # longer than the Lease lasts: its process works on, and renews the old one
+    stage.processed()
     nobody_overlaps(stage, items)
     stage.crew.let_go("a")
     eventually(lambda: all("b" in where for where in stage.held().values()))
+    assert stage.held().keys() == set(items)
 
 
 def test_a_term_far_ahead_stops_nothing(stage: Stage) -> None:

@@ -46,7 +46,7 @@ def test_a_process_that_restarts_within_its_lease_has_prepared_nothing(led: Stag
     eventually(lambda: all(entry.primary for entry in given(led, "b").values()), lambda: str(led.held()))
     eventually(lambda: led.history.store("assignments")["a"]["spec"]["session"] == again.session)
     assert all(entry.grant > grants[item] for item, entry in given(led, "a").items())
-    time.sleep(2.0)
+    led.processed()
     assert led.holds("a") == led.holds("b") == items, "b keeps all, as a has prepared nothing of its own"
     led.crew.let_go("a")
     led.settle(wanted=dict.fromkeys(items, 1))
@@ -135,7 +135,8 @@ def test_the_brake_holds_everything_when_most_members_die_together(led: Stage) -
     for name in names[:3]:
         led.crew.kill(name)
     eventually(lambda: led.condition("pools", "default", "Paused").get("status") == "True")
-    time.sleep(1.0)
+    led.api.create("items", "late", {"replicas": 1})
+    eventually(lambda: "late" in led.held(), "the brake holds back what is missing")
     dropped = {item for item in before if item not in led.held()}
     still = [n for n in names[:3] if led.holds(n)]
     assert still, f"the brake came before all were emptied: {dropped}"
@@ -157,7 +158,7 @@ def test_max_in_flight_holds_back_moves_and_not_recovery(led: Stage) -> None:
     eventually(lambda: len(led.holds("c")) == 1)
     reasons = ("WaitingForReady", "MovesLimited")
     eventually(lambda: led.condition("pools", "default", "Converged").get("reason") in reasons)
-    time.sleep(1.0)
+    led.processed()
     assert len(led.holds("c")) == 1, "one move at a time, and that one is not done"
     led.crew.kill("a")
     eventually(lambda: all("a" not in where for where in led.held().values()))
@@ -184,7 +185,7 @@ def test_exclusive_moves_a_primary_only_after_its_release(led: Stage) -> None:
     led.member("b")
     led.limit("a", 0)
     eventually(lambda: led.holds("b") == set(items) and led.holds("a") == set(), lambda: str(led.held()))
-    time.sleep(1.5)
+    led.processed()
     assert all(where["b"] > 0 for where in led.held().values()), "nobody is primary: a has not released"
     message = eventually(lambda: led.condition("pools", "default", "Converged").get("message"))
     assert "a to release it" in message, message
@@ -216,6 +217,9 @@ def test_overlap_promotes_as_soon_as_the_lease_has_expired(led: Stage) -> None:
     led.items(4, 2)
     led.settle()
     mine = {item for item, where in led.held().items() if where["a"] == 0}
+    renewed = led.crew.workers["a"].renewed
     led.crew.kill("a")
     eventually(lambda: all(led.held()[item].get("b") == 0 for item in mine))
+    waited = led.history.changes()[-1].at - renewed
+    assert waited >= LEASE - 0.05, waited
     led.history.check()

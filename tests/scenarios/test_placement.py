@@ -47,7 +47,7 @@ def test_replaced_while_not_ready(led: Stage) -> None:
     led.limit("b", 0)
     before = {item: where for item, where in led.held().items() if "c" not in where}
     eventually(lambda: len(led.holds("c")) == 4)
-    time.sleep(1.0)
+    led.processed()
     for item, where in before.items():
         assert where.items() <= led.held()[item].items(), "nothing goes before its replacement is ready"
     led.crew.let_go("c")
@@ -110,6 +110,7 @@ def test_zone_added(led: Stage) -> None:
     led.member("c", limit=10, zone="y")
     eventually(lambda: all("c" in where for where in led.held().values()))
     led.settle()
+    assert len(led.holds("c")) == 6
     led.history.check()
 
 

@@ -35,7 +35,8 @@ LEADER_FAULTS = {
     "kill": 8, "stop": 4, "cut": 4, "hang": 3, "unanswered": 3, "slow": 2, "silent": 6, "late": 4,
 }  # fmt: skip
 """Those of the leader, likewise. While one side is cut off, the other still reaches the API server."""
-API_FAULTS = {"api": 3}
+API_FAULTS = {"api": 1}
+"""Seldom: after every second restart it refuses all Assignments for 30 s (see `start_api_server`)."""
 
 
 class FaultRun:
@@ -157,7 +158,9 @@ class FaultRun:
         kinds = [(places, kind) for places, table in self.tables() for kind in table]
         weights = [weight for _, table in self.tables() for weight in table.values()]
         async with asyncio.TaskGroup() as group:
-            for _ in range(count):
+            for number in range(count):
+                if number % 100 == 0:
+                    print(f"{number} of {count} faults", flush=True)
                 places, kind = self.random.choices(kinds, weights)[0]
                 while (place := self.free(places)) is None:  # noqa: ASYNC110 - polled
                     await asyncio.sleep(0.05)
