@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from user_objects import item, member, pool
-from world import World, entry, eventually
+from waiting import eventually
+from world import World, entry
 
 pytestmark = pytest.mark.cluster
 
@@ -20,7 +21,7 @@ def settled(world: World, pool: str = "default", seconds: float = 40) -> None:
         time.sleep(1.2)
         return world.converged(pool) and before == world.versions()
 
-    eventually(quiet, seconds, "it did not settle")
+    eventually(quiet, "it did not settle", seconds)
 
 
 def test_an_assignment_appears_empty_with_its_member_and_is_owned_by_it(led: World) -> None:

@@ -4,8 +4,7 @@ import json
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,21 +15,11 @@ from acceptance_paths import BERTH, KUBECTL
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from user_objects import API, member
+from waiting import eventually
 
 Doc = dict[str, Any]
 GROUP, VERSION = API.split("/")
 ENTRY = re.compile(r"^([a-z0-9.-]+)#(?:(0)@(\d+):(\d+)|([1-9]\d*)@(\d+))$")
-
-
-def eventually(look: Callable[[], Any], seconds: float = 40, what: str = "") -> Any:
-    """Look until it is true; gives what it saw."""
-    end = time.monotonic() + seconds
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        assert time.monotonic() < end, what or f"not within {seconds} s: {look}"
-        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -115,7 +104,8 @@ class World:
     namespace: str
     folder: Path
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-    markers: int = 0
+    markers: set[str] = field(default_factory=set)
+    """Members that only show what the leader has processed."""
 
     def __post_init__(self) -> None:
         self.api = config.new_client_from_config(str(self.kubeconfig))
@@ -195,6 +185,7 @@ class World:
         return {
             name: {e.name: e for e in map(entry, doc["spec"].get("items", []))}
             for name, doc in self.all("assignment").items()
+            if name not in self.markers
         }
 
     def holders(self, item: str) -> list[str]:
@@ -218,12 +209,22 @@ class World:
         room, so the plan stays what it is.
         """
         for _ in range(2):
-            self.markers += 1
-            name = f"marker-{self.markers}"
+            name = f"marker-{len(self.markers)}"
+            self.markers.add(name)
             self.custom.create_namespaced_custom_object(
                 GROUP, VERSION, self.namespace, "members", member(name, 0)
             )
-            eventually(lambda name=name: name in self.all("assignment"), what=f"{name} has no Assignment")
+            eventually(lambda name=name: name in self.all("assignment"), f"{name} has no Assignment")
+
+    def renewals(self, name: str, count: int) -> None:
+        """Wait until a Lease was renewed so often."""
+
+        def version() -> str:
+            return str(self.leases.read_namespaced_lease(name, self.namespace).metadata.resource_version)
+
+        for _ in range(count):
+            before = version()
+            eventually(lambda before=before: version() != before, f"the Lease {name} is not renewed")
 
     def events(self) -> list[tuple[str, str, str, str]]:
         """Kind and name of the object, reason, message."""
@@ -269,7 +270,7 @@ class World:
         self.processes.append(process)
         controller = Controller(process, log)
         if wait:
-            eventually(lambda: controller.leads() or process.poll() is not None, 60)
+            eventually(lambda: controller.leads() or process.poll() is not None)
             assert process.poll() is None, log.read_text()
         return controller
 

@@ -13,23 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
-from charting import CHART, ROOT, SYSTEM, Cluster, Helm, controller, wait_for
+from charting import CHART, EVERYTHING, ROOT, SYSTEM, Cluster, Helm, controller, wait_for
 
 from berth.kinds import parse_entry
 
 pytestmark = pytest.mark.cluster
 
 CONTROLLER = f"{SYSTEM}:berth"
-VALUES: dict[str, Any] = {
-    "metrics": {
-        "serviceMonitor": {"enabled": True},
-        "prometheusRule": {"enabled": True},
-        "dashboard": {"enabled": True},
-    },
-    "networkPolicy": {"enabled": True},
-    "flowSchema": {"enabled": True},
-    "workers": {"bindings": [{"namespace": "feeds", "serviceAccount": "feeds", "create": True}]},
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +28,9 @@ def installed(cluster: Cluster, cluster_helm: Helm) -> Iterator[dict[str, Any]]:
     cluster.apply((Path(__file__).parent / "monitoring-crds.yaml").read_text())
     cluster.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     cluster.plane.kubectl("create", "namespace", "feeds")
-    cluster_helm("install", "berth", str(CHART), "--namespace", SYSTEM, "--create-namespace", values=VALUES)
+    cluster_helm(
+        "install", "berth", str(CHART), "--namespace", SYSTEM, "--create-namespace", values=EVERYTHING
+    )
     yield cluster.get("deployment", "berth", "-n", SYSTEM)
     cluster_helm("uninstall", "berth", "--namespace", SYSTEM)
 
@@ -64,7 +56,7 @@ def placed(cluster: Cluster, namespace: str, wanted: int, without: str = "") -> 
     "values",
     [
         {},
-        VALUES,
+        EVERYTHING,
         {"watchNamespaces": ["default", "feeds"], "test": {"namespace": "feeds"}},
         {"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "default"}},
         {"image": {"digest": "sha256:" + "0" * 64}, "priorityClassName": "system-cluster-critical"},
@@ -337,7 +329,7 @@ def test_the_release_can_be_upgraded_while_a_controller_leads(
 ) -> None:
     with controller(cluster, installed, "berth-4") as old:
         wait_for("it leads", old.leading)
-        values = {**VALUES, "controller": {"logFormat": "json", "logLevel": "debug"}}
+        values = {**EVERYTHING, "controller": {"logFormat": "json", "logLevel": "debug"}}
         cluster_helm("upgrade", "berth", str(CHART), "--namespace", SYSTEM, values=values)
         deployment = cluster.get("deployment", "berth", "-n", SYSTEM)
         with controller(cluster, deployment, "berth-5") as new:

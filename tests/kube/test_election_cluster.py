@@ -6,11 +6,12 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from berth.kube import (
     LEASES,
@@ -30,12 +31,6 @@ from berth.testing import ControlPlane
 pytestmark = pytest.mark.cluster
 
 MICRO_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
-
-
-async def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - any condition, not only what has an event
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@ import asyncio
 import json
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 from kubernetes import client as official
 from kubernetes import config as official_config
+from waiting import until
 
 from berth.kube import (
     CONFIG_MAPS,
@@ -41,12 +42,6 @@ class Written(msgspec.Struct):
     @property
     def version(self) -> int:
         return int(self.metadata.resource_version)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - any condition, not only what has an event
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture

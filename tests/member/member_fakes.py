@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+
+from waiting import until
 
 from berth.kinds import parse_entry
 from berth.member.delivery import Delivery
@@ -88,14 +89,3 @@ async def turns(count: int = 100) -> None:
     """Let every task that waits for no event and for no time go on to where it does."""
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-async def until(
-    condition: Callable[[], object], explain: Callable[[], str] = lambda: "", seconds: float = 10.0
-) -> None:
-    """Wait until a condition holds."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while not condition():
-        assert loop.time() < end, f"waited {seconds} s in vain: {explain()}"
-        await asyncio.sleep(0.005)

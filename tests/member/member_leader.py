@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from berth import Session, Worker
 from berth.kube import LEASES, Client, Conflict, NotFound, Resource, load_config
 from berth.testing import ControlPlane
 
@@ -113,3 +114,9 @@ class Leader:
             assert loop.time() < end, f"waited {seconds} s in vain: {json.dumps(status)}"
             await asyncio.sleep(0.02)
         return status
+
+
+def session_of(worker: Worker, leader: Leader, name: str = "w", **options: Any) -> Session:
+    """A Session of that name, in the leader's namespace, with a short Lease."""
+    settings = {"lease_seconds": 3.0, "limit": 10, "zone": "z", **options}
+    return Session(worker, name=name, namespace=leader.namespace, kubeconfig=leader.kubeconfig, **settings)

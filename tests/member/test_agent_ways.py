@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from member_fakes import Hand, until
+from member_fakes import Hand
+from waiting import until
 
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker
 from berth.member.agent.http import WorkerError

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from member_fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder
+from waiting import until
 
 from berth import Session, SettingsError
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker, file, run_agent

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from member_fakes import Recorder, until
+from member_fakes import Recorder
+from waiting import until
 
 from berth.kinds import Entry
 from berth.kube import NotFound, ServerError

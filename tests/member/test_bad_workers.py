@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from member_fakes import Hand, Recorder, turns, until
+from member_fakes import Hand, Recorder, turns
+from waiting import until
 
 from berth.kube import Meta
 from berth.member.delivery import Delivery

@@ -2,15 +2,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from member_fakes import Hand, Recorder, turns, until
+from member_fakes import Hand, Recorder, turns
+from waiting import until
 
 from berth.member.delivery import Delivery
 from berth.member.tenure import Tenure
-
-
-@pytest.fixture
-def worker() -> Recorder:
-    return Recorder()
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from member_fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder
+from waiting import until
 
 from berth.member.delivery import Delivery
 from berth.member.inbox import Inbox

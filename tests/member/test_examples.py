@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from member_fakes import until
 from member_leader import MEMBERS, Leader
+from waiting import until
 
 from berth.testing import ControlPlane
 

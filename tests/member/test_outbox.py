@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from member_fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder
+from waiting import until
 
 from berth.kube import Invalid, NotFound, ServerError
 from berth.member.delivery import Delivery

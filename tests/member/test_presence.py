@@ -2,34 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-from member_fakes import Recorder, until
-from member_leader import ASSIGNMENTS, MEMBERS, Leader
+from member_fakes import Recorder
+from member_leader import ASSIGNMENTS, MEMBERS, Leader, session_of
+from waiting import until
 
 from berth import Outcome, Session
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-async def leader(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Leader]:
-    async with Leader(control_plane, namespace) as leader:
-        yield leader
-
-
-@pytest.fixture
-def worker() -> Recorder:
-    return Recorder()
-
-
-def session_of(worker: Recorder, leader: Leader, lease_seconds: float = 3.0) -> Session:
-    return Session(
-        worker, name="w", namespace=leader.namespace, kubeconfig=leader.kubeconfig, limit=10,
-        lease_seconds=lease_seconds,
-    )  # fmt: skip
 
 
 def newest(session: Session) -> tuple[str, ...]:

@@ -13,10 +13,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from member_fakes import until
 from member_leader import MEMBERS, Leader
-
-from berth.testing import ControlPlane
+from waiting import until
 
 pytestmark = pytest.mark.cluster
 
@@ -58,12 +56,6 @@ class Process:
     async def end(self, seconds: float = 30.0) -> int:
         async with asyncio.timeout(seconds):
             return await self.process.wait()
-
-
-@pytest.fixture
-async def leader(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Leader]:
-    async with Leader(control_plane, namespace) as leader:
-        yield leader
 
 
 @pytest.fixture

@@ -1,15 +1,15 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from member_fakes import Recorder, until
-from member_leader import ASSIGNMENTS, MEMBERS, Leader
+from member_fakes import Recorder
+from member_leader import ASSIGNMENTS, MEMBERS, Leader, session_of
+from waiting import until
 
 import berth
-from berth import NameTaken, Outcome, Session, SettingsError
+from berth import NameTaken, Outcome, SettingsError
 from berth.kube import LEASES, Invalid
 from berth.member.objects import Assignment
 from berth.member.outbox import status_patch
@@ -17,22 +17,6 @@ from berth.member.report import Snapshot
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-async def leader(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Leader]:
-    async with Leader(control_plane, namespace) as leader:
-        yield leader
-
-
-@pytest.fixture
-def worker() -> Recorder:
-    return Recorder()
-
-
-def session_of(worker: Recorder, leader: Leader, name: str = "w", **options: object) -> Session:
-    settings = {"lease_seconds": 3.0, "limit": 10, "zone": "z", **options}
-    return Session(worker, name=name, namespace=leader.namespace, kubeconfig=leader.kubeconfig, **settings)  # type: ignore[arg-type]
 
 
 async def test_it_announces_a_member_under_a_lease_that_its_id_holds(

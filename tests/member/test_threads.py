@@ -4,7 +4,8 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from member_fakes import Hand, until
+from member_fakes import Hand
+from waiting import until
 
 import berth
 from berth.member.delivery import Delivery

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from member_fakes import Recorder, until
+from member_fakes import Recorder
 from member_leader import ASSIGNMENTS, ITEMS, MEMBERS, Leader
+from waiting import until
 
 from berth import Outcome, Session
 from berth.kube import LEASES, Client, Forbidden, load_config

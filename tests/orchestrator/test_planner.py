@@ -127,12 +127,13 @@ async def test_a_term_that_is_cancelled_ends_its_question_and_the_next_one_plans
 
 
 @pytest.mark.parametrize(
-    ("engine", "why"), [("hangs", "no answer within "), ("rubbish", "its answer is not a plan")]
+    ("engine", "seconds", "why"),
+    [("hangs", 0.5, "no answer within "), ("rubbish", 20.0, "its answer is not a plan")],
 )
 async def test_where_the_solver_fails_what_is_missing_is_placed_and_nothing_moves(
-    fleet, asked, caplog, engine, why
+    fleet, asked, caplog, engine, seconds, why
 ):
-    asked(engine, seconds=0.5)
+    asked(engine, seconds=seconds)
     orchestrator, communicator = fleet(3, 9)
     communicator.assign("w0", [f"t{n}" for n in range(8)])
     stats = await orchestrator.next_term()

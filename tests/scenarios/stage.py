@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -16,26 +15,13 @@ from typing import Any, Self
 
 from api import Api, Object
 from history import History, entries
+from waiting import eventually
 from workers import Crew, Worker
 
 from berth.testing import ControlPlane
 
-PATIENCE = 90.0
-"""Seconds; generous, for a machine that does other work as well."""
 LEASE = 3.0
 """Seconds that a worker's Lease lasts."""
-
-
-def eventually(what: Callable[[], Any], say: str | Callable[[], str] = "", seconds: float = PATIENCE) -> Any:
-    """Poll until `what` gives something true; fails with `say`."""
-    until = time.monotonic() + seconds
-    while True:
-        result = what()
-        if result:
-            return result
-        if time.monotonic() > until:
-            raise AssertionError(f"not within {seconds:.0f} s: {say() if callable(say) else say}")
-        time.sleep(0.05)
 
 
 class Controller:

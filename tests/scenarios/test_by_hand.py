@@ -7,7 +7,8 @@ import time
 
 import pytest
 from history import entries
-from stage import Stage, eventually
+from stage import Stage
+from waiting import eventually
 
 from berth.kinds import format_entry
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 from history import entries
-from stage import LEASE, Stage, eventually
+from stage import LEASE, Stage
+from waiting import eventually
 
 from berth.fleet import safety_margin
 from berth.kinds import Entry
@@ -187,8 +188,10 @@ def test_exclusive_moves_a_primary_only_after_its_release(led: Stage) -> None:
     eventually(lambda: led.holds("b") == set(items) and led.holds("a") == set(), lambda: str(led.held()))
     led.processed()
     assert all(where["b"] > 0 for where in led.held().values()), "nobody is primary: a has not released"
-    message = eventually(lambda: led.condition("pools", "default", "Converged").get("message"))
-    assert "a to release it" in message, message
+    eventually(
+        lambda: "a to release it" in led.condition("pools", "default", "Converged").get("message", ""),
+        lambda: str(led.condition("pools", "default", "Converged")),
+    )
     led.crew.let_go("a")
     led.settle()
     only_one_at_work(led, items)

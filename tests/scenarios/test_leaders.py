@@ -10,7 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from stage import LEASE, Stage, eventually
+from stage import LEASE, Stage
+from waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

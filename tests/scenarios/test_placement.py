@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from stage import Stage, eventually
+from stage import Stage
+from waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

@@ -6,7 +6,8 @@ import math
 import time
 
 import pytest
-from stage import Stage, eventually
+from stage import Stage
+from waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from stage import Controller, Stage, eventually
+from stage import Controller, Stage
+from waiting import eventually
 from watch_proxy import WatchProxy
 
 from berth.kube import load_config

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stage import Controller, Stage, eventually
+from stage import Controller, Stage
+from waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

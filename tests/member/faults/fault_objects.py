@@ -47,9 +47,7 @@ class Lease:
 
 def broken_promises(versions: Iterable[Version], lease: float) -> Iterator[str]:
     """Everything that no version of an object may be; `lease` is how long those of Members last."""
-    replay = Replay(lease)
-    for version in sorted(versions, key=lambda each: each.number):
-        yield from replay.apply(version)
+    yield from Replay(lease).check(versions)
 
 
 @dataclass
@@ -70,6 +68,14 @@ class Replay:
     epochs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     leaders: dict[int, str] = field(default_factory=dict)
     """Term -> its leader."""
+    grants: int = 0
+    """Entries that were checked when they came."""
+    removals: int = 0
+    """Ready entries that were taken from Members that were surely live, so that promises 1 and 9 count."""
+
+    def check(self, versions: Iterable[Version]) -> Iterator[str]:
+        for version in sorted(versions, key=lambda each: each.number):
+            yield from self.apply(version)
 
     def apply(self, version: Version) -> Iterator[str]:
         kind, name = version.kind, version.name
@@ -150,6 +156,7 @@ class Replay:
         for item in {name for name in names if names.count(name) > 1}:
             yield f"3: {item} twice on {version.name}"
         limit = max(self._recent_limits(version.name, version.at))
+        self.grants += len(set(names) - before.keys())
         if set(names) - before.keys() and len(entries) > limit:
             yield f"3: {version.name} was given {len(entries)} Items with a limit of {limit}"
 
@@ -189,6 +196,7 @@ class Replay:
         member, item, at = version.name, entry.name, version.at
         if item not in self.ready[member] or not self._surely_live(member, at):
             return
+        self.removals += 1
         ready = {
             other for other, assignment in self.now["assignments"].items()
             if other != member and self._recently_ready(other, item, at)
