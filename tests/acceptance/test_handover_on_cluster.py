@@ -16,7 +16,7 @@ pytestmark = pytest.mark.cluster
 
 
 class Heart:
-    """Renews Leases of Members (holder: `NAME-session`) until told to stop."""
+    """Renews Leases of Members (holder: `NAME-session`) until `stop` is called."""
 
     def __init__(self, world: World, seconds: int) -> None:
         self.world, self.seconds = world, seconds
@@ -99,7 +99,7 @@ def test_a_drain_waits_until_the_new_holder_reports_ready_under_its_session_and_
         assert history.least_held("i", since=3) >= 1
 
 
-def test_what_a_worker_says_went_wrong_is_in_the_condition_of_the_item(led: World) -> None:
+def test_a_problem_that_a_worker_reports_is_in_the_condition_of_the_item(led: World) -> None:
     with hearts(led, 10) as heart:
         heart.start("a")
         led.create(worker("a"), item("i", 1))

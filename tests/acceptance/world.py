@@ -55,7 +55,7 @@ class History:
             out.append((event["type"], event["object"]))
 
     def states(self) -> Iterator[dict[str, dict[str, Entry]]]:
-        """After each version of any Assignment: by Member what it is told to hold."""
+        """After each version of any Assignment: by Member what it should hold."""
         now: dict[str, dict[str, Entry]] = {}
         for kind, doc in self.events():
             name = doc["metadata"]["name"]
@@ -189,7 +189,7 @@ class World:
         }
 
     def holders(self, item: str) -> list[str]:
-        """The Members that are told to hold the Item, in slot order."""
+        """The Members that should hold the Item, in slot order."""
         held = self.held()
         return sorted((m for m in held if item in held[m]), key=lambda m: held[m][item].slot)
 

@@ -112,7 +112,7 @@ def test_the_controller_does_its_whole_job_without_a_403_and_hands_over_in_two_s
             *("-p", json.dumps({"spec": {"items": ["nobody#3@1", *entries(cluster, namespace)["m1"]]}})),
         )
 
-        def told() -> bool:
+        def published() -> bool:
             status = cluster.get("pool", "feeds", "-n", namespace).get("status", {})
             conditions = {c["type"]: c for c in status.get("conditions", ())}
             return (
@@ -122,7 +122,7 @@ def test_the_controller_does_its_whole_job_without_a_403_and_hands_over_in_two_s
                 and all("status" in i for i in cluster.get("items.berth.dev", "-n", namespace)["items"])
             )
 
-        wait_for("statuses, conditions and an Event are written", told, every=0.5)
+        wait_for("statuses, conditions and an Event are written", published, every=0.5)
         metrics = first.url("/metrics")[1]
         assert 'code="403"' not in metrics
 
@@ -261,8 +261,8 @@ def can_i(cluster: Cluster, kubeconfig: Path, verb: str, resource: str, namespac
 
 def test_a_workers_account_may_do_what_its_table_says(cluster: Cluster, installed: dict[str, Any]) -> None:
     kubeconfig = cluster.kubeconfig("feeds", "feeds")
-    told = [(v, r, n, can_i(cluster, kubeconfig, v, r, n)) for v, r, n, _ in RIGHTS]
-    assert told == RIGHTS
+    allowed = [(v, r, n, can_i(cluster, kubeconfig, v, r, n)) for v, r, n, _ in RIGHTS]
+    assert allowed == RIGHTS
 
 
 def lease(name: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_every_value_is_described() -> None:
     assert leaves(GENERATE["values"](), "") == []
 
 
-def test_helm_lint_has_no_complaint(helm: Any) -> None:
+def test_helm_lint_reports_nothing(helm: Any) -> None:
     assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
     assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), values=EVERYTHING)
 

@@ -6,7 +6,7 @@ from berth.kube import CONFIG_MAPS, Backoff, Client, EventKind, Informer
 
 
 class Log:
-    """Records what an informer tells."""
+    """Records what an informer reports."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []

@@ -45,7 +45,7 @@ async def test_lists_in_pages_then_watches_from_there(api: Any) -> None:
     assert log.errors == []
 
 
-async def test_a_watch_that_is_known_to_be_silent_is_given_up_for_a_list_and_a_new_one(api: Any) -> None:
+async def test_a_watch_that_is_known_to_be_silent_is_replaced_by_a_list_and_a_new_watch(api: Any) -> None:
     log = Log()
     api.put(api.thing("a", 11))
     async with Client(api.config()) as client, informer(client, api, log) as inf:
@@ -160,7 +160,7 @@ async def test_a_cut_stream_is_resumed_where_it_ended_without_a_list(api: Any) -
     assert log.events == [("ADDED", "a"), ("ADDED", "b")]
 
 
-async def test_a_watch_that_ends_in_time_goes_on_at_once(api: Any) -> None:
+async def test_a_watch_that_ends_on_schedule_is_reopened_at_once(api: Any) -> None:
     log = Log()
     async with Client(api.config()) as client, informer(client, api, log, backoff=Backoff(60, 60)) as inf:
         await inf.synced()
@@ -173,7 +173,7 @@ async def test_a_watch_that_ends_in_time_goes_on_at_once(api: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["http", "event"])
-async def test_after_a_410_the_list_replaces_the_store_and_tells_what_is_gone(api: Any, how: str) -> None:
+async def test_after_a_410_the_list_replaces_the_store_and_reports_what_is_gone(api: Any, how: str) -> None:
     log = Log()
     api.put(api.thing("gone", 1), api.thing("kept", 2), api.thing("changed", 3), api.thing("reborn", 4, "u1"))
     async with Client(api.config()) as client, informer(client, api, log) as inf:
@@ -212,7 +212,7 @@ async def test_an_expired_continue_token_starts_the_list_over_in_one_piece(api: 
     assert ("DELETED", "a") in log.events
 
 
-async def test_a_server_that_says_410_again_and_again_is_not_asked_in_a_tight_loop(api: Any) -> None:
+async def test_a_server_that_repeats_410_is_not_asked_in_a_tight_loop(api: Any) -> None:
     log = Log()
     api.script("watch", *[api.status(410, "Expired") for _ in range(50)])
     async with Client(api.config()) as client, informer(client, api, log, backoff=Backoff(0.4, 0.4)) as inf:
@@ -224,7 +224,7 @@ async def test_a_server_that_says_410_again_and_again_is_not_asked_in_a_tight_lo
         assert api.count("list") <= lists + 3
 
 
-async def test_a_silent_connection_is_given_up(api: Any) -> None:
+async def test_a_silent_connection_is_closed(api: Any) -> None:
     log = Log()
     async with Client(api.config()) as client, informer(client, api, log, inactivity=0.3) as inf:
         await inf.synced()
@@ -233,7 +233,7 @@ async def test_a_silent_connection_is_given_up(api: Any) -> None:
         assert api.count("list") == 1
 
 
-async def test_a_watch_that_outlives_what_was_asked_is_given_up(api: Any) -> None:
+async def test_a_watch_that_outlives_its_timeout_is_closed(api: Any) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)

@@ -12,12 +12,12 @@ from berth.member.worker import Worker
 
 
 class Recorder(Worker):
-    """Notes each callback; can be told to wait, or to fail, in any of them."""
+    """Records each callback; can be made to wait or to fail in any of them."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
         self.running: dict[str, int] = defaultdict(int)
-        self.most_at_once = 0
+        self.max_at_once = 0
         self.gates: dict[str, asyncio.Event] = {}
         self.failures: dict[str, list[BaseException]] = {}
         self.seen: dict[str, Held] = {}
@@ -37,7 +37,7 @@ class Recorder(Worker):
         self.seen[item.name] = item
         assert self.running[item.name] == 0, f"two callbacks of {item.name} at once"
         self.running[item.name] += 1
-        self.most_at_once = max(self.most_at_once, sum(self.running.values()))
+        self.max_at_once = max(self.max_at_once, sum(self.running.values()))
         try:
             self.log.append(f"{call}{detail}")
             if call in self.gates:

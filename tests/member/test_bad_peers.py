@@ -106,7 +106,7 @@ sleep 1000
         await until(lambda: not alive(daemon))
 
 
-async def test_exec_a_command_that_is_no_longer_wanted_while_it_starts_is_ended_all_the_same(
+async def test_exec_a_command_that_is_no_longer_wanted_while_it_starts_is_ended_too(
     tmp_path: Path,
 ) -> None:
     """At whatever moment of its start; asyncio hangs for ever at some."""
@@ -132,7 +132,7 @@ def alive(pid: str | Path) -> bool:
         return False
 
 
-async def test_exec_a_command_need_not_read_what_it_is_told_and_may_say_much(tmp_path: Path) -> None:
+async def test_exec_a_command_may_ignore_its_input_and_print_a_lot(tmp_path: Path) -> None:
     async def read(_: str) -> dict[str, str]:
         return {f"key-{n}": "x" * 4096 for n in range(64)}
 
@@ -147,12 +147,14 @@ async def test_exec_a_command_need_not_read_what_it_is_told_and_may_say_much(tmp
         await hand.until_reported()
 
 
-async def test_exec_a_command_that_is_not_there_is_said_at_the_start() -> None:
+async def test_exec_a_command_that_does_not_exist_is_reported_at_the_start() -> None:
     with pytest.raises(SettingsError, match="--exec 'no-such-hook --fast': there is no command no-such-hook"):
         await run_agent(command="no-such-hook --fast", limit=1, name="w")
 
 
-async def test_exec_a_command_that_is_gone_later_fails_the_item_in_plain_words(tmp_path: Path) -> None:
+async def test_exec_a_command_that_is_deleted_later_fails_the_item_with_a_clear_message(
+    tmp_path: Path,
+) -> None:
     path = script(tmp_path, "exit 0")
     worker = CommandWorker(path)
     os.rename(path, f"{path}.away")
@@ -167,7 +169,7 @@ async def test_exec_a_command_that_is_gone_later_fails_the_item_in_plain_words(t
 
 
 class Server:
-    """A worker over HTTP that hangs or refuses where it is told to."""
+    """A worker over HTTP that can be made to hang or to refuse."""
 
     def __init__(self) -> None:
         self.items: set[str] = set()
@@ -215,7 +217,7 @@ async def test_http_an_agent_whose_worker_hangs_ends_when_it_is_asked_to(server:
         assert await asyncio.wait_for(emptying, 3) is False
 
 
-async def test_http_a_surplus_item_that_cannot_be_deleted_keeps_none_from_being_told_again(
+async def test_http_a_surplus_item_that_cannot_be_deleted_does_not_keep_others_from_being_put_again(
     server: Server,
 ) -> None:
     async with HttpWorker(server.url) as worker, delivery_to(worker) as delivery:
@@ -234,11 +236,11 @@ async def test_file_a_write_that_was_cancelled_does_not_come_after_a_later_one(
 ) -> None:
     """On a slow disk: the Item is taken away while the file that lists it is being written."""
     path = tmp_path / "items.json"
-    go, begun, real = threading.Event(), threading.Event(), file.replace
+    go, started, real = threading.Event(), threading.Event(), file.replace
 
     def slow(target: Path, content: bytes) -> None:
         if b'"a"' in content:
-            begun.set()
+            started.set()
             go.wait(10)
         real(target, content)
 
@@ -247,7 +249,7 @@ async def test_file_a_write_that_was_cancelled_does_not_come_after_a_later_one(
     async with delivery_to(worker) as delivery:
         hand = Hand(delivery)
         hand.want("a#1@3")
-        await until(begun.is_set)
+        await until(started.is_set)
         hand.want()
         threading.Timer(0.3, go.set).start()
         await hand.until_reported()
@@ -277,7 +279,7 @@ async def test_file_a_disk_that_refuses_fails_the_item_until_it_takes_it(
         assert [item["name"] for item in json.loads(path.read_text())["items"]] == ["a"]
 
 
-async def test_file_it_is_written_again_where_somebody_else_has_removed_or_changed_it(tmp_path: Path) -> None:
+async def test_file_it_is_written_again_if_somebody_else_has_removed_or_changed_it(tmp_path: Path) -> None:
     """A tidy cron job, or a second agent that was started by mistake and empties the file."""
     path = tmp_path / "items.json"
     worker = FileWorker(path, settle=0.01)

@@ -77,7 +77,9 @@ async def test_it_does_nothing_with_the_entries_of_the_session_before_it_and_wai
     await until(lambda: member.worker.log == ["prepare a", "prepare b", "activate a@6"])
 
 
-async def test_a_running_session_stops_at_once_when_its_entries_become_another_ones(member: Member) -> None:
+async def test_a_running_session_stops_at_once_when_its_entries_pass_to_another_session(
+    member: Member,
+) -> None:
     member.hear("me", "a#0@3:4", "b#1@3")
     await member.hand.until_reported("a@3=Active", "b@3=Ready")
     await until(lambda: member.worker.log[-1:] == ["activate a@4"])

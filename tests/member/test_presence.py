@@ -21,7 +21,7 @@ def newest(session: Session) -> tuple[str, ...]:
     return () if found is None else found.spec.items
 
 
-async def test_the_assignment_of_an_earlier_member_of_that_name_counts_for_nothing(
+async def test_the_assignment_of_an_earlier_member_of_the_same_name_is_ignored(
     worker: Recorder, leader: Leader
 ) -> None:
     await leader.give("w", "a#0@3:4", owner="uid-of-an-earlier-one")
@@ -37,7 +37,7 @@ async def test_the_assignment_of_an_earlier_member_of_that_name_counts_for_nothi
         assert worker.log == ["prepare c"]
 
 
-async def test_what_the_member_was_given_before_it_was_deleted_and_made_again_is_let_go_of(
+async def test_items_granted_before_the_member_was_deleted_and_created_again_are_released(
     worker: Recorder, leader: Leader
 ) -> None:
     """Its Assignment is still there, with no garbage collector and no leader at work."""
@@ -57,7 +57,7 @@ async def test_what_the_member_was_given_before_it_was_deleted_and_made_again_is
         assert await leader.uid("w") != first
 
 
-async def test_an_assignment_of_a_member_that_others_made_again_is_ours(
+async def test_an_assignment_of_a_member_that_somebody_else_created_again_is_ours(
     worker: Recorder, leader: Leader
 ) -> None:
     async with session_of(worker, leader):
@@ -92,7 +92,7 @@ async def test_a_session_that_is_cancelled_while_it_waits_for_a_callback_does_no
     assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == session.id
 
 
-async def test_a_member_whose_deletion_a_finalizer_holds_up_is_announced_again_soon_after(
+async def test_a_member_whose_deletion_a_finalizer_delays_is_announced_again_soon_afterwards(
     worker: Recorder, leader: Leader
 ) -> None:
     path = MEMBERS.path(leader.namespace, "w")

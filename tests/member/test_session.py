@@ -71,7 +71,7 @@ async def test_a_drain_sets_the_limit_to_0_and_withdraws_once_nothing_is_held(
     assert sorted(worker.log[-3:]) == ["deactivate a", "drop a", "drop b"]
 
 
-async def test_a_name_that_a_live_session_holds_is_an_error_that_names_it(
+async def test_a_name_that_a_live_session_holds_is_an_error_that_names_the_session(
     worker: Recorder, leader: Leader
 ) -> None:
     async with session_of(worker, leader) as session:
@@ -92,7 +92,7 @@ async def test_with_wait_it_takes_the_name_over_once_it_is_free(worker: Recorder
     await other.__aexit__(None, None, None)
 
 
-async def test_a_session_that_died_is_taken_over_once_its_lease_has_expired_and_counts_for_nothing(
+async def test_a_dead_session_is_replaced_once_its_lease_has_expired_and_its_reports_do_not_count(
     worker: Recorder, leader: Leader
 ) -> None:
     """What it reported is replaced by the new session's word, which has prepared nothing yet."""
@@ -108,9 +108,9 @@ async def test_a_session_that_died_is_taken_over_once_its_lease_has_expired_and_
     status = [{"op": "add", "path": "/status", "value": {"session": "dead", "items": ["a@3=Active"]}}]
     await leader.client.patch(ASSIGNMENTS.path(leader.namespace, "w", "status"), status)
     gate = worker.hold("prepare a")
-    begun = asyncio.get_running_loop().time()
+    started = asyncio.get_running_loop().time()
     async with session_of(worker, leader) as session:
-        assert asyncio.get_running_loop().time() - begun > 2.0
+        assert asyncio.get_running_loop().time() - started > 2.0
         await leader.until(lambda said: said.get("session") == session.id, "w")
         assert await leader.reports("w") == ["a@3=Preparing"]
         gate.set()
@@ -155,7 +155,7 @@ async def test_a_member_of_another_pool_is_an_error_that_says_what_to_do(
             pass
 
 
-async def test_a_lost_lease_cancels_everything_and_a_new_session_prepares_anew(
+async def test_a_lost_lease_cancels_everything_and_a_new_session_prepares_again(
     worker: Recorder, leader: Leader
 ) -> None:
     async with session_of(worker, leader) as session:
@@ -191,7 +191,7 @@ async def test_an_event_loop_that_is_blocked_for_long_loses_the_lease_on_purpose
         await until(lambda: session.id != first and session.live)
 
 
-async def test_an_activation_waits_until_its_report_is_in_while_the_entry_still_stands(
+async def test_an_activation_waits_until_its_report_is_accepted_for_an_unchanged_entry(
     worker: Recorder, leader: Leader, control_plane: ControlPlane
 ) -> None:
     """The leader takes the Item away while the Member's report is on its way: it must not be activated."""
@@ -205,7 +205,7 @@ async def test_an_activation_waits_until_its_report_is_in_while_the_entry_still_
         session._outbox._inbox.see = read.append  # type: ignore[method-assign] - news do not arrive
         await leader.give("w", "a#1@3")
         gate.set()
-        # It is read anew after each report that was refused.
+        # It is read again after each report that was refused.
         await until(lambda: sum(each.spec.items == ("a#1@3",) for each in read) > 3)
         assert worker.log == ["prepare a"]
         assert await leader.reports("w") == ["a@3=Preparing"]
@@ -299,7 +299,7 @@ async def test_a_callback_that_cannot_be_stopped_keeps_the_lease_from_being_rele
         gate.set()
 
 
-async def test_workers_with_threads_are_served_just_so(leader: Leader) -> None:
+async def test_workers_with_threads_are_served_in_the_same_way(leader: Leader) -> None:
     log: list[str] = []
 
     class Threads(berth.sync.Worker):

@@ -14,7 +14,7 @@ def deaf(release: asyncio.Event, log: list[str]):
     """A call that swallows every cancellation until it is released (or a test that failed must end)."""
 
     async def call(*arguments):
-        log.append("begun")
+        log.append("started")
         latest = time.monotonic() + 25
         while not release.is_set() and time.monotonic() < latest:
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):

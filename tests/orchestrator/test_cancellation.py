@@ -20,12 +20,12 @@ async def test_a_list_that_ignores_its_cancellation_does_not_hang_the_term(fleet
     for _ in range(3):
         stats = await asyncio.wait_for(orchestrator.next_term(), 20)
         assert (stats.worker_count, stats.left_out) == (1, 1)
-    assert log == ["begun"], "not called again while the first call is under way"
+    assert log == ["started"], "not called again while the first call is under way"
     assert communicator.tasks("w1") == {"t0", "t1"}
     assert "ignores its cancellation" in caplog.text
     communicator.list = answer
     release.set()
-    await until(lambda: log == ["begun", "ended"])
+    await until(lambda: log == ["started", "ended"])
     await asyncio.sleep(0)
     assert (await orchestrator.next_term()).worker_count == 2
 
@@ -41,15 +41,15 @@ async def test_an_add_or_remove_that_ignores_its_cancellation_does_not_hang_the_
     stats = await asyncio.wait_for(orchestrator.next_term(), 20)
     assert stats.failed == 1
     assert stats.skipped >= 1
-    assert log == ["begun"]
+    assert log == ["started"]
     if operation == "add":
         assert len(communicator.tasks("w1")) == 2
     else:
-        assert communicator.tasks("w1") == set(), "the move waits: its task was not surely removed"
+        assert communicator.tasks("w1") == set(), "the move waits: its task may not have been removed"
     release.set()
-    await until(lambda: log == ["begun", "ended"])
+    await until(lambda: log == ["started", "ended"])
     await asyncio.sleep(0)
-    assert log == ["begun", "ended"], "the rest of that lane was not called"
+    assert log == ["started", "ended"], "the rest of that lane was not called"
     setattr(communicator, operation, usual)
     for _ in range(6):
         stats = await orchestrator.next_term()
@@ -141,29 +141,29 @@ async def test_cancelling_a_term_cancels_its_calls_and_the_next_term_works(fleet
 
 async def test_a_cancelled_term_makes_no_further_calls(fleet, caplog):
     orchestrator, communicator = fleet(2, 10, timeout=LONG)
-    begun = []
+    started = []
 
     async def blocking(worker, task):
-        begun.append(worker)
+        started.append(worker)
         await asyncio.Event().wait()
 
     communicator.add = blocking
     term = asyncio.create_task(orchestrator.next_term())
-    await until(lambda: len(begun) == 2)
+    await until(lambda: len(started) == 2)
     term.cancel()
     with pytest.raises(asyncio.CancelledError):
         await term
-    assert sorted(begun) == ["w0", "w1"]
+    assert sorted(started) == ["w0", "w1"]
     assert caplog.text == ""
 
 
-async def test_cancelling_a_term_with_a_deaf_call_does_not_hang(fleet):
+async def test_cancelling_a_term_with_a_call_that_ignores_cancellation_does_not_hang(fleet):
     orchestrator, communicator = fleet(1, 1, timeout=0.5)
     release, log = asyncio.Event(), []
     stubborn = deaf(release, log)
     communicator.add = stubborn
     term = asyncio.create_task(orchestrator.next_term())
-    await until(lambda: log == ["begun"])
+    await until(lambda: log == ["started"])
     term.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(asyncio.shield(term), 20)
@@ -171,7 +171,7 @@ async def test_cancelling_a_term_with_a_deaf_call_does_not_hang(fleet):
     await until(lambda: len(log) == 2)
 
 
-async def test_run_begins_a_term_every_interval_and_survives_failing_workers(fleet):
+async def test_run_starts_a_term_every_interval_and_survives_failing_workers(fleet):
     terms = []
     orchestrator, communicator = fleet(2, 2, on_term=terms.append)
     communicator.fail("w0")
@@ -188,14 +188,14 @@ async def test_run_begins_a_term_every_interval_and_survives_failing_workers(fle
 async def test_run_logs_an_unexpected_error_and_goes_on(fleet, caplog, monkeypatch):
     terms = []
     orchestrator, _ = fleet(1, 1, on_term=terms.append)
-    begin = orchestrator._registry.snapshot
+    snapshot = orchestrator._registry.snapshot
     calls = []
 
     def breaks_once():
         calls.append(1)
         if len(calls) == 1:
             raise RuntimeError("bug")
-        return begin()
+        return snapshot()
 
     monkeypatch.setattr(orchestrator._registry, "snapshot", breaks_once)
     runner = asyncio.create_task(orchestrator.run(0.01))

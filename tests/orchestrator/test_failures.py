@@ -62,13 +62,13 @@ async def test_a_list_that_blocks_is_cancelled_after_the_timeout_and_left_out(fl
     assert communicator.tasks("w1") == set()
 
 
-@pytest.mark.parametrize("nonsense", [None, 7, [["unhashable"]]], ids=str)
-async def test_a_list_that_answers_nonsense_leaves_its_worker_out(fleet, nonsense, caplog):
+@pytest.mark.parametrize("garbage", [None, 7, [["unhashable"]]], ids=str)
+async def test_a_list_that_answers_garbage_leaves_its_worker_out(fleet, garbage, caplog):
     orchestrator, communicator = fleet(2, 2)
     answer = communicator.list
 
     async def strange(worker):
-        return nonsense if worker == "w0" else await answer(worker)
+        return garbage if worker == "w0" else await answer(worker)
 
     communicator.list = strange
     stats = await orchestrator.next_term()
@@ -99,7 +99,7 @@ async def test_a_list_that_cancels_itself_fails_like_any_other(fleet):
     assert communicator.tasks("w1") == {"t0", "t1"}
 
 
-async def test_a_failed_add_is_logged_and_made_up_for_by_the_next_term(fleet, caplog):
+async def test_a_failed_add_is_logged_and_repeated_by_the_next_term(fleet, caplog):
     orchestrator, communicator = fleet(2, 4)
     communicator.fail("w0", "add", error=RuntimeError("disk full"))
     stats = await orchestrator.next_term()
@@ -139,10 +139,10 @@ async def test_a_removal_that_blocks_holds_up_only_the_moves_from_that_worker(fl
 async def test_after_a_call_that_blocked_the_others_to_that_worker_wait_for_the_next_term(fleet):
     orchestrator, communicator = fleet(2, 20, timeout=0.2)
     communicator.block("w0", "add")
-    begin = time.monotonic()
+    started = time.monotonic()
     stats = await orchestrator.next_term()
     assert (stats.added, stats.failed, stats.skipped, stats.missing) == (10, 1, 9, 10)
-    assert time.monotonic() - begin < 10 * 0.2, "one timeout, not one for each task"
+    assert time.monotonic() - started < 10 * 0.2, "one timeout, not one for each task"
     communicator.heal("w0")
     await orchestrator.next_term()
     assert [len(communicator.tasks(w)) for w in ("w0", "w1")] == [10, 10]

@@ -45,7 +45,7 @@ class Controller:
 
     @property
     def led(self) -> int:
-        """How often it has begun to lead."""
+        """How often it has started to lead."""
         return sum(line.endswith("leading") or "msg=leading" in line for line in self.text.splitlines())
 
     def wait_leading(self, times: int = 1) -> Self:
@@ -74,7 +74,7 @@ class Controller:
 
 
 class Stage(AbstractContextManager["Stage"]):
-    """What a story is told with."""
+    """What the stories run on."""
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path) -> None:
         self.plane = plane
@@ -141,7 +141,7 @@ class Stage(AbstractContextManager["Stage"]):
         worker: bool = True,
         **spec: Any,
     ) -> Worker | None:
-        """Create a Member and, unless told otherwise, start its worker."""
+        """Create a Member and, unless `worker` is False, start its worker."""
         hired = self.crew.hire(name, lease, reported) if worker else None
         readiness = "Reported" if reported else "Assumed"
         full = {"limit": limit, "zone": zone, "readiness": readiness, **spec}

@@ -32,14 +32,14 @@ def test_leases_deleted_while_nobody_leads_count_as_live_for_a_while(stage: Stag
     stage.settle()
     for name in "abc":
         eventually(lambda name=name: stage.condition("members", name, "Live").get("status") == "True")
-    begin = time.monotonic()
+    started = time.monotonic()
     controller.kill()
     for name in "abc":
         stage.api.delete("leases", name)
     stage.controller()
     stage.processed()
     stage.renewals(6)
-    assert stage.history.changes(begin) == []
+    assert stage.history.changes(started) == []
 
 
 def test_exclusive_waits_for_a_process_whose_lease_was_deleted_while_nobody_led(stage: Stage) -> None:
@@ -91,7 +91,7 @@ def test_a_term_far_ahead_stops_nothing(stage: Stage) -> None:
     assert term(stage) > ahead
 
 
-def test_a_term_that_no_leader_can_pass_spoils_one_assignment_until_that_is_deleted(stage: Stage) -> None:
+def test_a_term_that_no_leader_can_exceed_blocks_one_assignment_until_it_is_deleted(stage: Stage) -> None:
     controller = stage.controller()
     stage.members("a", "b", lease=None)
     stage.items(4)
@@ -109,7 +109,7 @@ def test_a_term_that_no_leader_can_pass_spoils_one_assignment_until_that_is_dele
     eventually(lambda: stage.condition("pools", "default", "Degraded").get("reason") == "Healthy")
 
 
-def test_an_epoch_far_ahead_is_never_gone_below(stage: Stage) -> None:
+def test_no_later_epoch_is_below_one_that_is_far_ahead(stage: Stage) -> None:
     stage.controller()
     stage.members("a", "b", lease=None)
     stage.items(2, 2)

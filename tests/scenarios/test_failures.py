@@ -54,7 +54,7 @@ def test_a_process_that_restarts_within_its_lease_has_prepared_nothing(led: Stag
     led.history.check(short=True)
 
 
-def test_entries_of_an_older_leader_are_only_told_the_session_that_reports_on_them(led: Stage) -> None:
+def test_entries_of_an_older_leader_only_get_the_session_that_reports_on_them(led: Stage) -> None:
     led.members("a")
     led.items(2)
     led.settle()
@@ -69,14 +69,14 @@ def test_a_lease_object_that_is_deleted_counts_until_it_would_have_expired(led: 
     led.items(4)
     led.settle()
     before = led.held()
-    begin = time.monotonic()
+    started = time.monotonic()
     led.api.delete("leases", "a")
     led.settle()
     assert led.held() == before, "its worker has created it again in time"
-    assert led.history.changes(begin) == []
+    assert led.history.changes(started) == []
 
 
-def test_a_lease_that_was_never_created_makes_no_live_member(led: Stage) -> None:
+def test_a_member_whose_lease_was_never_created_is_not_live(led: Stage) -> None:
     led.members("a")
     led.member("b", worker=False)
     led.items(3)
@@ -90,7 +90,7 @@ def test_a_lease_that_was_never_created_makes_no_live_member(led: Stage) -> None
     led.history.check()
 
 
-def test_a_member_recreated_under_its_name_holds_nothing_of_before(led: Stage) -> None:
+def test_a_member_created_again_under_its_name_holds_nothing_from_before(led: Stage) -> None:
     led.members("a", "b")
     led.items(4)
     led.settle()
@@ -106,7 +106,7 @@ def test_a_member_recreated_under_its_name_holds_nothing_of_before(led: Stage) -
     led.history.check()
 
 
-def test_delay_seconds_lets_items_wait_for_their_member(led: Stage) -> None:
+def test_with_delay_seconds_items_wait_for_their_member(led: Stage) -> None:
     led.pool(outage={"delaySeconds": 6})
     led.members("a", "b", "c")
     led.items(6)

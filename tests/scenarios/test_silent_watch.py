@@ -113,6 +113,6 @@ def test_a_death_that_the_watch_shows_costs_one_read(
     eventually(lambda: not stage.holds("a"), lambda: str(stage.held()))
     stage.settle()
     own = [path for path in proxy.reads[before:] if path.endswith("/a")]
-    assert 1 <= len(own) <= 2, "one when it ran out, and one when its holder has surely stopped"
+    assert 1 <= len(own) <= 2, "one when it ran out, and one when its holder must have stopped"
     assert counted(port) == 0
     stage.history.check()

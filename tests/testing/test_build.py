@@ -104,7 +104,7 @@ def test_a_killed_build_stops_at_once_and_the_next_goes_on_from_there(environmen
     assert built(environment) == ["v3", "kube-apiserver", "kube-apiserver", "kube-controller-manager"]
 
 
-def test_an_interrupted_build_leaves_no_half_binary(environment: dict[str, str]) -> None:
+def test_an_interrupted_build_leaves_no_partial_binary(environment: dict[str, str]) -> None:
     process = start_build(environment, FAKE_GO_MODE="slow")
     eventually(lambda: "kube-apiserver" in built(environment), "the build did not come to kube-apiserver")
     process.send_signal(signal.SIGINT)
@@ -149,7 +149,7 @@ def test_a_build_that_fails_says_why_in_one_line(
     assert re.fullmatch(message, str(raised.value))
 
 
-def test_a_full_disk_is_said_before_anything_is_built(
+def test_a_full_disk_is_reported_before_anything_is_built(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
@@ -160,7 +160,7 @@ def test_a_full_disk_is_said_before_anything_is_built(
 
 
 @pytest.mark.parametrize(("mode", "why"), [("none", "no Go on PATH"), ("old", "go is version 1.20.1")])
-def test_without_a_fitting_go_the_error_names_cause_and_remedy(
+def test_without_a_suitable_go_the_error_names_cause_and_remedy(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, mode: str, why: str
 ) -> None:
     monkeypatch.setenv("FAKE_GO_MODE", mode)

@@ -106,7 +106,7 @@ def test_servers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
         assert errors == "error: the supervisor of the control plane has ended\n"
 
 
-def test_an_api_server_that_dies_ends_the_command_with_a_line(tmp_path: Path) -> None:
+def test_the_command_ends_with_one_line_when_the_api_server_dies(tmp_path: Path) -> None:
     with run(tmp_path) as command:
         line = command.process.stdout.readline()  # type: ignore[union-attr]
         assert line.startswith("kubeconfig: ")
@@ -120,7 +120,7 @@ def test_an_api_server_that_dies_ends_the_command_with_a_line(tmp_path: Path) ->
         command.wait_gone()
 
 
-def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with run(tmp_path, "--port", str(port)) as command:

@@ -71,7 +71,7 @@ class Replay:
     grants: int = 0
     """Entries that were checked when they came."""
     removals: int = 0
-    """Ready entries that were taken from Members that were surely live, so that promises 1 and 9 count."""
+    """Ready entries that were taken from live Members, so that promises 1 and 9 apply."""
 
     def check(self, versions: Iterable[Version]) -> Iterator[str]:
         for version in sorted(versions, key=lambda each: each.number):
@@ -194,7 +194,7 @@ class Replay:
 
     def _check_removal(self, version: Version, entry: Entry) -> Iterator[str]:
         member, item, at = version.name, entry.name, version.at
-        if item not in self.ready[member] or not self._surely_live(member, at):
+        if item not in self.ready[member] or not self._certainly_live(member, at):
             return
         self.removals += 1
         ready = {
@@ -212,7 +212,7 @@ class Replay:
     def _recently_ready(self, member: str, item: str, at: float) -> bool:
         return item in self.ready[member] or self.ready_until.get((member, item), -STALE) > at - STALE
 
-    def _surely_live(self, member: str, at: float) -> bool:
+    def _certainly_live(self, member: str, at: float) -> bool:
         """Whether even a leader with late information must hold that the Member is live and not drained."""
         lease = self.leases[member]
         return (

@@ -85,7 +85,7 @@ class Recorder:
                     yield json.loads(line)
 
     def note(self, kind: str, event: Mapping[str, Any]) -> str:
-        """Record an event of a watch; gives its resourceVersion, or "" where the watch has to start anew."""
+        """Record an event of a watch; gives its resourceVersion, or "" if the kind has to be listed again."""
         if event["type"] == "ERROR":
             return ""
         found = event["object"]

@@ -56,7 +56,9 @@ async def check(run: FaultRun) -> None:
     assert {what: found for what, found in broken.items() if found} == {}
 
 
-async def test_a_few_faults(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+async def test_no_promise_is_broken_by_a_few_faults(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
     async with started(
         control_plane, namespace, tmp_path, workers=3, items=9, doubled=3, controllers=2, seed=3
     ) as run:
@@ -89,7 +91,9 @@ async def test_a_worker_that_ignores_its_lease_is_caught(
 
 
 @pytest.mark.faults
-async def test_hundreds_of_faults(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+async def test_no_promise_is_broken_by_hundreds_of_faults(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
     count = int(os.environ.get("BERTH_FAULTS", "220"))
     seed = int(os.environ.get("BERTH_SEED", "6"))
     async with started(control_plane, namespace, tmp_path, doubled=10, controllers=2, seed=seed) as run:

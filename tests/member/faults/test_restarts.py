@@ -81,7 +81,7 @@ def check(run: FaultRun, done: Counter[str]) -> None:
     assert list(broken_promises(run.recorder.versions, run.lease)) == []
 
 
-async def test_no_epoch_is_had_by_two_processes(
+async def test_no_epoch_is_shared_by_two_processes(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     async with started(control_plane, namespace, tmp_path, workers=3, items=9, doubled=3, lease=LEASE) as run:
@@ -89,7 +89,7 @@ async def test_no_epoch_is_had_by_two_processes(
 
 
 @pytest.mark.faults
-async def test_no_epoch_is_had_by_two_processes_in_200_restarts(
+async def test_no_epoch_is_shared_by_two_processes_in_200_restarts(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     count = int(os.environ.get("BERTH_RESTARTS", "200"))
