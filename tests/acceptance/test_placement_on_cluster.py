@@ -117,7 +117,6 @@ def test_a_limit_of_0_drains_make_before_break(led: World) -> None:
     before = led.held()
     assert before["a"]
     with led.recorded() as history:
-        eventually(history.events)
         led.patch("member", "a", {"limit": 0})
         eventually(lambda: not led.held()["a"])
         settled(led)

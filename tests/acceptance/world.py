@@ -283,6 +283,8 @@ class World:
         with history.path.open("wb") as stream:
             process = subprocess.Popen(command, stdout=stream, stderr=stream)
         self.processes.append(process)
+        there = len(self.all("assignment"))
+        eventually(lambda: len(history.events()) >= there, "kubectl does not show what is there")
         try:
             yield history
         finally:
