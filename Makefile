@@ -65,5 +65,4 @@ lint: env ## ruff, mypy, import-linter
 	.venv/bin/lint-imports
 
 crds: env ## write what is generated: crds/, docs/reference/api.md, docs/metrics.md, parts of the chart
-	.venv/bin/berth crds --output crds --docs docs/reference/api.md
 	$(PY) tools/generate.py

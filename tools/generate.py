@@ -1,8 +1,9 @@
-"""Writes what is generated besides the CRDs: parts of the Helm chart and docs/metrics.md.
+"""Writes all generated files: the CRDs, docs/reference/api.md, docs/metrics.md and parts of the Helm chart.
 
     python tools/generate.py           # write
     python tools/generate.py --check   # exit 1 and name the files that differ
 
+`crds/`: the CRDs and the fencing policy; a file there that is no longer generated is deleted.
 `charts/berth/files/`: copies of the CRDs and of the admission policies, and the dashboard.
 `charts/berth/values.schema.json` and `README.md`: from values.yaml, whose comments follow helm-docs
 (`# --` describes the value below it).
@@ -20,17 +21,23 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from berth.controller.metrics import Metrics
-from berth.kinds.manifests import manifests
+from berth.kinds.manifests import HEADER, manifests
+
+sys.path.insert(0, str(Path(__file__).parent))  # a test runs this file by its path
+
+from api_reference import api_reference
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "berth"
+CRDS = ROOT / "crds"
 BEGIN, END = "<!-- generated: {} -->", "<!-- end of {} -->"
 
 
 def generated() -> dict[Path, str]:
     """Path to text of every generated file."""
-    files = {}
+    files = {ROOT / "docs" / "reference" / "api.md": api_reference()}
     for name, text in manifests().items():
+        files[CRDS / name] = text
         files[CHART / "files" / ("" if name == "term-fencing.yaml" else "crds") / name] = text
     policy = ROOT / "examples" / "rbac" / "worker-policy.yaml"
     files[CHART / "files" / "worker-policy.yaml"] = policy.read_text()
@@ -369,19 +376,27 @@ def _variable(name: str, query: str) -> dict[str, Any]:
     }
 
 
+def differing(files: dict[Path, str]) -> list[Path]:
+    """The files whose text is not the generated one, and those in crds/ that are no longer generated."""
+    wrong = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
+    outdated = [path for path in CRDS.glob("*.yaml") if path not in files]
+    return wrong + [path for path in outdated if path.read_text().startswith(HEADER)]
+
+
 def main() -> int:
     """Write or check."""
-    differing = []
-    for path, text in generated().items():
-        if path.is_file() and path.read_text() == text:
+    files, check = generated(), "--check" in sys.argv[1:]
+    wrong = differing(files)
+    for path in wrong:
+        print(path.relative_to(ROOT))
+        if check:
             continue
-        differing.append(path.relative_to(ROOT))
-        if "--check" not in sys.argv[1:]:
+        if path in files:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-    for path in differing:
-        print(path)
-    return 1 if differing and "--check" in sys.argv[1:] else 0
+            path.write_text(files[path])
+        else:
+            path.unlink()
+    return 1 if wrong and check else 0
 
 
 if __name__ == "__main__":

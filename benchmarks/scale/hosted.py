@@ -31,16 +31,16 @@ class Remembered(Controller):
     def dump(self, target: Path) -> None:
         """Write what the informers hold and what the fleets make of it."""
         stores: dict[str, dict[str, Any]] = {}
-        for informer in self.cluster.informers:
+        for informer in self.follower.informers:
             stores[informer.resource.plural] = {
                 name: [seen.metadata.uid, seen.metadata.resource_version]
                 for (_, name), seen in informer.store.items()
             }
         fleets = {}
-        for (_, pool), state in self.cluster.states.items():
-            fleet = state.fleet
-            fleets[pool] = {
-                "items": {seen.name: seen.replicas for seen in fleet.item_seen.values()},
+        for (_, name), pool in self.follower.pools.items():
+            fleet = pool.brain.ledger
+            fleets[name] = {
+                "items": {seen.name: seen.replicas for seen in fleet.item_info.values()},
                 "members": {
                     m.name: {
                         "limit": m.limit,
@@ -48,13 +48,13 @@ class Remembered(Controller):
                         "entries": sorted(list(e) for e in m.entries.values()),
                     }
                     for m in fleet.members.values()
-                    if m.seen is not None
+                    if m.info is not None
                 },
                 "held": {
                     name: [fleet.members[m].name for m in fleet.arrays.held_by(row)]
                     for name, row in fleet.items.of.items()
                 },
-                "waits": len(state.progress.waits),
+                "waits": len(pool.brain.progress.waits),
             }
         part = target.with_suffix(".part")
         part.write_text(json.dumps({"stores": stores, "fleets": fleets}))

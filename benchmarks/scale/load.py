@@ -13,8 +13,8 @@ from benchmarks.scale import objects
 from benchmarks.scale.bare import JSON_PATCH, MERGE, Bare, Request, bare
 from benchmarks.scale.child import serve
 from benchmarks.scale.objects import path
-from berth.controller.batch import LONGEST, QUIET
-from berth.controller.writer import PARALLEL
+from berth.controller.burst import LONGEST, QUIET
+from berth.controller.writes import MAX_PARALLEL
 
 
 class Load:
@@ -106,10 +106,10 @@ class Load:
                     work.append(Request("PATCH", one, patch, JSON_PATCH))
             await asyncio.sleep(rest)
             if run % 2:
-                seconds["open"].append(max(await self.client.all(work, PARALLEL), default=0.0))
+                seconds["open"].append(max(await self.client.all(work, MAX_PARALLEL), default=0.0))
             else:
                 async with bare(self.kubeconfig) as fresh:
-                    seconds["opening"].append(max(await fresh.all(work, PARALLEL), default=0.0))
+                    seconds["opening"].append(max(await fresh.all(work, MAX_PARALLEL), default=0.0))
             await self.client.send(Request("DELETE", path(namespace, "assignments")))
         return seconds
 

@@ -16,7 +16,7 @@ import msgspec
 from benchmarks.scale.bare import Bare
 from benchmarks.scale.history import History, Truth
 from benchmarks.scale.objects import path
-from berth.kube.lines import LineSplitter
+from berth.kube.watching import LineSplitter
 
 
 class Meta(msgspec.Struct, rename="camel"):

@@ -10,7 +10,7 @@ die() { echo "kind-demo: $*" >&2; exit 3; }
 command -v docker >/dev/null || die "docker is missing"
 docker info >/dev/null 2>&1 || die "no Docker engine answers"
 command -v kind >/dev/null || die "kind is missing: https://kind.sigs.k8s.io/docs/user/quick-start/"
-HELM=$(command -v helm || python -m berth.testing.helm)
+HELM=$(command -v helm || python tools/helm_binary.py)
 
 step() { printf '\n== %s\n' "$*"; }
 cleanup() { [ -n "${KEEP:-}" ] || kind delete cluster --name "$NAME"; }

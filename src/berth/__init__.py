@@ -1,4 +1,12 @@
-"""Keeps Items placed on Members. Workers use `serve`, `Session`, `Worker`, `Held`, and `sync` for threads."""
+"""Keeps Items placed on Members.
+
+For workers in asyncio: `Worker` has the callbacks, `serve` runs them until a signal ends the process,
+`Session` does the same as an async context manager and ends with an `Outcome`, `Held` is one Item while it
+is held here. `berth.sync` has `Worker`, `serve`, `Session` and `Held` for threads. Wrong settings raise
+`SettingsError`, a name that another live process uses raises `NameTaken`.
+
+All durations are seconds. Grants and epochs are terms of the leader: integers from 1 that only grow.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,7 +19,7 @@ __all__ = ["Held", "NameTaken", "Outcome", "Session", "SettingsError", "Worker",
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for when it is asked for: `import berth` alone costs nothing."""
+    """Import a public name when it is first used, so that `import berth` alone is fast."""
     if name == "sync":
         return import_module("berth.sync")
     if name in __all__:

@@ -1,4 +1,4 @@
-"""`berth.sync`: workers written with threads instead of asyncio."""
+"""`berth.sync`: the classes of `berth` for workers that are written with threads instead of asyncio."""
 
 from berth.member.threads import Held, Session, Worker, serve
 

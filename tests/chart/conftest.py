@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from berth.testing import ControlPlane, ControlPlaneError
-from berth.testing.helm import ensure_helm, find_helm
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from charting import Cluster, Helm
+from helm_binary import ensure_helm, find_helm
 
 _ERROR = pytest.StashKey[str]()
 

@@ -2,10 +2,9 @@ import re
 from pathlib import Path
 
 import pytest
-import typer.main
 from cliobjects import Run
 
-from berth.cli import app
+from berth.cli.main import COMMANDS, load_command
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 OWN_PAGES = {"agent"}
@@ -26,7 +25,8 @@ def commands() -> dict[str, object]:
         for name, sub in (inner or {}).items():
             walk(f"{path} {name}", sub)
 
-    walk("berth", typer.main.get_command(app))
+    for name in COMMANDS:
+        walk(f"berth {name}", load_command(name))
     return found
 
 
@@ -44,6 +44,12 @@ def test_every_command_and_its_options_are_described() -> None:
 
 def test_every_command_says_what_it_does() -> None:
     assert all(command.help for command in commands().values())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_the_help_of_each_says(name: str) -> None:
+    first = load_command(name).help.split("\n")[0]
+    assert first == COMMANDS[name].summary
 
 
 EXAMPLES = [block for block in blocks("console") if "-f fleet.yaml" in block]

@@ -6,12 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from cliobjects import Run, assignment, eventually, item, member
+from cliobjects import Run, assignment, eventually, item, member, owned_by
 
-from berth.cli.drain import parse_duration
-from berth.cli.draining import LIMIT_BEFORE, check_names, drain, items_left, remaining
+from berth.cli.drain import LIMIT_BEFORE, drain_patch, items_left, parse_duration, remaining, set_limits
 from berth.cli.errors import UsageError
-from berth.fleet import AssignmentSeen, MemberSeen
+from berth.kinds import AssignmentObject, MemberObject
 from berth.testing import ControlPlane
 
 PROGRAM = Path(sys.executable).parent / "berth"
@@ -47,10 +46,14 @@ def test_other_durations_are_refused(text: str) -> None:
 
 
 def test_what_a_member_reports_is_still_there_only_where_it_reports() -> None:
-    written = AssignmentSeen("m", ("a#0@1:1",), reports=("b@1=Draining",))
-    assert items_left(MemberSeen("m", 0, reported=True), written) == ["a", "b"]
-    assert items_left(MemberSeen("m", 0), written) == ["a"]
-    assert items_left(MemberSeen("m", 0, uid="new"), written._replace(owner="old")) == []
+    def left(uid: str, owners: list[Any], **spec: Any) -> list[str]:
+        written = assignment("m", "a#0@1:1", ownerReferences=owners, status={"items": ["b@1=Draining"]})
+        of_member = msgspec.convert(member("m", 0, uid=uid, **spec), MemberObject)
+        return items_left(of_member, msgspec.convert(written, AssignmentObject))
+
+    assert left("u", owned_by("u"), readiness="Reported") == ["a", "b"]
+    assert left("u", owned_by("u")) == ["a"]
+    assert left("new", owned_by("old")) == []
 
 
 def test_a_drain_waits_until_the_member_is_empty_and_can_be_undone(
@@ -66,7 +69,7 @@ def test_a_drain_waits_until_the_member_is_empty_and_can_be_undone(
     answer = berth("drain", "m", "--wait", "--timeout", "60s", *at)
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
-    assert lines[0] == "Member m is draining: its limit was 20 and is 0 now"
+    assert lines[0] == "Member m is draining: its limit was 20 and is now 0"
     assert lines[-1] == "Member m: empty"
     assert limit("m") == "0/20"
     assert berth("status", "-o", "json", *at).json["pools"]["p"]["members"]["m"]["items"] == 0
@@ -76,7 +79,7 @@ def test_a_drain_waits_until_the_member_is_empty_and_can_be_undone(
 
     assert berth("undrain", "m", *at).out == "Member m may hold 20 Items again\n"
     assert limit("m") == "20/"
-    assert berth("undrain", "m", *at).out == "Member m does not drain: its limit is 20\n"
+    assert berth("undrain", "m", *at).out == "Member m is not draining: its limit is 20\n"
     eventually(spread)
 
 
@@ -99,7 +102,7 @@ def test_without_a_controller_a_drain_does_not_claim_to_be_done(berth: Run, at: 
     apply(member("m", 9))
     answer = berth("drain", "m", "--wait", "--timeout", "1s", *at)
     assert answer.code == 1
-    assert "no controller has acted on it yet" in answer.err
+    assert "no controller has acted on the drain yet" in answer.err
     assert limit("m") == "0/9"
 
 
@@ -113,7 +116,7 @@ def test_ctrl_c_ends_the_waiting_not_the_drain(control_plane: ControlPlane, at: 
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert said == "berth: no longer waiting; the drain goes on, and berth undrain ends it\n"
+    assert said == "berth: stopped waiting; the drain goes on until berth undrain ends it\n"
     assert limit("m") == "0/9"
 
 
@@ -124,7 +127,7 @@ def test_several_members_are_drained_and_undrained_at_once(berth: Run, at: tuple
         ("m", 3, None),
         ("n", 4, None),
     ]
-    assert berth("drain", "m", "n", "--undo", *at).code == 0
+    assert berth("undrain", "m", "n", *at).code == 0
     assert (limit("m"), limit("n")) == ("3/", "4/")
 
 
@@ -188,8 +191,7 @@ class Recorded:
 
 async def test_a_drain_needs_only_the_rights_that_the_docs_name() -> None:
     client: Any = Recorded()
-    await check_names(client, "n", ["m"])
-    drained = await drain(client, "n", "m")
+    (drained,) = await set_limits(client, "n", ["m"], drain_patch)
     assert client.used == {("get", "members"), ("patch", "members")}
     await remaining(client, "n", drained)
     assert client.used == {("get", "members"), ("patch", "members"), ("get", "assignments")}

@@ -73,10 +73,10 @@ def test_a_drain_waits_for_the_new_holder_to_report_ready(berth: Run) -> None:
     )
     assert waits(berth, "member", "n", *fleet) == "WaitingForReady: waiting for n to report ready: a"
     leaving, arriving = explained(berth, "item", "a", *fleet)["held"]
-    assert (leaving["stays"], leaving["why"]) == (False, "m drains")
+    assert (leaving["stays"], leaving["why"]) == (False, "m is draining")
     assert (arriving["phase"], arriving["ready"]) == ("Preparing", False)
     out = berth("explain", "member", "m", "-f", "-", stdin=listed(*fleet)).out
-    assert "Leaves:      a: m drains" in out
+    assert "Leaves:      a: m is draining" in out
 
 
 def test_a_drain_that_begins_waits_for_who_is_to_come(berth: Run) -> None:
@@ -135,7 +135,7 @@ def test_a_move_for_balance_is_said_to_be_one_while_both_members_hold_the_item(b
 def test_a_move_into_a_second_zone_is_said_to_be_one_while_it_is_under_way(berth: Run) -> None:
     fleet = (pool(), item("a", 2), member("m", zone="x"), member("n", zone="x"), member("o", zone="y"))
     fleet += (assignment("m", "a#0@1:1"), assignment("n", "a#1@1"), assignment("o", "a#2@9"))
-    assert list(leaving(berth, "a", *fleet).values()) == ["it is in one zone only"]
+    assert list(leaving(berth, "a", *fleet).values()) == ["all its replicas are in one zone"]
 
 
 def test_replicas_beyond_what_is_asked_for_are_said_to_be_that(berth: Run) -> None:
@@ -155,7 +155,7 @@ def test_what_require_leaves_out_is_said_to_leave_for_its_zone(berth: Run) -> No
     fleet = (pool(zones="Require"), item("a", 2), member("m", zone="x"), member("n", zone="x"))
     fleet += (assignment("m", "a#0@1:1"), assignment("n", "a#1@1"))
     assert list(leaving(berth, "a", *fleet).values()) == [
-        "zones: Require leaves a replica unplaced rather than have all of them in one zone"
+        "zones: Require leaves a replica unplaced rather than place all of them in one zone"
     ]
     assert (waits(berth, "item", "a", *fleet) or "").startswith("SingleZone: ")
 
@@ -163,8 +163,8 @@ def test_what_require_leaves_out_is_said_to_leave_for_its_zone(berth: Run) -> No
 @pytest.mark.parametrize(
     ("full", "said"),
     [
-        (item("b", 2), "both replicas are in zone x: no Member of another zone has room"),
-        (None, "both replicas are in zone x: no Member of another zone has room and does not drain"),
+        (item("b", 2), "both replicas are in zone x: other zones have only Members that are full"),
+        (None, "both replicas are in zone x: other zones have only Members that are full or draining"),
     ],
 )
 def test_an_item_in_one_zone_is_said_to_be_there_for_want_of_room(
@@ -266,7 +266,7 @@ def test_a_member_without_an_assignment_of_its_own_says_so(berth: Run) -> None:
     owners = [{"apiVersion": "berth.dev/v1alpha1", "kind": "Member", "name": "m", "uid": "old"}]
     earlier = assignment("m", "a#0@1:1", ownerReferences=owners)
     assert waits(berth, "member", "m", *fleet, earlier) == (
-        "NoAssignment: its Assignment is still that of an earlier Member of this name"
+        "NoAssignment: its Assignment still belongs to an earlier Member of this name"
     )
 
 
@@ -290,8 +290,8 @@ def test_an_item_that_is_gone_but_held_is_explained(berth: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["item", "oders"], "Item oders does not exist in what was read; there are: orders and 1 more"),
-        (["member", "x"], "Member x does not exist in what was read; there are: m"),
+        (["item", "oders"], "Item oders does not exist in the manifests; there are: orders and 1 more"),
+        (["member", "x"], "Member x does not exist in the manifests; there are: m"),
         (["item", "twice"], "there are 2 Items of that name (default, other): give --namespace"),
     ],
 )
@@ -309,7 +309,7 @@ def test_a_name_that_is_not_in_the_namespace_of_files_is_answered_with_it(berth:
     objects = listed(item("orders", namespace="x"), item("stock", namespace="y"))
     answer = berth("explain", "item", "orders", "-n", "y", "-f", "-", stdin=objects)
     assert answer.err.splitlines()[-1] == (
-        "berth: Item orders does not exist in what was read for namespace y; there are: stock"
+        "berth: Item orders does not exist in the manifests for namespace y; there are: stock"
     )
 
 

@@ -142,13 +142,13 @@ def test_nothing_at_all_is_a_plan_of_nothing(berth: Run) -> None:
          "(Item): apiVersion: must be berth.dev/v1alpha1, not berth.dev/v1"),
         ("kind: Item\n", "document 1: apiVersion: is required"),
         ("apiVersion: v1\n", "document 1: kind: is required"),
-        ("just words\n", "document 1: this is no Kubernetes object but a string"),
-        ("- a\n", "document 1: this is no Kubernetes object but a list"),
-        ("a: [\n", "line 2, column 1: this is no YAML"),
+        ("just words\n", "document 1: not a Kubernetes object but a string"),
+        ("- a\n", "document 1: not a Kubernetes object but a list"),
+        ("a: [\n", "line 2, column 1: not valid YAML"),
         (f"{ITEM}metadata: {{name: a}}\nspec: {{pool: a, pool: b}}\n",
-         "line 4, column 17: the key 'pool' stands twice in one map"),
-        ('{"kind": "Item",', "this is no YAML"),
-        ("a: \x01\n", "this is no YAML"),
+         "line 4, column 17: the key 'pool' is twice in one map"),
+        ('{"kind": "Item",', "not valid YAML"),
+        ("a: \x01\n", "not valid YAML"),
         ('{"a":' * 50000, "nested too deeply"),
         (listed(item("a"), {"kind": "Item"}), "document 1, items[1]: apiVersion: is required"),
     ],
@@ -175,10 +175,10 @@ def test_files_that_cannot_be_read_are_named(berth: Run, tmp_path: Path) -> None
     assert berth("plan", "-f", missing).err == (
         f"berth: {missing}: No such file or directory: give a file, a folder, or - for standard input\n"
     )
-    assert "no manifests in this folder" in berth("plan", "-f", tmp_path).err
+    assert "this folder has no manifests" in berth("plan", "-f", tmp_path).err
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe9")
     answer = berth("plan", "-f", tmp_path / "latin.yaml")
-    assert (answer.code, "this is no UTF-8 text (byte 3)" in answer.err) == (2, True)
+    assert (answer.code, "not UTF-8 text (byte 3)" in answer.err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_files_that_cannot_be_read_are_named(berth: Run, tmp_path: Path) -> None
         (["plan", "-f", "-", "-n", "x", "-A"], "give --namespace or --all-namespaces, not both"),
         (["plan", "-f", "-", "--context", "x"], "files need no cluster"),
         (["nonsense"], "No such command 'nonsense'; see berth --help"),
-        (["explain", "item"], "Missing argument 'NAME'; see berth explain item --help"),
+        (["explain", "item"], "Missing argument 'NAME'; see berth explain --help"),
         (["drain"], "Missing argument 'MEMBER'; see berth drain --help"),
         (["drain", "m", "--timeout", "5s"], "--timeout needs --wait"),
         (["drain", "m", "--wait", "--timeout", "soon"], "--timeout is a time such as 90s, 10m"),

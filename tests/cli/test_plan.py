@@ -10,10 +10,10 @@ from cliobjects import Run, assignment, item, listed, live, member, obj, owned_b
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from berth.cli.manifests import Manifests
-from berth.cli.offline import pools_of
-from berth.cli.planning import plan_json, plan_pool
-from berth.cli.why import changes
+from berth.cli.analysis import plan_pool
+from berth.cli.manifests import Manifest, pools_of
+from berth.cli.plan import plan_json
+from berth.cli.reasons import why_changed
 from berth.solve import LEVELS
 
 
@@ -197,11 +197,7 @@ def test_what_is_held_with_the_changes_made_is_what_is_wanted(
         written = [f"{i}#{slot}@1:2" if slot == 0 else f"{i}#{slot}@1" for (_, i), slot in group]
         objects.append(assignment(name, *written))
     kinds = {"Item": Item, "Member": Member, "Assignment": Assignment}
-    found = Manifests()
-    for body in objects:
-        key = (body["kind"], "", body["metadata"]["name"])
-        found.objects[key] = kinds[body["kind"]].model_validate(body)
-    pools, _ = pools_of(found)
+    pools, _ = pools_of(Manifest("", kinds[body["kind"]].model_validate(body)) for body in objects)
     plan = plan_pool(pools["default", "p"])
     facts = plan_json(plan)
 
@@ -215,9 +211,8 @@ def test_what_is_held_with_the_changes_made_is_what_is_wanted(
         assert entry["items"] == sum(m == name for _, m in wanted) <= entry["limit"]
         assert entry["primaries"] == sum(e["members"][:1] == [name] for e in facts["items"].values())
         assert entry["items"] == 0 or name not in dead
-    explained = changes(plan)
-    assert {c.item for c in explained} >= {i for i, _ in adds | removes}
-    assert all(c.why for c in explained)
+    assert plan.changes.keys() >= {i for i, _ in adds | removes}
+    assert all(why_changed(plan, change) for change in plan.changes.values())
 
 
 def test_the_table_shows_bars_reasons_and_the_proof(berth: Run) -> None:
@@ -243,7 +238,7 @@ def test_the_table_shows_bars_reasons_and_the_proof(berth: Run) -> None:
     assert "draining" in row["m-drain"]
     assert "not live" in row["m-dead"]
     assert row["gone"].split() == ["gone", "m-dead", "-", "the", "Item", "is", "gone"]
-    assert "m-drain drains" in row["left"]
+    assert "m-drain is draining" in row["left"]
     assert "m-dead is not live" in row["lost"]
     assert "1 of 3  TooFewMembers  there are fewer live Members" in lines[-1]
 

@@ -15,7 +15,7 @@ import pytest
 from cliengines import EVERYTHING
 from cliobjects import Run, assignment, eventually, item, listed, member, obj
 
-from berth.cli import planning
+from berth.cli import analysis
 from berth.solve import Solver
 
 FLEET = (
@@ -33,7 +33,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def use(name: str) -> None:
-        monkeypatch.setattr(planning, "Solver", partial(Solver, EVERYTHING, f"cliengines:{name}"))
+        monkeypatch.setattr(analysis, "Solver", partial(Solver, EVERYTHING, f"cliengines:{name}"))
 
     return use
 
@@ -47,13 +47,13 @@ def left_behind() -> list[str]:
 def test_seconds_are_the_wall_time_of_the_solve_with_its_other_process(
     berth: Run, engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = planning.fleet_of
+    found = analysis.brain_of
 
     def reads_slowly(*args: Any, **kwargs: Any) -> Any:
         time.sleep(0.4)
         return found(*args, **kwargs)
 
-    monkeypatch.setattr(planning, "fleet_of", reads_slowly)
+    monkeypatch.setattr(analysis, "brain_of", reads_slowly)
     before = left_behind()
     quick = berth("plan", "-o", "json", "-f", "-", stdin=listed(*FLEET)).json["pools"]["p"]
     assert 0 < quick["seconds"] < 0.4
@@ -108,7 +108,7 @@ def test_an_engine_that_fails_is_told_of_and_its_problem_is_saved(
     files = list((tmp_path / "berth").glob("*.json")) if logged else []
     if logged:
         (path,) = files
-        (record,) = [one for one in caplog.records if one.name == "berth.fleet.rejected"]
+        (record,) = [one for one in caplog.records if one.name == "berth.controller.rejected"]
         assert record.levelname == "ERROR"
         words = record.getMessage()
         assert words.startswith("Pool default/p: the plan of the ")
@@ -145,7 +145,7 @@ def test_the_best_plan_so_far_stands_where_the_longer_search_fails(
             assert not isinstance(found, Pending)
             return Pending(problem, time.perf_counter(), found, self._apart, 1.0)
 
-    monkeypatch.setattr(planning, "Solver", partial(Searches, engine="cliengines:dies"))
+    monkeypatch.setattr(analysis, "Solver", partial(Searches, engine="cliengines:dies"))
     answer = berth("plan", "-f", "-", stdin=listed(*FLEET))
     line = answer.out.splitlines()[1]
     assert line.startswith("Proven optimal in all 14 levels by the ")
@@ -156,16 +156,17 @@ INTERRUPTED = """
 import sys
 from functools import partial
 sys.path.insert(0, {folder!r})
-from berth.cli import main, planning
+from berth.cli import analysis, main
 from berth.solve import Solver
 from cliengines import EVERYTHING
 from dataclasses import replace
-planning.Solver = partial(Solver, replace(EVERYTHING, seconds=60.0), "cliengines:hangs")
+analysis.Solver = partial(Solver, replace(EVERYTHING, seconds=60.0), "cliengines:hangs")
 main()
 """
 
 
-def test_ctrl_c_ends_the_other_process_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_other_process_too(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     path = save_text(tmp_path, listed(*FLEET))
     script = INTERRUPTED.format(folder=str(Path(__file__).parent))
     command = [sys.executable, "-c", script, "plan", "-f", str(path)]
@@ -173,9 +174,9 @@ def test_ctrl_c_ends_the_other_process_too(tmp_path: Path) -> None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         (child,) = eventually(lambda: children.read_text().split())
         time.sleep(0.5)  # until it hangs
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "", "")
+    assert (process.returncode, out, err) == (code, "", "")
     assert not Path(f"/proc/{child}").exists()
 
 

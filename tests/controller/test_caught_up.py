@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from berth.controller.caught_up import caught_up
+from berth.controller.apply import Applier
 
 
 def thing(name: str, version: int) -> Any:
@@ -32,7 +32,9 @@ class Server:
 
 
 async def started(server: Server, cache: Any, version: int) -> asyncio.Task[None]:
-    task = asyncio.create_task(caught_up(server, cache, "ns", version, lambda: 0.0))  # type: ignore[arg-type]
+    client: Any = server
+    applier = Applier(client, cache, ("ns", "pool"), "me", lambda: 0.0, client)
+    task = asyncio.create_task(applier._caught_up(version))
     await asyncio.sleep(0.05)
     return task
 

@@ -7,22 +7,17 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from carried_out import Carried
 from faulty_engines import FAULTY, FILE, TUNING
 from ticking import children, ticking
 
-from berth.controller import planner as planner_module
 from berth.controller.metrics import Metrics
-from berth.controller.planner import Planner
-from berth.controller.rejections import Rejections
+from berth.controller.rejected import Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
-from berth.controller.state import PoolState
-from berth.controller.statuses import pool_status
-from berth.fleet import AssignmentSeen, ItemSeen, Leases, MemberSeen, PoolFleet
-from berth.kinds import format_entry
+from berth.pool import Conditions, Solved, pool_status
+from berth.solve import Problem, Solution, Touched
 
 REJECTED = {
     "nothing",
@@ -39,47 +34,38 @@ REJECTED = {
 """Engines whose answers are read, and are not used."""
 
 
-class Stage:
+class Stage(Carried):
     """A Pool of three Members whose Items have two replicas each, planned by a solver of its own."""
 
     def __init__(self, process: SolverProcess, folder: Path, name: str = "p") -> None:
-        self.state = PoolState("ns", name, PoolFleet(Leases()))
+        super().__init__(self._solve, name=name, a=4, b=4, c=4)
         self.metrics = Metrics()
-        self.rejections = Rejections(self.state, self.metrics, folder)
-        recorder: Any = SimpleNamespace(brake=lambda *_: None)
+        self.rejections = Rejections(self.brain, self.metrics, folder)
         self.solver = PoolSolver(process, self.rejections)
-        self.planner = Planner(self.state, recorder, self.metrics, self.solver)
-        for member in ("a", "b", "c"):
-            self.member(member)
         for item in ("x", "y", "z"):
-            self.state.fleet.put_item(ItemSeen(item, 2, f"u-{item}"))
+            self.item(item, 2)
 
-    def member(self, name: str, *entries: str) -> None:
-        now = time.monotonic()
-        self.state.fleet.put_member(MemberSeen(name, 4, uid=f"u-{name}"), now)
-        self.state.fleet.put_assignment(AssignmentSeen(name, entries, 1, f"a-{name}", f"u-{name}", 1), now)
-
-    async def round(self) -> None:
-        """Solve, plan, and let what is planned come true."""
-        await self.planner.solve()
-        fleet = self.state.fleet
-        for row, edits in self.planner.plan(fleet.highest_term + 1, set())[1].writes.items():
-            member = fleet.members[row]
-            entries = dict(member.entries)
-            for edit in edits:
-                if edit.entry is None:
-                    del entries[edit.item]
-                else:
-                    entries[edit.item] = edit.entry
-            self.member(member.name, *sorted(map(format_entry, entries.values())))
+    async def _solve(self, problem: Problem, touched: Touched | None, thorough: bool) -> Solution:
+        return await self.solver(problem, touched, thorough)
 
     @property
     def held(self) -> dict[str, int]:
-        fleet = self.state.fleet
-        return {item: len(fleet.holders(fleet.items.of[item])) for item in ("x", "y", "z")}
+        ledger = self.brain.ledger
+        return {item: len(ledger.holders(ledger.items.of[item])) for item in ("x", "y", "z")}
+
+    @property
+    def failures(self) -> int:
+        """Solves in which the thorough engine gave no plan."""
+        return sum(isinstance(fact, Solved) and fact.failed for fact in self.facts)
+
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until the thorough engine is asked again, None where it works."""
+        at = self.brain.target.retry_at
+        return None if at is None else at - self.now
 
     def degraded(self) -> tuple[str, str, str]:
-        status = pool_status(self.state, 0, {}, ())
+        status = pool_status(self.brain, 0, {}, Conditions((), ""))
         found = next(c for c in status["conditions"] if c["type"] == "Degraded")
         return found["status"], found["reason"], found["message"]
 
@@ -113,10 +99,8 @@ async def test_what_is_missing_is_recovered_whatever_the_engine_does(
     fault: str,
     engine_is: Behaviour,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(planner_module, "RETRY_AFTER", 0.3)
     folder = tmp_path / "problems"
     async with process() as solver:
         stage = Stage(solver, folder)
@@ -126,7 +110,7 @@ async def test_what_is_missing_is_recovered_whatever_the_engine_does(
         assert stage.degraded()[1] == "Healthy"
 
         engine_is(fault)
-        stage.state.fleet.delete_member("a", time.monotonic())
+        stage.gone("a")
         async with ticking() as ticks:
             started = time.monotonic()
             await stage.round()
@@ -138,17 +122,17 @@ async def test_what_is_missing_is_recovered_whatever_the_engine_does(
         assert (status, reason) == ("True", "SolverOverdue")
         assert "missing replicas are recovered" in message
         assert len(message) < 1000
-        assert stage.metrics.solver_failures.labels("ns", "p")._value.get() == 1
+        assert stage.failures == 1
         assert (fault in REJECTED) == any("is not used" in text for text in await logged(caplog, fault))
         assert (fault in REJECTED) == bool(list(folder.glob("*.json")))
 
         # Nothing changes, but the engine is well again: it is asked once more, by itself.
-        assert stage.planner.retry_at is not None
+        assert stage.retry_in == 5.0
         engine_is("well")
-        await asyncio.sleep(max(0.0, stage.planner.retry_at - time.monotonic()))
+        stage.now += 5.0
         await stage.round()
         assert stage.degraded()[:2] == ("False", "Healthy")
-        assert stage.planner.retry_at is None
+        assert stage.retry_in is None
 
 
 async def logged(caplog: pytest.LogCaptureFixture, fault: str) -> list[str]:
@@ -179,7 +163,7 @@ async def test_a_rejected_plan_is_logged_with_names_and_the_file_of_its_problem(
     async with process() as solver:
         stage = Stage(solver, tmp_path / "problems")
         for item in "stuvw":
-            stage.state.fleet.put_item(ItemSeen(item, 1, f"u-{item}"))
+            stage.item(item)
         await stage.round()
         lines = [text for text in await logged(caplog, "above the limits") if "is not used" in text]
         assert len(lines) == 1
@@ -188,7 +172,7 @@ async def test_a_rejected_plan_is_logged_with_names_and_the_file_of_its_problem(
         (path,) = (tmp_path / "problems").glob("*.json")
         assert f"berth plan -f {path}" in lines[0]
         # Once more, a moment later: logged, but not saved again.
-        stage.planner.retry_at = 0.0
+        stage.now += 5.0
         await stage.round()
         assert len(list((tmp_path / "problems").glob("*.json"))) == 1
         assert any("saved less than a minute ago" in text for text in caplog.messages)
@@ -203,13 +187,13 @@ async def test_while_the_engine_is_known_to_fail_events_are_served_at_once(
     async with process() as solver:
         stage = Stage(solver, tmp_path)
         await stage.round()
-        stage.state.fleet.delete_member("a", time.monotonic())
+        stage.gone("a")
         started = time.monotonic()
         await stage.round()
         assert time.monotonic() - started < 0.5
         assert stage.held == {"x": 2, "y": 2, "z": 2}
         assert stage.degraded()[1] == "SolverOverdue"
-        assert stage.metrics.solver_failures.labels("ns", "p")._value.get() == 1
+        assert stage.failures == 1
 
 
 async def test_the_delay_grows_and_starts_anew_after_a_success(engine_is: Behaviour, tmp_path: Path) -> None:
@@ -218,19 +202,17 @@ async def test_the_delay_grows_and_starts_anew_after_a_success(engine_is: Behavi
         stage = Stage(solver, tmp_path)
         delays = []
         for _ in range(6):
-            if stage.planner.retry_at is not None:
-                stage.planner.retry_at = time.monotonic()
-            await stage.planner.solve()
-            assert stage.planner.retry_at is not None
-            delays.append(round(stage.planner.retry_at - time.monotonic()))
+            stage.now += stage.retry_in or 0.0
+            await stage.round()
+            delays.append(stage.retry_in)
         assert delays == [5, 10, 20, 40, 60, 60]
         engine_is("well")
-        stage.planner.retry_at = time.monotonic()
-        await stage.planner.solve()
+        stage.now += 60.0
+        await stage.round()
         engine_is("raises")
-        stage.state.fleet.put_item(ItemSeen("w", 1, "u-w"))
-        await stage.planner.solve()
-        assert round(stage.planner.retry_at - time.monotonic()) == 5
+        stage.item("w")
+        await stage.round()
+        assert stage.retry_in == 5.0
 
 
 async def test_waiting_for_another_pool_counts_towards_the_deadline(

@@ -16,10 +16,10 @@ from benchmarks.solve.families import SIZES, Fleet, happen, prepared, touched, t
 from ticking import ticking
 
 from berth.controller.metrics import Metrics
-from berth.controller.rejections import Names, Rejections
+from berth.controller.rejected import Rejections
+from berth.controller.saved import Names
 from berth.controller.solving import PoolSolver, SolverProcess
-from berth.controller.state import PoolState
-from berth.fleet import Leases, PoolFleet
+from berth.pool import Brain, Leases
 from berth.solve import Problem, Solution, Touched, solve
 
 FAMILIES = ("regular", "limits 1:10", "3% room", "zone lost", "shortage", "scale-out", "200 zones")
@@ -118,12 +118,12 @@ async def test_a_solve_holds_up_the_event_loop_for_less_than_100_ms(
 async def test_a_problem_that_is_saved_holds_up_the_event_loop_for_less_than_100_ms(tmp_path: Path) -> None:
     problem = fleet("regular", "own", "large").problem
     names = Names(
-        [f"item-{row}" for row in range(len(problem.replicas))],
-        [f"member-{row}" for row in range(len(problem.limit))],
+        [f"item-{row}" for row in range(len(problem.replicas))].__getitem__,
+        [f"member-{row}" for row in range(len(problem.limit))].__getitem__,
     )
     lags = []
     for run in range(RUNS):
-        rejections = Rejections(PoolState("ns", "p", PoolFleet(Leases())), Metrics(), tmp_path / str(run))
+        rejections = Rejections(Brain("ns", "p", Leases()), Metrics(), tmp_path / str(run))
         async with ticking() as ticks:
             rejections.note("pooled", ["Item 7 is on no Member"], problem)
             rejections.report(names)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from berth.controller.lease_reader import MAX_GETS, LeaseReader
-from berth.controller.objects import LeaseObject, LeaseSpec
+from berth.controller.reads import MAX_GETS, LeaseReader
+from berth.kinds import LeaseObject, LeaseSpec
 from berth.kube import Meta, NotFound, ServerError
 
 
 def lease(name: str, renewed: str = "then") -> LeaseObject:
-    return LeaseObject(Meta(name, "ns"), LeaseSpec("s", renewed, 10))
+    return LeaseObject(Meta(name, "ns"), LeaseSpec("s", 10, renew_time=renewed))
 
 
 class Server:
@@ -61,7 +61,7 @@ class Reading:
             lambda: list(self.due),
             self._put,
             self._on_silent,
-            self._clock,
+            clock=self._clock,
         )
 
     def _clock(self) -> float:

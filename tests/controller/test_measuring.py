@@ -9,13 +9,11 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from berth.controller.batch import Batch
+from berth.controller.burst import Burst
 from berth.controller.endpoint import endpoint
-from berth.controller.handoffs import Finished, Handoffs
 from berth.controller.metrics import Metrics
-from berth.controller.state import PoolState
-from berth.converge import Lane, Wait, Why
-from berth.fleet import Leases, PoolFleet
+from berth.pool import Arrived, Lane, Wait, Why
+from berth.pool.handoffs import Handoffs
 
 
 class Clock:
@@ -28,48 +26,33 @@ class Clock:
 
 def test_the_way_of_an_item_is_measured_from_the_first_round_to_the_one_that_finds_it_there() -> None:
     clock = Clock()
-    handoffs = Handoffs(clock)
-    assert handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, lacking={1}) == []
+    handoffs = Handoffs()
+    assert handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, lacking={1}, now=clock.now) == []
     clock.now += 5
     waits = {1: Wait(Why.NOT_READY), 2: Wait(Why.STEP)}
-    assert handoffs.note([1], waits, lacking=()) == []
-    assert handoffs.oldest(waits) == {"WaitingForReady": 5.0, "InProgress": 5.0}
+    assert handoffs.note([1], waits, lacking=(), now=clock.now) == []
+    assert handoffs.oldest(waits, clock.now) == {"WaitingForReady": 5.0, "InProgress": 5.0}
     clock.now += 2
-    assert handoffs.note([1, 2], {}, lacking=()) == [
-        Finished(Lane.RECOVERY, 7.0),
-        Finished(Lane.MOVE, 7.0),
+    assert handoffs.note([1, 2], {}, lacking=(), now=clock.now) == [
+        Arrived(Lane.RECOVERY, 7.0),
+        Arrived(Lane.MOVE, 7.0),
     ]
-    assert handoffs.note([1, 2], {}, lacking=()) == []
+    assert handoffs.note([1, 2], {}, lacking=(), now=clock.now) == []
 
 
 def test_an_item_that_is_gone_or_was_led_by_another_is_not_measured() -> None:
     clock = Clock()
-    handoffs = Handoffs(clock)
-    handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, lacking={1, 2, 3})
+    handoffs = Handoffs()
+    handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, lacking={1, 2, 3}, now=clock.now)
     handoffs.forget(1)
-    assert [f.lane for f in handoffs.note([1, 2], {}, lacking={1, 2, 3})] == [Lane.RECOVERY]
-    handoffs.note([3], {3: Wait(Why.STEP)}, lacking={1, 2, 3})
+    assert [f.lane for f in handoffs.note([1, 2], {}, lacking={1, 2, 3}, now=clock.now)] == [Lane.RECOVERY]
+    handoffs.note([3], {3: Wait(Why.STEP)}, lacking={1, 2, 3}, now=clock.now)
     handoffs.clear()
-    assert handoffs.note([3], {}, lacking={1, 2, 3}) == []
-
-
-def test_the_age_of_the_queue_is_that_of_the_first_event_until_a_round_has_served_it() -> None:
-    batch = Batch()
-    assert batch.age == 0.0
-    assert batch.take() is None
-    batch.wake()
-    first = batch.take()
-    assert first is not None
-    assert batch.age == 0.0
-    batch.wake()
-    batch.put_back(first)
-    assert batch.take() == first, "a round that failed leaves its events as old as they were"
-    batch.put_back(None)
-    assert batch.age == 0.0
+    assert handoffs.note([3], {}, lacking={1, 2, 3}, now=clock.now) == []
 
 
 async def burst(*pauses: float) -> float:
-    """Seconds for which a batch waits where an event comes at once, and after each of the pauses."""
+    """Seconds for which a burst_ waits where an event comes at once, and after each of the pauses."""
     clock = Clock()
     coming = list(itertools.accumulate(pauses, initial=clock.now))
 
@@ -77,13 +60,13 @@ async def burst(*pauses: float) -> float:
         end = clock.now + seconds
         while coming and coming[0] <= end:
             clock.now = coming.pop(0)
-            batch.wake()
+            burst_.wake()
         clock.now = end
 
-    batch = Batch(quiet=0.02, longest=0.2, clock=clock, sleep=sleep)
+    burst_ = Burst(quiet=0.02, longest=0.2, clock=clock, sleep=sleep)
     coming.pop(0)
-    batch.wake()
-    await batch.wait(None)
+    burst_.wake()
+    await burst_.wait(None)
     return clock.now - 100.0
 
 
@@ -99,7 +82,7 @@ async def test_a_burst_that_does_not_end_is_cut() -> None:
 
 async def test_a_moment_that_has_come_is_not_waited_for() -> None:
     clock = Clock()
-    await Batch(clock=clock).wait(clock.now)
+    await Burst(clock=clock).wait(clock.now)
     assert clock.now == 100.0
 
 
@@ -145,20 +128,3 @@ def test_every_metric_has_a_sentence_and_a_conventional_name() -> None:
         assert family.documentation.endswith(".")
         if family.type == "histogram":
             assert family.name.endswith("_seconds")
-
-
-def test_what_is_heard_of_assignments_while_they_are_written_is_read_afterwards_in_order() -> None:
-    state = PoolState("ns", "p", PoolFleet(Leases()))
-    read: list[int] = []
-
-    def fail() -> None:
-        raise ValueError
-
-    with state.undisturbed():
-        state.hear(lambda: read.append(1))
-        state.hear(fail)
-        state.hear(lambda: read.append(2))
-        assert read == []
-    assert read == [1, 2], "one that fails stops no other"
-    state.hear(lambda: read.append(3))
-    assert read == [1, 2, 3]

@@ -7,22 +7,29 @@ import contextlib
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from berth.controller.cluster import Cluster
+from berth.controller.apply import Applier
+from berth.controller.follow import Follower
+from berth.controller.lead import Lead
 from berth.controller.metrics import Metrics
-from berth.controller.objects import ItemObject, ItemSpec, ItemStatus, PoolObject, PoolSpec, PoolStatus
-from berth.controller.pool_loop import PoolLoop
-from berth.controller.state import PoolState
-from berth.controller.status_writer import RawPool, StatusWriter
-from berth.fleet import Handoff, ItemSeen, Leases, Policy, PoolFleet
-from berth.kinds import ItemStatusMode
-from berth.kube import Meta
+from berth.controller.publish import Publisher
+from berth.kinds import (
+    ItemObject,
+    ItemStatusMode,
+    PoolObject,
+    ReadItemSpec,
+    ReadItemStatus,
+    ReadPoolSpec,
+    ReadPoolStatus,
+)
+from berth.kube import ITEMS, Meta
+from berth.pool import Handoff, ItemInfo, Leases, Ledger, Policy
 from berth.solve import Problem, Solution, Touched, solve
 
 
 def pool(uid: str, mode: ItemStatusMode, version: int = 1) -> PoolObject:
-    return PoolObject(Meta("p", "ns", uid, str(version)), PoolSpec(item_status=mode), PoolStatus(version))
+    return PoolObject(
+        Meta("p", "ns", uid, str(version)), ReadPoolSpec(item_status=mode), ReadPoolStatus(version)
+    )
 
 
 class Server:
@@ -33,7 +40,7 @@ class Server:
         self.statuses: dict[str, Any] = {}
 
     async def get(self, path: str, *, type: Any, **_: Any) -> Any:
-        return RawPool(self.pool.metadata) if type is RawPool else self.pool
+        return self.pool
 
     async def list(self, path: str, **_: Any) -> list[Any]:
         return []
@@ -54,32 +61,24 @@ class Stage:
 
     def __init__(self) -> None:
         self.server: Any = Server()
-        self.state = PoolState("ns", "p", PoolFleet(Leases()))
-        self.state.fleet.put_item(ItemSeen("x", 0))
-        self.cluster = Cluster(self.server, on_pool=lambda _: None, on_unusable=lambda *_: None)
-        self.cluster.states["ns", "p"] = self.state
-        self.cluster.put_pool(self.server.pool, deleted=False)
-        metrics, recorder = Metrics(), Any
-        cache: Any = SimpleNamespace(store={}, wait_for=self._nothing)
-        self.loop = PoolLoop(
-            self.state,
-            self.server,
-            cache,
-            "me",
-            1e9,  # type: ignore[arg-type]
-            recorder,
-            metrics,
-            solve_at_once,
-        )
-        status = ItemStatus(members=("somewhere",))
-        self.items = {("ns", "x"): ItemObject(Meta("x", "ns"), ItemSpec("p"), status)}
+        self.follower = Follower(self.server, on_pool=lambda _: None, on_unusable=lambda *_: None)
+        self.follower.put_pool(self.server.pool, deleted=False)
+        pool = self.follower.pool("ns", "p")
+        self.brain = pool.brain
+        self.brain.observe(ItemInfo("x", 0), 0.0)
+        status = ReadItemStatus(members=("somewhere",))
+        items = {("ns", "x"): ItemObject(Meta("x", "ns"), ReadItemSpec("p"), status)}
         caches: Any = SimpleNamespace(
-            items=self.items,
-            members={},
             unusable=lambda _: {},
-            informer_of=lambda store, _: SimpleNamespace(store=store),
+            informer=lambda kind, _: SimpleNamespace(store=items if kind is ITEMS else {}),
         )
-        self.writer = StatusWriter(self.state, caches, self.server, 1e9, recorder, metrics)  # type: ignore[arg-type]
+        recorder: Any = None
+        cache: Any = SimpleNamespace(store={}, wait_for=self._nothing)
+        self.publisher = Publisher(
+            pool, caches, self.server, never, recorder, Metrics(), sleep=lambda _: asyncio.sleep(0)
+        )
+        applier = Applier(self.server, cache, ("ns", "p"), "me", never, solve_at_once)
+        self.lead = Lead(self.brain, applier, pool.burst, self.publisher.publish)
 
     async def _nothing(self, _: int) -> None:
         pass
@@ -93,23 +92,21 @@ class Stage:
         return self.server.statuses["x"]
 
 
-@pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("berth.controller.status_writer.PAUSE", 0.0)
+def never() -> float:
+    return 1e9
 
 
-@pytest.mark.usefixtures("fast")
 async def test_statuses_that_a_recreated_pool_does_not_want_are_cleared_though_its_event_comes_last() -> None:
     stage = Stage()
-    await stage.loop.begin()
-    await stage.loop.once()
-    writing = asyncio.create_task(stage.writer.run())
+    stage.brain.start()
+    await stage.lead.act()
+    writing = asyncio.create_task(stage.publisher.run())
     assert (await stage.written())["members"] == []
     for uid, mode in (("u2", ItemStatusMode.NONE), ("u3", ItemStatusMode.FULL)):
-        stage.cluster.put_pool(stage.server.pool, deleted=True)
+        stage.follower.put_pool(stage.server.pool, deleted=True)
         stage.server.pool = pool(uid, mode)
-        await stage.loop.once()
-        stage.cluster.put_pool(stage.server.pool, deleted=False)
+        await stage.lead.act()
+        stage.follower.put_pool(stage.server.pool, deleted=False)
         status = await stage.written()
         assert (status is None) is (mode is ItemStatusMode.NONE)
     writing.cancel()
@@ -118,14 +115,14 @@ async def test_statuses_that_a_recreated_pool_does_not_want_are_cleared_though_i
 
 
 def test_which_items_get_a_status_does_not_change_where_they_are_placed() -> None:
-    fleet = PoolFleet(Leases())
-    fleet.put_item(ItemSeen("x", 1))
+    fleet = Ledger(Leases())
+    fleet.put_item(ItemInfo("x", 1))
     row = fleet.items.of["x"]
     for policy in (Policy(item_status=ItemStatusMode.NONE), Policy(item_status=ItemStatusMode.PROBLEMS)):
-        fleet.dirty.problem = False
-        fleet.dirty.item_status.clear()
+        fleet.changed.problem = False
+        fleet.changed.item_status.clear()
         fleet.set_policy(policy)
-        assert (fleet.dirty.problem, fleet.dirty.item_status) == (False, {row})
-    fleet.dirty.item_status.clear()
+        assert (fleet.changed.problem, fleet.changed.item_status) == (False, {row})
+    fleet.changed.item_status.clear()
     fleet.set_policy(policy._replace(handoff=Handoff.EXCLUSIVE))
-    assert (fleet.dirty.problem, fleet.dirty.item_status) == (True, set())
+    assert (fleet.changed.problem, fleet.changed.item_status) == (True, set())

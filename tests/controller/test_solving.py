@@ -12,10 +12,9 @@ from benchmarks.solve.families import EVENTS, SIZES, Fleet, happen, hold, prepar
 
 from berth.controller import solving
 from berth.controller.metrics import Metrics
-from berth.controller.rejections import Rejections
+from berth.controller.rejected import Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
-from berth.controller.state import PoolState
-from berth.fleet import Leases, PoolFleet
+from berth.pool import Brain, Leases
 from berth.solve import Problem, Solver, Touched, solve
 
 
@@ -48,7 +47,7 @@ async def test_events_during_a_solve_change_nothing_of_it(
     monkeypatch.setattr(solving, "MANY_ITEMS", 0)
     monkeypatch.setattr(solving, "MANY_MEMBERS", 0)
     now: Fleet = prepared(family, SIZES["tiny"], "random", lambda problem: solve(problem).members)
-    state = PoolState("ns", "p", PoolFleet(Leases()))
+    state = Brain("ns", "p", Leases())
     here, there = Solver(apart=process), PoolSolver(process, Rejections(state, Metrics()))
     changed: Touched | None = None
     every = np.arange(len(now.problem.replicas))

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from berth.controller.objects import AssignmentObject, AssignmentSpec
-from berth.controller.writer import RoundWriter, assignment_patch
-from berth.converge import Lane, MemberEdit, Round
-from berth.fleet import AssignmentSeen, MemberSeen, MemberState
-from berth.kinds import Entry
+from berth.controller.writes import Applied, AssignmentWriter, assignment_patch
+from berth.kinds import AssignmentObject, Entry, ReadAssignmentSpec
 from berth.kube import ApiError, Conflict, Forbidden, Meta, RequestTimeout, ServerError
+from berth.pool import AssignmentInfo, Lane, MemberEdit, MemberInfo, MemberState, Write
 
 
 class Recorded:
@@ -35,14 +33,14 @@ class Recorded:
         self._version += 1
         self.specs[name] = patch[2]["value"]
         return AssignmentObject(
-            metadata=Meta(name, resource_version=str(self._version)), spec=AssignmentSpec()
+            metadata=Meta(name, resource_version=str(self._version)), spec=ReadAssignmentSpec()
         )
 
 
 def member(row: int, *entries: Entry) -> MemberState:
     name = "abcdef"[row]
-    state = MemberState(name, row, MemberSeen(name, 9, uid=f"u{row}"))
-    state.assignment = AssignmentSeen(name, uid=f"a{row}", owner=f"u{row}", generation=7)
+    state = MemberState(name, row, MemberInfo(name, 9, uid=f"u{row}"))
+    state.assignment = AssignmentInfo(name, uid=f"a{row}", owner=f"u{row}", generation=7)
     state.entries = {entry.name: entry for entry in entries}
     return state
 
@@ -60,8 +58,10 @@ def primary(item: str) -> Entry:
 
 
 async def write(client: Any, edits: dict[int, list[MemberEdit]], *members: MemberState) -> Any:
-    planned = Round(9, writes=edits, members={m.row: m for m in members})
-    return await RoundWriter(client, "ns", "pool").write(planned, 9, lambda: float("inf"))
+    of, applied = {member.row: member for member in members}, Applied()
+    writes = [Write(of[row], some) for row, some in edits.items()]
+    await AssignmentWriter(client, "ns", "pool", lambda: float("inf")).write(writes, 9, applied)
+    return applied
 
 
 async def test_a_promotion_is_written_only_after_the_old_primarys_write_was_accepted() -> None:
@@ -73,7 +73,7 @@ async def test_a_promotion_is_written_only_after_the_old_primarys_write_was_acce
         member(1, primary("x")),
     )
     assert client.events == ["begin b", "end b", "begin a", "end a"]
-    assert (len(written.accepted), written.failed, written.again) == (2, [], set())
+    assert (len(written.accepted), written.failures, written.again) == (2, [], set())
 
 
 async def test_writes_that_have_nothing_to_do_with_each_other_go_out_together() -> None:
@@ -147,7 +147,7 @@ async def test_what_got_no_answer_is_unsure_and_what_was_refused_is_not() -> Non
         (Conflict(409, "c", "c"), {}),
     ):
         written = await write(Recorded(a=error), {0: [remove("x")]}, member(0, primary("x")))
-        assert written.unsure == unsure, error
+        assert written.in_doubt == unsure, error
         assert written.again == {"x"}
 
 

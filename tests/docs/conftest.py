@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from berth.testing import ControlPlaneError
-from berth.testing.helm import ensure_helm, find_helm
 
-# The tests of this folder share helpers, which importlib mode does not find by itself.
+# importlib mode finds neither the helpers of this folder nor tools/ by itself.
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 sys.path.insert(0, str(Path(__file__).parent))
+
+from helm_binary import ensure_helm, find_helm
 
 _ERROR = pytest.StashKey[str]()
 

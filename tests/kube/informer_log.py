@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from berth.kube import CONFIG_MAPS, Backoff, Client, EventKind, Informer
+from berth.kube import Backoff, Client, EventKind, Informer, Resource
+
+CONFIG_MAPS = Resource("", "v1", "configmaps")
 
 
 class Log:

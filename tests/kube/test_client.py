@@ -9,7 +9,6 @@ import pytest
 from aiohttp import web
 
 from berth.kube import (
-    CONFIG_MAPS,
     Client,
     Conflict,
     ConnectionLost,
@@ -18,11 +17,13 @@ from berth.kube import (
     Invalid,
     NotFound,
     RequestTimeout,
+    Resource,
     ServerError,
     TooManyRequests,
     Unauthorized,
 )
 
+CONFIG_MAPS = Resource("", "v1", "configmaps")
 PATH = CONFIG_MAPS.path("ns", "x")
 COLLECTION = CONFIG_MAPS.path("ns")
 
@@ -43,8 +44,6 @@ async def test_answers_come_as_a_struct_as_bytes_or_as_plain_values(api: Any) ->
         assert (await client.get(PATH))["metadata"]["name"] == "x"
         assert isinstance(await client.get(PATH, type=bytes), bytes)
         assert (await client.get(PATH, type=api.Thing)).metadata.name == "x"
-        decoder = msgspec.json.Decoder(api.Thing)
-        assert (await client.get(PATH, decoder=decoder)).metadata.uid == "uid-x"
 
 
 async def test_each_verb_sends_its_method_content_type_and_body(api: Any) -> None:
@@ -54,13 +53,9 @@ async def test_each_verb_sends_its_method_content_type_and_body(api: Any) -> Non
         for kind, content_type in (
             ("json", "application/json-patch+json"),
             ("merge", "application/merge-patch+json"),
-            ("apply", "application/apply-patch+yaml"),
         ):
-            await client.patch(PATH, {"a": 1}, kind, {"fieldManager": "berth", "force": True})  # type: ignore[arg-type]
-            sent = api.last("PATCH")
-            assert sent.headers["Content-Type"] == content_type
-            assert sent.query["fieldManager"] == "berth"
-            assert sent.query["force"] == "true"
+            await client.patch(PATH, {"a": 1}, kind)  # type: ignore[arg-type]
+            assert api.last("PATCH").headers["Content-Type"] == content_type
         await client.delete(PATH, body={"preconditions": {"uid": "u"}})
     assert api.last("PUT").body == b'{"raw":true}'
     assert msgspec.json.decode(api.last("POST").body)["metadata"]["name"] == "x"

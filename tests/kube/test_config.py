@@ -198,8 +198,9 @@ def encode(data: bytes) -> str:
 async def test_verification_can_be_switched_off_for_a_cluster(tmp_path: Path) -> None:
     cluster = {"server": "https://api.test", "insecure-skip-tls-verify": True}
     config = load_config(kubeconfig(tmp_path / "k", {"token": "t"}, cluster))
-    assert config.ssl.verify_mode is ssl.CERT_NONE
-    assert not config.ssl.check_hostname
+    context = (await config.access()).ssl
+    assert context.verify_mode is ssl.CERT_NONE
+    assert not context.check_hostname
 
 
 async def test_proxies_come_from_the_kubeconfig_or_the_environment_unless_exempt(

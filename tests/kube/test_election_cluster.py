@@ -46,6 +46,11 @@ def lease_by_kubectl(control_plane: ControlPlane, namespace: str, name: str) -> 
     return spec
 
 
+async def transitions(client: Client, namespace: str) -> int:
+    lease = await client.get(LEASES.path(namespace, "leader"))
+    return int(lease["spec"]["leaseTransitions"])
+
+
 def candidate(config: Config, namespace: str, identity: str, duration: float = 15.0, **more: Any) -> Election:
     return Election(config, namespace, "leader", identity, lease_duration=duration, **more)
 
@@ -68,8 +73,7 @@ async def test_one_leads_the_other_waits_and_takes_over_at_once_when_the_first_l
             assert MICRO_TIME.match(spec["renewTime"])
             assert MICRO_TIME.match(spec["acquireTime"])
             waiting = asyncio.create_task(second.acquired())
-            await until(lambda: second.holder == "a")
-            assert "a holds it" in caplog.text
+            await until(lambda: caplog.text.count("a holds it") == 2)  # once by each
             assert not second.leading
             await first.acquired()  # leads already: returns at once
             lost = first.lost
@@ -81,7 +85,6 @@ async def test_one_leads_the_other_waits_and_takes_over_at_once_when_the_first_l
         # The Lease would have expired 15 s later, and a poll sees it within 2.4 s; the watch is quicker.
         assert time.monotonic() - left < 2.0
         assert second.leading
-        assert second.transitions == 1
     spec = await asyncio.to_thread(lease_by_kubectl, control_plane, namespace, "leader")
     assert spec["holderIdentity"] == ""
     assert spec["leaseTransitions"] == 1
@@ -160,11 +163,10 @@ async def test_a_stolen_lease_is_noticed_and_can_be_won_back(
         await asyncio.wait_for(lost.wait(), 10)
         assert not election.leading
         assert "thief" in election.lost_reason
-        assert election.holder == "thief"
         started = time.monotonic()
         await asyncio.wait_for(election.acquired(), 30)
         assert time.monotonic() - started > 2.0  # the thief's renewTime says nothing: it is watched for 3 s
-        assert election.transitions == 1
+        assert await transitions(client, namespace) == 1
         assert lost.is_set()
         assert not election.lost.is_set()
 
@@ -225,7 +227,7 @@ async def test_a_holder_that_died_is_replaced_after_its_lease_and_no_sooner(
         started = time.monotonic()
         await asyncio.wait_for(election.acquired(), 30)
         assert time.monotonic() - started >= 3.0
-        assert election.transitions == 8
+        assert await transitions(client, namespace) == 8
 
 
 SLEEPER = """
@@ -237,8 +239,8 @@ async def main():
     config = load_config(Path(sys.argv[1]))
     async with Election(config, sys.argv[2], "leader", "sleeper", lease_duration=5.0) as election:
         await election.acquired()
+        last = time.monotonic()  # before the line that the test answers with SIGSTOP
         print("leading", flush=True)
-        last = time.monotonic()
         while True:
             time.sleep(0.01)  # a loop that never gives way: only the clock can say it
             leading = election.leading
@@ -297,8 +299,9 @@ async def test_rights_to_read_and_write_the_lease_suffice(
         await asyncio.wait_for(waiting, 30)
         # Without the right to watch, the next one finds out by looking.
         async with candidate(limited, namespace, "b", 4.0) as second:
+            caplog.set_level(logging.INFO, "berth.kube")
             waiting = asyncio.create_task(second.acquired())
-            await until(lambda: second.holder == "a")
+            await until(lambda: "a holds it" in caplog.text)
             await first.release()
             await asyncio.wait_for(waiting, 30)
 
@@ -315,7 +318,7 @@ async def test_a_member_creates_its_lease_with_owner_and_labels_and_deletes_it_a
     async with keeper(config, namespace, "session-1", 15.0, **more) as mine:
         await mine.acquire(contend=False)
         assert mine.held
-        assert 13.0 < mine.valid_until - time.monotonic() <= 14.0
+        assert 13.0 < mine.deadline() - time.monotonic() <= 14.0
         lease = await client.get(LEASES.path(namespace, "member"))
         assert lease["metadata"]["labels"] == {"app": "berth"}
         assert lease["metadata"]["ownerReferences"][0]["name"] == namespace
@@ -338,10 +341,9 @@ async def test_a_member_refuses_the_name_of_a_live_one_and_takes_over_that_of_a_
             with pytest.raises(TimeoutError):
                 await second.acquire(timeout=0.2)
             # Dies: its thread ends without a word to the server.
-            first._renewing, renewing = None, first._renewing
-            assert first._loop is not None
-            assert renewing is not None
-            first._loop.call_soon_threadsafe(renewing.cancel)
+            assert first._lease is not None
+            assert first._lease._renewing is not None
+            first._thread.call_soon(first._lease._renewing.cancel)
             started = time.monotonic()
             await asyncio.wait_for(second.acquire(contend=False), 30)
             assert time.monotonic() - started > 1.0
@@ -379,4 +381,4 @@ async def test_a_lease_that_cannot_be_released_expires_by_itself(
         finally:
             control_plane.resume()
         assert not mine.held
-    assert "expires by itself" in caplog.text
+    assert "could not be released and will expire" in caplog.text

@@ -7,17 +7,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth.kube import LeaseSpec, LeaseState, OwnerReference, Timing, Validity, judge, observe
-from berth.kube.lease import claimed, lease_spec, micro_time, released, renewed
+from berth.kube import OwnerReference, Timing
+from berth.kube.lease import (
+    LeaseClaim,
+    LeaseSpec,
+    LeaseState,
+    claimed,
+    judge,
+    lease_spec,
+    micro_time,
+    observe,
+    released,
+    renewed,
+)
+from berth.kube.timing import Validity
 from berth.kube.watchdog import STEPS, Watchdog
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
+ME = LeaseClaim("ns", "l", "me")
 
 
 def spec(
     holder: str | None, renewed_at: str = "t0", duration: int | None = 15, transitions: int = 0
 ) -> LeaseSpec:
-    return LeaseSpec(holder, duration, None, renewed_at, transitions)
+    return LeaseSpec(holder, duration, renewed_at, transitions)
 
 
 def test_a_lease_that_does_not_exist_is_absent_and_one_without_holder_is_free() -> None:
@@ -93,7 +106,7 @@ def test_a_micro_time_has_six_digits_and_is_utc() -> None:
 
 def test_a_new_lease_carries_name_labels_owner_and_no_transition() -> None:
     owner = OwnerReference("berth.dev/v1alpha1", "Member", "m", "u1")
-    body = claimed(None, "me", 1.5, NOON, namespace="ns", name="l", labels={"a": "b"}, owners=[owner])
+    body = claimed(None, LeaseClaim("ns", "l", "me", {"a": "b"}, [owner]), 1.5, NOON)
     assert body["metadata"] == {
         "name": "l",
         "namespace": "ns",
@@ -114,24 +127,27 @@ def test_taking_a_lease_counts_a_transition_and_keeps_what_it_does_not_know() ->
         "metadata": {"name": "l", "resourceVersion": "7", "labels": {"x": "y"}},
         "spec": {"holderIdentity": "other", "leaseTransitions": 4, "strategy": "OldestEmulationVersion"},
     }
-    body = claimed(lease, "me", 15.0, NOON)
+    body = claimed(lease, ME, 15.0, NOON)
     assert body["metadata"] == lease["metadata"]
     assert (body["spec"]["leaseTransitions"], body["spec"]["strategy"]) == (5, "OldestEmulationVersion")
-    assert claimed(body, "me", 15.0, NOON)["spec"]["leaseTransitions"] == 5
-    assert claimed(released(body, NOON), "next", 15.0, NOON)["spec"]["leaseTransitions"] == 6
+    assert claimed(body, ME, 15.0, NOON)["spec"]["leaseTransitions"] == 5
+    assert (
+        claimed(released(body, NOON), LeaseClaim("ns", "l", "next"), 15.0, NOON)["spec"]["leaseTransitions"]
+        == 6
+    )
     assert lease["spec"]["holderIdentity"] == "other"
-    assert claimed({"metadata": {}, "spec": None}, "me", 15.0, NOON)["spec"]["leaseTransitions"] == 1
+    assert claimed({"metadata": {}, "spec": None}, ME, 15.0, NOON)["spec"]["leaseTransitions"] == 1
 
 
 def test_a_renewal_changes_renew_time_even_when_the_wall_clock_stands_still() -> None:
-    first = claimed(None, "me", 15.0, NOON)
+    first = claimed(None, ME, 15.0, NOON)
     second = renewed(first, NOON)
     assert second["spec"]["renewTime"] == "2026-01-02T12:00:00.000001Z"
     assert second["spec"]["acquireTime"] == first["spec"]["acquireTime"]
 
 
 def test_a_released_lease_names_nobody() -> None:
-    body = released(claimed(None, "me", 15.0, NOON), NOON)
+    body = released(claimed(None, ME, 15.0, NOON), NOON)
     assert judge(observe(None, lease_spec(body), 0.0), "next", 0.0) is LeaseState.FREE
 
 
@@ -147,7 +163,7 @@ def test_a_lease_is_held_from_the_time_its_renewal_was_sent_until_the_deadline()
     validity = Validity(Timing.of(15.0, renew_deadline=10.0))
     assert not validity.held(0.0)
     assert validity.deadline() is None
-    assert validity.begin(sent=100.0, now=103.0)
+    assert validity.start(sent=100.0, now=103.0)
     assert (validity.until(), validity.deadline()) == (110.0, 114.0)
     assert validity.held(109.9)
     assert validity.extend(sent=102.0, now=104.0)
@@ -157,11 +173,11 @@ def test_a_lease_is_held_from_the_time_its_renewal_was_sent_until_the_deadline()
 
 def test_a_lease_that_lapsed_is_not_revived_by_a_late_answer() -> None:
     validity = Validity(Timing.of(15.0, renew_deadline=10.0))
-    validity.begin(sent=100.0, now=100.0)
+    validity.start(sent=100.0, now=100.0)
     assert not validity.extend(sent=105.0, now=110.0)
     assert not validity.held(106.0)
     assert not validity.extend(sent=111.0, now=111.0)
-    assert validity.begin(sent=120.0, now=120.0)
+    assert validity.start(sent=120.0, now=120.0)
     assert validity.held(121.0)
     validity.end()
     assert not validity.held(121.0)
@@ -169,39 +185,38 @@ def test_a_lease_that_lapsed_is_not_revived_by_a_late_answer() -> None:
 
 def test_a_lease_found_to_have_ended_stays_ended() -> None:
     validity = Validity(Timing.of(15.0, renew_deadline=10.0))
-    validity.begin(sent=100.0, now=100.0)
+    validity.start(sent=100.0, now=100.0)
     assert not validity.held(110.0)
     assert not validity.extend(sent=109.0, now=109.9)
 
 
 def test_a_lease_that_took_too_long_to_acquire_is_not_held() -> None:
     validity = Validity(Timing.of(15.0, renew_deadline=10.0))
-    assert not validity.begin(sent=100.0, now=110.0)
+    assert not validity.start(sent=100.0, now=110.0)
     assert not validity.held(110.0)
 
 
 def test_answers_in_the_wrong_order_do_not_shorten_a_lease() -> None:
     validity = Validity(Timing.of(15.0, renew_deadline=10.0))
-    validity.begin(sent=100.0, now=100.0)
+    validity.start(sent=100.0, now=100.0)
     validity.extend(sent=105.0, now=105.5)
     validity.extend(sent=103.0, now=106.0)
     assert validity.until() == 115.0
 
 
 async def test_the_watchdog_counts_unanswered_questions_not_seconds() -> None:
-    loop = asyncio.get_running_loop()
-    watchdog = Watchdog(8.0)
+    watchdog = Watchdog(8.0, asyncio.get_running_loop())
     now = 0.0
     for _ in range(3 * STEPS):  # a loop that answers is never blocked
-        assert not watchdog.blocked(loop, now)
+        assert not watchdog.blocked(now)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         now += watchdog.period
-    assert not watchdog.blocked(loop, now)
-    assert not watchdog.blocked(loop, now + 1000.0)  # the whole process stood still: one more question
+    assert not watchdog.blocked(now)
+    assert not watchdog.blocked(now + 1000.0)  # the whole process stood still: one more question
     now += 1000.0
     for _ in range(STEPS - 2):
         now += watchdog.period
-        assert not watchdog.blocked(loop, now)
-    assert not watchdog.blocked(loop, now + watchdog.period / 2)
-    assert watchdog.blocked(loop, now + watchdog.period)
+        assert not watchdog.blocked(now)
+    assert not watchdog.blocked(now + watchdog.period / 2)
+    assert watchdog.blocked(now + watchdog.period)

@@ -19,9 +19,10 @@ from berth.kube import (
 )
 from berth.kube.backoff import Backoff, backoff_delay
 from berth.kube.errors import error_from_response, error_from_status
-from berth.kube.resource import CONFIG_MAPS, LEASES, resource_of
+from berth.kube.resource import LEASES, resource_of
 from berth.kube.wire import request_url
 
+CONFIG_MAPS = Resource("", "v1", "configmaps")
 ITEMS = Resource("berth.dev", "v1alpha1", "items")
 
 

@@ -1,4 +1,4 @@
-"""A worker that writes down what happens to it, and a leader's hand to aim a Delivery with."""
+"""A worker that writes down what happens to it, and a leader's hand to aim a CallbackRunner with."""
 
 import asyncio
 from collections import defaultdict
@@ -6,7 +6,7 @@ from collections import defaultdict
 from waiting import until
 
 from berth.kinds import parse_entry
-from berth.member.delivery import Delivery
+from berth.member.callbacks import CallbackRunner
 from berth.member.held import Held
 from berth.member.worker import Worker
 
@@ -66,19 +66,19 @@ class Recorder(Worker):
 
 
 class Hand:
-    """Aims a Delivery, and confirms what it reports as an API server would."""
+    """Aims a CallbackRunner, and confirms what it reports as an API server would."""
 
-    def __init__(self, delivery: Delivery) -> None:
-        self.delivery = delivery
+    def __init__(self, runner: CallbackRunner) -> None:
+        self.runner = runner
 
     def want(self, *entries: str) -> None:
-        self.delivery.aim(parse_entry(text) for text in entries)
+        self.runner.set_target(parse_entry(text) for text in entries)
 
     def confirm(self) -> None:
-        self.delivery.written(self.delivery.snapshot())
+        self.runner.confirm(self.runner.snapshot())
 
     def reports(self) -> list[str]:
-        return list(self.delivery.snapshot().reports)
+        return list(self.runner.snapshot().reports)
 
     async def until_reported(self, *reports: str) -> None:
         """Confirm what is reported until it is this."""

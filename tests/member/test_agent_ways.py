@@ -15,7 +15,7 @@ from waiting import until
 
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker
 from berth.member.agent.http import WorkerError
-from berth.member.delivery import Delivery
+from berth.member.callbacks import CallbackRunner
 from berth.member.tenure import Tenure
 from berth.member.worker import Worker
 
@@ -64,17 +64,17 @@ async def http(server: Server) -> AsyncIterator[HttpWorker]:
         yield worker
 
 
-def delivery_to(worker: Worker) -> Delivery:
-    delivery = Delivery(worker, pause=lambda _: 0.05)
-    delivery.begin(Tenure(lambda: 1000.0))
-    return delivery
+def delivery_to(worker: Worker) -> CallbackRunner:
+    runner = CallbackRunner(worker, pause=lambda _: 0.05)
+    runner.start_session(Tenure(lambda: 1000.0))
+    return runner
 
 
 async def test_http_an_item_is_put_put_as_primary_put_back_and_deleted(
     server: Server, http: HttpWorker
 ) -> None:
-    async with delivery_to(http) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(http) as runner:
+        hand = Hand(runner)
         hand.want("a.b#2@3")
         await hand.until_reported("a.b@3=Ready")
         assert server.items["a.b"] == {"name": "a.b", "slot": 2, "primary": False, "epoch": 3, "data": {}}
@@ -93,11 +93,11 @@ async def test_http_an_item_is_put_put_as_primary_put_back_and_deleted(
 
 async def test_http_an_error_answer_fails_the_item_with_its_text(server: Server, http: HttpWorker) -> None:
     server.refuse["PUT /items/a"] = 507
-    async with delivery_to(http) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(http) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Failed")
-        assert "507 Insufficient Storage: disk full" in delivery.snapshot().troubles[0].message
+        assert "507 Insufficient Storage: disk full" in runner.snapshot().problems[0].message
         server.refuse.clear()
         await hand.until_reported("a@3=Ready")
 
@@ -105,8 +105,8 @@ async def test_http_an_error_answer_fails_the_item_with_its_text(server: Server,
 async def test_http_a_delete_of_an_item_that_is_already_gone_succeeds(
     server: Server, http: HttpWorker
 ) -> None:
-    async with delivery_to(http) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(http) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
         server.items.clear()
@@ -125,8 +125,8 @@ async def test_http_items_that_an_earlier_agent_left_are_deleted(server: Server,
 async def test_http_items_that_the_worker_lost_are_put_again_and_surplus_ones_deleted(
     server: Server, http: HttpWorker
 ) -> None:
-    async with delivery_to(http) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(http) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3", "b#0@3:4")
         await hand.until_reported("a@3=Ready", "b@3=Active")
         await until(lambda: server.items["b"]["primary"])
@@ -179,8 +179,8 @@ async def test_exec_the_command_gets_each_event_with_the_item_as_json_and_in_the
 ) -> None:
     notes = tmp_path / "notes"
     worker = CommandWorker(script(tmp_path, NOTE.replace("FILE", repr(str(notes)))))
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#0@3:4")
         await until(lambda: (hand.confirm(), notes.exists() and len(notes.read_text().splitlines()) == 2)[1])
         hand.want()
@@ -198,11 +198,11 @@ async def test_exec_an_exit_code_fails_the_item_with_the_last_line_of_standard_e
         "import sys\nif sys.argv[1] == 'prepare': print('one\\nno such feed', file=sys.stderr); sys.exit(3)"
     )
     worker = CommandWorker(script(tmp_path, text))
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Failed")
-        assert "exit code 3: no such feed" in delivery.snapshot().troubles[0].message
+        assert "exit code 3: no such feed" in runner.snapshot().problems[0].message
 
 
 async def test_exec_a_command_that_is_no_longer_wanted_is_ended_with_its_children(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ if sys.argv[1] == "prepare":
     time.sleep(1000)
 """
     worker = CommandWorker(script(tmp_path, text))
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await until((tmp_path / "started").exists)
         hand.want()
@@ -226,11 +226,11 @@ if sys.argv[1] == "prepare":
 
 async def test_exec_a_command_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     worker = CommandWorker(script(tmp_path, "import time; time.sleep(1000)"), timeout=0.3)
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Failed")
-        assert "still running after 0.3 s" in delivery.snapshot().troubles[0].message
+        assert "still running after 0.3 s" in runner.snapshot().problems[0].message
 
 
 async def test_file_it_is_always_complete_and_follows_what_is_held(tmp_path: Path) -> None:
@@ -242,8 +242,8 @@ async def test_file_it_is_always_complete_and_follows_what_is_held(tmp_path: Pat
     def items() -> dict[str, dict[str, object]]:
         return {item["name"]: item for item in json.loads(path.read_text())["items"]}
 
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("b#1@3", "a#0@3:4")
         await hand.until_reported("a@3=Active", "b@3=Ready")
         await until(lambda: items()["a"]["primary"])
@@ -261,8 +261,8 @@ async def test_file_it_is_always_complete_and_follows_what_is_held(tmp_path: Pat
 
 async def test_file_the_reader_gets_time_to_release_an_item(tmp_path: Path) -> None:
     worker = FileWorker(tmp_path / "items.json", settle=0.5)
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
         hand.want()

@@ -19,16 +19,16 @@ from waiting import until
 from berth import Session, SettingsError
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker, file, run_agent
 from berth.member.agent.http import WorkerError
-from berth.member.agent.run import _emptied
-from berth.member.delivery import Delivery
+from berth.member.agent.run import _clear_worker
+from berth.member.callbacks import CallbackRunner
 from berth.member.tenure import Tenure
 from berth.member.worker import Worker
 
 
-def delivery_to(worker: Worker, **options: Any) -> Delivery:
-    delivery = Delivery(worker, pause=lambda _: 0.05, **options)
-    delivery.begin(Tenure(lambda: 1000.0))
-    return delivery
+def delivery_to(worker: Worker, **options: Any) -> CallbackRunner:
+    runner = CallbackRunner(worker, pause=lambda _: 0.05, **options)
+    runner.start_session(Tenure(lambda: 1000.0))
+    return runner
 
 
 def script(folder: Path, text: str) -> str:
@@ -62,11 +62,11 @@ async def test_exec_a_command_may_leave_something_running_that_keeps_its_standar
 ) -> None:
     text = START.replace("EVENT", "activate").replace("DAEMON", str(daemon))
     worker = CommandWorker(script(tmp_path, text), timeout=5)
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#0@3:4")
         await hand.until_reported("a@3=Active")
-        await until(lambda: delivery._runs["a"].at.stage.name == "ACTIVE", seconds=3)
+        await until(lambda: runner._runs["a"].position.stage.name == "ACTIVE", seconds=3)
         assert alive(daemon)
         hand.want()
         await hand.until_reported()
@@ -77,13 +77,13 @@ async def test_exec_a_command_that_is_no_longer_wanted_is_not_waited_for_once_it
 ) -> None:
     text = START.replace("EVENT", "prepare").replace("DAEMON", str(daemon)) + "sleep 1000\n"
     worker = CommandWorker(script(tmp_path, text), timeout=50)
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await until(lambda: daemon.exists() and daemon.read_text())
         hand.want()
         await hand.until_reported()
-        assert "a" not in delivery._runs
+        assert "a" not in runner._runs
 
 
 async def test_exec_what_a_command_has_started_in_its_group_is_killed_in_the_end(
@@ -96,8 +96,8 @@ sh -c 'trap "" TERM; echo $$ > {daemon}; while :; do sleep 0.1; done' 2>/dev/nul
 sleep 1000
 """
     worker = CommandWorker(script(tmp_path, text), timeout=50)
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await until(lambda: daemon.exists() and daemon.read_text())
         assert alive(daemon)
@@ -113,8 +113,8 @@ async def test_exec_a_command_that_is_no_longer_wanted_while_it_starts_is_ended_
     pids = tmp_path / "pids"
     text = f"[ $1 = prepare ] || exit 0\necho $$ >> {pids}\nsleep 1000 & wait\n"
     worker = CommandWorker(script(tmp_path, text), timeout=50)
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         for ticks in range(20):
             hand.want("a#1@3")
             for _ in range(ticks):
@@ -138,17 +138,19 @@ async def test_exec_a_command_may_ignore_its_input_and_print_a_lot(tmp_path: Pat
 
     text = "yes 'a long complaint' | head -c 5000000 >&2; echo >&2; echo the end >&2; [ $1 != prepare ]"
     worker = CommandWorker(script(tmp_path, text), timeout=20)
-    async with delivery_to(worker, read_data=read) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker, read_data=read) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
-        await until(lambda: delivery.snapshot().troubles)
-        assert delivery.snapshot().troubles[0].message.endswith("exit code 1: the end")
+        await until(lambda: runner.snapshot().problems)
+        assert runner.snapshot().problems[0].message.endswith("exit code 1: the end")
         hand.want()
         await hand.until_reported()
 
 
 async def test_exec_a_command_that_does_not_exist_is_reported_at_the_start() -> None:
-    with pytest.raises(SettingsError, match="--exec 'no-such-hook --fast': there is no command no-such-hook"):
+    with pytest.raises(
+        SettingsError, match="--exec 'no-such-hook --fast': there is no executable command no-such-hook"
+    ):
         await run_agent(command="no-such-hook --fast", limit=1, name="w")
 
 
@@ -158,11 +160,11 @@ async def test_exec_a_command_that_is_deleted_later_fails_the_item_with_a_clear_
     path = script(tmp_path, "exit 0")
     worker = CommandWorker(path)
     os.rename(path, f"{path}.away")
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
-        await until(lambda: delivery.snapshot().troubles)
-        message = delivery.snapshot().troubles[0].message
+        await until(lambda: runner.snapshot().problems)
+        message = runner.snapshot().problems[0].message
         assert message == f"prepare: CommandError: {path} cannot be run: No such file or directory"
         os.rename(f"{path}.away", path)
         await hand.until_reported("a@3=Ready")
@@ -211,7 +213,7 @@ async def test_http_an_agent_whose_worker_hangs_ends_when_it_is_asked_to(server:
     server.hang = True
     session = Session(Recorder(), name="w", limit=1)
     async with HttpWorker(server.url, timeout=60) as worker:
-        emptying = asyncio.create_task(_emptied(worker, session))
+        emptying = asyncio.create_task(_clear_worker(worker, session))
         await server.asked.wait()
         session.ask_to_drain()
         assert await asyncio.wait_for(emptying, 3) is False
@@ -220,8 +222,8 @@ async def test_http_an_agent_whose_worker_hangs_ends_when_it_is_asked_to(server:
 async def test_http_a_surplus_item_that_cannot_be_deleted_does_not_keep_others_from_being_put_again(
     server: Server,
 ) -> None:
-    async with HttpWorker(server.url) as worker, delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with HttpWorker(server.url) as worker, delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
         server.items = {"surplus"}
@@ -246,8 +248,8 @@ async def test_file_a_write_that_was_cancelled_does_not_come_after_a_later_one(
 
     monkeypatch.setattr(file, "replace", slow)
     worker = FileWorker(path, settle=0.01)
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await until(started.is_set)
         hand.want()
@@ -269,11 +271,11 @@ async def test_file_a_disk_that_refuses_fails_the_item_until_it_takes_it(
         real(target, content)
 
     monkeypatch.setattr(file, "replace", replace)
-    async with delivery_to(FileWorker(path, settle=0.01)) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(FileWorker(path, settle=0.01)) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
-        await until(lambda: delivery.snapshot().troubles)
-        assert "No space left on device" in delivery.snapshot().troubles[0].message
+        await until(lambda: runner.snapshot().problems)
+        assert "No space left on device" in runner.snapshot().problems[0].message
         full = False
         await hand.until_reported("a@3=Ready")
         assert [item["name"] for item in json.loads(path.read_text())["items"]] == ["a"]
@@ -283,12 +285,12 @@ async def test_file_it_is_written_again_if_somebody_else_has_removed_or_changed_
     """A tidy cron job, or a second agent that was started by mistake and empties the file."""
     path = tmp_path / "items.json"
     worker = FileWorker(path, settle=0.01)
-    async with delivery_to(worker) as delivery:
-        hand = Hand(delivery)
+    async with delivery_to(worker) as runner:
+        hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
         whole = path.read_bytes()
-        comparing = asyncio.create_task(worker.compare_for_ever(0.02))
+        comparing = asyncio.create_task(worker.keep_in_sync(0.02))
         path.unlink()
         await until(lambda: path.exists() and path.read_bytes() == whole)
         await FileWorker(path).clear()

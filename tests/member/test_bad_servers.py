@@ -12,14 +12,14 @@ import pytest
 from member_fakes import Recorder
 from waiting import until
 
-from berth.kinds import Entry
+from berth.kinds import AssignmentObject, Entry
 from berth.kube import NotFound, ServerError
-from berth.member.delivery import Delivery
-from berth.member.inbox import Inbox
-from berth.member.objects import Assignment
-from berth.member.outbox import Outbox
-from berth.member.presence import Presence
+from berth.kube.errors import not_understood
+from berth.member.assignment_watch import AssignmentWatch
+from berth.member.callbacks import CallbackRunner
+from berth.member.registration import MemberRegistration
 from berth.member.settings import Settings
+from berth.member.status_reporter import StatusReporter
 from berth.member.tenure import Tenure
 
 SETTINGS = Settings.of({"name": "w", "limit": 10, "lease_seconds": 60.0}, {})
@@ -33,6 +33,14 @@ def event(kind: str, what: object) -> bytes:
     return msgspec.json.encode({"type": kind, "object": what}) + b"\n"
 
 
+def decoded(body: bytes, type: Any) -> Any:
+    """As a Client does."""
+    try:
+        return msgspec.json.decode(body, type=type)
+    except msgspec.DecodeError as error:
+        raise not_understood(error, body) from error
+
+
 class Server:
     """Answers GET with `answers` (the last one for ever), and each watch with the next of `watches`."""
 
@@ -43,12 +51,12 @@ class Server:
         self.patched: list[tuple[str, Any]] = []
         self.on_patch: Callable[[], Any] = lambda: {}
 
-    async def get(self, path: str, *, decoder: Any = None, type: Any = None, **_: Any) -> Any:
+    async def get(self, path: str, *, type: Any, **_: Any) -> Any:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
-        return msgspec.json.decode(body, type=type) if type else decoder.decode(body)
+        return decoded(body, type)
 
     async def patch(self, path: str, body: Any, *_: Any, type: Any = None, **__: Any) -> Any:
         self.patched.append((path, body))
@@ -58,7 +66,7 @@ class Server:
         if isinstance(answer, Exception):
             raise answer
         body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
-        return msgspec.json.decode(body, type=type) if type else answer
+        return decoded(body, type) if type else answer
 
     def stream(self, *_: Any, **__: Any) -> Any:
         self.opened += 1
@@ -88,8 +96,8 @@ def aimed() -> list[list[Entry]]:
 
 
 @pytest.fixture
-def inbox(server: Server, aimed: list[list[Entry]]) -> Inbox:
-    return Inbox(cast(Any, server), "ns", "w", aimed.append, resync=0.05)
+def watch(server: Server, aimed: list[list[Entry]]) -> AssignmentWatch:
+    return AssignmentWatch(cast(Any, server), "ns", "w", aimed.append, resync=0.05)
 
 
 def names(aimed: list[list[Entry]]) -> list[list[str]]:
@@ -106,81 +114,83 @@ async def running(work: Any) -> AsyncIterator["asyncio.Task[Any]"]:
         await asyncio.wait({task})
 
 
-async def test_the_inbox_recovers_from_garbage_in_a_watch_or_an_answer(
-    server: Server, inbox: Inbox, aimed: list[list[Entry]]
+async def test_the_watch_recovers_from_garbage_in_a_watch_or_an_answer(
+    server: Server, watch: AssignmentWatch, aimed: list[list[Entry]]
 ) -> None:
     """A load balancer's page with status 200, say."""
     server.watches = [[b"<html>sorry</html>\n"], [event("ADDED", {"spec": 3})],
                       [event("ADDED", assignment(5, "a#1@3")), b"{}\n"], []]  # fmt: skip
     server.answers = [b"<html>", b'{"metadata": []}', assignment(7, "b#1@3")]
-    async with running(inbox.watch()) as watching:
+    async with running(watch.run()) as watching:
         await until(lambda: names(aimed)[-1:] == [["b"]] or watching.done())
         assert not watching.done()
 
 
-async def test_a_server_that_repeats_gone_is_asked_with_growing_pauses(server: Server, inbox: Inbox) -> None:
+async def test_a_server_that_repeats_gone_is_asked_with_growing_pauses(
+    server: Server, watch: AssignmentWatch
+) -> None:
     server.watches = [[event("ERROR", {"code": 410, "reason": "Expired"})]]
     server.answers = [NotFound(404, "NotFound", "no such Assignment")]
     started = time.monotonic()
-    async with running(inbox.watch()):
+    async with running(watch.run()):
         await until(lambda: server.opened == 4)
     assert time.monotonic() - started >= 0.05 + 0.1 + 0.2, "the shortest pauses between four tries"
 
 
 async def test_a_server_that_was_restored_from_a_backup_is_followed(
-    server: Server, inbox: Inbox, aimed: list[list[Entry]]
+    server: Server, watch: AssignmentWatch, aimed: list[list[Entry]]
 ) -> None:
     """Its resourceVersions are behind those that were seen; a read is never older than they."""
-    inbox.see(msgspec.convert(assignment(1000, "a#1@3"), Assignment))
+    watch.observe(msgspec.convert(assignment(1000, "a#1@3"), AssignmentObject))
     server.answers = [assignment(90, "b#1@3")]
-    await inbox.refresh()
-    inbox.see(msgspec.convert(assignment(91, "c#1@3"), Assignment))
+    await watch.refresh()
+    watch.observe(msgspec.convert(assignment(91, "c#1@3"), AssignmentObject))
     assert names(aimed) == [["a"], ["b"], ["c"]]
 
 
 async def test_an_answer_older_than_the_watch_is_not_taken_for_a_restored_server(
-    server: Server, inbox: Inbox, aimed: list[list[Entry]]
+    server: Server, watch: AssignmentWatch, aimed: list[list[Entry]]
 ) -> None:
-    inbox.see(msgspec.convert(assignment(10, "a#1@3"), Assignment))
+    watch.observe(msgspec.convert(assignment(10, "a#1@3"), AssignmentObject))
 
-    async def get(*_: Any, **__: Any) -> Assignment:
-        inbox.see(msgspec.convert(assignment(12, "c#1@3"), Assignment))
-        return msgspec.convert(assignment(11, "b#1@3"), Assignment)
+    async def get(*_: Any, **__: Any) -> AssignmentObject:
+        watch.observe(msgspec.convert(assignment(12, "c#1@3"), AssignmentObject))
+        return msgspec.convert(assignment(11, "b#1@3"), AssignmentObject)
 
     server.get = get  # type: ignore[method-assign]
-    await inbox.refresh()
+    await watch.refresh()
     assert names(aimed) == [["a"], ["c"]]
 
 
-async def test_the_outbox_recovers_from_an_answer_that_cannot_be_parsed(server: Server) -> None:
-    async with Delivery(Recorder()) as delivery:
+async def test_the_reporter_recovers_from_an_answer_that_cannot_be_parsed(server: Server) -> None:
+    async with CallbackRunner(Recorder()) as runner:
         tenure = Tenure(lambda: 1000.0)
-        delivery.begin(tenure)
-        inbox = Inbox(cast(Any, server), "ns", "w", delivery.aim)
-        outbox = Outbox(cast(Any, server), "ns", "w", "me", inbox, delivery, tenure)
-        inbox.see(msgspec.convert(assignment(1), Assignment))
+        runner.start_session(tenure)
+        watch = AssignmentWatch(cast(Any, server), "ns", "w", runner.set_target)
+        reporter = StatusReporter(cast(Any, server), "ns", "w", "me", watch, runner, tenure)
+        watch.observe(msgspec.convert(assignment(1), AssignmentObject))
         answers: list[Any] = [b"<html>", {**assignment(3), "status": {"session": "me"}}]
         server.on_patch = lambda: answers.pop(0)
         server.answers = [assignment(2)]
-        async with running(outbox.write_for_ever()) as writing:
+        async with running(reporter.run()) as writing:
             await until(lambda: not answers or writing.done())
-            await until(lambda: inbox.current is not None and inbox.current.session == "me")
+            await until(lambda: watch.current is not None and watch.current.status.session == "me")
             assert not writing.done()
 
 
 class Life:
-    """A Presence, and what it looks at while it drains."""
+    """A MemberRegistration, and what it looks at while it drains."""
 
     def __init__(self, server: Server) -> None:
         self.draining = asyncio.Event()
-        self.presence = Presence(cast(Any, server), "ns", SETTINGS, self.draining)
-        self.presence.known = True
+        self.registration = MemberRegistration(cast(Any, server), "ns", SETTINGS, self.draining)
+        self.registration.known = True
         self.busy = True
 
     async def hand_over(self, seconds: float) -> bool:
         look = cast(Any, SimpleNamespace(empty=False))
-        delivery = cast(Any, SimpleNamespace(empty=not self.busy, held={}))
-        return await self.presence.hand_over(time.monotonic() + seconds, look, look, delivery)
+        runner = cast(Any, SimpleNamespace(empty=not self.busy, held={}))
+        return await self.registration.hand_over(time.monotonic() + seconds, look, look, runner)
 
 
 async def test_a_drain_ends_in_time_although_the_api_server_hangs(server: Server) -> None:
@@ -198,17 +208,17 @@ async def test_a_member_that_is_created_again_while_it_drains_also_gets_a_limit_
     assert [body for _, body in server.patched] == [{"spec": {"limit": 0}}] * 3
 
 
-async def test_a_failed_read_of_the_member_is_repeated_soon(server: Server, inbox: Inbox) -> None:
+async def test_a_failed_read_of_the_member_is_repeated_soon(server: Server, watch: AssignmentWatch) -> None:
     there = {"metadata": {"name": "w", "uid": "u2"}, "spec": {"limit": 1, "leaseName": "w"}}
     going = {**there, "metadata": {"name": "w", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
     server.answers = [ServerError(500, "InternalError", "etcd"), b"<html>", going, there]
-    inbox.belong_to("u1")
-    inbox.doubt.set()
+    watch.set_member("u1")
+    watch.member_doubt.set()
     owned = assignment(5, "a#1@3")
     owned["metadata"]["ownerReferences"] = [
         {"apiVersion": "berth.dev/v1alpha1", "kind": "Member", "name": "w", "uid": "u2"}
     ]
-    async with running(Life(server).presence.stay(inbox)) as staying:
-        inbox.see(msgspec.convert(owned, Assignment))
-        await until(lambda: inbox.current is not None or staying.done())
+    async with running(Life(server).registration.keep_announced(watch)) as staying:
+        watch.observe(msgspec.convert(owned, AssignmentObject))
+        await until(lambda: watch.current is not None or staying.done())
         assert not staying.done()

@@ -9,11 +9,11 @@ import pytest
 from member_fakes import Hand, Recorder, turns
 from waiting import until
 
+from berth.kinds import AssignmentObject
 from berth.kube import Meta
-from berth.member.delivery import Delivery
+from berth.member.callbacks import CallbackRunner
 from berth.member.held import Held
-from berth.member.objects import Assignment
-from berth.member.outbox import status_patch
+from berth.member.status_reporter import status_patch
 from berth.member.tenure import Tenure
 
 
@@ -51,15 +51,15 @@ def lease() -> Lease:
 
 
 @pytest.fixture
-async def delivery(worker: Acting, lease: Lease) -> AsyncIterator[Delivery]:
-    async with Delivery(worker, pause=lambda failures: 0.05 * failures) as delivery:
-        delivery.begin(lease.tenure())
-        yield delivery
+async def runner(worker: Acting, lease: Lease) -> AsyncIterator[CallbackRunner]:
+    async with CallbackRunner(worker, pause=lambda failures: 0.05 * failures) as runner:
+        runner.start_session(lease.tenure())
+        yield runner
 
 
 @pytest.fixture
-def hand(delivery: Delivery) -> Hand:
-    return Hand(delivery)
+def hand(runner: CallbackRunner) -> Hand:
+    return Hand(runner)
 
 
 async def primary(hand: Hand, worker: Acting, name: str = "a") -> Held:
@@ -70,7 +70,7 @@ async def primary(hand: Hand, worker: Acting, name: str = "a") -> Held:
 
 
 async def test_a_task_that_breaks_because_of_deactivate_does_not_leave_the_replica_failed(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     """`deactivate` closes a connection under the feet of what was spawned: it is being ended anyway."""
     closed = asyncio.Event()
@@ -90,12 +90,12 @@ async def test_a_task_that_breaks_because_of_deactivate_does_not_leave_the_repli
     await hand.until_reported("a@3=Ready")
     await turns()
     assert hand.reports() == ["a@3=Ready"]
-    assert delivery.snapshot().troubles == ()
+    assert runner.snapshot().problems == ()
     assert worker.log == ["prepare a", "activate a@4", "deactivate a"]
 
 
 async def test_a_task_that_breaks_when_it_is_cancelled_for_drop_does_not_hold_up_the_next_grant(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     async def untidy() -> None:
         try:
@@ -107,10 +107,10 @@ async def test_a_task_that_breaks_when_it_is_cancelled_for_drop_does_not_hold_up
     await hand.until_reported("a@3=Ready")
     worker.seen["a"].spawn(untidy())
     await asyncio.sleep(0)
-    delivery._pause = lambda _: 1000.0
+    runner._pause = lambda _: 1000.0
     hand.want("a#1@5")
     await hand.until_reported("a@5=Ready")
-    assert delivery.snapshot().troubles == ()
+    assert runner.snapshot().problems == ()
 
 
 class UnspeakableError(Exception):
@@ -120,15 +120,15 @@ class UnspeakableError(Exception):
 
 @pytest.mark.parametrize("error", [ValueError("no feed-\udcff"), UnspeakableError()])
 async def test_an_error_without_a_printable_message_fails_only_its_item(
-    error: Exception, worker: Acting, hand: Hand, delivery: Delivery
+    error: Exception, worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     worker.fail("prepare a", error)
-    delivery._pause = lambda _: 0.5
+    runner._pause = lambda _: 0.5
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Failed", "b@3=Ready")
-    snapshot = delivery.snapshot()
-    assert type(error).__name__ in snapshot.troubles[0].message
-    msgspec.json.encode(status_patch("me", snapshot, Assignment(Meta("w"))))
+    snapshot = runner.snapshot()
+    assert type(error).__name__ in snapshot.problems[0].message
+    msgspec.json.encode(status_patch("me", snapshot, AssignmentObject(Meta("w"))))
     await hand.until_reported("a@3=Ready", "b@3=Ready")
 
 
@@ -146,7 +146,7 @@ async def test_a_callback_that_raises_a_base_exception_fails_only_its_item(
 
 
 async def test_a_failing_end_of_one_item_does_not_keep_others_from_being_taken_away(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Ready", "b@3=Ready")
@@ -154,23 +154,23 @@ async def test_a_failing_end_of_one_item_does_not_keep_others_from_being_taken_a
     called: list[str] = []
     worker.seen["a"].on_over(lambda: called.append("a"))
     worker.seen["b"].on_over(lambda: called.append("b"))
-    delivery.lose()
+    runner.end_session()
     assert called == ["a", "b"]
-    await asyncio.wait_for(delivery.settled(), 5)
+    await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert sorted(worker.log[-2:]) == ["drop a", "drop b"]
 
 
 async def test_an_assignment_that_arrives_after_a_loss_starts_nothing_until_the_next_session(
-    worker: Acting, hand: Hand, delivery: Delivery, lease: Lease
+    worker: Acting, hand: Hand, runner: CallbackRunner, lease: Lease
 ) -> None:
     """What is under way in the watch's task when everything is cancelled may still arrive."""
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
-    delivery.lose()
+    runner.end_session()
     hand.want("a#1@3", "b#1@3")
-    await asyncio.wait_for(delivery.settled(), 5)
+    await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert worker.log == ["prepare a", "drop a"]
-    delivery.begin(lease.tenure())
+    runner.start_session(lease.tenure())
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Ready", "b@3=Ready")
     assert worker.seen["a"].owned()
@@ -178,7 +178,7 @@ async def test_an_assignment_that_arrives_after_a_loss_starts_nothing_until_the_
 
 
 async def test_nothing_is_started_once_the_lease_has_run_out_by_the_clock(
-    worker: Acting, hand: Hand, delivery: Delivery, lease: Lease
+    worker: Acting, hand: Hand, runner: CallbackRunner, lease: Lease
 ) -> None:
     """A process that slept past its Lease finds the answer to its report before it finds out."""
     hand.want("a#0@3:4")
@@ -188,8 +188,8 @@ async def test_nothing_is_started_once_the_lease_has_run_out_by_the_clock(
     hand.want("a#0@3:4", "b#1@5")
     await turns()
     assert worker.log == ["prepare a"]
-    delivery.lose()
-    await asyncio.wait_for(delivery.settled(), 5)
+    runner.end_session()
+    await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert worker.log == ["prepare a", "drop a"]
 
 
@@ -231,7 +231,7 @@ async def test_tasks_spawned_in_drop_or_later_do_not_outlive_the_item(worker: Ac
 
 
 async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     async def convert(_: Held) -> None:
         try:
@@ -239,7 +239,7 @@ async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
         except asyncio.CancelledError:
             raise RuntimeError("interrupted") from None
 
-    delivery._pause = lambda _: 1000.0
+    runner._pause = lambda _: 1000.0
     worker.acts["prepare a"] = convert
     hand.want("a#1@3")
     await until(lambda: worker.log == ["prepare a"])
@@ -247,7 +247,7 @@ async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
     worker.acts.clear()
     hand.want("a#1@5")
     await hand.until_reported("a@5=Ready")
-    assert delivery.snapshot().troubles == ()
+    assert runner.snapshot().problems == ()
 
 
 async def test_a_callback_is_cancelled_once_and_may_clean_up(worker: Acting, hand: Hand) -> None:
@@ -273,7 +273,7 @@ async def test_a_callback_is_cancelled_once_and_may_clean_up(worker: Acting, han
 
 
 async def test_after_a_loss_deactivate_may_still_spawn_tasks_to_clean_up(
-    worker: Acting, hand: Hand, delivery: Delivery
+    worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     tidied: list[bool] = []
 
@@ -286,6 +286,6 @@ async def test_after_a_loss_deactivate_may_still_spawn_tasks_to_clean_up(
 
     await primary(hand, worker)
     worker.acts["deactivate a"] = deactivate
-    delivery.lose()
-    await asyncio.wait_for(delivery.settled(), 5)
+    runner.end_session()
+    await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert tidied == [True]

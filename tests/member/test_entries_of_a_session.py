@@ -10,27 +10,27 @@ import pytest
 from member_fakes import Hand, Recorder
 from waiting import until
 
-from berth.member.delivery import Delivery
-from berth.member.inbox import Inbox
-from berth.member.objects import Assignment
-from berth.member.outbox import Outbox
+from berth.kinds import AssignmentObject
+from berth.member.assignment_watch import AssignmentWatch
+from berth.member.callbacks import CallbackRunner
+from berth.member.status_reporter import StatusReporter
 from berth.member.tenure import Tenure
 
 
 class Member:
-    """A Delivery with its Inbox and Outbox, of the session `me`."""
+    """A CallbackRunner with its AssignmentWatch and StatusReporter, of the session `me`."""
 
     def __init__(self) -> None:
         self.worker = Recorder()
         self.tenure = Tenure(lambda: 100.0)
-        self.delivery = Delivery(self.worker)
-        self.delivery.begin(self.tenure)
+        self.runner = CallbackRunner(self.worker)
+        self.runner.start_session(self.tenure)
         server = cast(Any, SimpleNamespace())
-        self.inbox = Inbox(
-            server, "ns", "w", self.delivery.aim, session="me", on_taken=self.delivery.take_away
+        self.watch = AssignmentWatch(
+            server, "ns", "w", self.runner.set_target, session="me", on_taken=self.runner.revoke
         )
-        self.outbox = Outbox(server, "ns", "w", "me", self.inbox, self.delivery, self.tenure)
-        self.hand = Hand(self.delivery)
+        self.reporter = StatusReporter(server, "ns", "w", "me", self.watch, self.runner, self.tenure)
+        self.hand = Hand(self.runner)
         self.version = 0
 
     def hear(self, session: str | None, *items: str) -> None:
@@ -40,13 +40,13 @@ class Member:
         body: dict[str, Any] = {"metadata": meta, "spec": {"items": items}}
         if session is not None:
             body["spec"]["session"] = session
-        self.inbox.see(msgspec.convert(body, Assignment))
+        self.watch.observe(msgspec.convert(body, AssignmentObject))
 
 
 @pytest.fixture
 async def member() -> AsyncIterator[Member]:
     member = Member()
-    async with member.delivery:
+    async with member.runner:
         yield member
 
 
@@ -66,12 +66,12 @@ async def test_it_does_nothing_with_the_entries_of_the_session_before_it_and_wai
     caplog.set_level(logging.INFO, "berth.member")
     member.hear("before", "a#0@3:4")
     member.hear("before", "a#0@3:4", "b#1@5")
-    assert member.inbox.current is None, "there is nothing to report in"
-    assert member.delivery.empty
-    assert member.outbox.empty
+    assert member.watch.current is None, "there is nothing to report in"
+    assert member.runner.empty
+    assert member.reporter.empty
     waiting = [r.message for r in caplog.records if "waiting for the leader" in r.message]
     assert waiting == ["assignment w: its entries are for session before, waiting for the leader"]
-    assert not member.inbox.doubt.is_set(), "the Member is there"
+    assert not member.watch.member_doubt.is_set(), "the Member is there"
     member.hear("me", "a#0@6:6", "b#1@6")
     await member.hand.until_reported("a@6=Active", "b@6=Ready")
     await until(lambda: member.worker.log == ["prepare a", "prepare b", "activate a@6"])
@@ -88,7 +88,7 @@ async def test_a_running_session_stops_at_once_when_its_entries_pass_to_another_
     member.hear("after", "a#0@5:5", "b#1@5")
     assert not held.owned(), "before anything else may run"
     assert held.lost
-    await member.delivery.settled()
+    await member.runner.wait_until_empty()
     assert member.worker.log[-3:].count("deactivate a") == 1
     assert {"drop a", "drop b"} <= set(member.worker.log)
 

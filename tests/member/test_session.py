@@ -10,10 +10,10 @@ from waiting import until
 
 import berth
 from berth import NameTaken, Outcome, SettingsError
+from berth.kinds import AssignmentObject
 from berth.kube import LEASES, Invalid
-from berth.member.objects import Assignment
-from berth.member.outbox import status_patch
 from berth.member.report import Snapshot
+from berth.member.status_reporter import status_patch
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
@@ -124,7 +124,7 @@ async def test_a_limit_that_was_changed_meanwhile_outlives_a_loss(worker: Record
         await leader.client.patch(MEMBERS.path(leader.namespace, "w"), {"spec": {"limit": 3}}, "merge")
         await leader.client.delete(LEASES.path(leader.namespace, "w"))
         await until(lambda: session.id != first and session.live)
-        await until(lambda: session._outbox is not None)
+        await until(lambda: session._reporter is not None)
         assert (await leader.read(MEMBERS, "w") or {})["spec"]["limit"] == 3
 
 
@@ -150,7 +150,7 @@ async def test_a_member_of_another_pool_is_an_error_that_says_what_to_do(
         "spec": {"pool": "other", "limit": 1},
     }  # fmt: skip
     await leader.client.create(MEMBERS.path(leader.namespace), body)
-    with pytest.raises(SettingsError, match="exists in pool 'other', and cannot move to 'default'"):
+    with pytest.raises(SettingsError, match="exists in pool 'other' and cannot move to 'default'"):
         async with session_of(worker, leader):
             pass
 
@@ -200,9 +200,9 @@ async def test_an_activation_waits_until_its_report_is_accepted_for_an_unchanged
         await leader.give("w", "a#0@3:4")
         await until(lambda: "prepare a" in worker.log)
         await leader.until_reported("w", "a@3=Preparing")
-        assert session._outbox is not None
-        read: list[Assignment] = []
-        session._outbox._inbox.see = read.append  # type: ignore[method-assign] - news do not arrive
+        assert session._reporter is not None
+        read: list[AssignmentObject] = []
+        session._reporter._watch.observe = read.append  # type: ignore[method-assign] - news do not arrive
         await leader.give("w", "a#1@3")
         gate.set()
         # It is read again after each report that was refused.
@@ -217,8 +217,8 @@ async def test_a_report_whose_answer_was_lost_changes_nothing_when_it_comes_late
     async with session_of(worker, leader) as session:
         await leader.give("w", "a#1@3")
         await leader.until_reported("w", "a@3=Ready")
-        assert session._outbox is not None
-        seen = session._outbox._inbox.current
+        assert session._reporter is not None
+        seen = session._reporter._watch.current
         assert seen is not None
         late = status_patch(session.id, Snapshot(("a@3=Preparing",), (), frozenset()), seen)
         await leader.give("w", "a#0@3:4")

@@ -45,7 +45,7 @@ def test_the_kubeconfig_may_be_text() -> None:
     ("env", "message"),
     [
         ({}, "give limit= or set BERTH_LIMIT"),
-        ({"BERTH_LIMIT": "many"}, "BERTH_LIMIT is 'many', not a number"),
+        ({"BERTH_LIMIT": "many"}, "BERTH_LIMIT is 'many': set it to a number"),
         ({"BERTH_LIMIT": "5000"}, "0 to 4096"),
         ({"BERTH_LIMIT": "1", "BERTH_NAME": "A_b"}, "'A_b' cannot be the name of a Member"),
         ({"BERTH_LIMIT": "1", "BERTH_LEASE_SECONDS": "0.2"}, "too short"),

@@ -21,7 +21,7 @@ GIVEN_AGAIN = Entry("a", 1, 7, 0)
         (Position(Stage.PREPARED, 5), REPLICA, None),
         (Position(Stage.PREPARED, 5), PRIMARY, Step.ACTIVATE),
         (Position(Stage.PREPARED, 5), GIVEN_AGAIN, Step.DROP),
-        (Position(Stage.PREPARED, 5, spoilt=True), PRIMARY, Step.PREPARE),
+        (Position(Stage.PREPARED, 5, stale=True), PRIMARY, Step.PREPARE),
         (Position(Stage.ACTIVATING, 5, 8), PRIMARY, Step.DEACTIVATE),
         (Position(Stage.ACTIVE, 5, 8), PRIMARY, None),
         (Position(Stage.ACTIVE, 5, 8), LATER_PRIMARY, Step.DEACTIVATE),
@@ -29,7 +29,7 @@ GIVEN_AGAIN = Entry("a", 1, 7, 0)
         (Position(Stage.ACTIVE, 5, 8), None, Step.DEACTIVATE),
         (Position(Stage.ACTIVE, 5, 8), GIVEN_AGAIN, Step.DEACTIVATE),
         (Position(Stage.ACTIVE, 5, 8, lost=True), PRIMARY, Step.DEACTIVATE),
-        (Position(Stage.ACTIVE, 5, 8, spoilt=True), PRIMARY, Step.DEACTIVATE),
+        (Position(Stage.ACTIVE, 5, 8, stale=True), PRIMARY, Step.DEACTIVATE),
         (Position(Stage.DEACTIVATING, 5, 8), PRIMARY, Step.DEACTIVATE),
         (Position(Stage.PREPARED, 5, lost=True), PRIMARY, Step.DROP),
     ],
@@ -44,7 +44,7 @@ positions = st.builds(
     grant=st.sampled_from([5, 7]),
     epoch=st.sampled_from([8, 9]),
     lost=st.booleans(),
-    spoilt=st.booleans(),
+    stale=st.booleans(),
 )
 targets = st.none() | st.sampled_from([REPLICA, PRIMARY, LATER_PRIMARY, GIVEN_AGAIN, Entry("a", 0, 7, 9)])
 
@@ -59,7 +59,7 @@ def after(at: Position, step: Step, target: Entry | None) -> Position:
             assert target is not None
             return Position(Stage.ACTIVE, at.grant, target.epoch)
         case Step.DEACTIVATE:
-            return Position(Stage.PREPARED, at.grant, at.epoch, at.lost, at.spoilt)
+            return Position(Stage.PREPARED, at.grant, at.epoch, at.lost, at.stale)
         case Step.DROP:
             return Position(Stage.ABSENT, 0)
 

@@ -8,7 +8,7 @@ from member_fakes import Hand
 from waiting import until
 
 import berth
-from berth.member.delivery import Delivery
+from berth.member.callbacks import CallbackRunner
 from berth.member.tenure import Tenure
 from berth.member.threads import _InThreads
 
@@ -35,17 +35,17 @@ class Slow(berth.sync.Worker):
         self.log.append(f"drop {item.owned()}")
 
 
-def delivery_to(worker: Slow, pool: ThreadPoolExecutor) -> Delivery:
-    delivery = Delivery(_InThreads(worker, pool))
-    delivery.begin(Tenure(lambda: 1000.0))
-    return delivery
+def delivery_to(worker: Slow, pool: ThreadPoolExecutor) -> CallbackRunner:
+    runner = CallbackRunner(_InThreads(worker, pool))
+    runner.start_session(Tenure(lambda: 1000.0))
+    return runner
 
 
 async def test_a_callback_that_is_no_longer_wanted_notices_and_is_waited_for() -> None:
     worker = Slow()
     with ThreadPoolExecutor(4) as pool:
-        async with delivery_to(worker, pool) as delivery:
-            hand = Hand(delivery)
+        async with delivery_to(worker, pool) as runner:
+            hand = Hand(runner)
             hand.want("a#1@3")
             await until(lambda: worker.log == ["prepare"])
             hand.want()
@@ -57,13 +57,13 @@ async def test_threads_learn_at_once_that_an_item_was_taken_away() -> None:
     worker = Slow()
     worker.go.set()
     with ThreadPoolExecutor(4) as pool:
-        async with delivery_to(worker, pool) as delivery:
-            hand = Hand(delivery)
+        async with delivery_to(worker, pool) as runner:
+            hand = Hand(runner)
             hand.want("a#0@3:4")
             await until(lambda: (hand.confirm(), "activate True True" in worker.log)[1])
-            delivery.lose()
+            runner.end_session()
             await until(lambda: worker.over == [True])
-            await asyncio.wait_for(delivery.settled(), 5)
+            await asyncio.wait_for(runner.wait_until_empty(), 5)
             assert worker.held is not None
             assert worker.held.lost
             assert worker.log[-1] == "drop False"
@@ -81,10 +81,10 @@ async def test_a_callback_that_raises_stop_iteration_fails_and_is_tried_again() 
                 next(iter(()))
 
     with ThreadPoolExecutor(4) as pool:
-        async with Delivery(_InThreads(Eager(), pool), pause=lambda _: 0.2) as delivery:
-            delivery.begin(Tenure(lambda: 1000.0))
-            hand = Hand(delivery)
+        async with CallbackRunner(_InThreads(Eager(), pool), pause=lambda _: 0.2) as runner:
+            runner.start_session(Tenure(lambda: 1000.0))
+            hand = Hand(runner)
             hand.want("a#1@3")
-            await until(lambda: delivery.snapshot().troubles, seconds=3)
-            assert "StopIteration" in delivery.snapshot().troubles[0].message
+            await until(lambda: runner.snapshot().problems, seconds=3)
+            assert "StopIteration" in runner.snapshot().problems[0].message
             await hand.until_reported("a@3=Ready")

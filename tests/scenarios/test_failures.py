@@ -10,8 +10,8 @@ from history import entries
 from stage import LEASE, Stage
 from waiting import eventually
 
-from berth.fleet import safety_margin
 from berth.kinds import Entry
+from berth.pool import safety_margin
 
 pytestmark = pytest.mark.cluster
 

@@ -77,7 +77,7 @@ def random_tuning(seed: int) -> Tuning:
         reach=one(1, 2, 4),
         even_units=one(5, 200_000),
         surplus_entries=one(0, 10, 60_000),
-        leave_items=one(5, 40, 3_000),
+        shed_entries=one(0, 40, 3_000),
         repair_items=one(4, 60),
         polish_items=one(5, 400),
         primary_choices=one(0, 2_000),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from problems import problem_of
 
-from berth.fleet.reasons import Reason, reasons
+from berth.pool.reasons import Reason, reasons
 from berth.solve import Problem, Zones, solve
 
 

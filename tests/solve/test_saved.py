@@ -16,22 +16,20 @@ import pytest
 from hypothesis import given, settings
 from problems import problem_of, problems
 
-from berth.cli.manifests import read_manifests
-from berth.cli.offline import pools_of
-from berth.cli.snapshot import fleet_of
-from berth.fleet import PoolFleet
-from berth.fleet.saved import KEPT, manifests, save
+from berth.cli.analysis import brain_of
+from berth.cli.manifests import load_files
+from berth.controller.saved import KEPT, Names, manifests, save
+from berth.pool import Ledger
 from berth.solve.model import Primaries, Problem, Zones
 from berth.solve.plain import plain
 
 NOON = datetime(2030, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 
-def read_again(path: Path, pool: str = "p") -> PoolFleet:
-    pools, left_out = pools_of(read_manifests([str(path)]))
-    assert left_out == 0
+def read_again(path: Path, pool: str = "p") -> Ledger:
+    pools = load_files([str(path)])
     assert list(pools) == [("ns", pool)]
-    return fleet_of(pools["ns", pool], now=0.0)
+    return brain_of(pools["ns", pool]).ledger
 
 
 def described(problem: Problem, item_names: list[Any], member_names: list[Any]) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def test_a_problem_that_was_saved_is_the_same_when_it_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, problem: Problem
 ) -> None:
     # The names that the keys of these problems were made of, so that even ties are decided alike.
-    path = save(problem, tmp_path_factory.mktemp("saved"), "i{}".format, "m{}".format, "p", "ns")
+    path = save(problem, tmp_path_factory.mktemp("saved"), Names("i{}".format, "m{}".format, "p", "ns"))
     assert path is not None
     fleet = read_again(path)
     again = fleet.problem()
@@ -88,7 +86,7 @@ def test_the_objects_are_what_a_user_would_write() -> None:
         tolerance=12,
         primaries=Primaries.ACTIVE,
     )
-    found = manifests(problem, pool="feeds", namespace="team")
+    found = manifests(problem, Names(pool="feeds", namespace="team"))
     assert (found["apiVersion"], found["kind"]) == ("v1", "List")
     pool, *others = found["items"]
     assert pool == {
@@ -122,7 +120,7 @@ def test_the_plan_of_a_saved_problem_is_printed_by_the_command_line(tmp_path: Pa
 
 def test_rows_without_a_name_are_left_out() -> None:
     problem = problem_of([1, 0], [[0], [1]], [5, 5], live=[True, False])
-    found = manifests(problem, [None, "b"].__getitem__, ["m", None].__getitem__)["items"]
+    found = manifests(problem, Names([None, "b"].__getitem__, ["m", None].__getitem__))["items"]
     names = [(one["kind"], one["metadata"]["name"]) for one in found[1:]]
     assert names == [("Item", "b"), ("Member", "m"), ("Assignment", "m")]
     assert found[-1]["spec"]["items"] == []
@@ -184,7 +182,7 @@ def test_an_old_file_that_cannot_be_deleted_does_no_harm(tmp_path: Path) -> None
 
 def test_a_primary_that_is_listed_late_is_saved_as_slot_zero(tmp_path: Path) -> None:
     problem = problem_of([2], [[0, 1]], [5, 5], primary=[1])
-    path = save(problem, tmp_path, "i{}".format, "m{}".format, "p", "ns")
+    path = save(problem, tmp_path, Names("i{}".format, "m{}".format, "p", "ns"))
     assert path is not None
     fleet = read_again(path)
     again = fleet.problem()

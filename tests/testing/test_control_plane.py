@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from berth.testing import ControlPlane, ports
+from berth.testing import ControlPlane, servers
 
 pytestmark = pytest.mark.cluster
 
@@ -100,7 +100,7 @@ def test_nothing_can_be_created_in_a_deleted_namespace(control_plane: ControlPla
 
 
 def test_the_garbage_collector_removes_what_lost_its_owner() -> None:
-    port = ports.choose().api
+    port = servers.choose_ports().api
     with ControlPlane(with_gc=True, port=port) as plane:
         assert plane.url == f"https://127.0.0.1:{port}"
         assert set(plane.pids) == {"etcd", "kube-apiserver", "kube-controller-manager"}

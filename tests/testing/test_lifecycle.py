@@ -135,7 +135,7 @@ def test_a_taken_port_is_reported_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config", "current-context: production\n", "holds something else"),
+        ("config", "current-context: production\n", "has other content"),
         ("no/such/folder/config", None, "no folder"),
     ],
 )

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from berth.testing import ControlPlane, ControlPlaneError, binaries, ports
+from berth.testing import ControlPlane, ControlPlaneError, binaries, servers
 from berth.testing.servers import Ports
 
 pytestmark = pytest.mark.cluster
 
 
 def test_a_port_that_was_taken_in_the_meantime_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = ports.choose
+    free = servers.choose_ports
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
         first, second, third = free(), free(), free()
@@ -22,7 +22,7 @@ def test_a_port_that_was_taken_in_the_meantime_is_replaced(monkeypatch: pytest.M
                 third,
             ]
         )
-        monkeypatch.setattr(ports, "choose", lambda api=None: next(chosen))
+        monkeypatch.setattr(servers, "choose_ports", lambda api=None: next(chosen))
         with ControlPlane() as plane:
             assert plane.url == f"https://127.0.0.1:{third.api}"
             assert plane.kubectl("get", "namespace", "default", "-o", "name") == "namespace/default\n"

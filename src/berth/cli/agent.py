@@ -9,101 +9,84 @@ from typing import Annotated
 
 import typer
 
-_WORKER = "The worker (one of these)"
-_MEMBER = "The Member"
-_CLUSTER = "Cluster"
+from berth.cli.errors import UsageError
+from berth.cli.logs import LogFormat, LogLevel, configure_logging
+from berth.cli.options import CLUSTER, PodKubeconfig, option
+from berth.member import NameTaken, SettingsError
+from berth.member.agent import run_agent
+
+WORKER = "The worker (one of these)"
+MEMBER = "The Member"
 
 
 def agent_command(
     http: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="PUT and DELETE URL/items/NAME.", rich_help_panel=_WORKER),
+        str | None, option("Send PUT and DELETE to URL/items/NAME.", metavar="URL", panel=WORKER)
     ] = None,
     command: Annotated[
-        str | None,
-        typer.Option("--exec", metavar="CMD", help="Run CMD EVENT NAME.", rich_help_panel=_WORKER),
+        str | None, option("Run CMD EVENT NAME for each change.", "--exec", metavar="CMD", panel=WORKER)
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Keep PATH up to date.", rich_help_panel=_WORKER)
+        Path | None, option("Write the Items to PATH as JSON.", metavar="PATH", panel=WORKER)
     ] = None,
-    pool: Annotated[
-        str | None, typer.Option(help="Default: BERTH_POOL, else `default`.", rich_help_panel=_MEMBER)
-    ] = None,
+    pool: Annotated[str | None, option("Its Pool. Default: BERTH_POOL, or `default`.", panel=MEMBER)] = None,
     name: Annotated[
-        str | None,
-        typer.Option(help="Default: BERTH_NAME, BERTH_POD_NAME, else the host.", rich_help_panel=_MEMBER),
+        str | None, option("Its name. Default: BERTH_NAME, BERTH_POD_NAME, or the host name.", panel=MEMBER)
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Most Items it may hold; or BERTH_LIMIT.", rich_help_panel=_MEMBER)
+        int | None, option("Maximum number of Items. Default: BERTH_LIMIT.", panel=MEMBER)
     ] = None,
-    zone: Annotated[
-        str | None, typer.Option(help="Default: BERTH_ZONE, else none.", rich_help_panel=_MEMBER)
-    ] = None,
+    zone: Annotated[str | None, option("Its zone. Default: BERTH_ZONE, or none.", panel=MEMBER)] = None,
     lease_seconds: Annotated[
-        float | None, typer.Option(help="The Lease's duration. Default: 15.", rich_help_panel=_MEMBER)
+        float | None, option("Duration of its Lease. Default: 15.", panel=MEMBER)
     ] = None,
     drain_seconds: Annotated[
-        float | None, typer.Option(help="How long a drain may take. Default: 25.", rich_help_panel=_MEMBER)
+        float | None, option("Maximum duration of a drain. Default: 25.", panel=MEMBER)
     ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait where the name is taken.", rich_help_panel=_MEMBER)
-    ] = False,
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(help="Default: as kubectl does, or the pod's.", rich_help_panel=_CLUSTER),
-    ] = None,
+    wait: Annotated[bool, option("Wait while another process has the name.", "--wait", panel=MEMBER)] = False,
+    kubeconfig: PodKubeconfig = None,
     namespace: Annotated[
         str | None,
-        typer.Option(
-            "--namespace", "-n", help="Default: BERTH_NAMESPACE, else as kubectl.", rich_help_panel=_CLUSTER
-        ),
+        option("Namespace. Default: BERTH_NAMESPACE, or as kubectl.", "--namespace", "-n", panel=CLUSTER),
     ] = None,
     interval: Annotated[
-        float,
-        typer.Option(min=0.1, help="Seconds between GET /items (--http), or looks at the file (--file)."),
+        float, option("Seconds between GET /items (--http), or reads of the file (--file).", min=0.1)
     ] = 2.0,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that a request or command may take.")
-    ] = 60.0,
+    timeout: Annotated[float, option("Maximum seconds of a request or command.", min=0.1)] = 60.0,
     settle: Annotated[
-        float, typer.Option(min=0.0, help="--file: seconds that a reader gets to let go of an Item.")
+        float, option("With --file: seconds that a reader of the file has to release an Item.", min=0.0)
     ] = 1.0,
     health_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve /healthz and /readyz at this port.")
+        int | None, option("Serve /healthz and /readyz on this port.", min=0, max=65535)
     ] = None,
-    log_format: Annotated[str, typer.Option(help="`text` (key=value) or `json`.")] = "text",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "info",
 ) -> None:
-    """Hold Items for a worker in any language, until SIGTERM; see docs/agent.md for the protocols."""
-    from berth.cli.errors import UsageError, usage_errors
-    from berth.cli.logs import configure_logging
-    from berth.member import NameTaken, SettingsError
-    from berth.member.agent import run_agent
+    """Hold Items for a worker in any language.
 
-    with usage_errors():
-        configure_logging(log_format, log_level)
-        logging.getLogger("asyncio").setLevel(logging.WARNING)
-        try:
-            code = asyncio.run(
-                run_agent(
-                    http=http,
-                    command=command,
-                    file=file,
-                    interval=interval,
-                    timeout=timeout,
-                    settle=settle,
-                    health_port=health_port,
-                    pool=pool,
-                    name=name,
-                    limit=limit,
-                    zone=zone,
-                    lease_seconds=lease_seconds,
-                    drain_seconds=drain_seconds,
-                    wait=wait,
-                    kubeconfig=kubeconfig,
-                    namespace=namespace,
-                )
-            )
-        except (SettingsError, NameTaken) as error:
-            raise UsageError(str(error)) from error
-    raise typer.Exit(code)
+    It runs until SIGTERM. docs/agent.md describes the protocols.
+    """
+    configure_logging(log_format, log_level)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    agent = run_agent(
+        http=http,
+        command=command,
+        file=file,
+        interval=interval,
+        timeout=timeout,
+        settle=settle,
+        health_port=health_port,
+        pool=pool,
+        name=name,
+        limit=limit,
+        zone=zone,
+        lease_seconds=lease_seconds,
+        drain_seconds=drain_seconds,
+        wait=wait,
+        kubeconfig=kubeconfig,
+        namespace=namespace,
+    )
+    try:
+        raise typer.Exit(asyncio.run(agent))
+    except (SettingsError, NameTaken) as error:
+        raise UsageError(str(error)) from error

@@ -1,170 +1,145 @@
-"""Pools as a cluster has them now: one read of everything, no watch, no writes."""
+"""The objects of a cluster, read once or followed; nothing is written."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack
+from typing import Any, Self, TypeVar
+
+import msgspec
 
 from berth.cli.errors import UsageError, note
-from berth.cli.snapshot import PoolSnapshot, Said
-from berth.cli.source import Pools, Source
-from berth.controller.objects import (
+from berth.cli.objects import Pools, Source, assemble
+from berth.kinds import AssignmentObject, ItemObject, LeaseObject, MemberObject, Meta, PoolObject
+from berth.kube import (
     ASSIGNMENTS,
     ITEMS,
+    LEASES,
     MEMBERS,
     POOLS,
-    AssignmentObject,
-    Condition,
-    ItemObject,
-    LeaseObject,
-    MemberObject,
-    PoolObject,
+    Client,
+    Forbidden,
+    Informer,
+    NotFound,
+    Resource,
+    load_config,
 )
-from berth.kube import LEASES, Client, Config, Forbidden, HasMeta, NotFound, Resource, load_config
-from berth.kube.decode import Bad, Decoder
 
-T = TypeVar("T", bound=HasMeta)
+T = TypeVar("T")
 
+STRUCTS: dict[Resource, Any] = {
+    ITEMS: ItemObject,
+    MEMBERS: MemberObject,
+    ASSIGNMENTS: AssignmentObject,
+    POOLS: PoolObject,
+}
 PATIENCE = 5.0
-"""Seconds for which an API server that does not answer is tried again."""
-NOT_INSTALLED = "the kinds of berth.dev are not installed there: berth crds | kubectl apply -f -"
+"""Seconds for which requests to an API server that does not answer are repeated: a person is waiting."""
+NOT_INSTALLED = "the CRDs of berth.dev are not installed; install them with: berth crds | kubectl apply -f -"
 
 
-def load_cluster(source: Source) -> Pools:
-    """Read all Pools of the namespaces that the options name."""
+def with_client(source: Source, run: Callable[[Client, str | None], Coroutine[Any, Any, T]]) -> T:
+    """Call `run` with a client and the namespace that the options name (None: all of them)."""
     config = load_config(source.kubeconfig, source.context)
+    namespace = None if source.all_namespaces else source.namespace or config.namespace
 
-    async def read() -> Pools:
-        async with connect(config) as client:
-            return await read_pools(client, namespace_of(source, config), tell=note)
+    async def connected() -> T:
+        async with Client(config, retry_for=PATIENCE, user_agent="berth-cli") as client:
+            return await run(client, namespace)
 
-    return asyncio.run(read())
-
-
-def namespace_of(source: Source, config: Config) -> str | None:
-    """The namespace to look at, None for all."""
-    return None if source.all_namespaces else source.namespace or config.namespace
+    return asyncio.run(connected())
 
 
-def connect(config: Config) -> Client:
-    """A client for a person who waits: it gives up early."""
-    return Client(config, retry_for=PATIENCE, user_agent="berth-cli")
-
-
-async def probe(client: Client, namespace: str | None) -> None:
-    """A small request of each kind, which fails as the rest would, with words for a person."""
-    try:
-        for resource in (MEMBERS, ITEMS, ASSIGNMENTS, POOLS):
-            await client.get(resource.path(namespace), {"limit": 1}, type=bytes)
-    except NotFound:
-        raise UsageError(NOT_INSTALLED) from None
-
-
-async def read_pools(client: Client, namespace: str | None, *, tell: Callable[[str], None]) -> Pools:
-    """All Pools of `namespace` (None: of all). `tell` gets a line for each object that cannot be used."""
+async def read_pools(client: Client, namespace: str | None) -> Pools:
+    """Read all Pools of the namespace. Raises UsageError and ApiError."""
     try:
         async with asyncio.TaskGroup() as group:
-            items = group.create_task(_list(client, ITEMS, ItemObject, namespace, tell))
-            members = group.create_task(_list(client, MEMBERS, MemberObject, namespace, tell))
-            assignments = group.create_task(_list(client, ASSIGNMENTS, AssignmentObject, namespace, tell))
-            pools = group.create_task(_list(client, POOLS, PoolObject, namespace, tell))
-            leases = group.create_task(_leases(client, namespace, tell))
+            tasks = [group.create_task(_list(client, kind, namespace)) for kind in STRUCTS]
+            leases = group.create_task(_lease_holders(client, namespace))
     except ExceptionGroup as failed:
-        raise _first(failed) from None
-    return assemble(items.result(), members.result(), assignments.result(), pools.result(), leases.result())
+        raise failed.exceptions[0] from None
+    pools = _pools(found for task in tasks for found in task.result())
+    if (holders := leases.result()) is not None:
+        for pool in pools.values():
+            pool.lease_holders = holders.get(pool.namespace, {})
+    return pools
 
 
-def assemble(
-    items: Iterable[ItemObject],
-    members: Iterable[MemberObject],
-    assignments: Iterable[AssignmentObject],
-    pools: Iterable[PoolObject],
-    leases: Iterable[LeaseObject] | None,
-) -> Pools:
-    """Objects of any namespaces into Pools."""
-    found: Pools = {}
-
-    def at(namespace: str, name: str) -> PoolSnapshot:
-        pool = found.get((namespace, name))
-        if pool is None:
-            pool = found[namespace, name] = PoolSnapshot(namespace, name)
-        return pool
-
-    for item in items:
-        pool = at(item.metadata.namespace, item.spec.pool)
-        pool.items[item.metadata.name] = item.seen()
-        if item.status is not None and item.status.conditions:
-            pool.item_said[item.metadata.name] = _said(item.status.conditions)
-    for member in members:
-        pool = at(member.metadata.namespace, member.spec.pool)
-        pool.members[member.metadata.name] = member.seen()
-        if member.status is not None:
-            pool.member_said[member.metadata.name] = _said(member.status.conditions)
-    for assignment in assignments:
-        pool = at(assignment.metadata.namespace, assignment.spec.pool)
-        pool.assignments[assignment.metadata.name] = assignment.seen()
-    for policy in pools:
-        pool = at(*policy.metadata.key)
-        pool.exists, pool.policy = True, policy.policy()
-        if policy.status is not None:
-            pool.term, pool.leader = policy.status.term, policy.status.leader
-            pool.pool_said = _said(policy.status.conditions)
-    if leases is not None:
-        holders: dict[str, dict[str, str]] = {}
-        for lease in leases:
-            holder = lease.spec.holder_identity or ""
-            holders.setdefault(lease.metadata.namespace, {})[lease.metadata.name] = holder
-        for (namespace, _), pool in found.items():
-            pool.lease_holders = holders.get(namespace, {})
-    return found
-
-
-def _said(conditions: Iterable[Condition]) -> tuple[Said, ...]:
-    return tuple(Said(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in conditions)
-
-
-async def _leases(
-    client: Client, namespace: str | None, tell: Callable[[str], None]
-) -> list[LeaseObject] | None:
-    # Kubelets renew a Lease each: in a large cluster those would be most of what is sent.
-    params = {"fieldSelector": "metadata.namespace!=kube-node-lease"} if namespace is None else {}
-    try:
-        return await _list(client, LEASES, LeaseObject, namespace, tell, params)
-    except Forbidden:
-        # Who holds a Lease only decides whose reports count; then those of any session do.
-        return None
+class _AnyObject(msgspec.Struct):
+    metadata: Meta
 
 
 async def _list(
-    client: Client,
-    resource: Resource,
-    type_: type[T],
-    namespace: str | None,
-    tell: Callable[[str], None],
-    params: dict[str, Any] | None = None,
-) -> list[T]:
-    decoder = Decoder(type_)
-    query: dict[str, Any] = {**(params or {}), "limit": 500}
-    found: list[T] = []
-    while True:
+    client: Client, kind: Resource, namespace: str | None, params: dict[str, str] | None = None
+) -> list[Any]:
+    """The objects of a kind, without those that cannot be decoded: a note names each of these."""
+    found = []
+    try:
+        listed = await client.list(kind.path(namespace), params, type=msgspec.Raw)
+    except NotFound:
+        raise UsageError(NOT_INSTALLED) from None
+    decoder = msgspec.json.Decoder(STRUCTS.get(kind, LeaseObject))
+    for raw in listed:
         try:
-            body = await client.get(resource.path(namespace), query, type=bytes)
+            found.append(decoder.decode(raw))
+        except msgspec.DecodeError as error:
+            meta = msgspec.json.decode(raw, type=_AnyObject).metadata
+            note(f"left out {kind.plural} {meta.namespace}/{meta.name}: {error}")
+    return found
+
+
+async def _lease_holders(client: Client, namespace: str | None) -> dict[str, dict[str, str]] | None:
+    """The holder of each Lease, by namespace and name; None where Leases may not be read."""
+    # Every kubelet renews a Lease: in a large cluster those would be most of the answer.
+    params = {"fieldSelector": "metadata.namespace!=kube-node-lease"} if namespace is None else {}
+    try:
+        leases = await _list(client, LEASES, namespace, params)
+    except Forbidden:
+        # The holder only decides whose reports count; without it those of every session do.
+        return None
+    holders: dict[str, dict[str, str]] = {}
+    for lease in leases:
+        name = lease.metadata.name
+        holders.setdefault(lease.metadata.namespace, {})[name] = lease.spec.holder_identity or ""
+    return holders
+
+
+def _pools(objects: Iterable[Any]) -> Pools:
+    return assemble((found.metadata.namespace, found) for found in objects)
+
+
+class Follower:
+    """Keeps all objects of a namespace (None: of all namespaces) up to date; an async context manager.
+
+    Leases are not followed: their renewals would be most of the traffic.
+    """
+
+    def __init__(self, client: Client, namespace: str | None) -> None:
+        self.changed = asyncio.Event()
+        self._client, self._namespace = client, namespace
+        self._stack = AsyncExitStack()
+        self._informers = [
+            Informer[Any](client, kind, struct, namespace, on_event=lambda *_: self.changed.set())
+            for kind, struct in STRUCTS.items()
+        ]
+
+    async def __aenter__(self) -> Self:
+        try:
+            # An informer repeats a request that fails; a person wants to see the error.
+            for kind in STRUCTS:
+                await self._client.get(kind.path(self._namespace), {"limit": 1}, type=bytes)
         except NotFound:
             raise UsageError(NOT_INSTALLED) from None
-        objects, bad, meta = decoder.page(body)
-        found += objects
-        for one in bad:
-            tell(_unusable(resource, one))
-        if not meta.continue_:
-            return found
-        query["continue"] = meta.continue_
+        for informer in self._informers:
+            await self._stack.enter_async_context(informer)
+        for informer in self._informers:
+            await informer.synced()
+        return self
 
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
 
-def _unusable(resource: Resource, bad: Bad) -> str:
-    return f"berth: left out {resource.plural} {bad.meta.namespace}/{bad.meta.name}: {bad.error}"
-
-
-def _first(failed: ExceptionGroup[Exception]) -> Exception:
-    error = failed.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+    def pools(self) -> Pools:
+        """The Pools as they are now."""
+        return _pools(found for informer in self._informers for found in informer.store.values())

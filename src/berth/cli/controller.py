@@ -7,68 +7,55 @@ import gc
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
-
-if TYPE_CHECKING:
-    from berth.solve import Tuning
+from berth.cli.logs import LogFormat, LogLevel, configure_logging
+from berth.cli.options import PORT, Context, PodKubeconfig, option
+from berth.controller import Options, serve
+from berth.kube import load_config
+from berth.solve import Tuning
+from berth.solve.apart import ENGINE
 
 
 def controller_command(
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(help="How to reach the cluster. Default: as kubectl does, or the pod's."),
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
+    kubeconfig: PodKubeconfig = None,
+    context: Context = None,
     namespace: Annotated[
-        list[str] | None, typer.Option(help="Look after this namespace only; repeatable. Default: all.")
+        list[str] | None, option("Manage only this namespace; repeatable. Default: all.")
     ] = None,
     lease_duration: Annotated[
-        float,
-        typer.Option(min=1.0, help="Seconds until another replica takes over from a dead leader."),
+        float, option("Seconds after which another replica takes over from a dead leader.", min=1.0)
     ] = 15.0,
     lease_namespace: Annotated[
         str | None,
-        typer.Option(
-            help="Namespace of the leader's Lease. Default: the first --namespace, the pod's, or `default`."
-        ),
+        option("Namespace of the leader's Lease. Default: the first --namespace, the pod's, or `default`."),
     ] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics at this port.")
-    ] = None,
-    liveness_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Answer probes at /healthz of this port.")
-    ] = None,
+    metrics_port: Annotated[int | None, option("Serve Prometheus metrics on this port.", **PORT)] = None,
+    liveness_port: Annotated[int | None, option("Serve /healthz for probes on this port.", **PORT)] = None,
     problem_folder: Annotated[
         Path | None,
-        typer.Option(
-            help="Save problems here whose plans the solver's own check rejected, the last 10, for"
-            " `berth plan -f`. Default: `berth` in the folder for temporary files."
+        option(
+            "Folder for the last 10 problems whose plans were rejected, to be read by `berth plan -f`."
+            " Default: `berth` in the folder for temporary files."
         ),
     ] = None,
     solver_engine: Annotated[
-        str, typer.Option(hidden=True, help="For tests: the solver's thorough engine, module:function.")
+        str, option("For tests: the solver's thorough engine, module:function.", hidden=True)
     ] = "",
     solver_tuning: Annotated[
         list[str] | None,
-        typer.Option(hidden=True, help="For tests: NAME=NUMBER of a threshold of the solver; repeatable."),
+        option("For tests: NAME=NUMBER of a threshold of the solver; repeatable.", hidden=True),
     ] = None,
-    log_format: Annotated[str, typer.Option(help="`text` (key=value) or `json`.")] = "text",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "info",
 ) -> None:
-    """Run the operator: stand for election, and as leader keep Items placed."""
-    from berth.cli.errors import usage_errors
-    from berth.cli.logs import configure_logging
-    from berth.controller import Options, serve
-    from berth.kube import load_config
-    from berth.solve.apart import ENGINE
+    """Run the operator.
 
-    with usage_errors():
-        configure_logging(log_format, log_level)
-        config = load_config(kubeconfig, context)
-        tuning = _tuning(solver_tuning or [])
-    # Not the context's: who looks after all namespaces from two contexts must meet at one Lease.
+    The replicas elect a leader, which keeps Items placed; the others stand by.
+    """
+    configure_logging(log_format, log_level)
+    config = load_config(kubeconfig, context)
+    # Not the context's namespace: replicas that were started from two contexts must use one Lease.
     own = config.namespace if config.in_cluster else "default"
     lease_namespace = lease_namespace or os.environ.get("BERTH_LEASE_NAMESPACE")
     options = Options(
@@ -78,7 +65,7 @@ def controller_command(
         metrics_port=metrics_port,
         problem_folder=problem_folder,
         engine=solver_engine or ENGINE,
-        tuning=tuning,
+        tuning=_tuning(solver_tuning or []),
     )
     liveness = f"http://0.0.0.0:{liveness_port}/healthz" if liveness_port else None
     logging.getLogger("kopf").setLevel(logging.WARNING)
@@ -89,9 +76,7 @@ def controller_command(
 
 
 def _tuning(settings: list[str]) -> Tuning:
-    """The solver's thresholds with these in place of the default ones."""
-    from berth.solve import Tuning
-
+    """The solver's thresholds, with these in place of the defaults."""
     changed: dict[str, Any] = {}
     for setting in settings:
         name, _, number = setting.partition("=")

@@ -1,4 +1,4 @@
-"""Files and standard input into the documents that stand in them, as YAML or JSON."""
+"""Files and standard input as YAML or JSON documents."""
 
 from __future__ import annotations
 
@@ -10,94 +10,40 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from berth.cli.errors import UsageError
-from berth.cli.values import Unbounded, brief, fraction, whole
-from berth.cli.yaml_text import TOO_DEEP, YamlError, yaml_documents
+from berth.cli.values import Unbounded, brief, parse_float, parse_int
+from berth.cli.yaml_reader import TOO_DEEP, YamlError, yaml_documents
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 1 << 30
-"""Of one file: a device that never ends is refused before memory does."""
+"""Of one file, so that a device without an end is refused before memory runs out."""
 _SPACE = re.compile(r"\s*")
 
 
 class Document(NamedTuple):
-    """One object as it was read, and where it stood."""
+    """One document, and where it was read, for messages."""
 
     where: str
-    """File and position, for messages."""
     body: Any
 
 
 def read_documents(paths: list[str]) -> Iterator[Document]:
-    """The documents of all files (`-` is standard input, a folder stands for its manifests).
+    """The documents of files (`-` is standard input, a folder stands for its manifests).
 
     Raises UsageError, whose message names file, place and reason.
     """
-    for path, given in _expanded(paths):
+    for path, explicit in _expanded(paths):
         label = "standard input" if path == "-" else path
         try:
             text = _text(path, label)
-            if given and path != "-" and not text.strip():
+            if explicit and path != "-" and not text.strip():
                 raise UsageError(f"{label}: this file is empty: give one with manifests")
-            yield from documents(label, text)
+            yield from _documents(label, text)
         except MemoryError:
             raise UsageError(f"{label}: there is not enough memory to read it: split it up") from None
 
 
-def documents(label: str, text: str) -> Iterator[Document]:
-    """The documents of a YAML or JSON text; empty ones are left out."""
-    start = text[_end_of_space(text, 0) :][:1]
-    if start == "[":  # without reading on: it may be long
-        raise UsageError(f"{label}, document 1: this is no Kubernetes object but a list")
-    if start == "{":
-        try:
-            yield from _json_documents(label, text)
-            return
-        except json.JSONDecodeError as error:
-            if label.endswith(".json"):
-                raise UsageError(
-                    f"{label}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
-                ) from None
-        except RecursionError:
-            raise UsageError(f"{label}: {TOO_DEEP}") from None
-    try:
-        for number, body in enumerate(yaml_documents(text), 1):
-            if body is not None:
-                yield Document(f"{label}, document {number}", body)
-    except YamlError as error:
-        raise UsageError(f"{label}{error.place}: {error}") from None
-
-
-def _json_documents(label: str, text: str) -> list[Document]:
-    found: list[Document] = []
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for number, key in enumerate(keys) if key in keys[:number])
-            raise UsageError(
-                f"{label}, document {len(found) + 1}: the key {brief(twice)!r} stands twice in one map"
-            )
-        return value
-
-    decoder = json.JSONDecoder(
-        object_pairs_hook=once, parse_int=whole, parse_float=fraction, parse_constant=Unbounded
-    )
-    at = _end_of_space(text, 0)
-    while at < len(text):
-        body, at = decoder.raw_decode(text, at)
-        found.append(Document(f"{label}, document {len(found) + 1}", body))
-        at = _end_of_space(text, at)
-    return found
-
-
-def _end_of_space(text: str, at: int) -> int:
-    space = _SPACE.match(text, at)
-    return space.end() if space else at
-
-
 def _expanded(paths: list[str]) -> Iterator[tuple[str, bool]]:
-    """The files, and whether each was given by its own name."""
+    """The files, and whether each was named itself."""
     for path in paths:
         folder = Path(path)
         if path == "-" or not folder.is_dir():
@@ -105,7 +51,7 @@ def _expanded(paths: list[str]) -> Iterator[tuple[str, bool]]:
             continue
         inside = sorted(str(file) for file in folder.iterdir() if file.suffix in SUFFIXES)
         if not inside:
-            raise UsageError(f"{path}: no manifests in this folder ({', '.join(SUFFIXES)})")
+            raise UsageError(f"{path}: this folder has no manifests ({', '.join(SUFFIXES)})")
         for file in inside:
             yield file, False
 
@@ -120,12 +66,63 @@ def _text(path: str, label: str) -> str:
             with Path(path).open("rb") as file:
                 raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UsageError(
-            f"{label}: {error.strerror}: give a file, a folder, or - for standard input"
-        ) from None
+        hint = "give a file, a folder, or - for standard input"
+        raise UsageError(f"{label}: {error.strerror}: {hint}") from None
     if len(raw) > MAX_BYTES:
-        raise UsageError(f"{label}: this has more than {MAX_BYTES >> 20} MiB: give it in several files")
+        raise UsageError(f"{label}: larger than {MAX_BYTES >> 20} MiB: split it into several files")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{label}: this is no UTF-8 text (byte {error.start}): save it in UTF-8") from None
+        raise UsageError(f"{label}: not UTF-8 text (byte {error.start}): save it in UTF-8") from None
+
+
+def _documents(label: str, text: str) -> Iterator[Document]:
+    """The documents of a YAML or JSON text, without empty ones."""
+    start = text[_skip_space(text, 0) :][:1]
+    if start == "[":  # without reading on: it may be long
+        raise UsageError(f"{label}, document 1: not a Kubernetes object but a list")
+    if start == "{":
+        try:
+            yield from _json_documents(label, text)
+            return
+        except json.JSONDecodeError as error:
+            if label.endswith(".json"):
+                place = f"line {error.lineno}, column {error.colno}"
+                raise UsageError(f"{label}, {place}: not valid JSON: {error.msg}") from None
+        except RecursionError:
+            raise UsageError(f"{label}: {TOO_DEEP}") from None
+    try:
+        for number, body in enumerate(yaml_documents(text), 1):
+            if body is not None:
+                yield Document(f"{label}, document {number}", body)
+    except YamlError as error:
+        raise UsageError(f"{label}{error.place}: {error}") from None
+
+
+def _json_documents(label: str, text: str) -> list[Document]:
+    found: list[Document] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            keys = [key for key, _ in pairs]
+            key = next(key for number, key in enumerate(keys) if key in keys[:number])
+            raise UsageError(
+                f"{label}, document {len(found) + 1}: the key {brief(key)!r} is twice in one map"
+            )
+        return value
+
+    decoder = json.JSONDecoder(
+        object_pairs_hook=unique, parse_int=parse_int, parse_float=parse_float, parse_constant=Unbounded
+    )
+    at = _skip_space(text, 0)
+    while at < len(text):
+        body, at = decoder.raw_decode(text, at)
+        found.append(Document(f"{label}, document {len(found) + 1}", body))
+        at = _skip_space(text, at)
+    return found
+
+
+def _skip_space(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return space.end() if space else at

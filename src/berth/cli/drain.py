@@ -1,4 +1,4 @@
-"""`berth drain` and `berth undrain`: empty a Member, and let it hold Items again."""
+"""`berth drain` and `berth undrain`: empty Members, and let them hold Items again."""
 
 from __future__ import annotations
 
@@ -6,70 +6,106 @@ import asyncio
 import re
 import sys
 import time
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, TextIO
 
 import typer
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from berth.cli.errors import UsageError, complain, note, usage_errors
-from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, print_json
+from berth.cli.cluster import NOT_INSTALLED, with_client
+from berth.cli.errors import UsageError, note
+from berth.cli.explain import not_found
+from berth.cli.objects import Source
+from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, option, print_json
+from berth.cli.tables import console
+from berth.kinds import AssignmentObject, MemberObject, Readiness
+from berth.kube import ASSIGNMENTS, MEMBERS, Client, Conflict, NotFound
+from berth.pool.member import read_entries, read_reports
 from berth.words import counted, still_here
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from berth.cli.draining import Patched
-    from berth.kube import Client
-
 PERIOD = 0.25
-"""Seconds between two looks at what is left."""
-UNHEARD = 10.0
-"""Seconds after which the user is told that no controller has acted yet."""
+"""Seconds between two reads of what is left."""
+NO_CONTROLLER_AFTER = 10.0
+"""Seconds after which a note says that no controller has acted yet."""
+LIMIT_BEFORE = "berth.dev/limit-before-drain"
+"""Annotation of a drained Member: the limit that `berth undrain` restores."""
+ATTEMPTS = 5
+"""Times that a write is tried when somebody else changes the Member meanwhile."""
+
+Left = dict[str, list[str] | None]
+"""By Member: the Items that it still has; None while no controller has acted on the drain."""
 
 
 def drain_command(
     members: Annotated[list[str], typer.Argument(metavar="MEMBER", help="Members to empty.")],
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until they hold nothing.")] = False,
+    wait: Annotated[bool, option("Wait until they hold nothing.", "--wait")] = False,
     timeout: Annotated[
-        str | None, typer.Option(help="How long to wait, as in 90s, 10m or 1h. Default: for ever.")
+        str | None, option("How long to wait, as in 90s, 10m or 1h. Default: no limit.")
     ] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="The same as berth undrain.")] = False,
     output: OutputOption = Output.TABLE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
 ) -> None:
-    """Empty Members: set their limit to 0, so that what they hold moves elsewhere.
+    """Empty Members, so that they can be stopped.
 
-    The limit until now is remembered for berth undrain. Exit code 1 when --timeout passes first.
+    It sets their limit to 0, and the controller moves their Items to other Members.
+
+    `berth undrain` restores the limit. The exit code is 1 if --timeout passes before they are empty.
     """
-    with usage_errors():
-        if undo:
-            if wait or timeout:
-                raise UsageError("--undo takes effect at once: give it without --wait and --timeout")
-            _undrain(members, None, output, (kubeconfig, context, namespace))
-            return
-        if timeout is not None and not wait:
-            raise UsageError("--timeout needs --wait")
-        seconds = None if timeout is None else parse_duration(timeout)
-        code = asyncio.run(_drain(members, wait, seconds, output, (kubeconfig, context, namespace)))
-    if code:
+    if timeout is not None and not wait:
+        raise UsageError("--timeout needs --wait")
+    seconds = None if timeout is None else parse_duration(timeout)
+
+    async def run(client: Client, namespace: str | None) -> int:
+        started = time.monotonic()
+        drained = await set_limits(client, namespace, members, drain_patch)
+        if output is Output.TABLE:
+            for one in drained:
+                now = f"is draining: its limit was {one.before} and is now 0"
+                print(f"Member {one.name} {now if one.changed else 'is already draining'}", flush=True)
+        left = await _wait(client, namespace, drained, seconds, output) if wait else {}
+        if output is Output.JSON:
+            print_json([_json(one, namespace) | _left_json(one, left, wait) for one in drained])
+        elif not wait:
+            print(f"berth drain {' '.join(members)} --wait waits until they are empty.")
+        rest = {name: items for name, items in left.items() if items != []}
+        for name, items in rest.items():
+            held = "no controller has acted on the drain yet" if items is None else still_here(len(items))
+            passed = f"{time.monotonic() - started:.0f} s"
+            note(f"Member {name} is not empty after {passed}: {held}; see berth explain member {name}")
+        return 1 if rest else 0
+
+    if code := with_client(Source((), kubeconfig, context, namespace), run):
         raise typer.Exit(code)
 
 
 def undrain_command(
     members: Annotated[list[str], typer.Argument(metavar="MEMBER", help="Members to use again.")],
     limit: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="The new limit. Default: that before the drain.")
+        int | None, option("The new limit. Default: the limit before the drain.", min=1, max=4096)
     ] = None,
     output: OutputOption = Output.TABLE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
 ) -> None:
-    """Let drained Members hold Items again, up to the limit that they had."""
-    with usage_errors():
-        _undrain(members, limit, output, (kubeconfig, context, namespace))
+    """Let drained Members hold Items again."""
+
+    async def run(client: Client, namespace: str | None) -> None:
+        undrained = await set_limits(client, namespace, members, lambda m: undrain_patch(m, limit))
+        if output is Output.JSON:
+            print_json([_json(one, namespace) for one in undrained])
+            return
+        for one in undrained:
+            again = f"may hold {counted(one.limit, 'Item')} again"
+            print(
+                f"Member {one.name} {again if one.changed else f'is not draining: its limit is {one.limit}'}"
+            )
+
+    with_client(Source((), kubeconfig, context, namespace), run)
 
 
 def parse_duration(text: str) -> float:
@@ -81,134 +117,202 @@ def parse_duration(text: str) -> float:
     return hours * 3600 + minutes * 60 + seconds
 
 
-async def _drain(
-    names: list[str], wait: bool, timeout: float | None, output: Output, access: tuple[Any, Any, str | None]
-) -> int:
-    from berth.cli.cluster import connect
-    from berth.cli.draining import check_names, drain
-    from berth.kube import load_config
+# ---- limits ----------------------------------------------------------------------------------------
 
-    config = load_config(access[0], access[1])
-    namespace = access[2] or config.namespace
-    started = time.monotonic()
-    async with connect(config) as client:
-        await check_names(client, namespace, names)
-        drained = [await drain(client, namespace, name) for name in dict.fromkeys(names)]
-        for one in drained:
-            if output is Output.TABLE:
-                print(_said(one), flush=True)
-        try:
-            left = await _wait(client, namespace, drained, timeout, output) if wait else None
-        except asyncio.CancelledError:
-            note("berth: no longer waiting; the drain goes on, and berth undrain ends it")
-            raise
-    if output is Output.JSON:
-        print_json([_facts(one, namespace, left) for one in drained])
-    if left is None:
-        if output is Output.TABLE:
-            print(f"berth drain {' '.join(names)} --wait waits until they are empty.")
-        return 0
-    stuck = {name: items for name, items in left.items() if items is None or items}
-    for name, items in stuck.items():
-        held = "no controller has acted on it yet" if items is None else still_here(len(items))
-        complain(
-            f"Member {name} is not empty after {time.monotonic() - started:.0f} s: {held}; "
-            f"see berth explain member {name}"
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A Member after its limit was set."""
+
+    name: str
+    uid: str
+    before: int
+    """Its limit until now."""
+    limit: int
+    generation: int
+    """The generation of the object that has the limit."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was written."""
+        return self.limit != self.before
+
+
+Json = dict[str, Any]
+
+
+def drain_patch(member: Json) -> Json | None:
+    """The merge patch that drains a Member; None where its limit is 0 already."""
+    limit = member["spec"]["limit"]
+    return None if limit == 0 else _patch(0, str(limit))
+
+
+def undrain_patch(member: Json, limit: int | None) -> Json | None:
+    """The merge patch that restores a Member's limit, or sets `limit`; None where nothing has to change.
+
+    Raises UsageError where the limit before the drain is not known.
+    """
+    if limit is not None:
+        return _patch(limit, None)
+    if member["spec"]["limit"] > 0:
+        return None
+    before = (member["metadata"].get("annotations") or {}).get(LIMIT_BEFORE)
+    if before is None or not before.isdecimal():
+        name = member["metadata"]["name"]
+        raise UsageError(
+            f"Member {name} has limit 0, and its limit before the drain is not known: give --limit, as in: "
+            f"berth undrain {name} --limit 100"
         )
-    return 1 if stuck else 0
+    return _patch(int(before), None)
 
 
-def _said(one: Patched) -> str:
-    if one.changed:
-        return f"Member {one.name} is draining: its limit was {one.before} and is 0 now"
-    return f"Member {one.name} is draining already: its limit is 0"
+def _patch(limit: int, before: str | None) -> Json:
+    return {"metadata": {"annotations": {LIMIT_BEFORE: before}}, "spec": {"limit": limit}}
 
 
-def _facts(one: Patched, namespace: str, left: dict[str, list[str] | None] | None) -> dict[str, Any]:
-    items = left[one.name] if left is not None else None
-    return {
-        "member": one.name,
-        "namespace": namespace,
-        "limitBefore": one.before,
-        "limit": one.limit,
-        "drained": None if left is None else items == [],
-        "left": items,
-    }
+async def set_limits(
+    client: Client, namespace: str | None, names: list[str], patch: Callable[[Json], Json | None]
+) -> list[Limited]:
+    """Patch Members. Raises UsageError, before anything is written, where one of them does not exist."""
+    for name in names:
+        await _get_member(client, namespace, name)
+    return [await _set_limit(client, namespace, name, patch) for name in dict.fromkeys(names)]
+
+
+async def _get_member(client: Client, namespace: str | None, name: str) -> Json:
+    try:
+        member: Json = await client.get(MEMBERS.path(namespace, name))
+        return member
+    except NotFound:
+        pass
+    try:
+        found = await client.list(MEMBERS.path(namespace), type=MemberObject)
+    except NotFound:
+        raise UsageError(NOT_INSTALLED) from None
+    names = [member.metadata.name for member in found]
+    raise UsageError(not_found("Member", name, names, f"namespace {namespace}"))
+
+
+async def _set_limit(
+    client: Client, namespace: str | None, name: str, patch: Callable[[Json], Json | None]
+) -> Limited:
+    for attempt in range(1, ATTEMPTS + 1):
+        member = await _get_member(client, namespace, name)
+        before = member["spec"]["limit"]
+        if (change := patch(member)) is not None:
+            # The annotation must have the limit that is replaced, so nobody else's write may come between.
+            change["metadata"]["resourceVersion"] = member["metadata"]["resourceVersion"]
+            try:
+                member = await client.patch(MEMBERS.path(namespace, name), change, "merge")
+            except Conflict:
+                if attempt == ATTEMPTS:
+                    raise
+                continue
+        break
+    meta = member["metadata"]
+    return Limited(meta["name"], meta["uid"], before, member["spec"]["limit"], meta["generation"])
+
+
+def _json(one: Limited, namespace: str | None) -> Json:
+    return {"member": one.name, "namespace": namespace, "limitBefore": one.before, "limit": one.limit}
+
+
+def _left_json(one: Limited, left: Left, waited: bool) -> Json:
+    items = left.get(one.name)
+    return {"drained": items == [] if waited else None, "left": items}
+
+
+# ---- --wait ----------------------------------------------------------------------------------------
 
 
 async def _wait(
-    client: Client, namespace: str, drained: list[Patched], timeout: float | None, output: Output
-) -> dict[str, list[str] | None]:
+    client: Client, namespace: str | None, drained: list[Limited], timeout: float | None, output: Output
+) -> Left:
     """What each Member still has when all are empty or the time is over."""
-    from berth.cli.draining import remaining
-
     started = time.monotonic()
-    left: dict[str, list[str] | None] = {}
-    warned = False
-    with _progress(output) as show:
-        while True:
-            for one in drained:
-                if left.get(one.name) != []:
-                    left[one.name] = await remaining(client, namespace, one)
-            show(left)
-            passed = time.monotonic() - started
-            if all(items == [] for items in left.values()) or (timeout is not None and passed >= timeout):
-                return left
-            if passed > UNHEARD and not warned and any(items is None for items in left.values()):
-                warned = True
-                note("berth: no controller has acted on it yet: is berth controller running?")
-            await asyncio.sleep(PERIOD if timeout is None else min(PERIOD, timeout - passed))
+    left: Left = {}
+    noted = False
+    try:
+        with _progress(output) as show:
+            while True:
+                for one in drained:
+                    if left.get(one.name) != []:
+                        left[one.name] = await remaining(client, namespace, one)
+                show(left)
+                passed = time.monotonic() - started
+                if all(items == [] for items in left.values()) or (timeout is not None and passed >= timeout):
+                    return left
+                if passed > NO_CONTROLLER_AFTER and not noted and None in left.values():
+                    noted = True
+                    note("no controller has acted on the drain yet: is berth controller running?")
+                await asyncio.sleep(PERIOD if timeout is None else min(PERIOD, timeout - passed))
+    except asyncio.CancelledError:
+        note("stopped waiting; the drain goes on until berth undrain ends it")
+        raise
 
 
-def _progress(output: Output) -> Any:
-    """A context manager whose value shows what is left: bars on a terminal, lines elsewhere."""
+async def remaining(client: Client, namespace: str | None, drained: Limited) -> list[str] | None:
+    """Items that the Member still has; None while no controller has acted on the new limit.
+
+    A deleted Member has none, and a new Member with the same name is ignored.
+    """
+    try:
+        member = await client.get(MEMBERS.path(namespace, drained.name), type=MemberObject)
+    except NotFound:
+        return []
+    if member.metadata.uid != drained.uid:
+        return []
+    try:
+        assignment = await client.get(ASSIGNMENTS.path(namespace, drained.name), type=AssignmentObject)
+        left = items_left(member, assignment)
+    except NotFound:
+        left = []
+    observed = (member.status.observed_generation if member.status else None) or 0
+    # A leader that has not observed the new limit may still be about to add something.
+    return None if not left and observed < drained.generation else left
+
+
+def items_left(member: MemberObject, assignment: AssignmentObject) -> list[str]:
+    """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
+    if assignment.of_another(member.metadata.uid):
+        return []
+    left = set(read_entries(None, {}, assignment.spec.items).entries)
+    if member.spec.readiness is Readiness.REPORTED:
+        left |= read_reports(assignment.status.items).keys()
+    return sorted(left)
+
+
+@contextmanager
+def _progress(output: Output) -> Iterator[Callable[[Left], None]]:
+    """A function that shows what is left: bars on a terminal, else lines."""
     if output is Output.JSON or not sys.stdout.isatty():
-        return nullcontext(_lines(sys.stderr if output is Output.JSON else sys.stdout))
-    from berth.cli.drain_bar import Bars
-
-    return Bars()
-
-
-def _lines(stream: Any) -> Callable[[dict[str, list[str] | None]], None]:
-    before: dict[str, int] = {}
-
-    def show(left: dict[str, list[str] | None]) -> None:
-        for name, items in left.items():
-            count = -1 if items is None else len(items)
-            if before.get(name) != count and count >= 0:
-                words = f"{counted(count, 'Item')} left" if count else "empty"
-                print(f"Member {name}: {words}", file=stream, flush=True)
-                before[name] = count
-
-    return show
-
-
-def _undrain(
-    names: list[str], limit: int | None, output: Output, access: tuple[Any, Any, str | None]
-) -> None:
-    from berth.cli.cluster import connect
-    from berth.cli.draining import check_names, undrain
-    from berth.kube import load_config
-
-    config = load_config(access[0], access[1])
-    namespace = access[2] or config.namespace
-
-    async def run() -> list[Patched]:
-        async with connect(config) as client:
-            await check_names(client, namespace, names)
-            return [await undrain(client, namespace, name, limit) for name in dict.fromkeys(names)]
-
-    for_all = asyncio.run(run())
-    if output is Output.JSON:
-        print_json(
-            [
-                {"member": one.name, "namespace": namespace, "limitBefore": one.before, "limit": one.limit}
-                for one in for_all
-            ]
-        )
+        stream = sys.stderr if output is Output.JSON else sys.stdout
+        before: dict[str, int] = {}
+        yield lambda left: _print_changes(left, before, stream)
         return
-    for one in for_all:
-        if one.changed:
-            print(f"Member {one.name} may hold {counted(one.limit, 'Item')} again")
-        else:
-            print(f"Member {one.name} does not drain: its limit is {one.limit}")
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console()) as progress:
+        tasks: dict[str, TaskID] = {}
+        yield lambda left: _update_bars(left, tasks, progress)
+
+
+def _print_changes(left: Left, before: dict[str, int], stream: TextIO) -> None:
+    for name, items in left.items():
+        if items is not None and before.get(name) != len(items):
+            before[name] = len(items)
+            print(f"Member {name}: {_left_words(items)}", file=stream, flush=True)
+
+
+def _update_bars(left: Left, tasks: dict[str, TaskID], progress: Progress) -> None:
+    for name, items in left.items():
+        if name not in tasks:
+            tasks[name] = progress.add_task(name, total=None, words="waiting for the controller")
+        if items is not None:
+            # A bar with a total of 0 would look busy for ever: a Member that never held anything is done.
+            total = max(progress.tasks[tasks[name]].total or 1, len(items))
+            done = total - len(items)
+            progress.update(tasks[name], total=total, completed=done, words=_left_words(items))
+
+
+def _left_words(items: list[str]) -> str:
+    return f"{counted(len(items), 'Item')} left" if items else "empty"

@@ -1,42 +1,78 @@
-"""All commands of `berth`. What a command needs is loaded when it runs, so that each starts fast."""
+"""The `berth` program: its commands, its exit codes, and how errors are shown."""
 
 from __future__ import annotations
 
 import io
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
-from berth.cli.agent import agent_command
-from berth.cli.controller import controller_command
-from berth.cli.crds import crds_command
-from berth.cli.drain import drain_command, undrain_command
-from berth.cli.errors import complain, nobody_reads
-from berth.cli.explain import explain_app
-from berth.cli.plan import plan_command
-from berth.cli.status import status_command
-
-app = typer.Typer(
-    name="berth",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("plan", rich_help_panel="Look")(plan_command)
-app.command("status", rich_help_panel="Look")(status_command)
-app.add_typer(explain_app, name="explain", rich_help_panel="Look")
-app.command("drain", rich_help_panel="Act")(drain_command)
-app.command("undrain", rich_help_panel="Act")(undrain_command)
-app.command("controller", rich_help_panel="Run")(controller_command)
-app.command("agent", rich_help_panel="Run")(agent_command)
-app.command("crds", rich_help_panel="Install")(crds_command)
+from berth.cli.errors import describe, discard_output, note
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+class Command(NamedTuple):
+    """A command that is not imported yet."""
+
+    module: str
+    panel: str
+    summary: str
+    """The first sentence of its help."""
+
+
+COMMANDS = {
+    "plan": Command("plan", "Inspect", "Show where Items should be, what would change, and why."),
+    "status": Command("status", "Inspect", "Show Pools and their Members, problems first."),
+    "explain": Command(
+        "explain", "Inspect", "Explain the state of an Item or a Member, and what it waits for."
+    ),
+    "drain": Command("drain", "Operate", "Empty Members, so that they can be stopped."),
+    "undrain": Command("drain", "Operate", "Let drained Members hold Items again."),
+    "controller": Command("controller", "Run", "Run the operator."),
+    "agent": Command("agent", "Run", "Hold Items for a worker in any language."),
+    "crds": Command("crds", "Install", "Print the CRDs and the admission policy."),
+}
+_SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Imports a command's module when the command runs, so that `--help` and `--version` stay fast."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # typer would exit with 1
+            discard_output()
+            return 0
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name is not None else command, rest
+
+
+def load_command(name: str) -> Any:
+    """Import a command: its module has the function `NAME_command`."""
+    single = typer.Typer(**_SETTINGS)
+    single.command(name)(getattr(import_module(f"berth.cli.{COMMANDS[name].module}"), f"{name}_command"))
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(name="berth", cls=_LazyGroup, no_args_is_help=True, **_SETTINGS)
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_command.summary, rich_help_panel=_command.panel)(lambda: None)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        # Only `--version` needs it, and every start would pay for it.
         from importlib.metadata import version
 
         print(f"berth {version('berth-operator')}")
@@ -53,9 +89,9 @@ def _options(
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0, 1 not done in time, 2 input that cannot be used, 130 interrupted."""
+    """The entry point. Exit codes: 0 done, 1 not done in time, 2 unusable input, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
-        # Where the locale has no bars, question marks are better than a traceback.
+        # Where the locale cannot encode the bars, question marks are better than a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     program = "kubectl berth" if Path(sys.argv[0]).name == "kubectl-berth" else "berth"
@@ -63,30 +99,35 @@ def main() -> None:
         code = app(prog_name=program, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        nobody_reads()
+        discard_output()
         code = 0
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
-        code = _usage(program, error)
-        if code is None:
+        if (message := describe(error)) is not None:
+            note(message)
+            code = 2
+        elif (status := _wrong_options(program, error)) is not None:
+            code = status
+        else:
             raise
     sys.exit(code)
 
 
-def _usage(program: str, error: Exception) -> int | None:
-    """Say what is wrong with the options; None where the error is of another kind.
+def _wrong_options(program: str, error: Exception) -> int | None:
+    """Report an error of typer about options and return the exit code; None for any other error.
 
-    The class is typer's own copy of click's, in a module without a public name: known by its shape.
+    typer has its own copy of click in a private module, so its errors are recognized by their attributes.
     """
-    describe, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
-    if describe is None or not isinstance(code, int):
+    format_message, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
+    if format_message is None or not isinstance(code, int):
         return None
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else program
-    if message := describe():
-        # So pydantic begins what a value's own check says.
-        complain(f"{message.rstrip('.').replace('Value error, ', '', 1)}; see {path} --help")
+    if message := format_message():
+        # typer checks values with pydantic, which puts this before the message of a check of its own.
+        message = message.replace("Value error, ", "", 1).rstrip(".")
+        note(f"{message}; see {path} --help")
     elif context is not None:
         print(context.get_help(), file=sys.stderr)
     return code

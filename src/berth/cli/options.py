@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and output as JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from typing import Annotated, Any
 import typer
 
 
+def option(help: str, *names: str, panel: str | None = None, **more: Any) -> Any:
+    """An option with its help; `names` where they do not follow from the parameter."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
 class Output(StrEnum):
     """How a command answers."""
 
@@ -18,33 +23,34 @@ class Output(StrEnum):
     JSON = "json"
 
 
-OutputOption = Annotated[
-    Output, typer.Option("--output", "-o", help="`table` for people, `json` for programs.")
-]
+CLUSTER = "Cluster"
+PORT = {"min": 1, "max": 65535}
+
+OutputOption = Annotated[Output, option("`table` for people, `json` for programs.", "--output", "-o")]
 Kubeconfig = Annotated[
+    Path | None, option("Kubeconfig of the cluster. Default: that of kubectl.", panel=CLUSTER)
+]
+PodKubeconfig = Annotated[
     Path | None,
-    typer.Option(help="How to reach the cluster. Default: as kubectl does.", rich_help_panel="Cluster"),
+    option("Kubeconfig of the cluster. Default: the pod's service account, or as kubectl.", panel=CLUSTER),
 ]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.", rich_help_panel="Cluster")]
+Context = Annotated[str | None, option("Context in the kubeconfig.", panel=CLUSTER)]
 Namespace = Annotated[
-    str | None,
-    typer.Option("--namespace", "-n", help="Default: the context's.", rich_help_panel="Cluster"),
+    str | None, option("Namespace. Default: that of the context.", "--namespace", "-n", panel=CLUSTER)
 ]
-AllNamespaces = Annotated[
-    bool, typer.Option("--all-namespaces", "-A", help="All namespaces.", rich_help_panel="Cluster")
-]
+AllNamespaces = Annotated[bool, option("Use all namespaces.", "--all-namespaces", "-A", panel=CLUSTER)]
 Files = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
+        "Read manifests instead of the cluster: a file, a folder, or - for standard input; repeatable.",
         "--filename",
         "-f",
         metavar="FILE...",
-        help="Read manifests instead of the cluster: files, folders, or - for standard input; repeatable.",
     ),
 ]
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document."""
     json.dump(value, sys.stdout, indent=2)
     sys.stdout.write("\n")

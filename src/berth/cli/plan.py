@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
-from berth.cli.errors import UsageError, usage_errors
+from berth.cli.analysis import Change, MemberSummary, PoolPlan, plan_pool
+from berth.cli.errors import UsageError
+from berth.cli.objects import Source, display_names
 from berth.cli.options import (
     AllNamespaces,
     Context,
@@ -15,23 +20,32 @@ from berth.cli.options import (
     Namespace,
     Output,
     OutputOption,
+    option,
     print_json,
 )
+from berth.cli.reasons import why_changed
+from berth.cli.tables import Column, console, member_table, more, table
+from berth.pool.reasons import MESSAGES
+from berth.solve import LEVELS
+from berth.words import counted
+
+SHOWN = 20
+"""Rows of changes and of Items that cannot be placed, without `--all`."""
 
 
 def plan_command(
     files: Files = None,
-    more: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="More files after -f.")] = None,
+    more_files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE", help="More files after -f.")
+    ] = None,
     output: OutputOption = Output.TABLE,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Show every change in the table, not just the first ones.")
-    ] = False,
+    everything: Annotated[bool, option("List every change, not only the first 20.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
     all_namespaces: AllNamespaces = False,
 ) -> None:
-    """Show where Items should be, what would change and why, and what cannot be placed.
+    """Show where Items should be, what would change, and why.
 
     With -f it reads manifests of Items, Members, Assignments and Pools and needs no cluster:
 
@@ -41,20 +55,126 @@ def plan_command(
 
     A Member with a leaseName counts as live unless its condition Live is False.
     """
-    with usage_errors():
-        if more and not files:
-            raise UsageError(f"{more[0]}: give files after -f, as in: berth plan -f {more[0]}")
-        from berth.cli.planning import plan_json, plan_pool
-        from berth.cli.snapshot import pool_keys
-        from berth.cli.source import Source, load
+    if more_files and not files:
+        raise UsageError(f"{more_files[0]}: give files after -f, as in: berth plan -f {more_files[0]}")
+    source = Source((*(files or ()), *(more_files or ())), kubeconfig, context, namespace, all_namespaces)
+    pools = source.load()
+    plans = {name: plan_pool(pools[key]) for key, name in display_names(pools).items()}
+    if output is Output.JSON:
+        print_json({"pools": {name: plan_json(plan) for name, plan in plans.items()}})
+    else:
+        _print_plans(plans, None if everything else SHOWN)
 
-        source = Source((*(files or ()), *(more or ())), kubeconfig, context, namespace, all_namespaces)
-        pools = load(source)
-        keys = pool_keys(pools)
-        plans = {keys[at]: plan_pool(pools[at]) for at in sorted(pools)}
-        if output is Output.JSON:
-            print_json({"pools": {key: plan_json(plan) for key, plan in plans.items()}})
-            return
-        from berth.cli.plan_table import print_plans
 
-        print_plans(plans, everything)
+def plan_json(plan: PoolPlan) -> dict[str, Any]:
+    """A plan for programs; a stable interface."""
+    proof, changes = plan.solution.proof, plan.changes.values()
+    return {
+        "slots": {"wanted": plan.slots_wanted, "placed": plan.slots_placed},
+        "members": {
+            member.name: {
+                "zone": member.zone,
+                "limit": member.limit,
+                "items": plan.items[member.name],
+                "primaries": plan.primaries[member.name],
+                "usage": {},
+            }
+            for member in plan.members.values()
+        },
+        "items": {
+            name: {
+                "members": members,
+                "missing": plan.pool.items[name].spec.replicas - len(members),
+                "reason": plan.short[name].value if name in plan.short else None,
+            }
+            for name, members in plan.wanted.items()
+        },
+        "changes": {
+            "add": [[change.item, member] for change in changes for member in change.gains],
+            "remove": [[change.item, member] for change in changes for member in change.leaves],
+            "promote": [[change.item, change.promotes] for change in changes if change.promotes],
+        },
+        "levels": {name: {"reached": proof.reached[name], "bound": proof.bounds[name]} for name in LEVELS},
+        "optimal": plan.solution.optimal,
+        "seconds": round(plan.solution.seconds, 6),
+    }
+
+
+def _print_plans(plans: dict[str, PoolPlan], shown: int | None) -> None:
+    screen = console()
+    if not plans:
+        screen.print("There are no Pools, Items or Members.")
+    for number, (name, plan) in enumerate(plans.items()):
+        if number:
+            screen.print()
+        _print_plan(screen, name, plan, shown)
+
+
+def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -> None:
+    moving = list(plan.changes.values())
+    where = counted(len(plan.members), "Member")
+    slots = f"{plan.slots_placed} of {plan.slots_wanted} slots placed on {where}"
+    add, remove = sum(len(c.gains) for c in moving), sum(len(c.leaves) for c in moving)
+    changes = f"{add} to add, {remove} to remove, {sum(bool(c.promotes) for c in moving)} to promote"
+    screen.print(Text.assemble(("Pool ", "bold"), (name, "bold cyan"), f": {slots}; {changes}"))
+    troubled = plan.solution.engine == "plain" or plan.solution.trouble
+    screen.print(_proof(plan), style="yellow" if troubled else "dim")
+    if plan.members:
+        own: list[Column[MemberSummary]] = [
+            Column("HELD", lambda m: plan.load[m.name], right=True),
+            Column("PLAN", lambda m: plan.items[m.name], right=True),
+            Column("PRIMARIES", lambda m: plan.primaries[m.name], right=True),
+        ]
+        screen.print(member_table(plan.members.values(), lambda m: plan.items[m.name], *own))
+    screen.print()
+    if moving:
+        why = {change.item: why_changed(plan, change) for change in moving}
+        counts = Counter(why.values()).most_common(6)
+        screen.print("Changes by reason: " + "; ".join(f"{count} × {reason}" for reason, count in counts))
+        columns: list[Column[Change]] = [
+            Column("ITEM", lambda c: c.item),
+            Column("FROM", lambda c: ", ".join(c.leaves) or "-", style="red", wrap=True),
+            Column("TO", lambda c: ", ".join(c.gains) or "-", style="green", wrap=True),
+            Column("PRIMARY", lambda c: c.promotes or ""),
+            Column("WHY", lambda c: why[c.item], wrap=True),
+        ]
+        screen.print(table(columns, moving[:shown]), *more(len(moving), shown))
+    else:
+        screen.print("Nothing changes.")
+    if plan.short:
+        screen.print()
+        screen.print(table(_short_columns(plan), sorted(plan.short)[:shown]), *more(len(plan.short), shown))
+
+
+def _proof(plan: PoolPlan) -> str:
+    """Whether the plan is proven to be the best, which engine found it, and what failed before."""
+    found = plan.solution
+    if found.engine == "plain":
+        return (
+            f"A makeshift plan: the solver's usual engines gave none ({found.why or found.trouble}). "
+            "It places what is missing and moves nothing for balance."
+        )
+    why = f" ({found.why})" if found.why else ""
+    engine = f"the {found.engine} engine in {found.seconds:.3f} s{why}"
+    # The quick engine's plan is used where the longer search, which may find a better one, fails.
+    trouble = f" The search for a better plan failed ({found.trouble})." if found.trouble else ""
+    level = found.proof.first_open
+    if level is None:
+        return f"Proven optimal in all {len(LEVELS)} levels by {engine}.{trouble}"
+    reached, bound = found.proof.reached[level], found.proof.bounds[level]
+    return f"Not proven optimal, by {engine}: {level} is {reached}, its bound {bound}.{trouble}"
+
+
+def _short_columns(plan: PoolPlan) -> list[Column[str]]:
+    """The columns of Items that cannot be placed."""
+    replicas = {name: item.spec.replicas for name, item in plan.pool.items.items()}
+
+    def missing(name: str) -> str:
+        return f"{replicas[name] - len(plan.wanted[name])} of {replicas[name]}"
+
+    return [
+        Column("CANNOT BE PLACED", lambda name: name, style="yellow"),
+        Column("MISSING", missing, right=True),
+        Column("REASON", lambda name: plan.short[name].value),
+        Column("WHY", lambda name: MESSAGES[plan.short[name]], wrap=True),
+    ]

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
 
-import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
 
-from berth.cli.errors import usage_errors
+from berth.cli.analysis import MemberSummary, brain_of, summarize
+from berth.cli.cluster import Follower, with_client
+from berth.cli.objects import PoolObjects, Pools, Source, conditions_of, display_names, find_condition
 from berth.cli.options import (
     AllNamespaces,
     Context,
@@ -15,69 +26,312 @@ from berth.cli.options import (
     Namespace,
     Output,
     OutputOption,
+    option,
     print_json,
 )
+from berth.cli.tables import Column, console, member_table, more
+from berth.pool import Ledger
+from berth.words import counted, still_here
 
-if TYPE_CHECKING:
-    from berth.cli.overview import Overview
-    from berth.cli.source import Pools, Source
+SHOWN = 15
+"""Problems of each Pool, without `--all`."""
+NAMED = 3
+"""Names of objects that share a problem."""
+PERIOD = 0.5
+"""Seconds between two updates; more where a fleet is so large that an update takes long."""
+SHARE = 5
+"""An update may take one part in this many of the time."""
+WARNING_SECONDS = 10.0
+"""Seconds for which a warning of the client is shown."""
+NOTHING = "There are no objects of berth.dev in {}."
+NO_CONTROLLER = "no controller has led this Pool yet: is berth controller running?"
 
 
 def status_command(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, live, until Ctrl-C.")] = False,
+    watch: Annotated[bool, option("Keep it up to date until Ctrl-C.", "--watch", "-w")] = False,
     output: OutputOption = Output.TABLE,
-    everything: Annotated[bool, typer.Option("--all", help="Show every problem.")] = False,
+    everything: Annotated[bool, option("List every problem, not only the first 15.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
     all_namespaces: AllNamespaces = False,
 ) -> None:
-    """Show how Pools and their Members are: problems first, then a bar of load for each Member.
+    """Show Pools and their Members, problems first.
 
-    Bars: █ load, ░ what is missing to a fair share, ▓ what is above it.
+    Bars: █ load, ░ what is missing to the fair share, ▓ what is above it.
 
-    With --watch and -o json it prints one JSON document a line, whenever something has changed.
+    With --watch and -o json it prints one JSON document a line, whenever something changes.
     """
-    from berth.cli.source import Source
+    source = Source((), kubeconfig, context, namespace, all_namespaces)
+    where = source.searched()
+    shown = None if everything else SHOWN
+    if watch:
+        with_client(source, lambda client, space: _watch(Follower(client, space), output, where, shown))
+        return
+    pools = overviews(source.load())
+    if output is Output.JSON:
+        print_json(_json(pools))
+    else:
+        console().print(_view(pools, where, shown))
 
-    with usage_errors():
-        source = Source((), kubeconfig, context, namespace, all_namespaces)
-        if watch:
-            _watch(source, output, everything)
-            return
-        from berth.cli.source import load
 
-        views = overviews(load(source))
-        if output is Output.JSON:
-            from berth.cli.overview import overview_json
+# ---- what there is to know -------------------------------------------------------------------------
 
-            print_json({"pools": {key: overview_json(view) for key, view in views.items()}})
-            return
-        from berth.cli.bars import console
-        from berth.cli.status_table import SHOWN, status_view
 
-        console().print(status_view(views, _where(source), None if everything else SHOWN))
+class Problem(NamedTuple):
+    """Something that a person should know."""
+
+    kind: str
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A Pool at a glance."""
+
+    pool: PoolObjects
+    wanted: int
+    """The sum of replicas."""
+    held: int
+    """Entries on live Members."""
+    ready: int
+    members: list[MemberSummary]
+    problems: list[Problem]
+    """The worst first."""
 
 
 def overviews(pools: Pools) -> dict[str, Overview]:
-    """Each Pool at a glance, by the name it is called by, sorted."""
-    from berth.cli.overview import overview
-    from berth.cli.snapshot import pool_keys
-
-    keys = pool_keys(pools)
-    return {keys[at]: overview(pools[at]) for at in sorted(pools)}
+    """Each Pool at a glance, by its name, sorted."""
+    return {name: overview(pools[key]) for key, name in display_names(pools).items()}
 
 
-def _where(source: Source) -> str:
-    if source.all_namespaces:
-        return "any namespace"
-    from berth.kube import load_config
+def overview(pool: PoolObjects) -> Overview:
+    """The Pool as its objects are; nothing is solved."""
+    ledger = brain_of(pool).ledger
+    members = list(summarize(ledger).values())
+    return Overview(
+        pool=pool,
+        wanted=sum(item.spec.replicas for item in pool.items.values()),
+        held=sum(member.items for member in members if member.live),
+        ready=sum(member.ready for member in members if member.live),
+        members=members,
+        problems=[
+            *_pool_problems(pool),
+            *_member_problems(pool, ledger, members),
+            *_item_problems(pool, ledger),
+        ],
+    )
 
-    namespace = source.namespace or load_config(source.kubeconfig, source.context).namespace
-    return f"namespace {namespace}; -A looks at all"
+
+def _pool_problems(pool: PoolObjects) -> list[Problem]:
+    found = [] if pool.leader else [Problem("Pool", pool.name, NO_CONTROLLER)]
+    for type_, bad, words in (
+        ("Paused", "True", "Paused"),
+        ("Degraded", "True", "Degraded"),
+        ("Converged", "False", "Not converged"),
+    ):
+        condition = find_condition(pool.pool, type_)
+        if condition is not None and condition.status == bad:
+            found.append(Problem("Pool", pool.name, f"{words} ({condition.reason}): {condition.message}"))
+    return found
 
 
-def _watch(source: Source, output: Output, everything: bool) -> None:
-    from berth.cli.status_watch import watch
+def _member_problems(pool: PoolObjects, ledger: Ledger, members: list[MemberSummary]) -> list[Problem]:
+    dead, failed, other = [], [], []
+    for member in members:
+        name, state = member.name, ledger.member_named(member.name)
+        assert state is not None
+        if not member.live:
+            condition = pool.live_condition(name)
+            why = condition.message if condition else "its Lease has run out"
+            dead.append(Problem("Member", name, f"not live: {why}"))
+        for item, _, message in state.assignment.problems if state.assignment else ():
+            failed.append(Problem("Member", name, f"Item {item}: {message}"))
+        if state.malformed:
+            other.append(Problem("Member", name, f"its Assignment cannot be read: {state.malformed[0]}"))
+        if member.draining and member.items:
+            other.append(Problem("Member", name, f"draining: {still_here(member.items)}"))
+    return dead + failed + other
 
-    asyncio.run(watch(source, _where(source), as_json=output is Output.JSON, everything=everything))
+
+def _item_problems(pool: PoolObjects, ledger: Ledger) -> list[Problem]:
+    found = []
+    for name, item in sorted(pool.items.items()):
+        replicas = item.spec.replicas
+        holders = [m for m in ledger.holders(ledger.items.of[name]) if m.live]
+        ready = sum(m.ready(name) for m in holders)
+        type_, count = ("Placed", len(holders)) if len(holders) < replicas else ("Ready", ready)
+        if count < replicas:
+            condition = find_condition(item, type_)
+            words = f"{count} of {replicas} replicas are {type_.lower()}"
+            if condition is not None and condition.status == "False":
+                words = condition.message
+            found.append((count - replicas, Problem("Item", name, words)))
+    found.sort(key=lambda pair: pair[0])
+    return [problem for _, problem in found]
+
+
+# ---- how it is shown -------------------------------------------------------------------------------
+
+
+def _json(pools: dict[str, Overview]) -> dict[str, Any]:
+    return {"pools": {name: overview_json(pool) for name, pool in pools.items()}}
+
+
+def overview_json(view: Overview) -> dict[str, Any]:
+    """A Pool at a glance, for programs."""
+    pool = view.pool
+    return {
+        "namespace": pool.namespace,
+        "name": pool.name,
+        "term": pool.term,
+        "leader": pool.leader or None,
+        "slots": {"wanted": view.wanted, "held": view.held, "ready": view.ready},
+        "items": len(pool.items),
+        "members": {
+            member.name: {key: value for key, value in member._asdict().items() if key != "name"}
+            for member in view.members
+        },
+        "conditions": {
+            c.type: {"status": c.status, "reason": c.reason, "message": c.message}
+            for c in conditions_of(pool.pool)
+        },
+        "problems": [problem._asdict() for problem in view.problems],
+    }
+
+
+COLUMNS: list[Column[MemberSummary]] = [
+    Column("ITEMS", lambda m: m.items, right=True),
+    Column("PRIMARIES", lambda m: m.primaries, right=True),
+    Column("READY", lambda m: m.ready, right=True),
+]
+
+
+def _view(pools: dict[str, Overview], where: str, shown: int | None) -> RenderableType:
+    if not pools:
+        return Text(NOTHING.format(where))
+    parts: list[RenderableType] = []
+    for name, view in pools.items():
+        parts += [Text()] if parts else []
+        parts.append(headline(name, view))
+        lines = grouped(view.problems)
+        parts += [Text.assemble(("  ! ", "bold red"), f"{who}: {what}") for who, what in lines[:shown]]
+        parts += [Text("  ") + line for line in more(len(lines), shown)]
+        if view.members:
+            parts.append(member_table(view.members, lambda m: m.items, *COLUMNS))
+    return Group(*parts)
+
+
+def headline(name: str, view: Overview) -> Text:
+    """One line for a Pool."""
+    live = sum(member.live for member in view.members)
+    converged = find_condition(view.pool.pool, "Converged")
+    state = ("no leader", "yellow")
+    if converged is not None:
+        state = ("converged", "green") if converged.status == "True" else ("moving", "yellow")
+    return Text.assemble(
+        ("Pool ", "bold"),
+        (name, "bold cyan"),
+        ": ",
+        (f"{view.held} of {view.wanted} slots held", "green" if view.held >= view.wanted else "yellow"),
+        ", ",
+        (f"{view.ready} ready", "green" if view.ready >= view.wanted else "yellow"),
+        f"; {counted(len(view.pool.items), 'Item')}, {live} of {len(view.members)} Members live; ",
+        state,
+    )
+
+
+def grouped(problems: list[Problem]) -> list[tuple[str, str]]:
+    """Who and what, in order; objects of one kind with the same problem share a line."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        names.setdefault((problem.kind, problem.message), []).append(problem.name)
+    return [(_who(kind, found), message) for (kind, message), found in names.items()]
+
+
+def _who(kind: str, names: list[str]) -> str:
+    if len(names) == 1:
+        return f"{kind} {names[0]}"
+    rest = ", ..." if len(names) > NAMED else ""
+    return f"{len(names)} {kind}s ({', '.join(names[:NAMED])}{rest})"
+
+
+# ---- --watch ---------------------------------------------------------------------------------------
+
+
+class _LastWarning(logging.Handler):
+    """Keeps the last warning of the client, to show it below the tables instead of across them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text, self.at = "", 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text, self.at = record.getMessage(), time.monotonic()
+
+    def footer(self) -> Text:
+        clock = datetime.now().astimezone().strftime("%H:%M:%S")
+        recent = self.text and time.monotonic() - self.at < WARNING_SECONDS
+        return Text(f"{clock}  {self.text}", "yellow") if recent else Text(f"{clock}  Ctrl-C ends", "dim")
+
+
+async def _watch(follower: Follower, output: Output, where: str, shown: int | None) -> None:
+    """Show the Pools whenever something changes, until cancelled."""
+    warning = _LastWarning()
+    screen = console()
+    logging.getLogger("berth").addHandler(warning)
+    try:
+        async with follower:
+            if output is Output.JSON:
+                await _repeat(follower, _printer(lambda pools: json.dumps(_json(pools), ensure_ascii=False)))
+            elif not screen.is_terminal:
+                await _repeat(follower, _printer(lambda pools: _text(pools, where)))
+            else:
+                with Live(console=screen, auto_refresh=False, screen=False) as live:
+
+                    def draw(pools: dict[str, Overview]) -> None:
+                        live.update(Group(_view(pools, where, shown), warning.footer()), refresh=True)
+
+                    # Without a change too, or an old warning would stay.
+                    await _repeat(follower, draw, WARNING_SECONDS / 2)
+    finally:
+        logging.getLogger("berth").removeHandler(warning)
+
+
+async def _repeat(
+    follower: Follower, show: Callable[[dict[str, Overview]], None], seconds: float | None = None
+) -> None:
+    """Show the Pools after each change, and after `seconds` without one."""
+    while True:
+        started = time.monotonic()
+        follower.changed.clear()
+        show(overviews(follower.pools()))
+        await asyncio.sleep(max(PERIOD, SHARE * (time.monotonic() - started)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await follower.changed.wait()
+
+
+def _printer(text: Callable[[dict[str, Overview]], str]) -> Callable[[dict[str, Overview]], None]:
+    """Prints the text where it differs from the one before."""
+    before = ""
+
+    def show(pools: dict[str, Overview]) -> None:
+        nonlocal before
+        if (now := text(pools)) != before:
+            print(now, flush=True)
+            before = now
+
+    return show
+
+
+def _text(pools: dict[str, Overview], where: str) -> str:
+    """One line for each Pool."""
+    if not pools:
+        return NOTHING.format(where)
+    lines = []
+    for name, view in pools.items():
+        first = f", first: {view.problems[0].message}" if view.problems else ""
+        lines.append(f"{headline(name, view).plain}; {len(view.problems)} problems{first}")
+    return "\n".join(lines)

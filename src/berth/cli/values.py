@@ -1,4 +1,4 @@
-"""Values as they stand in a manifest, and how a message shows them."""
+"""Values of a manifest, and how messages show them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from math import isfinite
 from typing import Any
 
 MAX_DIGITS = 40
-"""Of a whole number. No field takes one as long, and Python refuses to read one of thousands of digits."""
+"""Of a whole number. No field takes a longer one, and Python refuses to read one of thousands of digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unbounded:
-    """A number beyond all bounds: too long, infinite, or `NaN`. No field takes it."""
+    """A number that no field takes: too long, infinite, or NaN."""
 
     text: str
 
@@ -22,20 +22,20 @@ class Unbounded:
         return brief(self.text, 24) + (f" ({digits} digits)" if digits > MAX_DIGITS else "")
 
 
-def whole(text: str) -> int | Unbounded:
+def parse_int(text: str) -> int | Unbounded:
     """A whole number of decimal digits."""
     return Unbounded(text) if len(text) > MAX_DIGITS else int(text)
 
 
-def fraction(text: str) -> float | Unbounded:
-    """A number with a point or an exponent, or the words for infinite and none."""
+def parse_float(text: str) -> float | Unbounded:
+    """A number with a point or an exponent, or a word for infinity or NaN."""
     value = float(text)
     return value if isfinite(value) else Unbounded(text)
 
 
-def brief(text: str, most: int = 60) -> str:
+def brief(text: str, max_length: int = 60) -> str:
     """The text, cut where it is long."""
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."
 
 
 def shown(value: Any) -> str:
@@ -49,5 +49,5 @@ def shown(value: Any) -> str:
 
 
 def type_name(value: Any) -> str:
-    """What a value is, in the words of YAML."""
+    """The type of a value, in the words of YAML."""
     return {dict: "map", list: "list", str: "string", bool: "boolean"}.get(type(value), "number")

@@ -13,14 +13,14 @@ import kopf
 import msgspec
 
 from berth.controller.leader import Controller, Options
-from berth.controller.objects import GROUP, POOLS, PoolObject
-from berth.kube import ApiError, Client, Config
+from berth.kinds import GROUP, PoolObject
+from berth.kube import POOLS, ApiError, Client, Config
 
 logger = logging.getLogger(__name__)
 
 
-LOOK_AGAIN = 2.0
-"""Seconds between two looks at whether Pools can be listed."""
+POLL = 2.0
+"""Seconds between two attempts to list the Pools."""
 
 
 class _Patience:
@@ -109,7 +109,7 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
 
 async def _pools_served(config: Config, namespaces: Sequence[str]) -> None:
     """Wait until Pools can be listed: kopf looks for the kind once, at its start, and ends at a 404."""
-    told = ""
+    logged = ""
     async with Client(config, user_agent="berth-controller") as client:
         for namespace in namespaces or (None,):
             while True:
@@ -118,10 +118,10 @@ async def _pools_served(config: Config, namespaces: Sequence[str]) -> None:
                     break
                 except ApiError as error:
                     problem = str(error)
-                if problem != told:
+                if problem != logged:
                     logger.warning("waiting until Pools can be listed (are the CRDs installed?): %s", problem)
-                    told = problem
-                await asyncio.sleep(LOOK_AGAIN)
+                    logged = problem
+                await asyncio.sleep(POLL)
 
 
 async def connection(config: Config) -> kopf.AiohttpSession:

@@ -12,20 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from berth.controller.cluster import Cluster
+from berth.controller.apply import Applier
 from berth.controller.endpoint import endpoint
-from berth.controller.lease_reader import LeaseReaders
+from berth.controller.follow import FollowedPool, Follower
+from berth.controller.lead import Lead
 from berth.controller.metrics import Metrics
-from berth.controller.objects import PoolObject
-from berth.controller.pool_loop import PoolLoop
+from berth.controller.publish import Publisher
+from berth.controller.reads import LeaseReaders
 from berth.controller.recorder import Recorder
-from berth.controller.rejections import Rejections
+from berth.controller.rejected import Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
-from berth.controller.state import PoolState
-from berth.controller.status_writer import StatusWriter
 from berth.controller.term import Replaced
-from berth.controller.writer import FIRST_PARALLEL
-from berth.kube import Backoff, Client, Config, Election, Key
+from berth.controller.writes import FIRST_PARALLEL
+from berth.kinds import PoolObject
+from berth.kube import ASSIGNMENTS, Backoff, Client, Config, Election, Key
+from berth.pool import Notice
 from berth.solve import Tuning
 from berth.solve.apart import ENGINE
 
@@ -75,7 +76,7 @@ class Controller:
         self._aside = Backoff(base=options.lease_duration, limit=40 * options.lease_duration)
         self._ready = False
         self.failed: asyncio.Future[None] | None = None
-        """Done with an exception when something broke that a restart may mend."""
+        """Done with an exception when something broke that a restart may repair."""
 
     async def __aenter__(self) -> Self:
         options = self._options
@@ -87,8 +88,8 @@ class Controller:
             Client(self._config, on_request=self.metrics.on_request, user_agent="berth-controller")
         )
         self.recorder = Recorder(self._client, self.identity)
-        self.cluster = await self._stack.enter_async_context(
-            Cluster(self._client, options.namespaces, on_pool=self._on_pool, on_unusable=self._on_unusable)
+        self.follower = await self._stack.enter_async_context(
+            Follower(self._client, options.namespaces, on_pool=self._on_pool, on_unusable=self._on_unusable)
         )
         self._election = await self._stack.enter_async_context(
             Election(
@@ -102,7 +103,7 @@ class Controller:
         )
         self.failed = asyncio.get_running_loop().create_future()
         for coroutine in (
-            self.cluster.watch_time(),
+            self.follower.watch_time(),
             self._stand(),
             self._count_restarts(),
             self._keep_connections(),
@@ -121,7 +122,7 @@ class Controller:
 
     def put_pool(self, pool: PoolObject, deleted: bool) -> None:
         """Take note of a Pool."""
-        self.cluster.put_pool(pool, deleted)
+        self.follower.put_pool(pool, deleted)
 
     @property
     def leading(self) -> bool:
@@ -129,7 +130,7 @@ class Controller:
         return self._election.leading
 
     async def _stand(self) -> None:
-        await self.cluster.synced()
+        await self.follower.synced()
         self._ready = True
         logger.info("caches are filled; standing for election as %s", self.identity)
         while True:
@@ -156,7 +157,7 @@ class Controller:
     async def _stand_aside(self) -> None:
         """Leave the Pools to whoever has raised their term.
 
-        Mostly that is the next leader, and this process has merely not seen yet that its Lease is gone. But
+        Usually that is the next leader, and this process has only not noticed yet that its Lease is gone. But
         where two installations look after one namespace each takes it from the other: without a pause that
         grows they would do nothing else.
         """
@@ -185,58 +186,57 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             self._leaders = group
             try:
-                self.cluster.restart_leases()
-                readers = LeaseReaders(self._client, self.cluster, self.metrics)
+                self.follower.restart_leases()
+                readers = LeaseReaders(self._client, self.follower, self.metrics)
                 others = (self.recorder.run(), readers.run(), self._solver.prepare())
                 self._leading = [group.create_task(other) for other in others]
-                for state in self.cluster.states.values():
-                    self._lead_pool(state)
+                for pool in self.follower.pools.values():
+                    self._lead_pool(pool)
                 await lost.wait()
             finally:
                 self._leaders = None
             for task in self._leading:
                 task.cancel()
 
-    def _lead_pool(self, state: PoolState) -> None:
+    def _lead_pool(self, pool: FollowedPool) -> None:
         assert self._leaders is not None
-        deadline = self._election.deadline
-        rejections = Rejections(state, self.metrics, self._options.problem_folder)
-        loop = PoolLoop(
-            state,
-            self._client,
-            self.cluster.informer_of(self.cluster.assignments, state.namespace),
+        brain, client, deadline = pool.brain, self._client, self._election.deadline
+        rejections = Rejections(brain, self.metrics, self._options.problem_folder)
+        applier = Applier(
+            client,
+            self.follower.informer(ASSIGNMENTS, brain.namespace),
+            (brain.namespace, brain.name),
             self.identity,
             deadline,
-            self.recorder,
-            self.metrics,
             PoolSolver(self._solver, rejections),
         )
-        statuses = StatusWriter(state, self.cluster, self._client, deadline, self.recorder, self.metrics)
-        self._leading += [self._leaders.create_task(loop.run()), self._leaders.create_task(statuses.run())]
+        publisher = Publisher(pool, self.follower, client, deadline, self.recorder, self.metrics)
+        lead = Lead(brain, applier, pool.burst, publisher.publish)
+        self._leading += [self._leaders.create_task(each.run()) for each in (lead, publisher)]
 
     async def _keep_connections(self) -> None:
         # A standby too: a takeover after a rest takes half the time where its writes find them open.
-        await self.cluster.synced()
+        await self.follower.synced()
         await asyncio.sleep(STARTED)
         await self._client.keep_open(FIRST_PARALLEL)
 
     async def _count_restarts(self) -> None:
-        seen: dict[int, int] = {}
+        counted: dict[int, int] = {}
         while True:
-            for i, informer in enumerate(self.cluster.informers):
+            for i, informer in enumerate(self.follower.informers):
                 counter = self.metrics.watch_restarts.labels(informer.resource.plural)
-                counter.inc(informer.restarts - seen.get(i, 0))
-                seen[i] = informer.restarts
+                counter.inc(informer.restarts - counted.get(i, 0))
+                counted[i] = informer.restarts
             await asyncio.sleep(15.0)
 
-    def _on_pool(self, state: PoolState) -> None:
+    def _on_pool(self, pool: FollowedPool) -> None:
         if self._leaders is not None:
-            self._lead_pool(state)
+            self._lead_pool(pool)
 
     def _on_unusable(self, kind: str, key: Key, error: Exception) -> None:
         namespace, name = key
         if namespace and self._leaders is not None:
-            self.recorder.say(kind, namespace, name, "", "Unusable", f"cannot be used: {error}")
+            self.recorder.record(namespace, Notice(kind, name, "", "Unusable", f"cannot be used: {error}"))
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self.failed is None or self.failed.done():

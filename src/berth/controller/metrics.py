@@ -19,116 +19,95 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._pool_gauges: list[Gauge] = []
+
+        def gauge(name: str, words: str, *labels: str) -> Gauge:
+            made = Gauge(name, words, (*_POOL, *labels), registry=registry)
+            self._pool_gauges.append(made)
+            return made
+
+        def counter(name: str, words: str, *labels: str) -> Counter:
+            return Counter(name, words, (*_POOL, *labels), registry=registry)
+
+        def seconds(name: str, words: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, words, (*_POOL, *labels), buckets=buckets, registry=registry)
+
         self.leading = Gauge("berth_leading", "1 while this process leads, else 0.", registry=registry)
         self.leads = Counter("berth_leads", "How often this process began to lead.", registry=registry)
 
         # What there is.
-        self.items = Gauge("berth_items", "Items of the Pool.", _POOL, registry=registry)
-        self.members = Gauge("berth_members", "Members of the Pool.", _POOL, registry=registry)
-        self.live_members = Gauge("berth_members_live", "Members that are live.", _POOL, registry=registry)
-        self.limits = Gauge("berth_limit", "Sum of the limits of live Members.", _POOL, registry=registry)
-        self.slots = Gauge(
-            "berth_slots",
-            "Replicas of all Items, by state: wanted, held, ready.",
-            (*_POOL, "state"),
-            registry=registry,
-        )
-        self.term = Gauge("berth_term", "Term of the Pool.", _POOL, registry=registry)
+        self.items = gauge("berth_items", "Items of the Pool.")
+        self.members = gauge("berth_members", "Members of the Pool.")
+        self.live_members = gauge("berth_members_live", "Members that are live.")
+        self.limits = gauge("berth_limit", "Sum of the limits of live Members.")
+        self.slots = gauge("berth_slots", "Replicas of all Items, by state: wanted, held, ready.", "state")
+        self.term = gauge("berth_term", "Term of the Pool.")
 
         # What is not as it should be.
-        self.unplaced = Gauge(
+        self.unplaced = gauge(
             "berth_items_short",
             "Items that have fewer replicas in the plan than they ask for, by reason.",
-            (*_POOL, "reason"),
-            registry=registry,
+            "reason",
         )
-        self.waiting = Gauge(
+        self.waiting = gauge(
             "berth_items_waiting",
             "Items that are not yet where the plan wants them, by what they wait for.",
-            (*_POOL, "reason"),
-            registry=registry,
+            "reason",
         )
-        self.oldest_wait = Gauge(
+        self.oldest_wait = gauge(
             "berth_oldest_wait_timestamp_seconds",
             "Unix time since which the Item that waits longest has been under way, by what it waits for now; "
             "no series where none waits.",
-            (*_POOL, "reason"),
-            registry=registry,
+            "reason",
         )
-        self.paused = Gauge(
-            "berth_paused",
-            "1 while the outage brake is on: too many Members died together.",
-            _POOL,
-            registry=registry,
-        )
-        self.moves_in_flight = Gauge(
-            "berth_moves_in_flight",
-            "Entries above what the plan gives their Items: moves under way.",
-            _POOL,
-            registry=registry,
+        self.paused = gauge("berth_paused", "1 while the outage brake is on: too many Members died together.")
+        self.moves_in_flight = gauge(
+            "berth_moves_in_flight", "Entries above what the plan gives their Items: moves under way."
         )
 
         # What the controller does.
-        self.rounds = Counter("berth_rounds", "Rounds made.", _POOL, registry=registry)
-        self.failed_rounds = Counter(
-            "berth_rounds_failed", "Rounds in which a write failed.", _POOL, registry=registry
-        )
-        self.round_seconds = Histogram(
-            "berth_round_seconds",
-            "Time of a round, its writes included.",
-            _POOL,
-            buckets=_QUICK,
-            registry=registry,
-        )
-        self.solve_seconds = Histogram(
+        self.rounds = counter("berth_rounds", "Rounds made.")
+        self.failed_rounds = counter("berth_rounds_failed", "Rounds in which a write failed.")
+        self.round_seconds = seconds("berth_round_seconds", "Time of a round, its writes included.", _QUICK)
+        self.solve_seconds = seconds(
             "berth_solve_seconds",
             "Time to solve the placement problem, by the engine that gave the answer.",
-            (*_POOL, "engine"),
-            buckets=_SOLVE,
-            registry=registry,
+            _SOLVE,
+            "engine",
         )
-        self.plans_rejected = Counter(
+        self.plans_rejected = counter(
             "berth_plans_rejected",
             "Plans that were found to be wrong and not used, by the engine that made them: pooled, exact, "
             "plain, or quick and thorough where there was no plan at all. The log has the details.",
-            (*_POOL, "engine"),
-            registry=registry,
+            "engine",
         )
-        self.solver_failures = Counter(
+        self.solver_failures = counter(
             "berth_solver_failures",
             "How often the solver gave no usable plan in time: it was late, ended, or its plan was rejected.",
-            _POOL,
-            registry=registry,
         )
-        self.queue_seconds = Histogram(
+        self.queue_seconds = seconds(
             "berth_queue_seconds",
             "Time from the first event of a burst to the start of the round that serves it.",
-            _POOL,
-            buckets=_QUICK,
-            registry=registry,
+            _QUICK,
         )
-        self.queue_age = Gauge(
+        self.queue_age = gauge(
             "berth_queue_age_seconds",
             "Age of the oldest event that no round has served; 0 without one. It grows while rounds fail.",
-            _POOL,
-            registry=registry,
         )
-        self.changes = Counter(
+        self.changes = counter(
             "berth_changes",
             "Entries changed, by lane: recovery (added where a replica was missing), move (added beside one "
             "that is to leave), remove, promote, demote, session (given anew, as the Member's process was "
             "started again), slot (only its number changed).",
-            (*_POOL, "lane"),
-            registry=registry,
+            "lane",
         )
-        self.handoff_seconds = Histogram(
+        self.handoff_seconds = seconds(
             "berth_handoff_seconds",
             "Time an Item was under way, from the round that first wanted a change to the one that found it "
             "made, the workers' preparing and releasing included. By lane: recovery (a replica was missing) "
             "or move.",
-            (*_POOL, "lane"),
-            buckets=_SLOW,
-            registry=registry,
+            _SLOW,
+            "lane",
         )
 
         # How it talks to the API server.
@@ -163,19 +142,6 @@ class Metrics:
         self.request_seconds.labels(verb, resource).observe(seconds)
 
     def forget_pools(self) -> None:
-        """Drop what describes Pools: it is the next leader's to say."""
-        for gauge in (
-            self.items,
-            self.members,
-            self.live_members,
-            self.limits,
-            self.slots,
-            self.term,
-            self.unplaced,
-            self.waiting,
-            self.oldest_wait,
-            self.paused,
-            self.moves_in_flight,
-            self.queue_age,
-        ):
+        """Drop the figures of Pools: the next leader exports them."""
+        for gauge in self._pool_gauges:
             gauge.clear()

@@ -9,18 +9,19 @@ from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any, Protocol
 
-from berth.controller.rejections import Names, Rejections
+from berth.controller.rejected import Rejections
+from berth.controller.saved import Names
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
 from berth.solve.apart import ENGINE, Apart, EngineError
 from berth.solve.tuning import DEFAULT
 
 logger = logging.getLogger(__name__)
 
-LEAST_SECONDS = 0.1
-"""What a question gets, however long it has waited for its turn."""
+MIN_SECONDS = 0.1
+"""Seconds that a question gets, however long it has waited for its turn."""
 MANY_ITEMS = 10_000
 MANY_MEMBERS = 10
-"""Where there are so many Items and so many Members changed, to begin may take 50 ms by itself."""
+"""With this many Items and changed Members, the start of a solve alone may take 50 ms."""
 GRACE = 1.0
 """Seconds after the deadline at which a process is killed that is still sending its answer."""
 
@@ -61,7 +62,7 @@ class SolverProcess(Apart):
             logger.warning("the solver's process cannot be started, next attempt when needed: %s", error)
 
     async def answer(self, pending: Pending) -> None:
-        """Ask; says in `pending` how it went. A cancellation ends the question."""
+        """Ask; `pending` then holds how it went. A cancellation ends the question."""
         started, seconds = monotonic(), pending.seconds
         try:
             async with asyncio.timeout(seconds):
@@ -70,7 +71,7 @@ class SolverProcess(Apart):
             pending.failed = f"no answer within {seconds:g} s, most of which other Pools needed"
             return
         try:
-            pending.seconds = max(LEAST_SECONDS, seconds - (monotonic() - started))
+            pending.seconds = max(MIN_SECONDS, seconds - (monotonic() - started))
             await self._ask(pending)
         finally:
             self._turn.release()
@@ -140,7 +141,7 @@ class PoolSolver:
 
 
 def _is_much(problem: Problem, touched: Touched | None) -> bool:
-    """Whether what the solver does at the beginning may be felt, so that a thread is to do it."""
+    """Whether the start of a solve may hold up the event loop, so that a thread has to do it."""
     items = len(problem.replicas)
     few = touched is not None and len(touched.members) < MANY_MEMBERS and len(touched.items) < items // 10
     return items >= MANY_ITEMS and not few

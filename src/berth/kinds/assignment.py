@@ -15,6 +15,7 @@ from berth.kinds.entry import (
     parse_report,
 )
 from berth.kinds.member import MAX_LIMIT
+from berth.kinds.meta import Meta, Part
 from berth.kinds.model import (
     AGE,
     ATOMIC,
@@ -119,3 +120,54 @@ class Assignment(Resource):
     kind: Literal["Assignment"] = "Assignment"
     spec: AssignmentSpec
     status: AssignmentStatus | None = None
+
+
+class ReadAssignmentSpec(Part, frozen=True):
+    """`spec` of an Assignment."""
+
+    pool: str = "default"
+    term: int = 0
+    session: str | None = None
+    """The session that the entries are for; None where the Member has no Lease, or an older leader wrote."""
+    items: tuple[str, ...] = ()
+
+
+class ReadProblem(Part, frozen=True):
+    """One of `status.problems`."""
+
+    item: str = ""
+    grant: int = 0
+    message: str = ""
+
+
+class ReadAssignmentStatus(Part, frozen=True):
+    """`status` of an Assignment."""
+
+    session: str = ""
+    items: tuple[str, ...] = ()
+    problems: tuple[ReadProblem, ...] = ()
+
+
+class AssignmentObject(Part, frozen=True):
+    """An Assignment as it is read."""
+
+    metadata: Meta
+    spec: ReadAssignmentSpec = ReadAssignmentSpec()
+    status: ReadAssignmentStatus = ReadAssignmentStatus()
+
+    @property
+    def owner(self) -> str:
+        """uid of the Member that owns it, empty where none does."""
+        return next((owner.uid for owner in self.metadata.owner_references if owner.kind == "Member"), "")
+
+    def for_another(self, session: str) -> bool:
+        """Whether its entries are for a session other than that one."""
+        return self.spec.session is not None and self.spec.session != session
+
+    def of_another(self, uid: str) -> bool:
+        """Whether it is owned by a Member other than the one with that uid.
+
+        The leader replaces such a one: it was written for an earlier Member of this name. One without
+        an owner was made by hand, and is taken as it is.
+        """
+        return self.owner not in ("", uid)

@@ -2,8 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
 from pydantic import Field, StrictInt
 
+from berth.kinds.meta import Meta, Part, ReadCondition
 from berth.kinds.model import (
     AGE,
     ATOMIC,
@@ -85,3 +87,41 @@ class Item(Resource):
     kind: Literal["Item"] = "Item"
     spec: ItemSpec = ItemSpec()
     status: ItemStatus | None = None
+
+
+class ReadItemSpec(Part, frozen=True):
+    """`spec` of an Item without its data, which is for workers only."""
+
+    pool: str = "default"
+    replicas: int = 1
+
+
+class ReadItemStatus(Part, frozen=True):
+    """`status` of an Item."""
+
+    replicas: int = 0
+    ready: int = 0
+    primary: str | None = None
+    members: tuple[str, ...] = ()
+    observed_generation: int | None = None
+    conditions: tuple[ReadCondition, ...] = ()
+
+
+class ItemObject(Part, frozen=True):
+    """An Item as it is read."""
+
+    metadata: Meta
+    spec: ReadItemSpec = ReadItemSpec()
+    status: ReadItemStatus | None = None
+
+
+class ReadItemData(ReadItemSpec, frozen=True, gc=True):
+    """`spec` of an Item with its data: up to 256 KiB that only the workers that hold it read."""
+
+    data: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class ItemWithData(ItemObject, frozen=True, gc=True):
+    """An Item as a worker reads it."""
+
+    spec: ReadItemData = msgspec.field(default_factory=ReadItemData)

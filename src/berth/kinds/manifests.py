@@ -1,7 +1,6 @@
 """The files of `crds/`: everything that `kubectl apply -f crds/` installs, as YAML."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,24 +20,6 @@ def manifests() -> dict[str, str]:
     # parameter's kind missing refuses every write until the API server looks again, 30 s later.
     files["term-fencing.yaml"] = _render([fencing_policy(), fencing_binding()])
     return files
-
-
-def differences(directory: Path) -> list[str]:
-    """What `directory` has otherwise than `manifests` would write it: one line for each file."""
-    wanted = manifests()
-    found = []
-    for name, text in wanted.items():
-        path = directory / name
-        if not path.is_file():
-            found.append(f"{path} is missing")
-        elif path.read_text(encoding="utf-8") != text:
-            found.append(f"{path} differs from what is generated")
-    found += [
-        f"{path} is not generated any more"
-        for path in sorted(directory.glob("*.yaml"))
-        if path.name not in wanted and path.read_text(encoding="utf-8").startswith(HEADER)
-    ]
-    return found
 
 
 def _render(documents: Sequence[dict[str, Any]]) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from berth.kinds.entry import MAX_NAME
+from berth.kinds.meta import Meta, Part, ReadCondition, condition_status
 from berth.kinds.model import (
     AGE,
     DNS_SUBDOMAIN,
@@ -87,3 +88,37 @@ class Member(Resource):
     kind: Literal["Member"] = "Member"
     spec: MemberSpec
     status: MemberStatus | None = None
+
+
+class ReadMemberSpec(Part, frozen=True):
+    """`spec` of a Member."""
+
+    limit: int
+    pool: str = "default"
+    zone: str = ""
+    draining: bool = False
+    lease_name: str | None = None
+    readiness: Readiness = Readiness.ASSUMED
+
+
+class ReadMemberStatus(Part, frozen=True):
+    """`status` of a Member."""
+
+    items: int = 0
+    primaries: int = 0
+    ready: int = 0
+    observed_generation: int | None = None
+    conditions: tuple[ReadCondition, ...] = ()
+
+
+class MemberObject(Part, frozen=True):
+    """A Member as it is read."""
+
+    metadata: Meta
+    spec: ReadMemberSpec
+    status: ReadMemberStatus | None = None
+
+    @property
+    def reported_live(self) -> bool | None:
+        """What its condition `Live` says; None where it says nothing."""
+        return condition_status(self.status.conditions if self.status else (), "Live")

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, StrictInt, model_validator
 
 from berth.kinds.entry import MAX_TERM
+from berth.kinds.meta import Meta, Part, ReadCondition
 from berth.kinds.model import (
     AGE,
     DNS_LABEL,
@@ -190,3 +191,63 @@ class Pool(Resource):
         if name and (len(name) > 63 or not DNS_LABEL.accepts(name)):
             raise ValueError(f"metadata.name {_NAME_MESSAGE}")
         return self
+
+
+class ReadBalance(Part, frozen=True):
+    """`spec.balance` of a Pool."""
+
+    tolerance_percent: int = 0
+    primaries: PrimaryBalance = PrimaryBalance.PROMOTION
+
+
+class ReadMoves(Part, frozen=True):
+    """`spec.moves` of a Pool."""
+
+    max_in_flight: int | None = None
+
+
+class ReadOutage(Part, frozen=True):
+    """`spec.outage` of a Pool."""
+
+    delay_seconds: int = 0
+    brake_percent: int = 55
+    brake_min_members: int = 10
+
+
+class ReadPoolSpec(Part, frozen=True):
+    """`spec` of a Pool."""
+
+    handoff: Handoff = Handoff.OVERLAP
+    zones: ZonePolicy = ZonePolicy.SPREAD
+    balance: ReadBalance = ReadBalance()
+    moves: ReadMoves = ReadMoves()
+    outage: ReadOutage = ReadOutage()
+    item_status: ItemStatusMode = ItemStatusMode.FULL
+
+
+class ReadSlots(Part, frozen=True):
+    """`status.slots` of a Pool."""
+
+    wanted: int = 0
+    held: int = 0
+    ready: int = 0
+
+
+class ReadPoolStatus(Part, frozen=True):
+    """`status` of a Pool."""
+
+    term: int = 0
+    leader: str = ""
+    items: int = 0
+    members: int = 0
+    slots: ReadSlots = ReadSlots()
+    observed_generation: int | None = None
+    conditions: tuple[ReadCondition, ...] = ()
+
+
+class PoolObject(Part, frozen=True):
+    """A Pool as it is read."""
+
+    metadata: Meta
+    spec: ReadPoolSpec = ReadPoolSpec()
+    status: ReadPoolStatus | None = None

@@ -1,8 +1,10 @@
-"""Talks to the Kubernetes API server: client, informer, leases and leader election."""
+"""Access to the Kubernetes API server: client, informer, Leases and leader election."""
 
+from berth.kinds.meta import HasMeta, Key, Meta, OwnerReference
 from berth.kube.backoff import Backoff
 from berth.kube.client import Client, Deadline
 from berth.kube.config import Access, Config, load_config
+from berth.kube.decode import Bad, Decoder
 from berth.kube.election import Election
 from berth.kube.errors import (
     ApiError,
@@ -18,52 +20,21 @@ from berth.kube.errors import (
     ServerError,
     TooManyRequests,
     Unauthorized,
-)
+    not_understood,
+)  # fmt: skip
 from berth.kube.informer import EventKind, Informer
-from berth.kube.keeper import LeaseHeld, LeaseKeeper
-from berth.kube.lease import LeaseSpec, LeaseState, Observation, judge, observe
-from berth.kube.meta import HasMeta, Key, Meta, OwnerReference
-from berth.kube.resource import CONFIG_MAPS, LEASES, Resource
-from berth.kube.timing import Timing, Validity, lease_clock
+from berth.kube.keeper import LeaseKeeper
+from berth.kube.lease_loop import LeaseHeld
+from berth.kube.loop_thread import LoopThread
+from berth.kube.resource import ASSIGNMENTS, EVENTS, ITEMS, LEASES, MEMBERS, POOLS, Resource
+from berth.kube.timing import Timing, lease_clock
+from berth.kube.watching import watch
 
 __all__ = [
-    "CONFIG_MAPS",
-    "LEASES",
-    "Access",
-    "ApiError",
-    "Backoff",
-    "Client",
-    "Config",
-    "ConfigError",
-    "Conflict",
-    "ConnectionLost",
-    "Deadline",
-    "DeadlinePassed",
-    "Election",
-    "EventKind",
-    "Forbidden",
-    "Gone",
-    "HasMeta",
-    "Informer",
-    "Invalid",
-    "Key",
-    "LeaseHeld",
-    "LeaseKeeper",
-    "LeaseSpec",
-    "LeaseState",
-    "Meta",
-    "NotFound",
-    "Observation",
-    "OwnerReference",
-    "RequestTimeout",
-    "Resource",
-    "ServerError",
-    "Timing",
-    "TooManyRequests",
-    "Unauthorized",
-    "Validity",
-    "judge",
-    "lease_clock",
-    "load_config",
-    "observe",
-]
+    "ASSIGNMENTS", "EVENTS", "ITEMS", "LEASES", "MEMBERS", "POOLS", "Access", "ApiError", "Backoff", "Bad",
+    "Client", "Config", "ConfigError", "Conflict",
+    "ConnectionLost", "Deadline", "DeadlinePassed", "Decoder", "Election", "EventKind", "Forbidden",
+    "Gone", "HasMeta", "Informer", "Invalid", "Key", "LeaseHeld", "LeaseKeeper", "LoopThread", "Meta",
+    "NotFound", "OwnerReference", "RequestTimeout", "Resource", "ServerError", "Timing",
+    "TooManyRequests", "Unauthorized", "lease_clock", "load_config", "not_understood", "watch",
+]  # fmt: skip

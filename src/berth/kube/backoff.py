@@ -3,14 +3,12 @@
 import random
 from dataclasses import dataclass, field
 
-__all__ = ["Backoff", "backoff_delay"]
-
 
 def backoff_delay(failures: int, base: float, limit: float, jitter: float) -> float:
     """Seconds to wait after the `failures`-th failure in a row (1, 2, ...).
 
     Doubles from `base` up to `limit`; `jitter` in [0, 1) spreads it over the upper half of that span, so
-    that clients which failed together do not come back together.
+    that clients which failed together do not retry together.
     """
     span = min(limit, base * 2.0 ** min(failures - 1, 32))
     return span * (0.5 + 0.5 * jitter)
@@ -18,7 +16,7 @@ def backoff_delay(failures: int, base: float, limit: float, jitter: float) -> fl
 
 @dataclass(slots=True)
 class Backoff:
-    """Counts failures in a row and says how long to wait after each."""
+    """Counts failures in a row, and how long to wait after each."""
 
     base: float = 0.2
     limit: float = 20.0
@@ -26,10 +24,10 @@ class Backoff:
     rng: random.Random = field(default_factory=random.Random, repr=False)
 
     def next(self) -> float:
-        """Note one more failure; seconds to wait now."""
+        """Count one more failure; returns the seconds to wait now."""
         self.failures += 1
         return backoff_delay(self.failures, self.base, self.limit, self.rng.random())
 
     def reset(self) -> None:
-        """Note a success."""
+        """Count a success."""
         self.failures = 0

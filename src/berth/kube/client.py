@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import functools
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 import msgspec
 
 from berth.kube.backoff import backoff_delay
 from berth.kube.config import Config
+from berth.kube.decode import Bad, Decoder, ListMeta
 from berth.kube.errors import (
     ApiError,
     ConnectionLost,
@@ -20,12 +22,10 @@ from berth.kube.errors import (
     ServerError,
     TooManyRequests,
     Unauthorized,
+    not_understood,
 )
-from berth.kube.pages import Page
 from berth.kube.transport import KEEPALIVE, RequestHook, Transport
 from berth.kube.wire import Params
-
-__all__ = ["Client", "Deadline", "Params", "RequestHook"]
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -37,35 +37,30 @@ else:
     T = TypeVar("T")
 
 Deadline = float | Callable[[], float]
-"""A time on `time.monotonic`'s clock, or a function that gives it anew before each attempt."""
+"""A time on the clock of `time.monotonic`, or a function that is called for it before each attempt."""
 
 
 class Options(TypedDict, total=False):
-    """What every writing verb takes, see Client."""
+    """Options of every writing verb, see Client."""
 
     timeout: float | None
     deadline: Deadline | None
     idempotent: bool
 
 
-PATCH_TYPES = {
-    "json": "application/json-patch+json",
-    "merge": "application/merge-patch+json",
-    "apply": "application/apply-patch+yaml",
-}
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class Client:
     """Talks to one API server over a pool of connections; an async context manager.
 
-    Verbs return what `type` (or `decoder`) asks for: a struct, `bytes` for the answer as it came, plain JSON
-    values without it. Bodies may be `bytes`, or anything that msgspec encodes.
+    Verbs return the answer as `type`: a struct, `bytes` for the raw answer, or plain JSON values without it.
+    Bodies may be `bytes`, or anything that msgspec encodes.
 
-    Each attempt ends within `timeout` seconds. An attempt that surely changed nothing (429 and 5xx with a
-    Retry-After, a refused connection) is repeated for every verb; others only where repeating is harmless
-    (reads, or `idempotent=True`). Repeats stop after `retry_for` seconds in all. With a `deadline` nothing is
-    sent, waited for or repeated past it.
+    Each attempt ends within `timeout` seconds. An attempt that certainly changed nothing (429, 5xx with a
+    Retry-After, a refused connection) is repeated for every verb; others only if repeating is harmless
+    (reads, or `idempotent=True`). Repeats stop `retry_for` seconds after the first attempt. With a `deadline`
+    nothing is sent, awaited or repeated past it.
     """
 
     def __init__(
@@ -79,9 +74,9 @@ class Client:
         on_request: RequestHook | None = None,
         user_agent: str = "berth",
     ) -> None:
-        """`connections` bounds the requests under way; others wait for their turn. Watches do not count.
+        """`connections` bounds the requests in flight; others wait their turn. Watches do not count.
 
-        `on_request(verb, resource, code, seconds)` is called after each attempt; code 0 is no answer.
+        `on_request(verb, resource, code, seconds)` is called after each attempt; code 0 means no answer.
         """
         self.config = config
         self.timeout = timeout
@@ -104,13 +99,12 @@ class Client:
         params: Params | None = None,
         *,
         type: type[T] | None = None,
-        decoder: "msgspec.json.Decoder[T] | None" = None,
         timeout: float | None = None,
         deadline: Deadline | None = None,
     ) -> T:
         """Read an object or one page of a list."""
         body = await self.request("GET", path, params, timeout=timeout, deadline=deadline, idempotent=True)
-        return _decoded(body, type, decoder)
+        return _decoded(body, type)
 
     async def list(
         self,
@@ -124,91 +118,84 @@ class Client:
         deadline: Deadline | None = None,
     ) -> "list[T]":
         """Read a whole collection, page by page, each object as `type`, or its metadata only."""
-        page_type: Any = Page[type if type is not None else Any]  # type: ignore[misc]
-        decoder = msgspec.json.Decoder(page_type)
         items: list[T] = []
+        kind: Any = Any if type is None else type
+        decoder: Decoder[T] = Decoder(kind)
+        accept = METADATA_LIST if metadata_only else None
+        pages = self.pages(path, params, decoder, limit, accept, timeout, deadline)
+        async for first, objects, bad, _ in pages:
+            if bad:
+                raise not_understood(bad[0].error, path)
+            if first:
+                items.clear()
+            items.extend(objects)
+        return items
+
+    async def pages(
+        self,
+        path: str,
+        params: Params | None,
+        decoder: Decoder[T],
+        limit: int = 500,
+        accept: str | None = None,
+        timeout: float | None = None,
+        deadline: Deadline | None = None,
+    ) -> AsyncIterator[tuple[bool, Sequence[T], Sequence[Bad], ListMeta]]:
+        """Read a whole collection: for each page whether it is the first, then what `Decoder.page` returns.
+
+        A first page that comes later starts the list again: forget what came before it.
+        """
         query: dict[str, str | int | bool] = {**(params or {}), "limit": limit}
+        options: Any = {"accept": accept, "timeout": timeout, "deadline": deadline, "idempotent": True}
+        first = True
         while True:
             try:
-                answer = await self.request(
-                    "GET",
-                    path,
-                    query,
-                    accept=METADATA_LIST if metadata_only else None,
-                    timeout=timeout,
-                    deadline=deadline,
-                    idempotent=True,
-                )
-                page = _decoded(answer, None, decoder)
+                body = await self.request("GET", path, query, **options)
             except Gone:
                 if "continue" not in query:
                     raise
-                items, query = [], dict(params or {})  # it took too long: in one piece, as client-go does
+                # The list took longer than the server keeps its past (5 minutes). Like client-go, read the
+                # collection in one piece instead.
+                query, first = dict(params or {}), True
                 continue
-            items.extend(page.items or ())
-            if not page.metadata.continue_:
-                return items
-            query["continue"] = page.metadata.continue_
+            try:
+                objects, bad, meta = decoder.page(body)
+            except msgspec.DecodeError as error:
+                raise not_understood(error, body) from error
+            yield first, objects, bad, meta
+            if not meta.continue_:
+                return
+            query["continue"], first = meta.continue_, False
 
     async def create(
-        self,
-        path: str,
-        body: Any,
-        params: Params | None = None,
-        *,
-        type: type[T] | None = None,
-        decoder: "msgspec.json.Decoder[T] | None" = None,
-        **options: Unpack[Options],
+        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
     ) -> T:
-        """Create an object in the collection at `path`; Conflict (reason AlreadyExists) where it exists."""
-        answer = await self.request("POST", path, params, body, **options)
-        return _decoded(answer, type, decoder)
+        """Create an object in the collection at `path`; Conflict (reason AlreadyExists) if it exists."""
+        return _decoded(await self.request("POST", path, body=body, **options), type)
 
     async def update(
-        self,
-        path: str,
-        body: Any,
-        params: Params | None = None,
-        *,
-        type: type[T] | None = None,
-        decoder: "msgspec.json.Decoder[T] | None" = None,
-        **options: Unpack[Options],
+        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
     ) -> T:
-        """Replace an object; with a resourceVersion in `body`, Conflict where another write came first."""
-        answer = await self.request("PUT", path, params, body, **options)
-        return _decoded(answer, type, decoder)
+        """Replace an object; with a resourceVersion in `body`, Conflict if another write came first."""
+        return _decoded(await self.request("PUT", path, body=body, **options), type)
 
     async def patch(
         self,
         path: str,
         body: Any,
-        kind: Literal["json", "merge", "apply"] = "json",
-        params: Params | None = None,
+        kind: Literal["json", "merge"] = "json",
         *,
         type: type[T] | None = None,
-        decoder: "msgspec.json.Decoder[T] | None" = None,
         **options: Unpack[Options],
     ) -> T:
-        """Change an object by a JSON patch, a merge patch or a server-side apply (give `fieldManager`)."""
-        answer = await self.request(
-            "PATCH",
-            path,
-            params,
-            body,
-            content_type=PATCH_TYPES[kind],
-            **options,
-        )
-        return _decoded(answer, type, decoder)
+        """Change an object by a JSON patch or a merge patch."""
+        content_type = f"application/{kind}-patch+json"
+        answer = await self.request("PATCH", path, body=body, content_type=content_type, **options)
+        return _decoded(answer, type)
 
-    async def delete(
-        self,
-        path: str,
-        params: Params | None = None,
-        body: Any = None,
-        **options: Unpack[Options],
-    ) -> bytes:
+    async def delete(self, path: str, *, body: Any = None, **options: Unpack[Options]) -> bytes:
         """Delete an object; `body` may be DeleteOptions with preconditions."""
-        return await self.request("DELETE", path, params, body, **options)
+        return await self.request("DELETE", path, body=body, **options)
 
     async def request(
         self,
@@ -223,7 +210,7 @@ class Client:
         deadline: Deadline | None = None,
         idempotent: bool = False,
     ) -> bytes:
-        """Send a request and return the answer's body; raises ApiError. The verbs above are made of this."""
+        """Send a request and return the body of the answer. The verbs above use this. Raises ApiError."""
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
         give_up = time.monotonic() + self.retry_for
         refreshed = False
@@ -252,33 +239,24 @@ class Client:
                 await asyncio.sleep(delay)
 
     async def keep_open(self, count: int) -> None:
-        """Keep `count` connections open through times in which nothing is sent, until cancelled.
+        """Keep `count` connections open while nothing is sent, until cancelled.
 
-        Each request has one to itself: what follows a rest has to open as many as it sends at once.
+        Requests do not share connections, so a burst after a pause would have to open one for each request.
         """
         while True:
-            # What goes wrong is left to whoever has something to send: it finds out too.
+            # Errors are ignored: the next real request finds out by itself.
             await asyncio.gather(*(self._touch() for _ in range(count)), return_exceptions=True)
             await asyncio.sleep(KEEPALIVE / 2)  # well before the pool closes them
 
     async def _touch(self) -> None:
-        # Never repeated: a refusal has opened the connection too, and a server that is away has its rest.
+        # Never repeated: a refusal has opened the connection too, and a server that is down is left alone.
         access = await self._transport.access("/version", self.timeout)
         await self._transport.send("GET", "/version", None, None, "", self.timeout, access)
 
-    @property
-    def on_request(self) -> RequestHook | None:
-        """Called after each attempt with verb, resource, code (0: no answer) and seconds."""
-        return self._transport.on_request
-
-    @on_request.setter
-    def on_request(self, hook: RequestHook | None) -> None:
-        self._transport.on_request = hook
-
     def _delay(self, error: ApiError, failures: int, idempotent: bool) -> float | None:
-        """Seconds until the request may be sent again; None where that could do harm."""
+        """Seconds until the request may be sent again; None if that could do harm."""
         if error.retry_after is not None:
-            # Spread: many clients get the same answer at the same time.
+            # With jitter: many clients get the same answer at the same time.
             return error.retry_after + 0.25 * self._rng.random()
         unchanged = isinstance(error, TooManyRequests) or (
             isinstance(error, ConnectionLost) and not error.maybe_done
@@ -289,7 +267,7 @@ class Client:
 
     @contextlib.asynccontextmanager
     async def _slot(self, path: str, deadline: Deadline | None) -> AsyncIterator[None]:
-        """Wait for one of the bounded number of connections; that time is not the request's."""
+        """Wait for one of the `connections`; this time does not count towards the request's timeout."""
         if not self._slots.locked() or deadline is None:
             await self._slots.acquire()
         else:
@@ -311,9 +289,9 @@ class Client:
         connect: float | None = None,
         inactivity: float = 90.0,
     ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open a watch: a context manager whose value iterates over chunks as they arrive, cut anywhere.
+        """Open a stream: a context manager whose value iterates over chunks as they arrive, split anywhere.
 
-        `connect` bounds the time until the answer begins, `inactivity` the silence between chunks. Raises
+        `connect` bounds the seconds until the answer starts, `inactivity` the silence between chunks. Raises
         ApiError; the iterator raises ConnectionLost when the stream breaks and ends when the server ends it.
         """
         return self._transport.stream(path, params, connect or self.timeout, inactivity)
@@ -332,16 +310,17 @@ def _at(deadline: Deadline) -> float:
     return deadline() if callable(deadline) else deadline
 
 
-def _decoded(body: bytes, type_: type[T] | None, decoder: "msgspec.json.Decoder[T] | None") -> T:
+def _decoded(body: bytes, type_: type[T] | None) -> T:
     if type_ is bytes:
         return body  # type: ignore[return-value]
     try:
-        if decoder is not None:
-            return decoder.decode(body)
         kind: Any = Any if type_ is None else type_
-        value: T = msgspec.json.decode(body, type=kind)
+        value: T = _decoder_of(kind).decode(body)
         return value
     except msgspec.DecodeError as error:
-        # A proxy's page, or an answer cut short: what was asked for may have been done all the same.
-        text = body[:200].decode(errors="replace")
-        raise ServerError(200, "NotUnderstood", f"{error}; the answer begins with {text!r}") from error
+        raise not_understood(error, body) from error
+
+
+@functools.cache
+def _decoder_of(type_: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)

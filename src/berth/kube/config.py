@@ -1,8 +1,8 @@
-"""Where the API server is and how to prove who we are.
+"""The address of the API server, and the credentials.
 
 The official `kubernetes` package reads kubeconfig files, runs exec plug-ins and knows the in-cluster paths.
-This module asks it again when a token nears its end, when a token file may have been rotated, or when the API
-server answers 401.
+This module calls it again when a token is about to expire, when a token file may have been rotated,
+and after a 401.
 """
 
 # The `kubernetes` package has no types.
@@ -31,16 +31,14 @@ from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
 from berth.kube.errors import ConfigError
 
-__all__ = ["Access", "Config", "load_config"]
-
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TOKEN_FILE_PERIOD = 60.0  # a rotated token file stays valid far longer than this beside its successor
-FORCED_PERIOD = 5.0  # a server that refuses everything must not make us run the exec plug-in in a loop
+TOKEN_FILE_PERIOD = 60.0  # seconds; a token stays valid far longer than this after its file was rotated
+FORCED_PERIOD = 5.0  # seconds; a server that refuses everything must not have the exec plug-in run in a loop
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """All that one request needs: where to send it and with which credentials."""
+    """The address and the credentials for one request."""
 
     base_url: str
     headers: Mapping[str, str] = field(repr=False)  # a traceback must not show a token
@@ -49,7 +47,7 @@ class Access:
     proxy: str | None
     namespace: str
     tls: str
-    """A digest of what `ssl` was made of: while it is the same, so are the context and the connections."""
+    """A digest of the files behind `ssl`; while it is unchanged, the context and the connections are kept."""
     refresh_after: float | None
     """Seconds from loading until it should be loaded again; None for credentials that do not expire."""
 
@@ -60,9 +58,9 @@ class Config:
     def __init__(
         self, load: Callable[[Access | None], Access], source: str, *, in_cluster: bool = False
     ) -> None:
-        """`source` is said in errors; `in_cluster`: the credentials are those of the pod that this runs in.
+        """`source` appears in errors; `in_cluster`: the credentials are those of the pod that this runs in.
 
-        `load(previous)` reads everything anew and may block (files, exec plug-ins).
+        `load(previous)` reads everything again and may block (files, exec plug-ins).
         """
         self.source = source
         self.in_cluster = in_cluster
@@ -81,23 +79,18 @@ class Config:
         """The default namespace: the context's, or the pod's own; else `default`."""
         return self._access.namespace
 
-    @property
-    def ssl(self) -> ssl.SSLContext:
-        """The TLS settings for the server: its CA and the client's certificate."""
-        return self._access.ssl
-
     def __repr__(self) -> str:
         return f"Config({self.source}: {self.base_url})"
 
     async def access(self) -> Access:
-        """What to send the next request with; loads it again first where that is due."""
+        """The access for the next request; reloads it first if that is due."""
         access = self._access
         if access.refresh_after is None or time.monotonic() - self._loaded_at < access.refresh_after:
             return access
         return await asyncio.to_thread(self._reload, access, 1.0)
 
     async def refresh(self, refused: Access) -> Access:
-        """What to send instead of `refused`, which the server answered with 401."""
+        """The access to use instead of `refused`, which the server answered with 401."""
         return await asyncio.to_thread(self._reload, refused, FORCED_PERIOD)
 
     def _reload(self, stale: Access, period: float) -> Access:
@@ -112,8 +105,8 @@ class Config:
             except (ConfigError, OSError):
                 if stale.refresh_after is None:
                     raise
-                # A token file amid its rotation, a plug-in that failed once: what we have may still be good
-                # (a 401 says if not), so keep it and look again soon.
+                # A token file that is being rotated, or a plug-in that failed once: the old credentials may
+                # still be good (a 401 would follow if not), so keep them and try again soon.
                 self._loaded_at -= max(0.0, stale.refresh_after - FORCED_PERIOD)
             return self._access
 
@@ -122,7 +115,7 @@ def load_config(kubeconfig: Path | None = None, context: str | None = None) -> C
     """Find the API server and the credentials.
 
     In this order: `kubeconfig`, the files of `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
-    Raises ConfigError, in one line that names the file and the cause.
+    Raises ConfigError with one line that names the file and the cause.
     """
     if kubeconfig is not None:
         if not Path(kubeconfig).is_file():
@@ -142,12 +135,12 @@ def load_config(kubeconfig: Path | None = None, context: str | None = None) -> C
 
 
 def from_kubeconfig(paths: str, context: str | None = None) -> Config:
-    """Access by kubeconfig files, joined by `:` as in `$KUBECONFIG`."""
+    """Access with kubeconfig files, joined by `:` as in `$KUBECONFIG`."""
     return Config(lambda previous: _read_kubeconfig(paths, context, previous), f"kubeconfig {paths}")
 
 
 def from_service_account(folder: Path, environ: Mapping[str, str]) -> Config:
-    """Access by the service account that is mounted at `folder`."""
+    """Access with the service account that is mounted at `folder`."""
     return Config(
         lambda previous: _read_service_account(folder, environ, previous),
         f"service account {folder}",
@@ -175,7 +168,7 @@ def _read_service_account(folder: Path, environ: Mapping[str, str], previous: Ac
 
 
 def _read_kubeconfig(paths: str, context: str | None, previous: Access | None) -> Access:
-    # The package writes inline certificates and keys to files; they live only as long as this function.
+    # The package writes inline certificates and keys to files, which are deleted when this function returns.
     with tempfile.TemporaryDirectory(prefix="berth-kube-") as scratch:
         settings = Configuration()
         try:
@@ -192,7 +185,7 @@ def _read_kubeconfig(paths: str, context: str | None, previous: Access | None) -
             raise
         except ConfigException as error:
             raise ConfigError(f"kubeconfig {paths}: {error}") from None
-        except Exception as error:  # yaml errors, wrong types: the loader lets them through as they come
+        except Exception as error:  # the loader does not wrap YAML errors and wrong types
             raise ConfigError(f"kubeconfig {paths}: {type(error).__name__}: {error}") from error
         if "exec" in user and not settings.api_key and not settings.cert_file:
             command = user["exec"].get("command", "?")
@@ -217,7 +210,7 @@ def _user(config: Mapping[str, Any], name: str | None) -> dict[str, Any]:
 
 
 def _lifetime(expiry: Any) -> float | None:
-    """Seconds until four fifths of what is left of a credential's life have gone."""
+    """Seconds until four fifths of the remaining lifetime of a credential have passed."""
     if not isinstance(expiry, datetime):
         return None
     if expiry.tzinfo is None:
@@ -233,7 +226,7 @@ def _access(
     refresh_after: float | None,
     previous: Access | None,
 ) -> Access:
-    # The package would run a plug-in again at once whose token lives for less than 5 minutes.
+    # With the hook, the package would rerun a plug-in immediately if its token lives for less than 5 minutes.
     settings.refresh_api_key_hook = None
     for auth in settings.auth_settings().values():
         if auth["in"] == "header" and auth["value"]:
@@ -271,7 +264,7 @@ def _ssl_context(settings: Any) -> ssl.SSLContext:
             context.load_cert_chain(settings.cert_file, settings.key_file or None)
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(f"the CA or the client certificate cannot be used: {error}") from None
-    # Python 3.13 checks strictly by default; the CAs that kubeadm and many clouds made lack a key identifier.
+    # Python 3.13 is strict by default, but the CAs of kubeadm and of many clouds lack a key identifier.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not settings.verify_ssl:
         context.check_hostname = False

@@ -5,21 +5,34 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from berth.kube.errors import error_from_status
-from berth.kube.meta import HasMeta, Key, Meta
-from berth.kube.pages import ListMeta, Page
+from berth.kinds.meta import Key, Meta
+from berth.kube.errors import ApiError, error_from_status
 
-__all__ = ["UNKNOWN", "Bad", "Decoder", "WatchEvent"]
-
-T = TypeVar("T", bound=HasMeta)
+T = TypeVar("T")
 
 UNKNOWN: Key = ("", "")
-"""The key of an object whose very metadata cannot be read."""
+"""The key of an object whose metadata cannot be read."""
+
+
+class ListMeta(
+    msgspec.Struct, frozen=True, rename={"continue_": "continue", "resource_version": "resourceVersion"}
+):
+    """`metadata` of a list: the token of the next page ("" after the last), and the state that it shows."""
+
+    continue_: str = ""
+    resource_version: str = ""
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list. The server may write an empty list as null."""
+
+    metadata: ListMeta
+    items: list[T] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """An object that does not fit the struct: what it is called, its version, and why."""
+    """An object that does not fit the struct: its metadata as far as it is readable, and the error."""
 
     meta: Meta
     error: Exception
@@ -32,12 +45,8 @@ class WatchEvent(msgspec.Struct, Generic[T], frozen=True, gc=False):
     object: T
 
 
-class _Version(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-
-
-class _OnlyVersion(msgspec.Struct):
-    metadata: _Version
+class _Bookmark(msgspec.Struct):
+    metadata: ListMeta
 
 
 class _OnlyMeta(msgspec.Struct):
@@ -48,19 +57,19 @@ class Decoder(Generic[T]):
     """Decodes what the API server sends about one kind into the caller's struct."""
 
     def __init__(self, type: type[T]) -> None:
-        # Whole pages and lines are decoded in one go; only when that fails is each object looked at alone.
+        # Pages and lines are decoded as a whole; objects are decoded one by one only when that fails.
         page_type: Any = Page[type]  # type: ignore[valid-type]
         event_type: Any = WatchEvent[type]  # type: ignore[valid-type]
         self._page = msgspec.json.Decoder(page_type)
         self._raw_page = msgspec.json.Decoder(Page[msgspec.Raw])
         self._event = msgspec.json.Decoder(event_type)
-        self._raw_event = msgspec.json.Decoder(WatchEvent[msgspec.Raw])  # type: ignore[type-var]
+        self._raw_event = msgspec.json.Decoder(WatchEvent[msgspec.Raw])
         self._object = msgspec.json.Decoder(type)
 
     def page(self, body: bytes) -> tuple[list[T], list[Bad], ListMeta]:
-        """The objects of one page of a list, those that cannot be used, and the list's metadata.
+        """The objects of one page of a list, those that do not fit, and the list's metadata.
 
-        Raises msgspec.DecodeError where the page is no list at all.
+        Raises msgspec.DecodeError if the page is not a list.
         """
         try:
             page = self._page.decode(body)
@@ -77,10 +86,11 @@ class Decoder(Generic[T]):
                 bad.append(Bad(_meta(item), error))
         return objects, bad, raw.metadata
 
-    def event(self, line: bytes) -> tuple[str, T | Bad | str]:
-        """One line of a watch: its type and the object, or Bad; for a BOOKMARK the resourceVersion.
+    def event(self, line: bytes) -> tuple[str, T | Bad | ApiError | str]:
+        """One line of a watch: its type, and the object or Bad.
 
-        Raises the ApiError that an ERROR event stands for, msgspec.DecodeError where the line is no event.
+        A BOOKMARK has a resourceVersion instead, an ERROR the ApiError that it stands for. Raises
+        msgspec.DecodeError if the line is not an event.
         """
         try:
             event = self._event.decode(line)
@@ -90,9 +100,9 @@ class Decoder(Generic[T]):
             pass
         raw = self._raw_event.decode(line)
         if raw.type == "ERROR":
-            raise error_from_status(bytes(raw.object))
+            return raw.type, error_from_status(bytes(raw.object))
         if raw.type == "BOOKMARK":
-            return raw.type, msgspec.json.decode(raw.object, type=_OnlyVersion).metadata.resource_version
+            return raw.type, msgspec.json.decode(raw.object, type=_Bookmark).metadata.resource_version
         try:
             return raw.type, self._object.decode(raw.object)
         except msgspec.DecodeError as error:

@@ -1,30 +1,14 @@
-"""What a request to the API server can fail with.
+"""The errors of requests to the API server.
 
-Every error carries what the server said (`status`, `reason`, `message`), so that a caller can branch on the
-class and a person can read the text.
+Every error carries the server's `status`, `reason` and `message`: callers branch on the class, people read
+the text.
 """
 
 # ruff: noqa: N818 - named as Kubernetes names its reasons
 
-import msgspec
+import contextlib
 
-__all__ = [
-    "ApiError",
-    "ConfigError",
-    "Conflict",
-    "ConnectionLost",
-    "DeadlinePassed",
-    "Forbidden",
-    "Gone",
-    "Invalid",
-    "NotFound",
-    "RequestTimeout",
-    "ServerError",
-    "TooManyRequests",
-    "Unauthorized",
-    "error_from_response",
-    "error_from_status",
-]
+import msgspec
 
 
 class ConfigError(Exception):
@@ -34,8 +18,8 @@ class ConfigError(Exception):
 class ApiError(Exception):
     """A request failed.
 
-    `status` is the HTTP status (0 where no answer came), `reason` the API server's word for it
-    (`AlreadyExists`, `Expired`, ...), `retry_after` the seconds the server asks to wait, or None.
+    `status` is the HTTP status (0 without an answer), `reason` the API server's name for the error
+    (`AlreadyExists`, `Expired`, ...), `retry_after` the seconds that the server asks to wait, or None.
     """
 
     def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
@@ -46,19 +30,15 @@ class ApiError(Exception):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        return (
-            f"{self.status} {self.reason}: {self.message}"
-            if self.status
-            else f"{self.reason}: {self.message}"
-        )
+        return f"{self.status or ''} {self.reason}: {self.message}".lstrip()
 
 
 class Unauthorized(ApiError):
-    """401: the credentials were refused, fresh ones too."""
+    """401: the credentials were refused, also after a refresh."""
 
 
 class Forbidden(ApiError):
-    """403: RBAC, or an admission policy that answers so, does not allow it."""
+    """403: RBAC or an admission policy does not allow it."""
 
 
 class NotFound(ApiError):
@@ -66,7 +46,7 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409: another write came first, or the object exists already (`reason` tells them apart)."""
+    """409: another write came first, or the object already exists (`reason` distinguishes them)."""
 
 
 class Gone(ApiError):
@@ -74,7 +54,7 @@ class Gone(ApiError):
 
 
 class Invalid(ApiError):
-    """422: the object breaks a rule of its schema, or a JSON patch's `test` did not hold."""
+    """422: the object violates its schema, or the `test` of a JSON patch failed."""
 
 
 class TooManyRequests(ApiError):
@@ -86,7 +66,7 @@ class ServerError(ApiError):
 
 
 class ConnectionLost(ApiError):
-    """No answer came. `maybe_done` is False where the request surely never reached the server."""
+    """No answer arrived. `maybe_done` is False if the request certainly never reached the server."""
 
     def __init__(self, message: str, *, maybe_done: bool = True, reason: str = "ConnectionLost") -> None:
         super().__init__(0, reason, message)
@@ -107,17 +87,17 @@ class DeadlinePassed(ConnectionLost):
         super().__init__(message, maybe_done=False, reason="DeadlinePassed")
 
 
-class _Details(msgspec.Struct, rename="camel"):
+class _Details(msgspec.Struct, frozen=True, rename="camel"):
     retry_after_seconds: float | None = None
 
 
 class _Status(msgspec.Struct):
     """The fields of meta/v1 Status that matter here."""
 
-    code: int | None = None
-    reason: str | None = None
-    message: str | None = None
-    details: _Details | None = None
+    code: int = 500
+    reason: str = ""
+    message: str = ""
+    details: _Details = _Details()
 
 
 _CLASSES: dict[int, type[ApiError]] = {
@@ -132,40 +112,32 @@ _CLASSES: dict[int, type[ApiError]] = {
 _status_decoder = msgspec.json.Decoder(_Status)
 
 
-def _class_for(status: int) -> type[ApiError]:
-    return _CLASSES.get(status) or (ServerError if status >= 500 else ApiError)
-
-
 def error_from_response(status: int, phrase: str, body: bytes, retry_after: str | None = None) -> ApiError:
-    """The error for an HTTP answer of 400 and above; a body that is no Status (a proxy's page) is quoted."""
+    """The error for an HTTP answer of 400 and above; other bodies than a Status are quoted."""
     try:
         parsed = _status_decoder.decode(body)
     except msgspec.DecodeError:
         parsed = _Status(message=body[:300].decode("utf-8", "replace").strip())
-    seconds: float | None = None
-    if retry_after is not None:
-        try:
-            seconds = max(0.0, float(retry_after))
-        except ValueError:
-            seconds = None  # the HTTP-date form: the API server never sends it
-    if seconds is None and parsed.details is not None:
-        seconds = parsed.details.retry_after_seconds
-    return _class_for(status)(
-        status, parsed.reason or phrase or str(status), parsed.message or phrase or "no message", seconds
-    )
+    seconds = parsed.details.retry_after_seconds
+    with contextlib.suppress(ValueError):  # the HTTP-date form: the API server never sends it
+        seconds = seconds if retry_after is None else max(0.0, float(retry_after))
+    kind = _CLASSES.get(status) or (ServerError if status >= 500 else ApiError)
+    reason, message = parsed.reason or phrase or str(status), parsed.message or phrase or "no message"
+    return kind(status, reason, message, seconds)
 
 
 def error_from_status(raw: bytes) -> ApiError:
-    """The error for a Status object that came as a watch event of type ERROR."""
+    """The error for a Status object that arrived as a watch event of type ERROR."""
     try:
-        parsed = _status_decoder.decode(raw)
+        return error_from_response(_status_decoder.decode(raw).code, "", raw)
     except msgspec.DecodeError:
         return ServerError(500, "BadStatus", raw[:300].decode("utf-8", "replace"))
-    code = parsed.code or 500
-    details = parsed.details
-    return _class_for(code)(
-        code,
-        parsed.reason or str(code),
-        parsed.message or "no message",
-        details.retry_after_seconds if details else None,
-    )
+
+
+def not_understood(error: Exception, answer: bytes | str) -> ServerError:
+    """The error for an answer that cannot be decoded: a proxy's page, or an answer that was cut short.
+
+    The request may have been carried out all the same.
+    """
+    text = answer if isinstance(answer, str) else answer[:200].decode(errors="replace")
+    return ServerError(200, "NotUnderstood", f"{error}; the answer starts with {text!r}")

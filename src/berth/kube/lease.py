@@ -1,8 +1,8 @@
-"""What a Lease says and what may be done with it. Pure: time is a parameter.
+"""The state of a Lease, and the bodies that take, renew and release it. Pure: time is a parameter.
 
-A Lease of somebody else is judged only by when *this* observer last saw it renewed, on its own clock; the
-times written in it are for people (the rule of client-go's leader election: clocks of machines are never
-compared).
+The Lease of another holder is judged only by when *this* observer last observed a renewal, on its own clock.
+The times written in it are for people: clocks of machines are never compared (the rule of client-go's leader
+election).
 """
 
 import math
@@ -15,56 +15,53 @@ from typing import Any
 
 import msgspec
 
-from berth.kube.meta import OwnerReference
-
-__all__ = [
-    "LeaseSpec",
-    "LeaseState",
-    "Observation",
-    "claimed",
-    "judge",
-    "lease_spec",
-    "micro_time",
-    "observe",
-    "released",
-    "renewed",
-]
+from berth.kinds.lease import LeaseSpec
+from berth.kinds.meta import OwnerReference
 
 
 class LeaseState(StrEnum):
-    """Whose a Lease is, as one observer sees it."""
+    """Who holds a Lease, as one observer knows it."""
 
     ABSENT = "ABSENT"
     """There is no Lease object."""
     FREE = "FREE"
-    """Nobody is named as its holder: it was released."""
+    """It names no holder: it was released."""
     HELD_BY_US = "HELD_BY_US"
-    """We are named."""
+    """It names us."""
     HELD_BY_OTHER = "HELD_BY_OTHER"
-    """Somebody else is named, and we have not watched it unrenewed for its whole duration."""
+    """It names another holder, and we have not watched it for its whole duration without a renewal."""
     EXPIRED = "EXPIRED"
-    """Somebody else is named, and did not renew it for its whole duration while we watched."""
-
-
-class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """`spec` of a coordination.k8s.io/v1 Lease; every field may be missing."""
-
-    holder_identity: str | None = None
-    lease_duration_seconds: int | None = None
-    acquire_time: str | None = None
-    renew_time: str | None = None
-    lease_transitions: int | None = None
+    """It names another holder, who did not renew it for its whole duration while we watched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one observer knows of a Lease: its holder, and since when (own clock, s) it has not changed."""
+    """What one observer knows of a Lease: its fields, and since when (own clock, s) they have not changed."""
 
     holder: str
     renew_time: str
     transitions: int
     duration: float
     since: float
+
+    @property
+    def expires(self) -> float:
+        """When it expires for this observer unless it is renewed."""
+        return self.since + self.duration
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseClaim:
+    """Which Lease, the identity that claims it, and the metadata that it gets."""
+
+    namespace: str
+    name: str
+    identity: str
+    labels: Mapping[str, str] | None = None
+    owners: Sequence[OwnerReference] = ()
+
+    def __str__(self) -> str:
+        return f"Lease {self.namespace}/{self.name}"
 
 
 def lease_spec(lease: Mapping[str, Any]) -> LeaseSpec:
@@ -75,62 +72,55 @@ def lease_spec(lease: Mapping[str, Any]) -> LeaseSpec:
 def observe(
     previous: Observation | None, spec: LeaseSpec | None, now: float, default_duration: float = 15.0
 ) -> Observation | None:
-    """What is known after having seen `spec` (None: no such object) at `now`."""
+    """What is known after `spec` was read at `now`; None if there is no Lease."""
     if spec is None:
         return None
-    holder, renew_time = spec.holder_identity or "", spec.renew_time or ""
-    transitions = spec.lease_transitions or 0
-    unchanged = previous is not None and (previous.holder, previous.renew_time, previous.transitions) == (
-        holder,
-        renew_time,
-        transitions,
+    new = Observation(
+        holder=spec.holder_identity or "",
+        renew_time=spec.renew_time or "",
+        transitions=spec.lease_transitions or 0,
+        duration=float(spec.lease_duration_seconds or default_duration),
+        since=now,
     )
-    since = previous.since if previous is not None and unchanged else now
-    return Observation(
-        holder, renew_time, transitions, float(spec.lease_duration_seconds or default_duration), since
-    )
+    if previous is None or _fields(previous) != _fields(new):
+        return new
+    return Observation(*_fields(new), new.duration, previous.since)
+
+
+def _fields(observation: Observation) -> tuple[str, str, int]:
+    return observation.holder, observation.renew_time, observation.transitions
 
 
 def judge(observation: Observation | None, identity: str, now: float) -> LeaseState:
-    """Whose the Lease is at `now`."""
+    """Who holds the Lease at `now`."""
     if observation is None:
         return LeaseState.ABSENT
     if not observation.holder:
         return LeaseState.FREE
     if observation.holder == identity:
         return LeaseState.HELD_BY_US
-    if now - observation.since > observation.duration:
-        return LeaseState.EXPIRED
-    return LeaseState.HELD_BY_OTHER
+    return LeaseState.EXPIRED if now > observation.expires else LeaseState.HELD_BY_OTHER
 
 
 def micro_time(moment: datetime) -> str:
-    """A MicroTime as the API server wants it: UTC, always six digits."""
+    """A MicroTime as the API server requires it: UTC, always six digits."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def claimed(
-    lease: Mapping[str, Any] | None,
-    identity: str,
-    duration: float,
-    wall: datetime,
-    *,
-    namespace: str = "",
-    name: str = "",
-    labels: Mapping[str, str] | None = None,
-    owners: Sequence[OwnerReference] = (),
+    lease: Mapping[str, Any] | None, claim: LeaseClaim, duration: float, wall: datetime
 ) -> dict[str, Any]:
-    """The Lease to write in order to take it, from the one that was read (None: a new one).
+    """The body that takes the Lease, made from the one that was read (None: a new one).
 
-    `duration` (seconds) is rounded up, so that nobody takes it before we let go. A change of holder counts as
-    a transition; the object's resourceVersion is kept, so the write fails where another came first.
+    `duration` (seconds) is rounded up, so that nobody takes it before its holder has stopped. A change of
+    holder counts as a transition. The resourceVersion is kept, so the write fails if another came first.
     """
     now = micro_time(wall)
     if lease is None:
         body: dict[str, Any] = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": {"name": claim.name, "namespace": claim.namespace},
             "spec": {"leaseTransitions": 0},
         }
     else:
@@ -138,14 +128,14 @@ def claimed(
         spec = lease_spec(body)
         body["spec"] = body.get("spec") or {}
         transitions = spec.lease_transitions or 0
-        body["spec"]["leaseTransitions"] = transitions + (spec.holder_identity != identity)
-    if labels:
-        body["metadata"]["labels"] = (body["metadata"].get("labels") or {}) | dict(labels)
-    if owners:
-        # Not those of an earlier holder: the Lease would be deleted together with that one's pod.
-        body["metadata"]["ownerReferences"] = msgspec.to_builtins(list(owners))
+        body["spec"]["leaseTransitions"] = transitions + (spec.holder_identity != claim.identity)
+    if claim.labels:
+        body["metadata"]["labels"] = (body["metadata"].get("labels") or {}) | dict(claim.labels)
+    if claim.owners:
+        # Instead of those of an earlier holder: the Lease would be deleted together with that holder's pod.
+        body["metadata"]["ownerReferences"] = msgspec.to_builtins(list(claim.owners))
     body["spec"] |= {
-        "holderIdentity": identity,
+        "holderIdentity": claim.identity,
         "leaseDurationSeconds": max(1, math.ceil(duration)),
         "acquireTime": now,
         "renewTime": now,
@@ -154,9 +144,9 @@ def claimed(
 
 
 def renewed(lease: Mapping[str, Any], wall: datetime) -> dict[str, Any]:
-    """The Lease to write in order to renew it.
+    """The body that renews the Lease.
 
-    Observers look for a change of renewTime, so it changes even where the wall clock stands still.
+    Observers wait for a change of renewTime, so it changes even if the wall clock stands still.
     """
     body = deepcopy(dict(lease))
     now = micro_time(wall)
@@ -167,7 +157,7 @@ def renewed(lease: Mapping[str, Any], wall: datetime) -> dict[str, Any]:
 
 
 def released(lease: Mapping[str, Any], wall: datetime) -> dict[str, Any]:
-    """The Lease to write in order to let it go: without a holder anybody may take it at once."""
+    """The body that releases the Lease: without a holder, anybody may take it at once."""
     body = deepcopy(dict(lease))
     body["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time(wall)}
     return body

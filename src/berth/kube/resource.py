@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["CONFIG_MAPS", "LEASES", "Resource", "resource_of"]
+from berth.kinds.model import GROUP, PLURALS, VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,19 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """What an object of this kind says as its `apiVersion`."""
+        """The `apiVersion` of an object of this kind."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
+ITEMS, MEMBERS, ASSIGNMENTS, POOLS = (
+    Resource(GROUP, VERSION, PLURALS[kind]) for kind in ("Item", "Member", "Assignment", "Pool")
+)
+EVENTS = Resource("", "v1", "events")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
-CONFIG_MAPS = Resource("", "v1", "configmaps")
 
 
 def resource_of(path: str) -> str:
-    """The plural, with its subresource, that a path names: a metric label with few values."""
+    """The plural that a path names, with its subresource: a metric label with few values."""
     parts = path.partition("?")[0].strip("/").split("/")
     rest = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else []
     if len(rest) > 2 and rest[0] == "namespaces":

@@ -1,17 +1,15 @@
-"""How long a Lease is ours: its periods, the clock they are measured on, and the time it is surely held."""
+"""How long a Lease is ours: its periods, the clock that measures them, and until when it is held."""
 
 import threading
 import time
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["Timing", "Validity", "lease_clock"]
-
 
 def lease_clock() -> float:
-    """Seconds that go on while the machine is suspended, and never jump.
+    """Seconds on a clock that never jumps and does not stop while the machine is suspended.
 
-    `time.monotonic` stands still during a suspend on Linux, while the Lease runs out for everybody else.
+    On Linux `time.monotonic` stops during a suspend, while the Lease expires for everybody else.
     """
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
@@ -21,9 +19,10 @@ def lease_clock() -> float:
 class Timing:
     """The periods of a Lease, all in seconds.
 
-    The holder counts from the moment it SENT its last successful renewal: after `renew_deadline` it regards
-    the Lease as lost, after `lease_duration - margin` the last of its requests has ended, and only after
-    `lease_duration` (from a later moment) may anybody else take it. A renewal is sent every `retry_period`.
+    The holder counts from the moment it SENT its last successful renewal: after `renew_deadline` it considers
+    the Lease lost, after `lease_duration - margin` the last of its requests has ended, and only after
+    `lease_duration` (counted from a later moment) may anybody else take it. A renewal is sent every
+    `retry_period`.
     """
 
     lease_duration: float
@@ -39,9 +38,9 @@ class Timing:
         retry_period: float | None = None,
         margin: float | None = None,
     ) -> Self:
-        """Fill in what is not given: margin 1/15 of the duration, renewal every 2/15, deadline at the margin.
+        """Defaults: margin 1/15 of the duration, renewal every 2/15, deadline at the margin.
 
-        Raises ValueError where the periods contradict each other.
+        Raises ValueError if the periods contradict each other.
         """
         margin = lease_duration / 15 if margin is None else margin
         renew_deadline = lease_duration - margin if renew_deadline is None else renew_deadline
@@ -60,21 +59,21 @@ class Timing:
 
 
 class Validity:
-    """Until when a Lease is surely ours. Once it has lapsed only `begin` revives it. Safe between threads."""
+    """Until when a Lease is certainly ours. After it has lapsed only `start` revives it. Thread-safe."""
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
         self._lock = threading.Lock()
         self._sent: float | None = None
 
-    def begin(self, sent: float, now: float) -> bool:
-        """Note that the Lease was taken by a request sent at `sent`; False where that is too long ago."""
+    def start(self, sent: float, now: float) -> bool:
+        """Record that the Lease was taken by a request sent at `sent`; False if that is too long ago."""
         with self._lock:
             self._sent = sent if now < sent + self._timing.renew_deadline else None
             return self._sent is not None
 
     def extend(self, sent: float, now: float) -> bool:
-        """Note a renewal sent at `sent`; False where the Lease had lapsed before the answer came."""
+        """Record a renewal sent at `sent`; False if the Lease had lapsed before the answer arrived."""
         with self._lock:
             if self._sent is None or now >= self._sent + self._timing.renew_deadline:
                 self._sent = None
@@ -83,24 +82,24 @@ class Validity:
             return True
 
     def end(self) -> None:
-        """Regard the Lease as lost."""
+        """Consider the Lease lost."""
         with self._lock:
             self._sent = None
 
     def held(self, now: float) -> bool:
-        """Whether the Lease is surely ours at `now`."""
+        """Whether the Lease is certainly ours at `now`."""
         with self._lock:
             if self._sent is not None and now >= self._sent + self._timing.renew_deadline:
                 self._sent = None
             return self._sent is not None
 
     def until(self) -> float | None:
-        """When we regard it as lost unless it is renewed; None when it is not held."""
+        """When it counts as lost unless it is renewed; None if it is not held."""
         with self._lock:
             return None if self._sent is None else self._sent + self._timing.renew_deadline
 
     def deadline(self) -> float | None:
-        """When the last request made under it must have ended; None when it is not held."""
+        """When the last request that relies on it must have ended; None if it is not held."""
         with self._lock:
             return (
                 None if self._sent is None else self._sent + self._timing.lease_duration - self._timing.margin

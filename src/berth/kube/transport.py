@@ -13,17 +13,15 @@ from berth.kube.errors import ConfigError, ConnectionLost, RequestTimeout, Unaut
 from berth.kube.resource import resource_of
 from berth.kube.wire import Params, keepalive_socket, request_url
 
-__all__ = ["RequestHook", "Transport"]
-
 RequestHook = Callable[[str, str, int, float], None]
 
 KEEPALIVE = 60.0
 """Seconds that a connection stays open unused; the API server closes it after 90."""
-_NEVER_ROUND = 1e9  # aiohttp rounds timeouts above this up to whole seconds, past a Lease's deadline
+_NEVER_ROUND = 1e9  # aiohttp would round longer timeouts up to whole seconds, past a Lease's deadline
 
 
 class Transport:
-    """A pool of connections to one API server. Of retries it knows only the one after a 401."""
+    """A pool of connections to one API server. The only retry here is the one after a 401."""
 
     def __init__(
         self, config: Config, timeout: float, user_agent: str, on_request: RequestHook | None
@@ -35,12 +33,12 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
-        """Make the pool; call it on the event loop that uses it."""
+        """Create the pool; call it on the event loop that uses it."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=KEEPALIVE, ttl_dns_cache=10, socket_factory=keepalive_socket
             ),
-            # Compression costs the API server and us more time than it saves inside a cluster.
+            # Inside a cluster, compression costs both sides more time than it saves.
             headers={
                 "User-Agent": self._user_agent,
                 "Accept": "application/json",
@@ -65,7 +63,7 @@ class Transport:
             raise RequestTimeout(message, maybe_done=False) from None
 
     async def refresh(self, refused: Access, error: Unauthorized) -> None:
-        """Load other credentials than those that got a 401; raises Unauthorized where there are none."""
+        """Load other credentials than those that got a 401; raises Unauthorized if there are none."""
         cause: Exception | None = None
         try:
             async with asyncio.timeout(self._timeout):
@@ -87,10 +85,10 @@ class Transport:
         access: Access,
         accept: str | None = None,
     ) -> bytes:
-        """Send one request and return the answer's body; ends within `timeout` seconds. Raises ApiError."""
+        """Send one request and return the body of the answer, within `timeout` seconds. Raises ApiError."""
         query = dict(params) if params else {}
         if method != "GET":
-            # Bounds the write on the server too: it must not happen long after we gave up on it.
+            # Bounds the write on the server too: it must not happen long after the client gave up.
             query["timeout"] = f"{max(1, round(timeout * 1000))}ms"
         headers = dict(access.headers)
         if data is not None:
@@ -121,7 +119,17 @@ class Transport:
         self, path: str, params: Params | None, connect: float, inactivity: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open a watch, see Client.stream."""
-        answer = await self._open_stream(path, params, connect, inactivity)
+        opening = asyncio.ensure_future(self._open_stream(path, params, connect, inactivity))
+        try:
+            answer = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # Python 3.11 leaks a connection that is cancelled between connecting and the TLS handshake.
+            await asyncio.wait({opening}, timeout=0.5)
+            if not opening.done():
+                opening.cancel()
+            elif opening.exception() is None:
+                opening.result().close()
+            raise
         try:
             yield _chunks(answer, path, inactivity)
         finally:

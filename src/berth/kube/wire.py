@@ -1,4 +1,4 @@
-"""Sockets and URLs as the API server likes them."""
+"""URLs and sockets for the API server."""
 
 import contextlib
 import socket
@@ -8,17 +8,15 @@ from urllib.parse import quote
 
 from yarl import URL
 
-__all__ = ["Params", "keepalive_socket", "request_url"]
-
 Params = Mapping[str, str | int | bool]
 """Query parameters, not yet quoted."""
 
 
 def request_url(base_url: str, path: str, query: Mapping[str, str | int | bool]) -> URL:
-    """The URL of a request; `path` is taken as it stands, the query's values are quoted."""
+    """The URL of a request; `path` is used verbatim, the values of the query are quoted."""
     if not query:
         return URL(base_url + path, encoded=True)
-    # yarl would leave `+` and `,` of selectors and continue tokens to chance.
+    # yarl would not quote `+` and `,` of selectors and continue tokens.
     pairs = "&".join(f"{key}={quote(_text(value), safe='')}" for key, value in query.items())
     return URL(f"{base_url}{path}{'&' if '?' in path else '?'}{pairs}", encoded=True)
 
@@ -28,7 +26,7 @@ def _text(value: str | int | bool) -> str:
 
 
 def keepalive_socket(address: Any) -> socket.socket:
-    """A socket that notices within half a minute that its peer is gone, even when nothing is to be sent."""
+    """A socket that notices within 30 s that its peer is gone, even if nothing is sent."""
     family, kind, protocol, _, _ = address
     sock = socket.socket(family, kind, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,15 +1,13 @@
-"""What runs in a user's pods: a Session that holds Items under a Lease and has a worker do their work."""
+"""What runs in a user's pods: a Session that holds Items under a Lease and calls a worker for each."""
 
-from berth.member.announce import NameTaken
-from berth.member.delivery import Delivery
 from berth.member.held import Held
+from berth.member.registration import NameTaken
 from berth.member.serve import serve
 from berth.member.session import Outcome, Session
 from berth.member.settings import Options, Settings, SettingsError
 from berth.member.worker import Worker
 
 __all__ = [
-    "Delivery",
     "Held",
     "NameTaken",
     "Options",

@@ -1,4 +1,4 @@
-"""An Item as a worker sees it while it is held here."""
+"""An Item while it is held here, as its worker sees it."""
 
 import asyncio
 import logging
@@ -16,8 +16,8 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class Held:
     """One Item, from its `prepare` to the end of its `drop`.
 
-    `slot`, `primary` and `epoch` change in place: a task that works on the Item may look at them at
-    any time. Do not make one of these; the callbacks of a `Worker` are given them.
+    `slot`, `primary` and `epoch` change in place: a task that works on the Item may read them at any time.
+    The callbacks of a `Worker` get these objects; do not create them.
     """
 
     __slots__ = (
@@ -28,17 +28,17 @@ class Held:
     name: str
     """The Item's name."""
     slot: int
-    """Its slot in the Assignment: 0 for the primary, also while it is on its way there; else from 1."""
+    """Its slot in the Assignment: 0 for the primary, also before `activate`; replicas count from 1."""
     primary: bool
     """True from the start of `activate` to the end of `deactivate`."""
     epoch: int
     """The fencing token: grows with each new primary of the Item. For a replica, its grant."""
     grant: int
-    """The term in which the Item was given to this Member; another grant, another `Held`."""
+    """The term in which the Item was given to this Member. Another grant means another `Held`."""
     data: Mapping[str, str]
-    """The Item's `spec.data`, as read before `prepare`."""
+    """The Item's `spec.data`, as read before `prepare`; empty with `read_data=False`."""
     lost: bool
-    """Whether it was taken away: the Lease was lost, or the session ended at once, or another one has it."""
+    """Whether it was revoked: the Lease was lost, the session was stopped, or another session has it."""
 
     def __init__(
         self,
@@ -68,29 +68,29 @@ class Held:
         return f"<Held {self.name} grant={self.grant} {role}{'' if self.owned() else ' not owned'}>"
 
     def owned(self) -> bool:
-        """Whether this Member surely still holds the Item. From any thread.
+        """Whether this Member certainly still holds the Item. Thread-safe.
 
-        Looks at the clock itself, so it is right also when the event loop was blocked or the process
-        stopped. Once False it stays False. What is written elsewhere should be preceded by this and,
-        as time passes between the look and the write, carry `epoch` for the far side to check.
+        It reads the clock, so it is right even after the event loop was blocked or the process was stopped.
+        Once False it stays False. Check it before each write to another system and, as time passes between
+        the check and the write, pass `epoch` along for that system to check.
         """
         return not self._over.is_set() and self._tenure.valid()
 
     def active(self) -> bool:
-        """Whether this Member surely still holds the Item and works as its primary."""
+        """Whether this Member certainly still holds the Item and works as its primary. Thread-safe."""
         return self.primary and self.owned()
 
     @property
     def left(self) -> float:
-        """Seconds for which this is surely ours if the Lease were not renewed again; 0 when not owned."""
+        """Seconds for which it is certainly held without another renewal of the Lease; 0.0 if it is not."""
         return 0.0 if self._over.is_set() else self._tenure.left
 
     async def wait_over(self) -> None:
-        """Return when the Item is no longer owned here: taken away, or dropped."""
+        """Return when the Item is no longer held here: it was revoked or dropped."""
         await self._over.wait()
 
     def on_over(self, call: Callable[[], object]) -> None:
-        """Have `call` called once, in the event loop's thread, when the Item is no longer owned here."""
+        """Call `call` once, in the event loop's thread, when the Item is no longer held here."""
         if self._over.is_set():
             call()
         else:
@@ -99,9 +99,9 @@ class Held:
     def spawn(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
         """Run `work` beside the callbacks for as long as the Item is held.
 
-        What is spawned while primary is cancelled after `deactivate`, anything else before `drop`, and
-        all of it at once when the Lease is lost. If it raises, the Item is marked `Failed`, and
-        activated (or prepared) again after a pause. Once the Item is dropped, what is spawned is cancelled.
+        Tasks that are spawned while primary are cancelled after `deactivate`, other tasks before `drop`, and
+        all of them immediately when the Lease is lost. If `work` raises, the Item is marked `Failed`, and
+        activated (or prepared) again after a pause. A task spawned after `drop` is cancelled at once.
         """
         primary = self.primary
         task = asyncio.create_task(work, name=name or f"berth:{self.name}")
@@ -120,22 +120,22 @@ class Held:
         if error is not None and self._on_crash is not None and not self._over.is_set():
             self._on_crash(error, primary)
 
-    # The rest is for the delivery.
+    # The methods below are called by the CallbackRunner.
 
     async def stop_tasks(self, primary_only: bool) -> None:
-        """Cancel what was spawned and wait for it to end, and for what it may have spawned meanwhile."""
+        """Cancel the spawned tasks, also those that they spawn meanwhile, and wait for their end."""
         while tasks := [*self._primary_tasks, *(() if primary_only else self._tasks)]:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    def take_away(self) -> None:
-        """Make it not owned and cancel what was spawned, without waiting."""
+    def revoke(self) -> None:
+        """Mark it as lost and cancel its tasks, without waiting."""
         self.lost = True
         self._end()
 
     def close(self) -> None:
-        """Make it not owned: it was dropped. Nothing that was spawned goes on, and nothing more is begun."""
+        """Mark it as dropped and cancel its tasks; later ones are cancelled when they are spawned."""
         self._closed = True
         self._end()
 
@@ -148,4 +148,4 @@ class Held:
             try:
                 call()
             except Exception:
-                log.exception("item %s: what was to be called at its end failed", self.name)
+                log.exception("item %s: a callback of on_over failed", self.name)

@@ -1,20 +1,20 @@
-"""What a Member says of itself."""
+"""What a Member reports of itself."""
 
 from dataclasses import dataclass
 
 MAX_PROBLEMS = 64
-"""Most problems in the status of an Assignment."""
+"""The maximum number of problems in the status of an Assignment."""
 
 MAX_MESSAGE = 1024
-"""Longest message of a problem, in characters."""
+"""The maximum length of a problem's message, in characters."""
 
 Intent = tuple[str, int, int]
-"""An Item's name, grant and epoch: to be activated once the API server has taken note of it."""
+"""Name, grant and epoch of an Item that is to be activated once this has been reported."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why an Item has failed."""
+class ItemProblem:
+    """Why an Item failed."""
 
     item: str
     grant: int
@@ -23,13 +23,13 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What there is to say at one moment."""
+    """What there is to report at one moment."""
 
     reports: tuple[str, ...]
     """As written to `status.items`, sorted."""
-    troubles: tuple[Trouble, ...]
+    problems: tuple[ItemProblem, ...]
     intents: frozenset[Intent]
-    """Activations that may begin once this has been written while the spec aimed at stood."""
+    """Activations that may start once this has been written, if the target is still the same."""
 
 
 def describe(error: BaseException) -> str:
@@ -38,6 +38,6 @@ def describe(error: BaseException) -> str:
         text = " ".join(str(error).split()) or "no message"
     except Exception:
         text = "no message that can be read"
-    # Names of files that are no UTF-8 come with surrogates, which JSON cannot carry.
+    # File names that are not UTF-8 contain surrogates, which JSON cannot represent.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return f"{type(error).__name__}: {text}"

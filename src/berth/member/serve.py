@@ -1,4 +1,4 @@
-"""Runs a worker as a process does: until it is asked to end by a signal."""
+"""Runs a worker until a signal ends the process."""
 
 import asyncio
 import contextlib
@@ -17,16 +17,17 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def serve(worker: Worker, **options: Unpack[Options]) -> None:
-    """Hold Items as one Member until SIGTERM or SIGINT, and have `worker` do their work.
+    """Hold Items as one Member until SIGTERM or SIGINT, and call `worker` for each of them.
 
         asyncio.run(berth.serve(Feeds(), pool="feeds", limit=100))
 
-    For the options see `Settings`. The first signal drains: the Member's limit becomes 0, its Items are
-    handed over, it is deleted, and this returns. A second one ends it at once: what is held is cancelled,
-    the Lease released, and SystemExit(143) raised. Where a drain takes longer than `drain_seconds`, what
-    is left is dropped and SystemExit(1) raised. A third signal has its default effect.
+    The options are described by `berth.member.Settings`. The first signal drains: the Member's limit becomes
+    0, its Items are handed over, it is deleted, and this returns. If that takes longer than `drain_seconds`,
+    the remaining Items are dropped and SystemExit(1) is raised. A second signal ends it immediately: all
+    callbacks are cancelled, the Lease is released, and SystemExit(143) is raised. A third one has its
+    default effect.
 
-    Raises `SettingsError`, `NameTaken`, and the ApiError or ConfigError that keeps it from beginning.
+    Raises `SettingsError`, `NameTaken`, and the ApiError or ConfigError that prevents the start.
     """
     session = Session(worker, **options)
     with ending_by_signals(session):
@@ -37,23 +38,23 @@ async def serve(worker: Worker, **options: Unpack[Options]) -> None:
 
 
 def exit_code(outcome: Outcome) -> int:
-    """What a process says of how its session ended."""
+    """The exit code of a process whose session ended like this."""
     return {Outcome.DRAINED: 0, Outcome.OVERDUE: 1, Outcome.STOPPED: 143}.get(outcome, 1)
 
 
 @contextlib.contextmanager
 def ending_by_signals(session: Session) -> Iterator[None]:
-    """Have the first SIGTERM or SIGINT drain the session, and the second stop it."""
+    """Let the first SIGTERM or SIGINT drain the session, and the second stop it."""
     loop = asyncio.get_running_loop()
 
     def first() -> None:
-        log.info("asked to end: draining; again to end at once")
+        log.info("received a signal: draining; a second one ends immediately")
         for number in _SIGNALS:
             loop.add_signal_handler(number, second)
         session.ask_to_drain()
 
     def second() -> None:
-        log.warning("asked to end again: ending at once")
+        log.warning("received a second signal: ending immediately")
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
         session.stop()

@@ -1,4 +1,4 @@
-"""A Member's life: announced under a Lease, given Items, drained, withdrawn; announced anew after a loss."""
+"""The life of a Member: announced under a Lease, given Items, drained, withdrawn."""
 
 import asyncio
 import logging
@@ -9,76 +9,82 @@ from enum import Enum, auto
 from functools import partial
 from typing import Self, Unpack
 
+from berth.kinds import ItemWithData
 from berth.kube import (
+    ITEMS,
+    ApiError,
     Backoff,
     Client,
     Config,
     LeaseHeld,
     LeaseKeeper,
+    NotFound,
     Timing,
     load_config,
 )
-from berth.member.announce import NameTaken, labels, owners, read_data, release_for
-from berth.member.delivery import Delivery
+from berth.member.assignment_watch import AssignmentWatch
+from berth.member.callbacks import CallbackRunner
 from berth.member.held import Held
-from berth.member.inbox import UNUSABLE, Inbox
-from berth.member.outbox import Outbox
-from berth.member.presence import Presence
+from berth.member.registration import MemberRegistration, NameTaken, lease_labels, owners
 from berth.member.settings import Options, Settings
+from berth.member.status_reporter import StatusReporter
 from berth.member.tenure import Tenure
 from berth.member.worker import Worker
 
 log = logging.getLogger("berth.member")
 
 STOP_GRACE = 5.0
-"""Seconds that callbacks have to end when the session stops at once."""
+"""Seconds for callbacks to end when the session stops immediately."""
 
-LOOK = 0.25
-"""Seconds between looks at the clock: after a machine was suspended no timer says how long that took."""
+CLOCK_PERIOD = 0.25
+"""Seconds between checks of the clock: timers do not count the time for which a machine was suspended."""
 
 
 class Outcome(Enum):
     """How a session ended."""
 
     DRAINED = auto()
-    """Everything was handed over; Member and Lease are deleted."""
+    """Everything was handed over; Member and Lease are deleted. Exit code 0."""
     OVERDUE = auto()
-    """The drain took too long; what was left has been dropped, Member and Lease are deleted."""
+    """The drain took too long; the other Items were dropped, Member and Lease are deleted. Exit code 1."""
     STOPPED = auto()
-    """It was stopped at once; the Lease is released."""
+    """It was stopped immediately; the Lease is released. Exit code 143."""
     LOST = auto()
-    """The Lease was lost; everything was cancelled."""
+    """The Lease was lost; everything was cancelled. A Session then starts again by itself."""
 
 
 class Session:
-    """Holds Items as one Member, and has a worker do their work. An async context manager.
+    """Holds Items as one Member, and calls a worker for each of them. An async context manager.
 
         async with berth.Session(worker, pool="feeds", limit=100) as session:
             ...
             await session.drain()
 
-    Entering announces the Member, waiting until the API server has it, and raises `NameTaken` where
-    another live process has the name. After a loss of the Lease it announces itself again by itself, under a
-    new `id`, holding nothing. Leaving without a drain stops at once: what is held is cancelled and the Lease
-    released, so that others may take over without waiting for it to expire.
+    Entering announces the Member and waits until the API server has it. After a loss of the Lease the Session
+    announces itself again, under a new `id`, holding nothing. Leaving without a drain stops immediately:
+    the callbacks of held Items are cancelled and the Lease is released, so that other Members may take over
+    without waiting for it to expire.
+
+    Entering raises `NameTaken` if another live process has the name, `SettingsError` if the Member belongs to
+    another Pool, and the ApiError or ConfigError that prevents the start.
     """
 
     def __init__(self, worker: Worker, **options: Unpack[Options]) -> None:
-        """For the options see `Settings`. Raises `SettingsError`."""
+        """The options are described by `berth.member.Settings`. Raises `SettingsError`."""
         self.settings = Settings.of(options)
         self.id = ""
-        """The session's id, the holder of the Lease; empty until announced."""
+        """The id of the session, the holder of its Lease; empty until it is announced."""
         self._worker = worker
         self._config: Config | None = None
-        self._delivery: Delivery | None = None
-        self._outbox: Outbox | None = None
+        self._runner: CallbackRunner | None = None
+        self._reporter: StatusReporter | None = None
         self._tenure: Tenure | None = None
         self._main: asyncio.Task[Outcome] | None = None
         self._announced = asyncio.Event()
         self._draining = asyncio.Event()
         self._stopping = asyncio.Event()
         self._drain_until = 0.0
-        self._over = ""  # the session that was lost last, if nothing of it goes on
+        self._former = ""  # the session that was lost last, if nothing of it is still running
 
     async def __aenter__(self) -> Self:
         self._config = await asyncio.to_thread(load_config, self.settings.kubeconfig)
@@ -92,7 +98,7 @@ class Session:
         finally:
             announced.cancel()
         if not self._announced.is_set():
-            await self._main  # raises why
+            await self._main  # raises the reason
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -103,8 +109,6 @@ class Session:
         if self._main is not None:
             await asyncio.shield(self._main)
 
-    # For everybody.
-
     @property
     def namespace(self) -> str:
         """The namespace of the Member."""
@@ -112,17 +116,17 @@ class Session:
 
     @property
     def held(self) -> Mapping[str, Held]:
-        """The Items that are here now, by name."""
-        return {} if self._delivery is None else self._delivery.held
+        """The Items that are held here now, by name."""
+        return {} if self._runner is None else self._runner.held
 
     @property
     def live(self) -> bool:
-        """Whether the Lease is surely held at this moment."""
+        """Whether the Lease is certainly held at this moment."""
         return self._tenure is not None and self._tenure.valid()
 
     @property
     def left(self) -> float:
-        """Seconds for which the Lease is surely held from now; 0 when it is not."""
+        """Seconds for which the Lease is certainly still held; 0.0 if it is not."""
         return 0.0 if self._tenure is None else self._tenure.left
 
     @property
@@ -131,80 +135,84 @@ class Session:
         return self._draining.is_set() or self._stopping.is_set()
 
     async def wait(self) -> Outcome:
-        """Wait until the session has ended; raises what ended it, if that was an error."""
+        """Wait until the session has ended. Raises the error that ended it, if there was one."""
         if self._main is None:
             raise RuntimeError("Session is used outside of its `async with`")
         return await asyncio.shield(self._main)
 
     async def drain(self, seconds: float | None = None) -> Outcome:
         """Hand everything over, then withdraw the Member: its limit becomes 0, and the session ends when
-        nothing is held here any more, or after `seconds` (by default `drain_seconds`).
+        nothing is held here, or after `seconds` (by default `drain_seconds`). Raises as `wait` does.
         """
         self.ask_to_drain(seconds)
         return await self.wait()
 
     def ask_to_drain(self, seconds: float | None = None) -> None:
-        """Begin what `drain` does, without waiting for its end."""
+        """Start a drain, without waiting for its end."""
         if not self._draining.is_set():
             allowed = self.settings.drain_seconds if seconds is None else seconds
             self._drain_until = time.monotonic() + allowed
             self._draining.set()
 
     def stop(self) -> None:
-        """End at once: cancel what is held and release the Lease. `wait` says when that is done."""
+        """End immediately: cancel the callbacks and release the Lease. `wait` returns when that is done."""
         self._stopping.set()
-
-    # The life of it.
 
     async def _run(self) -> Outcome:
         assert self._config is not None
         agent = f"berth-member/{self.settings.name}"
-        # A connection that died in silence must not hold up a report for longer than need be.
+        # A connection that died silently must not delay a report for long.
         patience = min(10.0, max(2.0, self.settings.lease_seconds / 2))
         async with Client(self._config, timeout=patience, connections=16, user_agent=agent) as client:
-            reader = partial(read_data, client, self.namespace) if self.settings.read_data else None
-            async with Delivery(
-                self._worker,
-                read_data=reader,
-                concurrency=self.settings.concurrency,
-                on_change=self._changed,
-            ) as delivery:
-                self._delivery = delivery
-                presence = Presence(client, self.namespace, self.settings, self._draining)
-                while (outcome := await self._live_once(client, presence, delivery)) is Outcome.LOST:
+            reader = partial(self._read_data, client) if self.settings.read_data else None
+            async with CallbackRunner(
+                self._worker, read_data=reader, concurrency=self.settings.concurrency, on_change=self._changed
+            ) as runner:
+                self._runner = runner
+                registration = MemberRegistration(client, self.namespace, self.settings, self._draining)
+                while (outcome := await self._run_session(client, registration, runner)) is Outcome.LOST:
                     log.warning("member %s: announcing itself again", self.settings.name)
                 return outcome
 
-    def _changed(self, urgent: bool) -> None:
-        if self._outbox is not None:
-            self._outbox.notify(urgent)
+    async def _read_data(self, client: Client, item: str) -> dict[str, str]:
+        """The `spec.data` of an Item. Raises LookupError if there is no such Item, ApiError."""
+        try:
+            return (await client.get(ITEMS.path(self.namespace, item), type=ItemWithData)).spec.data
+        except NotFound:
+            raise LookupError(f"there is no Item {self.namespace}/{item}") from None
 
-    async def _live_once(self, client: Client, presence: Presence, delivery: Delivery) -> Outcome:
-        """One session, from taking the Lease to losing it or giving it up."""
+    def _changed(self, urgent: bool) -> None:
+        if self._reporter is not None:
+            self._reporter.notify(urgent)
+
+    async def _run_session(
+        self, client: Client, registration: MemberRegistration, runner: CallbackRunner
+    ) -> Outcome:
+        """One session, from taking the Lease to losing or releasing it."""
         settings = self.settings
         self.id = f"{settings.name[:200]}_{uuid.uuid4().hex[:12]}"
         async with self._keeper() as keeper:
-            taking = asyncio.create_task(self._take(client, keeper), name="berth:take")
+            taking = asyncio.create_task(self._take(keeper), name="berth:take")
             if not await self._unless_asked_to_end(taking):
-                return self._cut_short()
+                return self._early_outcome()
             tenure = Tenure(lambda: keeper.deadline() - time.monotonic() if keeper.held else 0.0)
             self._tenure = tenure
             outcome, clean = Outcome.STOPPED, False
             try:
-                outcome = await self._work(client, presence, delivery, keeper, tenure)
+                outcome = await self._work(client, registration, runner, keeper, tenure)
             finally:
                 try:
-                    clean = await self._let_go(delivery, outcome)
+                    clean = await self._wait_until_released(runner, outcome)
                 finally:
                     if not clean and outcome is not Outcome.LOST:
-                        # A callback goes on all the same, so nobody may take over before the Lease has
-                        # expired: also when we are cancelled while we wait for it.
+                        # A callback is still running, so nobody may take over before the Lease has expired,
+                        # also if we are cancelled while we wait for it.
                         await keeper.abandon()
             if outcome is Outcome.LOST:
-                self._over = self.id if clean else ""
-                log.warning("member %s: lease lost: %s", settings.name, keeper.lost_reason or "it ran out")
+                self._former = self.id if clean else ""
+                log.warning("member %s: lease lost: %s", settings.name, keeper.lost_reason or "it expired")
             elif clean and outcome is not Outcome.STOPPED:
-                await presence.withdraw()
+                await registration.withdraw()
                 await keeper.release(delete=True)
             return outcome
 
@@ -218,38 +226,37 @@ class Session:
             self.id,
             timing=Timing.of(seconds, renew_deadline=seconds * 0.8, retry_period=seconds / 3),
             watchdog=self.settings.block_seconds,
-            labels=labels(self.settings),
+            labels=lease_labels(self.settings),
             owners=owners(self.settings),
         )
 
-    async def _take(self, client: Client, keeper: LeaseKeeper) -> None:
+    async def _take(self, keeper: LeaseKeeper) -> None:
         backoff = Backoff(base=0.2, limit=5.0)
-        if self._over:
-            # Our last session could not release its Lease, but nothing of it goes on: no need to wait.
-            await release_for(client, self.namespace, self.settings.name, self._over)
-            self._over = ""
         while True:
             try:
-                return await keeper.acquire(contend=self.settings.wait)
+                # The Lease of our own last session is taken at once if nothing of that session still runs.
+                await keeper.acquire(contend=self.settings.wait, former=self._former)
+                self._former = ""
+                return
             except LeaseHeld as error:
                 raise NameTaken(
                     f"Member {self.namespace}/{self.settings.name} is held by session {error.holder!r}, "
                     "which is alive: stop that process, choose another name, or give wait=True"
                 ) from error
-            except UNUSABLE as error:
+            except ApiError as error:
                 if not self._known:
                     raise
-                # What worked once will work again: an API server that starts refuses much for a moment.
+                # It worked before: an API server refuses many requests while it starts.
                 log.warning("member %s: cannot take the Lease: %s", self.settings.name, error)
             await asyncio.sleep(backoff.next())
 
     async def _unless_asked_to_end(self, task: asyncio.Task[None]) -> bool:
-        """Wait for `task`; False, and it is cancelled, when the session is asked to end before."""
+        """Wait for `task`; False, and it is cancelled, if the session is asked to end before."""
         asked = [asyncio.create_task(event.wait()) for event in (self._stopping, self._draining)]
         try:
             while not task.done():
                 late = time.monotonic() >= self._drain_until
-                # Once announced there is a Member to withdraw: try for as long as a drain may take.
+                # Once announced, there is a Member to withdraw: keep trying for as long as a drain may take.
                 if self._stopping.is_set() or (self._draining.is_set() and (late or not self._known)):
                     return False
                 waited = {task, *(each for each in asked if not each.done())}
@@ -266,51 +273,56 @@ class Session:
         """Whether the Member has been announced before."""
         return self._announced.is_set()
 
-    def _cut_short(self) -> Outcome:
-        """How a session ends that was asked to before it had its Lease."""
+    def _early_outcome(self) -> Outcome:
+        """The outcome of a session that was asked to end before it had its Lease."""
         if self._stopping.is_set():
             return Outcome.STOPPED
         return Outcome.OVERDUE if self._known else Outcome.DRAINED
 
     async def _work(
-        self, client: Client, presence: Presence, delivery: Delivery, keeper: LeaseKeeper, tenure: Tenure
+        self,
+        client: Client,
+        registration: MemberRegistration,
+        runner: CallbackRunner,
+        keeper: LeaseKeeper,
+        tenure: Tenure,
     ) -> Outcome:
-        """Do what the Assignment says until there is a reason to end. The caller lets go of what is held."""
+        """Follow the Assignment until there is a reason to end; callbacks may then still run."""
         name = self.settings.name
-        inbox = Inbox(
-            client, self.namespace, name, delivery.aim, session=self.id, on_taken=delivery.take_away
+        watch = AssignmentWatch(
+            client, self.namespace, name, runner.set_target, session=self.id, on_taken=runner.revoke
         )
-        outbox = Outbox(client, self.namespace, name, self.id, inbox, delivery, tenure)
-        delivery.begin(tenure)
+        reporter = StatusReporter(client, self.namespace, name, self.id, watch, runner, tenure)
+        runner.start_session(tenure)
 
         async def serve() -> Outcome:
-            inbox.belong_to(await presence.announce())
-            self._outbox = outbox
+            watch.set_member(await registration.announce())
+            self._reporter = reporter
             self._announced.set()
             log.info("member %s: announced as session %s", name, self.id)
             async with asyncio.TaskGroup() as group:
-                group.create_task(inbox.watch())
-                group.create_task(outbox.write_for_ever())
-                group.create_task(presence.stay(inbox))
+                group.create_task(watch.run())
+                group.create_task(reporter.run())
+                group.create_task(registration.keep_announced(watch))
             return Outcome.LOST
 
         async def when(event: asyncio.Event, outcome: Outcome) -> Outcome:
             await event.wait()
             return outcome
 
-        async def run_out() -> Outcome:
-            while tenure.valid():  # noqa: ASYNC110 - nothing tells of a clock that has jumped
-                await asyncio.sleep(LOOK)
+        async def expired() -> Outcome:
+            while tenure.valid():  # noqa: ASYNC110 - nothing signals that a clock has jumped
+                await asyncio.sleep(CLOCK_PERIOD)
             return Outcome.LOST
 
         async def drained() -> Outcome:
             await self._draining.wait()
-            clean = await presence.hand_over(self._drain_until, inbox, outbox, delivery)
+            clean = await registration.hand_over(self._drain_until, watch, reporter, runner)
             return Outcome.DRAINED if clean else Outcome.OVERDUE
 
         reasons = [
             asyncio.create_task(when(keeper.lost, Outcome.LOST), name="berth:lost"),
-            asyncio.create_task(run_out(), name="berth:run-out"),
+            asyncio.create_task(expired(), name="berth:expired"),
             asyncio.create_task(when(self._stopping, Outcome.STOPPED), name="berth:stop"),
             asyncio.create_task(drained(), name="berth:drain"),
             asyncio.create_task(serve(), name="berth:serve"),
@@ -320,22 +332,22 @@ class Session:
             return await next(task for task in reasons if task.done())
         finally:
             tenure.end()
-            delivery.lose()  # before anything else may run
-            self._outbox = None
+            runner.end_session()  # before any other task runs
+            self._reporter = None
             for task in reasons:
                 task.cancel()
             await asyncio.gather(*reasons, return_exceptions=True)
 
-    async def _let_go(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Wait until what was cancelled has ended; whether it has."""
+    async def _wait_until_released(self, runner: CallbackRunner, outcome: Outcome) -> bool:
+        """Wait until the cancelled callbacks have ended; False if some have not in time."""
         grace = self.settings.lease_seconds if outcome is Outcome.LOST else STOP_GRACE
         try:
             async with asyncio.timeout(grace):
-                await delivery.settled()
+                await runner.wait_until_empty()
         except TimeoutError:
             log.error(
-                "member %s: %d items are still not let go of after %.0f s: %s", self.settings.name,
-                len(delivery.held), grace, ", ".join(sorted(delivery.held)[:10]),
+                "member %s: the callbacks of %d items have not ended after %.0f s: %s", self.settings.name,
+                len(runner.held), grace, ", ".join(sorted(runner.held)[:10]),
             )  # fmt: skip
             return False
         return True

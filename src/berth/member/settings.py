@@ -1,4 +1,4 @@
-"""What a session runs with: from arguments, else from the environment, else defaults."""
+"""The settings of a session: from arguments, the environment, or defaults."""
 
 import os
 import socket
@@ -13,11 +13,11 @@ MAX_LIMIT = 4096
 
 
 class SettingsError(ValueError):
-    """What the session is to run with is missing or makes no sense; the message says what to set."""
+    """A setting is missing or invalid; the message says what to set."""
 
 
 class Options(TypedDict, total=False):
-    """The arguments of `serve` and `Session`; each may be left out, see `Settings` for what they mean."""
+    """The arguments of `serve` and `Session`; all are optional, `Settings` describes them."""
 
     pool: str | None
     name: str | None
@@ -36,7 +36,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a session runs with. Where an argument is None, the environment variable counts."""
+    """The settings of a session. An argument that is None is taken from its environment variable."""
 
     pool: str
     """The Pool whose Items it holds. `BERTH_POOL`, else `default`."""
@@ -45,17 +45,17 @@ class Settings:
     namespace: str | None
     """`BERTH_NAMESPACE`, `BERTH_POD_NAMESPACE`, else that of the kubeconfig or the service account."""
     limit: int
-    """Most Items it may hold, 0-4096. `BERTH_LIMIT`; there is no default."""
+    """The maximum number of Items that it may hold, 0 to 4096. `BERTH_LIMIT`; there is no default."""
     zone: str
     """`BERTH_ZONE`, else empty, a zone like any other."""
     kubeconfig: Path | None = None
     """`BERTH_KUBECONFIG`, else as kubectl finds it, or the pod's service account."""
     readiness: Literal["Assumed", "Reported"] = "Reported"
-    """When the controller counts an Item as ready here: once `prepare` has returned, or at once."""
+    """When an Item counts as ready here: once `prepare` has returned (`Reported`), or at once (`Assumed`)."""
     lease_seconds: float = 15.0
-    """The Lease's duration. `BERTH_LEASE_SECONDS`."""
+    """The duration of the Lease, at least 1 s. `BERTH_LEASE_SECONDS`."""
     drain_seconds: float = 25.0
-    """How long a drain may take before the session ends all the same. `BERTH_DRAIN_SECONDS`.
+    """How long a drain may take before the session ends anyway. `BERTH_DRAIN_SECONDS`.
     Keep it below the pod's terminationGracePeriodSeconds."""
     block_seconds: float = 10.0
     """How long the event loop may be blocked before the Lease is given up on purpose.
@@ -63,35 +63,36 @@ class Settings:
     concurrency: int = 64
     """How many `prepare` and `activate` run at a time; `deactivate` and `drop` never wait."""
     wait: bool = False
-    """Whether to wait where another live session has the name, instead of raising `NameTaken`."""
+    """Whether to wait while another live session has the name, instead of raising `NameTaken`."""
     read_data: bool = True
     """Whether to read each Item for `Held.data` before `prepare`."""
     pod: tuple[str, str] | None = None
-    """Name and uid of the pod that runs this, where known (`BERTH_POD_NAME`, `BERTH_POD_UID`):
-    Member and Lease are then owned by it, and go when it goes."""
+    """Name and uid of the pod of this process, if known (`BERTH_POD_NAME`, `BERTH_POD_UID`):
+    Member and Lease are then owned by it and deleted with it."""
 
     @classmethod
     def of(cls, options: Options, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Fill in what `options` leave out. Raises `SettingsError`."""
+        """Complete `options` from the environment and the defaults. Raises `SettingsError`."""
         env = os.environ if environ is None else environ
         pod_name, pod_uid = _pod(env, "NAME"), _pod(env, "UID")
         name = options.get("name") or env.get("BERTH_NAME") or pod_name or socket.gethostname().lower()
         if not is_name(name):
             raise SettingsError(
                 f"{name!r} cannot be the name of a Member: give name=, or set BERTH_NAME or BERTH_POD_NAME, "
-                "to lower case letters, digits, '-' and '.'"
+                "to lower-case letters, digits, '-' and '.'"
             )
         limit = options.get("limit")
         if limit is None:
             limit = int(_number(env, "BERTH_LIMIT", -1))
         if not 0 <= limit <= MAX_LIMIT:
             raise SettingsError(
-                f"give limit= or set BERTH_LIMIT: the most Items that this Member may hold, 0 to {MAX_LIMIT}"
+                "give limit= or set BERTH_LIMIT to the maximum number of Items that this Member may hold, "
+                f"0 to {MAX_LIMIT}"
             )
         lease = _given(options.get("lease_seconds"), env, "BERTH_LEASE_SECONDS", 15.0)
         if lease < 1.0:
             raise SettingsError(
-                f"a Lease of {lease:g} s is too short: the API server counts in whole seconds"
+                f"a Lease of {lease:g} s is too short: give 1 or more, the API server counts whole seconds"
             )
         kubeconfig = options.get("kubeconfig") or env.get("BERTH_KUBECONFIG")
         return cls(
@@ -116,7 +117,7 @@ class Settings:
 
 
 def _pod(env: Mapping[str, str], what: str) -> str:
-    """What the downward API says; without the prefix it is a name that many charts use."""
+    """A variable set from the downward API; many charts use the name without the prefix."""
     return env.get(f"BERTH_POD_{what}") or env.get(f"POD_{what}") or ""
 
 
@@ -135,4 +136,4 @@ def _number(env: Mapping[str, str], variable: str, default: float) -> float:
     try:
         return float(text)
     except ValueError:
-        raise SettingsError(f"{variable} is {text!r}, not a number") from None
+        raise SettingsError(f"{variable} is {text!r}: set it to a number") from None

@@ -1,30 +1,29 @@
-"""Whether this process may surely still act for the session that an Item is held under."""
+"""Whether this process may certainly still act for the session under which it holds an Item."""
 
 from collections.abc import Callable
 
 
 class Tenure:
-    """One session's right to act: as long as its Lease is surely held, and never again once it was not.
+    """One session's right to act: while its Lease is certainly held, and never again once it was not.
 
-    In between somebody else may have been given what was held here. Each look asks the Lease's keeper,
-    which reads the clock, so a process that was stopped, or whose event loop is blocked, finds out at its
-    first look. May be used from any thread.
+    Meanwhile another Member may have been given its Items. Each check reads the clock, so a process that was
+    stopped, or whose event loop was blocked, knows at its first check. Thread-safe.
     """
 
     __slots__ = ("_ended", "_seconds")
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """`seconds` gives the time for which the Lease is surely held from now; 0 or less once it is not."""
+        """`seconds` returns for how long the Lease is certainly still held; 0 or less if it is not."""
         self._seconds = seconds
         self._ended = False
 
     def valid(self) -> bool:
-        """Whether this session may surely still act."""
+        """Whether this session may certainly still act."""
         return self.left > 0.0
 
     @property
     def left(self) -> float:
-        """Seconds for which it may surely act if the Lease is not renewed again; 0 once it has ended."""
+        """Seconds for which it may certainly act without another renewal; 0 once it has ended."""
         if self._ended:
             return 0.0
         seconds = self._seconds()
@@ -34,7 +33,7 @@ class Tenure:
         return seconds
 
     def end(self) -> None:
-        """End it now, for good."""
+        """End it, for good."""
         self._ended = True
 
 

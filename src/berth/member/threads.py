@@ -1,12 +1,13 @@
-"""The same for workers written with threads: each callback runs in a thread of a pool."""
+"""Sessions for workers written with threads: each callback runs in a thread of a pool."""
 
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from berth.kube import LoopThread
 from berth.member import held as aio
 from berth.member import worker as aio_worker
 from berth.member.serve import serve as aio_serve
@@ -18,7 +19,7 @@ R = TypeVar("R")
 
 
 class Held:
-    """One Item, from its `prepare` to the end of its `drop`; may be used from any thread."""
+    """One Item, from its `prepare` to the end of its `drop`. Thread-safe. See `berth.Held`."""
 
     def __init__(self, item: aio.Held) -> None:
         self._item = item
@@ -61,49 +62,49 @@ class Held:
 
     @property
     def lost(self) -> bool:
-        """Whether it was taken away: the Lease was lost, or the session ended at once."""
+        """Whether it was revoked: the Lease was lost, the session was stopped, or another session has it."""
         return self._item.lost
 
     @property
     def left(self) -> float:
-        """Seconds for which this is surely ours if the Lease were not renewed again."""
+        """Seconds for which it is certainly held without another renewal of the Lease; 0.0 if it is not."""
         return self._item.left
 
     def owned(self) -> bool:
-        """Whether this Member surely still holds the Item, by the clock."""
+        """Whether this Member certainly still holds the Item, by the clock."""
         return self._item.owned()
 
     def active(self) -> bool:
-        """Whether this Member surely still holds the Item and works as its primary."""
+        """Whether this Member certainly still holds the Item and works as its primary."""
         return self._item.active()
 
     @property
     def cancelled(self) -> bool:
-        """Whether the callback that runs now is to return soon, because it is no longer wanted.
+        """Whether the running callback should return soon, because its result is no longer wanted.
 
-        A thread cannot be interrupted: a `prepare` or `activate` that takes long should look at this.
+        A thread cannot be interrupted: a long `prepare` or `activate` should check this.
         """
         return self._cancelled.is_set() or self._over.is_set()
 
     def wait_over(self, seconds: float | None = None) -> bool:
-        """Sleep until the Item is no longer owned here, or for `seconds`; whether it is over."""
+        """Sleep until the Item is no longer held here, or for `seconds`; returns whether it is over."""
         return self._over.wait(seconds)
 
 
 class Worker:
-    """As `berth.Worker`, with plain methods, each called in a thread."""
+    """Like `berth.Worker`, with plain methods, each called in a thread."""
 
     def prepare(self, item: Held) -> None:
-        """Load what the Item needs; returning means that it is ready here."""
+        """Load what the Item needs. Returning means that it is ready here."""
 
     def activate(self, item: Held) -> None:
-        """Begin to work as the Item's primary; `item.epoch` is the fencing token. Returns once begun."""
+        """Start working as the Item's primary, then return; `item.epoch` is the fencing token."""
 
     def deactivate(self, item: Held) -> None:
-        """Stop working as primary; once this has returned, another Member may start."""
+        """Stop working as primary. Once this has returned, another Member may start."""
 
     def drop(self, item: Held) -> None:
-        """Let go of the Item: it is gone from here."""
+        """Release what the Item uses: it is no longer on this Member."""
 
 
 class _InThreads(aio_worker.Worker):
@@ -141,7 +142,7 @@ class _InThreads(aio_worker.Worker):
                 await asyncio.shield(running)
                 break
             except asyncio.CancelledError:
-                # The thread goes on, and so the Item is busy here until it has ended.
+                # The thread keeps running, so the Item is busy here until it has ended.
                 cancelled = True
                 view._cancelled.set()
         if cancelled:
@@ -152,24 +153,24 @@ def _called(function: Callable[[Held], None], view: Held) -> None:
     try:
         function(view)
     except StopIteration as error:
-        # No future can carry it: nobody would ever hear that the callback has ended.
-        raise RuntimeError("StopIteration: an iterator had nothing more to give") from error
+        # A future cannot carry a StopIteration: the callback would appear never to end.
+        raise RuntimeError("the callback raised StopIteration: an iterator was exhausted") from error
 
 
 def _pool(options: Options) -> ThreadPoolExecutor:
-    # `concurrency` bounds prepare and activate; as many again may deactivate and drop beside them.
+    # `concurrency` bounds prepare and activate; as many deactivate and drop may run beside them.
     concurrency = options.setdefault("concurrency", 16)
     return ThreadPoolExecutor(2 * concurrency, thread_name_prefix="berth")
 
 
 def serve(worker: Worker, **options: Unpack[Options]) -> None:
-    """As `berth.serve`: hold Items until SIGTERM or SIGINT. To be called in the main thread."""
+    """Like `berth.serve`, to be called in the main thread. `concurrency` defaults to 16."""
     with _pool(options) as pool:
         asyncio.run(aio_serve(_InThreads(worker, pool), **options))
 
 
 class Session:
-    """As `berth.Session`, for programs without an event loop: a context manager with a thread of its own.
+    """Like `berth.Session`, for programs without an event loop: a context manager with its own thread.
 
     with berth.sync.Session(worker, pool="feeds", limit=100) as session:
         ...
@@ -177,11 +178,13 @@ class Session:
     """
 
     def __init__(self, worker: Worker, **options: Unpack[Options]) -> None:
-        """For the options see `berth.member.Settings`. Raises `SettingsError`."""
+        """The options are described by `berth.member.Settings`; `concurrency` defaults to 16.
+
+        Raises `SettingsError`; entering raises what entering a `berth.Session` raises.
+        """
         self._pool = _pool(options)
         self._session = AioSession(_InThreads(worker, self._pool), **options)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="berth-session", daemon=True)
+        self._thread = LoopThread("berth-session")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -202,35 +205,32 @@ class Session:
 
     @property
     def id(self) -> str:
-        """The session's id, the holder of the Lease."""
+        """The id of the session, the holder of its Lease."""
         return self._session.id
 
     @property
     def live(self) -> bool:
-        """Whether the Lease is surely held at this moment."""
+        """Whether the Lease is certainly held at this moment."""
         return self._session.live
 
     def wait(self, seconds: float | None = None) -> Outcome:
-        """Wait until the session has ended; raises what ended it, or TimeoutError."""
-        return self._submit(self._session.wait()).result(seconds)
+        """Wait until the session has ended, `seconds` at most.
+
+        Raises the error that ended it, if there was one, or TimeoutError.
+        """
+        return self._thread.submit(self._session.wait()).result(seconds)
 
     def drain(self, seconds: float | None = None) -> Outcome:
         """Hand everything over and withdraw the Member; see `berth.Session.drain`."""
         return self._call(self._session.drain(seconds))
 
     def stop(self) -> None:
-        """End at once; `wait` says when that is done."""
-        self._loop.call_soon_threadsafe(self._session.stop)
-
-    def _submit(self, work: Coroutine[Any, Any, R]) -> "Future[R]":
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        """End immediately; `wait` returns when that is done."""
+        self._thread.call_soon(self._session.stop)
 
     def _call(self, work: Coroutine[Any, Any, R]) -> R:
-        return self._submit(work).result()
+        return self._thread.submit(work).result()
 
     def _close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
+        self._thread.stop()
         self._pool.shutdown()

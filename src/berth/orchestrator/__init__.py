@@ -1,4 +1,4 @@
-"""Keep tasks running on workers that you reach in your own way: terms, a Communicator, no Kubernetes."""
+"""Keeps tasks running on workers that are reached through a Communicator, term by term. No Kubernetes."""
 
 from berth.orchestrator.http import HttpCommunicator
 from berth.orchestrator.memory import InMemoryCommunicator

@@ -1,4 +1,4 @@
-"""Calls to many workers at once: each with a deadline, none of which can hold up a term for ever."""
+"""Calls to many workers at once, each with a deadline, so that none can block a term for long."""
 
 from __future__ import annotations
 
@@ -15,87 +15,87 @@ R = TypeVar("R")
 
 
 class CallError(Exception):
-    """A call raised, or was cancelled when its time had run out."""
+    """A call raised, or was cancelled at its deadline."""
 
     def __init__(self, message: str, *, blocked: bool) -> None:
         super().__init__(message)
         self.blocked = blocked
-        """True when the time had run out: more calls would most likely block as well."""
+        """True if it was cancelled at its deadline: more calls would probably block as well."""
 
 
 @dataclass(slots=True, eq=False)
-class Lane(Generic[W]):
+class WorkerCalls(Generic[W]):
     """The calls to one worker, made one after the other in one asyncio task."""
 
     worker: W
     deadline: float | None = None
-    """Monotonic time at which the running call should have ended; None while none is running."""
+    """The monotonic time by which the running call must end; None if none is running."""
     expired: bool = False
-    """True when the running call has been cancelled for being late."""
+    """Whether the running call was cancelled at its deadline."""
     given_up: bool = False
-    """True when it ignored that: what it returns no longer counts."""
+    """Whether it ignored that: its result no longer counts."""
 
 
 class Caller(Generic[W]):
-    """Runs lanes side by side, and cancels the calls that take too long.
+    """Runs the calls to many workers concurrently, and cancels calls that take too long.
 
-    One timer serves all lanes: a call only notes its deadline, and `run` wakes at the first one.
-    That makes thousands of short calls several times cheaper than a timer of its own for each.
+    A call only records its deadline, and `run` wakes at the earliest one. For thousands of short calls that
+    is several times cheaper than a timer for each.
     """
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self.grace = min(1.0, timeout)
-        """Seconds that a cancelled call gets to clean up before its lane is given up."""
+        """Seconds for a cancelled call to clean up before it is given up."""
         self._stuck: dict[asyncio.Task[None], W] = {}
 
     @property
     def stuck(self) -> set[W]:
-        """Workers with a call that was cancelled and still runs."""
+        """Workers with a call that was given up and is still running."""
         return set(self._stuck.values())
 
     async def call(
-        self, lane: Lane[W], method: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+        self, calls: WorkerCalls[W], method: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Await one call of a lane for at most `timeout` seconds; CallError when it fails."""
-        lane.deadline = monotonic() + self.timeout
+        """Await one call for at most `timeout` seconds. Raises CallError if it fails."""
+        calls.deadline = monotonic() + self.timeout
         try:
             return await method(*args, **kwargs)
         except Exception as error:
-            if lane.expired:
+            if calls.expired:
                 raise self._too_late() from error
             raise CallError(f"{type(error).__name__}: {error}", blocked=False) from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
-            if task is None or task.cancelling() > lane.expired:
-                raise  # it is the whole term that is being cancelled
-            if lane.expired:
+            if task is None or task.cancelling() > calls.expired:
+                raise  # the whole term is being cancelled
+            if calls.expired:
                 raise self._too_late() from error
             raise CallError("the call cancelled itself", blocked=False) from error
         finally:
-            lane.deadline = None
-            if lane.expired:
-                lane.expired = False
+            calls.deadline = None
+            if calls.expired:
+                calls.expired = False
                 if (current := asyncio.current_task()) is not None:
                     current.uncancel()
 
     async def run(
         self,
-        works: Mapping[W, Callable[[Lane[W]], Coroutine[Any, Any, None]]],
+        works: Mapping[W, Callable[[WorkerCalls[W]], Coroutine[Any, Any, None]]],
         on_given_up: Callable[[W], None],
     ) -> None:
-        """Run one lane for each worker and return when all have ended or have been given up."""
-        lanes: dict[asyncio.Task[None], Lane[W]] = {}
+        """Run the calls of each worker; returns when all have ended or were given up."""
+        by_task: dict[asyncio.Task[None], WorkerCalls[W]] = {}
         for worker, work in works.items():
-            lane = Lane(worker)
-            lanes[asyncio.create_task(work(lane))] = lane
-        pending = set(lanes)
+            calls = WorkerCalls(worker)
+            by_task[asyncio.create_task(work(calls))] = calls
+        pending = set(by_task)
         try:
             while pending:
-                _, pending = await asyncio.wait(pending, timeout=self._patience(lanes, pending))
-                for task in self._enforce(lanes, pending):
+                _, pending = await asyncio.wait(pending, timeout=self._patience(by_task, pending))
+                for task in self._enforce(by_task, pending):
                     pending.discard(task)
-                    on_given_up(lanes[task].worker)
+                    on_given_up(by_task[task].worker)
         except asyncio.CancelledError:
             for task in pending:
                 task.cancel()
@@ -105,49 +105,48 @@ class Caller(Generic[W]):
         finally:
             for task in pending:
                 if not task.done():
-                    self._give_up(task, lanes[task])
-        for task, lane in lanes.items():
-            if not lane.given_up:
+                    self._give_up(task, by_task[task])
+        for task, calls in by_task.items():
+            if not calls.given_up:
                 task.result()
 
     def _too_late(self) -> CallError:
         return CallError(f"no answer within {self.timeout:g} s", blocked=True)
 
-    def _patience(self, lanes: dict[asyncio.Task[None], Lane[W]], pending: set[asyncio.Task[None]]) -> float:
-        """Return the seconds until the first deadline of the calls that are running now.
-
-        A call that begins in the meantime has a later deadline than all of these.
-        """
-        deadlines = [d for task in pending if (d := lanes[task].deadline) is not None]
+    def _patience(
+        self, by_task: dict[asyncio.Task[None], WorkerCalls[W]], pending: set[asyncio.Task[None]]
+    ) -> float:
+        """Seconds until the first deadline of the running calls; later calls have later deadlines."""
+        deadlines = [d for task in pending if (d := by_task[task].deadline) is not None]
         if not deadlines:
             return self.timeout
         return max(0.0, min(deadlines) - monotonic())
 
     def _enforce(
-        self, lanes: dict[asyncio.Task[None], Lane[W]], pending: set[asyncio.Task[None]]
+        self, by_task: dict[asyncio.Task[None], WorkerCalls[W]], pending: set[asyncio.Task[None]]
     ) -> list[asyncio.Task[None]]:
-        """Cancel the calls that are late; give up and return those that were cancelled before."""
+        """Cancel the late calls; give up and return those that were already cancelled."""
         now = monotonic()
         given_up = []
         for task in pending:
-            lane = lanes[task]
-            if lane.deadline is None or lane.deadline > now:
+            calls = by_task[task]
+            if calls.deadline is None or calls.deadline > now:
                 continue
-            if lane.expired:
-                self._give_up(task, lane)
+            if calls.expired:
+                self._give_up(task, calls)
                 given_up.append(task)
             else:
-                lane.expired, lane.deadline = True, now + self.grace
+                calls.expired, calls.deadline = True, now + self.grace
                 task.cancel()
         return given_up
 
-    def _give_up(self, task: asyncio.Task[None], lane: Lane[W]) -> None:
-        lane.given_up = True
-        self._stuck[task] = lane.worker
+    def _give_up(self, task: asyncio.Task[None], calls: WorkerCalls[W]) -> None:
+        calls.given_up = True
+        self._stuck[task] = calls.worker
         task.add_done_callback(self._ended)
         task.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._stuck.pop(task, None)
         if not task.cancelled():
-            task.exception()  # taken, so that asyncio does not report it as lost
+            task.exception()  # retrieve it, so that asyncio does not report it

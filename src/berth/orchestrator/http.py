@@ -1,4 +1,4 @@
-"""Workers in any language that serve `/items` over HTTP: the protocol of `berth agent --http`."""
+"""Workers in any language that serve `/items` over HTTP, the protocol of `berth agent --http`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,14 @@ from yarl import URL
 from berth.orchestrator.model import T, W
 
 MAX_ANSWER = 64 * 1024 * 1024
-"""Bytes of a listing; a longer one is refused."""
+"""Bytes of an answer; a longer one is an error."""
 
 
 class HttpCommunicator(Generic[W, T]):
-    """Speaks to workers that serve PUT and DELETE `/items/NAME` and GET `/items` (docs/orchestrator.md).
+    """Calls workers that serve PUT and DELETE `/items/NAME` and GET `/items` (docs/orchestrator.md).
 
-    By default workers are base URLs (`http://10.0.0.7:8080`) and tasks are names; for other types
-    give the functions. Use it as an async context manager, or call `aclose` in the end.
-
-    Args:
-        url: from a worker to its base URL.
-        name: from a task to its name, unique among the tasks.
-        task: from a name that a worker lists back to the task.
-        data: from a task to the strings that the worker gets with it.
-        headers: sent with every request, for example an Authorization.
-        session: used instead of one of its own, and not closed.
+    Use it as an async context manager, or call `aclose` at the end. Calls raise OSError or
+    aiohttp.ClientError for an answer other than 2xx or none, ValueError for an answer that is invalid.
     """
 
     def __init__(
@@ -42,6 +34,12 @@ class HttpCommunicator(Generic[W, T]):
         headers: Mapping[str, str] | None = None,
         session: aiohttp.ClientSession | None = None,
     ) -> None:
+        """Workers are base URLs (`http://10.0.0.7:8080`) and tasks are names; for other types, `url` maps a
+        worker to its base URL, `name` a task to its name, unique among the tasks, and `task` a name back.
+
+        `data` maps a task to the strings that the worker gets with it. `headers` are sent with every request,
+        for example an Authorization. A `session` is used instead of an own one, and not closed.
+        """
         self._url = url if url is not None else cast("Callable[[W], str]", str)
         self._name = name if name is not None else cast("Callable[[T], str]", str)
         self._task = task if task is not None else cast("Callable[[str], T]", str)
@@ -54,10 +52,7 @@ class HttpCommunicator(Generic[W, T]):
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
 
@@ -68,7 +63,7 @@ class HttpCommunicator(Generic[W, T]):
             await session.close()
 
     async def list(self, worker: W) -> tuple[T, ...]:
-        """GET /items. ValueError for a body that is not `{"items": [NAME, ...]}`."""
+        """GET /items. Raises ValueError if the body is not `{"items": [NAME, ...]}`."""
         body = await self._request("GET", URL(self._base(worker), encoded=True))
         try:
             names = json.loads(body)["items"]
@@ -80,7 +75,7 @@ class HttpCommunicator(Generic[W, T]):
         return tuple(self._task(n) for n in names)
 
     async def add(self, worker: W, task: T) -> None:
-        """PUT /items/NAME with `{"name": NAME}`, and `data` where there is any."""
+        """PUT /items/NAME with `{"name": NAME}`, and `data` if there is any."""
         name = self._name(task)
         body: dict[str, object] = {"name": name}
         if self._data is not None:
@@ -88,11 +83,11 @@ class HttpCommunicator(Generic[W, T]):
         await self._request("PUT", self._item(worker, name), body)
 
     async def remove(self, worker: W, task: T) -> None:
-        """DELETE /items/NAME; a worker that answers 404 does not run it, which is as good."""
-        await self._request("DELETE", self._item(worker, self._name(task)), missing_is_fine=True)
+        """DELETE /items/NAME; a 404 counts as success."""
+        await self._request("DELETE", self._item(worker, self._name(task)), missing_ok=True)
 
     async def _request(
-        self, method: str, url: URL, body: dict[str, object] | None = None, *, missing_is_fine: bool = False
+        self, method: str, url: URL, body: dict[str, object] | None = None, *, missing_ok: bool = False
     ) -> bytes:
         async with self._opened().request(
             method, url, json=body, headers=self._headers, allow_redirects=False
@@ -102,14 +97,14 @@ class HttpCommunicator(Generic[W, T]):
                 content += chunk
                 if len(content) > MAX_ANSWER:
                     raise ValueError(f"{method} {url}: the answer is longer than {MAX_ANSWER} bytes")
-            if 200 <= response.status < 300 or (missing_is_fine and response.status == 404):
+            if 200 <= response.status < 300 or (missing_ok and response.status == 404):
                 return bytes(content)
             raise OSError(f"{method} {url}: {response.status} {response.reason}: {_short(content)}")
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or (self._owns_session and self._session.closed):
-            # No bound on connections and no timeouts here: the orchestrator bounds both, and a
-            # request that queued for a connection would use up the time of a worker that is well.
+            # Without a bound on connections and without timeouts: the orchestrator bounds both, and a request
+            # that waited for a connection would use up the time of a healthy worker.
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None)
             )
@@ -120,7 +115,7 @@ class HttpCommunicator(Generic[W, T]):
 
     def _item(self, worker: W, name: str) -> URL:
         if name in ("", ".", ".."):
-            raise ValueError(f"{name!r} cannot be the name of a task: it has no path of its own in a URL")
+            raise ValueError(f"{name!r} cannot be the name of a task: it is not a path segment of a URL")
         return URL(f"{self._base(worker)}/{quote(name, safe='')}", encoded=True)
 
 

@@ -1,4 +1,4 @@
-"""Stable keys of workers and tasks, which need only be hashable: never ordered, never named."""
+"""Stable keys for workers and tasks, which are only hashable: they have no order and no names."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from hashlib import blake2b
 
 
 def stable_key(value: object, taken: Callable[[int], bool]) -> int:
-    """Return a 64-bit key that `taken` does not know, the same in every process for the same repr.
+    """A 64-bit key that is not `taken`, the same in every process for the same repr.
 
-    The key only breaks ties of the solver. Values whose repr holds an address get another key in
-    another process, and then perhaps another of several equally good plans. Equal reprs of unequal
-    values are told apart by who came first.
+    The key only breaks ties in the solver. Values whose repr contains an address get another key in another
+    process, and then perhaps another of several equally good plans. Of unequal values with one repr, the
+    first gets the first key.
     """
     try:
         text = repr(value)
-    except Exception:  # a tie-break is no reason to refuse somebody's value
+    except Exception:  # a tie-break must not fail because of a value
         text = ""
     kind = type(value)
     seed = f"{kind.__module__}.{kind.__qualname__}:{text}".encode("utf-8", "backslashreplace")

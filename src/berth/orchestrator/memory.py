@@ -1,4 +1,4 @@
-"""Workers that exist only in memory, for the tests of programs that use the orchestrator."""
+"""Workers in memory, for the tests of programs that use the orchestrator."""
 
 from __future__ import annotations
 
@@ -22,46 +22,44 @@ class _Worker(Generic[T]):
 
 
 class InMemoryCommunicator(Generic[W, T]):
-    """A communicator whose workers are dictionaries. Workers come into being when first spoken to.
+    """A communicator whose workers are dictionaries. The first call to a worker creates it.
 
-    `fail` and `block` make calls to a worker raise or hang, `heal` ends both. `calls` counts what
-    was called: `calls["add"]`, `calls["remove"]`, `calls["list"]`, failing calls included.
-
-    Args:
-        latency: seconds that each call takes; 0 answers at once, without giving way to others.
+    `fail` and `block` make calls to a worker raise or hang, `heal` ends both. `calls["add"]`,
+    `calls["remove"]` and `calls["list"]` count the calls, also those that fail.
     """
 
     def __init__(self, latency: float = 0.0) -> None:
+        """`latency`: seconds that each call takes; with 0 it returns without yielding to other tasks."""
         self.latency = latency
         self.calls: Counter[str] = Counter()
         self._workers: dict[W, _Worker[T]] = {}
 
     def tasks(self, worker: W) -> set[T]:
-        """Return the tasks that the worker runs."""
+        """The tasks that the worker runs."""
         return set(self._worker(worker).tasks)
 
     def assign(self, worker: W, tasks: Iterable[T]) -> None:
-        """Make the worker run exactly these tasks, as if it had always done so."""
+        """Make the worker run exactly these tasks, without calls."""
         self._worker(worker).tasks = dict.fromkeys(tasks)
 
     def forget(self, worker: W) -> None:
-        """Drop a worker and all that it runs, as a crash does; spoken to again it is new and empty."""
+        """Remove a worker and its tasks, like a crash; the next call creates it anew, empty."""
         self.heal(worker)
         self._workers.pop(worker, None)
 
     def fail(self, worker: W, *operations: str, error: Exception | None = None) -> None:
-        """Make calls to the worker raise `error`: those named (`"list"`, `"add"`, `"remove"`), or all."""
+        """Make calls to the worker raise `error`: the named ones (`"list"`, `"add"`, `"remove"`), or all."""
         state = self._worker(worker)
         for operation in _checked(operations):
             state.errors[operation] = error if error is not None else ConnectionError(f"{worker!r} is down")
 
     def block(self, worker: W, *operations: str) -> None:
-        """Make calls to the worker hang until they are cancelled or it is healed: those named, or all."""
+        """Make calls to the worker, the named ones or all, hang until it is healed or they are cancelled."""
         state = self._worker(worker)
         state.blocked |= _checked(operations)
 
     def heal(self, worker: W) -> None:
-        """End `fail` and `block`; calls that hang go on."""
+        """End `fail` and `block`; hanging calls continue."""
         state = self._worker(worker)
         state.errors.clear()
         state.blocked = frozenset()
@@ -69,7 +67,7 @@ class InMemoryCommunicator(Generic[W, T]):
         state.healed = asyncio.Event()
 
     async def list(self, worker: W) -> tuple[T, ...]:
-        """Return what the worker runs."""
+        """The tasks that the worker runs."""
         state = self._worker(worker)
         self.calls["list"] += 1
         if self.latency or state.errors or state.blocked:
@@ -77,7 +75,7 @@ class InMemoryCommunicator(Generic[W, T]):
         return tuple(state.tasks)
 
     async def add(self, worker: W, task: T) -> None:
-        """Start the task on the worker; nothing happens if it runs there."""
+        """Start the task on the worker, unless it already runs there."""
         state = self._worker(worker)
         self.calls["add"] += 1
         if self.latency or state.errors or state.blocked:
@@ -85,7 +83,7 @@ class InMemoryCommunicator(Generic[W, T]):
         state.tasks[task] = None
 
     async def remove(self, worker: W, task: T) -> None:
-        """Stop the task on the worker; nothing happens if it does not run there."""
+        """Stop the task on the worker, if it runs there."""
         state = self._worker(worker)
         self.calls["remove"] += 1
         if self.latency or state.errors or state.blocked:

@@ -1,4 +1,4 @@
-"""What the library speaks of: communicators, tasks, what workers run, and what a term did."""
+"""The types of the library: communicators, tasks, what workers run, and what a term did."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ W_contra = TypeVar("W_contra", bound=Hashable, contravariant=True)
 class Communicator(Protocol[W_contra, T]):
     """How the orchestrator reaches the workers; every method may be called for many workers at once.
 
-    Calls to one worker are made one at a time. Each call is cancelled after the orchestrator's
-    `timeout`; any exception means that the call failed. A call must let its cancellation through:
-    one that does not is given up, and its worker is left out of the terms until it has ended.
+    Calls to one worker are made one at a time. Each call is cancelled after the orchestrator's `timeout`; any
+    exception means that the call failed. A call must not suppress its cancellation: one that does is given
+    up, and its worker is left out of the terms until the call ends.
     """
 
     async def list(self, worker: W_contra) -> Iterable[T]:
@@ -26,15 +26,14 @@ class Communicator(Protocol[W_contra, T]):
     async def add(self, worker: W_contra, task: T) -> None:
         """Start the task on the worker. An error is logged; a later term places the task again.
 
-        A call that was cancelled may have started the task all the same, so starting one that
-        already runs should succeed.
+        A cancelled call may have started the task, so starting one that already runs should succeed.
         """
         ...
 
     async def remove(self, worker: W_contra, task: T) -> None:
         """Stop the task on the worker; returning means that it has stopped there.
 
-        An error is logged, and the task is then not started elsewhere in its place in this term.
+        After an error, which is logged, the task is not started elsewhere in this term.
         Stopping a task that the worker does not run should succeed.
         """
         ...
@@ -52,7 +51,7 @@ class Task(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class WorkerState(Generic[W, T]):
-    """What one worker said that it runs, at the start of the last term."""
+    """What one worker listed at the start of the last term."""
 
     worker: W
     tasks: list[T]
@@ -68,9 +67,9 @@ class TermStats:
     term: int = 0
     """1 for the orchestrator's first term, then one more each."""
     left_out: int = 0
-    """Workers that did not answer: they got nothing, and what they hold is not counted."""
+    """Workers that did not answer: they got nothing, and their tasks are not counted."""
     resting: int = 0
-    """Workers that answered but got nothing, since they had started nothing of what they got lately."""
+    """Workers that answered but got nothing, because they started none of their last tasks."""
     added: int = 0
     """Calls of `add` that succeeded."""
     removed: int = 0
@@ -78,18 +77,18 @@ class TermStats:
     moved: int = 0
     """Instances removed from one worker and added to another; counted in the two above as well."""
     failed: int = 0
-    """Calls of `add` and `remove` that raised or ran out of time."""
+    """Calls of `add` and `remove` that raised or timed out."""
     skipped: int = 0
-    """Calls planned and not made: the worker had blocked, was full, or a removal had failed."""
+    """Planned calls that were not made: the worker blocked or was full, or a removal failed."""
     missing: int = 0
-    """Wanted instances that no answering worker runs at the end, as far as the calls tell."""
+    """Wanted instances that no answering worker runs at the end, according to the calls."""
     postponed: int = 0
-    """Moves that are wanted but wait for a later term (`moves_per_worker`)."""
+    """Moves that wait for a later term (`moves_per_worker`)."""
     settled: bool = False
-    """True when every worker answered, a plan could be made, and there was nothing to change."""
+    """Whether every worker answered, a plan could be made, and there was nothing to change."""
     optimal: bool = True
-    """True when the solver proved that the plan needs the fewest moves."""
+    """Whether the solver proved that the plan needs the fewest moves."""
     list_seconds: float = 0.0
     plan_seconds: float = 0.0
     seconds: float = 0.0
-    """Duration of the whole term."""
+    """The duration of the whole term."""

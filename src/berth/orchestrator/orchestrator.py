@@ -1,4 +1,4 @@
-"""The orchestrator: expected workers and tasks, and the loop of terms that makes them true."""
+"""The orchestrator: expected workers and tasks, and the terms that make them real."""
 
 from __future__ import annotations
 
@@ -19,27 +19,13 @@ from berth.orchestrator.trust import Trust
 class Orchestrator(Generic[W, T]):
     """Keeps every expected task running on one of the workers (or on `instances` of them).
 
-    Once a term it asks all workers what they run, and adds, removes and moves tasks until that is
-    what is expected, evenly spread and with the fewest moves. It keeps nothing but memory: after a
-    restart, say again what is expected; what runs is learned from the workers.
+    In each term it asks all workers what they run, and adds, removes and moves tasks until that is what is
+    expected, evenly spread and with the fewest moves. It keeps everything in memory: after a restart, set
+    what is expected again; it learns from the workers what runs.
 
-    The methods that change or read what is expected may be called at any time from any thread;
-    they never wait for a term and count from the next one. `next_term` and `run` belong to one
-    event loop. From another thread use `asyncio.run_coroutine_threadsafe(o.next_term(), loop)`.
-
-    Args:
-        communicator: how to reach the workers.
-        timeout: seconds that each call of the communicator may take.
-        on_term: called with the TermStats of each finished term, before `next_term` returns. What
-            it raises is logged.
-        logger: where failed calls and left-out workers are reported (warnings and errors), and
-            every call that succeeded (debug); `berth.orchestrator` by default.
-        moves_per_worker: how many tasks may be moved away from a worker in one term to even out
-            the loads; None for any number, 0 for none. Missing instances are added, and surplus
-            and unknown tasks removed, without such a bound.
-
-    Raises:
-        ValueError: `timeout` or `moves_per_worker` is out of range.
+    The methods that change or read what is expected may be called at any time from any thread; they never
+    wait for a term and take effect in the next one. `next_term` and `run` belong to one event loop. From
+    another thread use `asyncio.run_coroutine_threadsafe(o.next_term(), loop)`.
     """
 
     def __init__(
@@ -50,6 +36,16 @@ class Orchestrator(Generic[W, T]):
         logger: logging.Logger | None = None,
         moves_per_worker: int | None = 1,
     ) -> None:
+        """`timeout` is in seconds, for each call of the communicator.
+
+        `on_term` gets the TermStats of each finished term before `next_term` returns; what it raises is
+        logged. `logger` gets failed calls and left-out workers (warnings and errors) and successful calls
+        (debug); `berth.orchestrator` by default. `moves_per_worker` is how many tasks may be moved away from
+        one worker in a term to even out the loads; None for any number, 0 for none. It bounds neither the
+        adds of missing instances nor the removals of surplus and unknown tasks.
+
+        Raises ValueError if `timeout` or `moves_per_worker` is out of range.
+        """
         if not timeout > 0:
             raise ValueError(f"timeout must be a number of seconds above 0; got {timeout!r}")
         if moves_per_worker is not None and moves_per_worker < 0:
@@ -67,14 +63,13 @@ class Orchestrator(Generic[W, T]):
         self._last_actual: list[WorkerState[W, T]] | None = None
 
     def add_worker(self, worker: W, *, limit: int | None = None, zone: str = "") -> None:
-        """Add a worker. One that is known already stays as it is.
+        """Add a worker. A known worker stays as it is.
 
-        `limit` (0 to 4096) is the most tasks that it may run and its weight: loads are even in
-        proportion to the limits. Without one it counts as a worker with a limit of 4096. Where
-        workers have different zones, the instances of a task are spread over the zones.
+        `limit` (0 to 4096) is the maximum number of tasks that it may run, and its weight: loads are even in
+        proportion to the limits. Without one it counts as a worker with a limit of 4096. If the workers have
+        different zones, the instances of a task are spread over them.
 
-        Raises:
-            ValueError: the limit is out of range.
+        Raises ValueError if the limit is out of range.
         """
         self._registry.add_worker(worker, limit, zone)
 
@@ -83,59 +78,54 @@ class Orchestrator(Generic[W, T]):
     ) -> None:
         """Change the limit or the zone of a worker. A limit of 0 empties it, term by term.
 
-        Raises:
-            KeyError: the worker is not known.
-            ValueError: the limit is out of range.
+        Raises KeyError if the worker is not known, ValueError if the limit is out of range.
         """
         self._registry.update_worker(worker, limit, zone)
 
     def remove_worker(self, worker: W) -> None:
-        """Forget a worker: no more calls go to it and its tasks are placed on the others.
+        """Remove a worker: it gets no more calls, and its tasks are placed on the others.
 
-        It is not told to stop them. To empty it first: `update_worker(worker, limit=0)`, and
-        remove it once it runs nothing. An unknown worker is no error.
+        It does not stop its tasks. To empty it first, call `update_worker(worker, limit=0)` and remove it
+        once it runs nothing. An unknown worker is ignored.
         """
         self._registry.remove_worker(worker)
 
     def update_workers(self, workers: Iterable[W]) -> None:
-        """Replace all workers. Those already known keep their limit and zone; duplicates are ignored."""
+        """Replace all workers. Known ones keep their limit and zone; duplicates are ignored."""
         self._registry.update_workers(workers)
 
     def add_task(self, task: T, instances: int = 1) -> None:
         """Add a task that `instances` (0 to 32) workers should run. A known task stays as it is.
 
-        Raises:
-            ValueError: `instances` is out of range.
-            TypeError: a `Task` was given instead of what defines it.
+        Raises ValueError if `instances` is out of range, TypeError for a `Task` instead of its definition.
         """
         self._registry.add_task(task, instances)
 
     def remove_task(self, task: T) -> None:
-        """Forget a task: it is removed wherever it runs. An unknown task is no error."""
+        """Remove a task: it is stopped wherever it runs. An unknown task is ignored."""
         self._registry.remove_task(task)
 
     def update_tasks(self, tasks: Iterable[Task[T]]) -> None:
-        """Replace all tasks; of several with one definition the first counts.
+        """Replace all tasks. Of several with one definition the first counts.
 
-        Raises:
-            ValueError: `instances` of one is out of range. Nothing is changed then.
+        Raises ValueError, and changes nothing, if the `instances` of one are out of range.
         """
         self._registry.update_tasks(tasks)
 
     def expected_tasks(self) -> list[Task[T]]:
-        """Return the expected tasks in the order in which they were added."""
+        """The expected tasks, in the order in which they were added."""
         return self._registry.expected_tasks()
 
     def last_actual(self) -> list[WorkerState[W, T]] | None:
-        """Return what the workers that answered ran at the start of the last term; None before the first."""
+        """What the answering workers ran at the start of the last term; None before the first."""
         last = self._last_actual
         return None if last is None else [WorkerState(s.worker, list(s.tasks)) for s in last]
 
     async def next_term(self) -> TermStats:
-        """Run one term and return what it did; a term that is under way is waited for first.
+        """Run one term, after the one that is running if there is one, and return what it did.
 
-        A worker that fails costs no exception: it is logged, counted, and dealt with by the next
-        term. Cancelling this cancels all calls under way.
+        A failing worker raises nothing: it is logged, counted, and left to the next term. Cancelling this
+        cancels all its calls.
         """
         async with self._one_at_a_time:
             self._terms += 1
@@ -149,7 +139,7 @@ class Orchestrator(Generic[W, T]):
                 number=self._terms,
                 moves_per_worker=self._moves_per_worker,
             )
-            stats = await term.run(self._seen)
+            stats = await term.run(self._set_last_actual)
             if self._on_term is not None:
                 try:
                     self._on_term(stats)
@@ -158,14 +148,10 @@ class Orchestrator(Generic[W, T]):
             return stats
 
     async def run(self, interval: float) -> None:
-        """Run a term every `interval` seconds until cancelled; the first one at once.
+        """Run a term every `interval` seconds until cancelled; the first one starts immediately.
 
-        A term that takes longer delays the next one, which then starts at once; terms that were
-        missed are not made up for. Unexpected errors of a term are logged and the next one starts
-        in its turn.
-
-        Raises:
-            ValueError: `interval` is not above 0.
+        A longer term delays the next one, which then starts immediately; missed terms are not made up for.
+        Unexpected errors of a term are logged. Raises ValueError unless `interval` is above 0.
         """
         if not interval > 0:
             raise ValueError(f"interval must be a number of seconds above 0; got {interval!r}")
@@ -181,5 +167,5 @@ class Orchestrator(Generic[W, T]):
         finally:
             self._planner.close()
 
-    def _seen(self, states: list[WorkerState[W, T]]) -> None:
+    def _set_last_actual(self, states: list[WorkerState[W, T]]) -> None:
         self._last_actual = states

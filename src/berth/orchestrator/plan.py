@@ -1,17 +1,17 @@
-"""From what is expected and what the workers run to the calls of one term. Pure: no I/O, no clock.
+"""The calls of one term, from what is expected and what the workers run. Pure: no I/O, no clock.
 
     expected tasks --+                    +-- removals: unknown and surplus tasks, moves
                      +--> solve --> choose
     what they run ---+                    +-- adds: missing instances, moves
 
-The solver says where every task should be in the end; `choose` takes all of it that fills a gap,
-and of the moves as many as `moves_per_worker` allows. What a term leaves out, the next one plans
-again: each move done is one move fewer for the solver, so terms converge with the fewest moves.
+The solver decides where every task should finally be. `_choose` takes all adds that fill a gap, and as many
+moves as `moves_per_worker` allows. The next term plans again what this one leaves out: each move that is made
+is one fewer for the solver, so the terms converge with the fewest moves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
@@ -33,44 +33,43 @@ class Step(NamedTuple, Generic[T]):
 
     task: T
     move: int = NO_MOVE
-    """Number of the move that the call is a half of, or NO_MOVE."""
+    """The number of the move to which the call belongs, or NO_MOVE."""
     surplus: bool = False
-    """For a removal: nothing is missed when it is done (an unknown task, or an instance too many)."""
+    """For a removal: no instance is missing after it (an unknown task, or an instance too many)."""
 
 
 @dataclass(slots=True)
 class Plan(Generic[W, T]):
-    """The calls of one term. A move is a removal and an add of the same number: in that order."""
+    """The calls of one term. A move is a removal, then an add with the same number."""
 
     removals: dict[W, list[Step[T]]] = field(default_factory=dict)
     adds: dict[W, list[Step[T]]] = field(default_factory=dict)
-    """For each worker those that wait for no removal come first."""
+    """For each worker, those that need not wait for a removal come first."""
     moves: int = 0
     postponed: int = 0
-    """Moves wanted but left to a later term."""
+    """Moves that are left to a later term."""
     missing: int = 0
-    """Wanted instances that nobody runs before the calls are made."""
+    """Wanted instances that no worker runs before the calls are made."""
     optimal: bool = True
     trouble: str = ""
-    """Why the solver's usual engines failed, so that nothing is moved to even out loads; empty if not."""
+    """Why the solver failed, so that nothing is moved to even out loads; empty if it did not."""
 
 
-@dataclass(slots=True)
-class Draft(Generic[W, T]):
-    """A plan before the solver is asked: what it needs of it, and what is planned whatever it answers."""
+@dataclass(frozen=True, slots=True)
+class _Draft(Generic[W, T]):
+    """The problem of a term, and what its rows and columns are."""
 
-    plan: Plan[W, T]
-    problem: Problem | None = None
-    """None where there is nothing to ask: `plan` is complete."""
-    tasks: list[T] = field(default_factory=list)
-    """By row of the problem; `workers` by its columns."""
-    workers: list[W] = field(default_factory=list)
-    rows: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    cols: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    problem: Problem
+    tasks: list[T]
+    """By row of the problem."""
+    workers: list[W]
+    """By column of the problem."""
+    rows: Int64
+    cols: Int64
     """Row and column of each instance that runs."""
-    limits: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Of workers; the problem has a limit for those that have none."""
-    fails: UInt64 = field(default_factory=lambda: np.zeros(0, np.uint64))
+    limits: Int64
+    """By column; NO_LIMIT without one."""
+    failures: UInt64
     """Calls that failed lately, by row."""
 
 
@@ -81,27 +80,32 @@ def plan_term(
     moves_per_worker: int | None,
     resting: Set[W] = frozenset(),
     failures: Mapping[T, int] | None = None,
+    solve: Callable[[Problem], Solution] = solve,
 ) -> Plan[W, T]:
-    """Return the calls that bring the answering workers closer to what is expected.
+    """The calls that bring the answering workers closer to what is expected.
 
-    `actual` holds the workers that answered, without duplicate tasks. A `resting` worker keeps
-    what it has and gets nothing; the others share the rest. `failures` counts the calls that
-    failed for a task lately: it is then moved last, and ties that concern it are broken anew.
+    `actual` holds the workers that answered, without duplicate tasks. A `resting` worker keeps what it has
+    and gets nothing; the others share the rest. `failures` counts the calls that failed for a task lately:
+    such a task is moved last, and ties that concern it are broken in another way.
     """
-    drafted = draft(expected, actual, resting, failures)
-    if drafted.problem is None:
-        return drafted.plan
-    return finish(drafted, solve(drafted.problem), moves_per_worker)
+    plan: Plan[W, T] = Plan()
+    draft = _draft(expected, actual, resting, failures or {}, plan)
+    if draft is not None:
+        solution = solve(draft.problem)
+        plan.optimal = solution.optimal
+        plan.trouble = (solution.why or solution.trouble) if solution.engine == "plain" else ""
+        _choose(draft, solution, moves_per_worker, plan)
+    return plan
 
 
-def draft(
+def _draft(
     expected: Expected[W, T],
     actual: Mapping[W, list[T]],
-    resting: Set[W] = frozenset(),
-    failures: Mapping[T, int] | None = None,
-) -> Draft[W, T]:
-    """Return what has to be solved; see `plan_term`."""
-    plan: Plan[W, T] = Plan()
+    resting: Set[W],
+    failures: Mapping[T, int],
+    plan: Plan[W, T],
+) -> _Draft[W, T] | None:
+    """Put what needs no solver into `plan`; the problem for the rest, None if there is none."""
     tasks = list(expected.tasks)
     rows, cols = _locate(expected, actual, plan)
     specs = list(expected.tasks.values())
@@ -111,7 +115,7 @@ def draft(
     names = list(actual)
     is_active = np.array([w not in resting for w in names], bool)
     if not tasks or not is_active.any():
-        return Draft(plan)
+        return None
     on_resting = ~is_active[cols]
     replicas = np.maximum(replicas - np.bincount(rows[on_resting], minlength=len(tasks)), 0)
     renumber = np.cumsum(is_active) - 1
@@ -122,32 +126,20 @@ def draft(
     zoned = len({s.zone for s in workers}) > 1
 
     if not zoned and is_settled(replicas, limits, rows, cols):
-        return Draft(plan)
+        return None
     keys = np.fromiter((s.key for s in specs), np.uint64, len(specs))
-    fails = np.zeros(len(tasks), np.uint64)
-    if failures:
-        fails = np.fromiter((failures.get(t, 0) for t in tasks), np.uint64, len(tasks))
-        keys ^= _scatter(fails)
+    fails = np.fromiter((failures.get(t, 0) for t in tasks), np.uint64, len(tasks))
+    keys ^= _scatter(fails)
     problem = _problem(keys, replicas, limits, workers, rows, cols, zoned)
     hard_limits = np.array([NO_LIMIT if s.limit is None else s.limit for s in workers], np.int64)
-    return Draft(plan, problem, tasks, names, rows, cols, hard_limits, fails)
-
-
-def finish(drafted: Draft[W, T], solution: Solution, moves_per_worker: int | None) -> Plan[W, T]:
-    """Return the calls of the term, of those that the solution asks for."""
-    plan = drafted.plan
-    plan.optimal = solution.optimal
-    plan.trouble = (solution.why or solution.trouble) if solution.engine == "plain" else ""
-    _choose(drafted, solution, moves_per_worker)
-    return plan
+    return _Draft(problem, tasks, names, rows, cols, hard_limits, fails)
 
 
 def weights(limits: Sequence[int | None], replicas: Int64) -> Int64:
-    """Return the limit that each worker has in the solver: where it has none, one that does not bind.
+    """The limit of each worker in the solver; a worker without a limit gets one that does not bind.
 
-    Among workers with limits, one without counts like the greatest of them, or more if the given
-    limits cannot hold everything: a weight so high that it binds nowhere would leave the workers
-    with limits empty.
+    It counts like the greatest of the given limits, or more if they cannot hold everything. A weight so high
+    that it never binds would leave the workers with limits empty.
     """
     given = [limit for limit in limits if limit is not None]
     unlimited = len(limits) - len(given)
@@ -160,7 +152,7 @@ def weights(limits: Sequence[int | None], replicas: Int64) -> Int64:
 
 
 def is_settled(replicas: Int64, limits: Int64, rows: Int64, cols: Int64) -> bool:
-    """Whether nothing can be better, zones apart: every instance runs, every load is in its band."""
+    """Whether nothing can be improved, apart from zones: every instance runs, every load is in its band."""
     wanted = np.minimum(replicas, np.count_nonzero(limits))
     if not np.array_equal(np.bincount(rows, minlength=replicas.size), wanted):
         return False
@@ -172,7 +164,7 @@ def is_settled(replicas: Int64, limits: Int64, rows: Int64, cols: Int64) -> bool
 
 
 def _locate(expected: Expected[W, T], actual: Mapping[W, list[T]], plan: Plan[W, T]) -> tuple[Int64, Int64]:
-    """Return row and column of each expected task that runs; plan the removal of unknown ones."""
+    """Row and column of each expected task that runs; the removal of unknown tasks is put into `plan`."""
     row_of = {task: row for row, task in enumerate(expected.tasks)}
     rows: list[int] = []
     cols: list[int] = []
@@ -228,18 +220,16 @@ def _problem(
 
 @dataclass(slots=True)
 class _Move:
-    """One removal that the target wants, and the add that goes with it (none where room is short)."""
+    """One removal that the target needs, and the add that belongs to it (None if there is no room)."""
 
     row: int
     source: int
     target: int | None
 
 
-def _choose(drafted: Draft[W, T], solution: Solution, moves_per_worker: int | None) -> None:
-    """Put into the plan what fills gaps or removes a surplus, and the moves that are allowed now."""
-    plan, problem, tasks, names = drafted.plan, drafted.problem, drafted.tasks, drafted.workers
-    rows, cols = drafted.rows, drafted.cols
-    assert problem is not None
+def _choose(draft: _Draft[W, T], solution: Solution, moves_per_worker: int | None, plan: Plan[W, T]) -> None:
+    """Put into `plan` what fills a gap or removes a surplus, and the moves that are allowed in this term."""
+    problem, tasks, names, rows, cols = draft.problem, draft.tasks, draft.workers, draft.rows, draft.cols
     n, m = problem.replicas.size, problem.limit.size
     placed = solution.members[:n]
     at = np.nonzero(placed >= 0)
@@ -263,7 +253,7 @@ def _choose(drafted: Draft[W, T], solution: Solution, moves_per_worker: int | No
         sources.sort(key=lambda c: -loads[c])
         targets.sort(key=lambda c: loads[c])
         excess = int(running[row] - problem.replicas[row])
-        if excess > 0:  # what remains to move is planned when the surplus is surely gone
+        if excess > 0:  # moves are planned once the surplus is certainly gone
             surplus += [(row, c) for c in sources[:excess]]
             loads[sources[:excess]] -= 1
             plan.postponed += len(sources) - excess
@@ -274,8 +264,8 @@ def _choose(drafted: Draft[W, T], solution: Solution, moves_per_worker: int | No
         ends: list[int | None] = [*targets[gaps:], *[None] * (len(sources) - len(targets) + gaps)]
         moves += [_Move(row, source, end) for source, end in zip(sources, ends, strict=True)]
 
-    chosen = _within_budget(moves, moves_per_worker, loads, drafted.fails)
-    chosen, fills = _within_limits(chosen, fills, loads, drafted.limits)
+    chosen = _within_budget(moves, moves_per_worker, loads, draft.failures)
+    chosen, fills = _within_limits(chosen, fills, loads, draft.limits)
     plan.postponed += len(moves) - len(chosen)
     for row, col in surplus:
         plan.removals.setdefault(names[col], []).append(Step(tasks[row], surplus=True))
@@ -299,7 +289,7 @@ def _by_row(codes: Int64, m: int) -> dict[int, list[int]]:
 
 
 def _within_budget(moves: list[_Move], budget: int | None, loads: Int64, fails: UInt64) -> list[_Move]:
-    """Keep at most `budget` moves from each worker: those to the emptiest workers, failed tasks last."""
+    """At most `budget` moves from each worker: those to the emptiest workers, failed tasks last."""
     if budget is None:
         return moves
     left: dict[int, int] = {}
@@ -318,10 +308,10 @@ def _within_budget(moves: list[_Move], budget: int | None, loads: Int64, fails: 
 def _within_limits(
     moves: list[_Move], fills: list[tuple[int, int]], loads: Int64, limits: Int64
 ) -> tuple[list[_Move], list[tuple[int, int]]]:
-    """Drop moves, then fills, that would put a worker over its limit while moves off it wait.
+    """Drop moves, then fills, that would exceed a worker's limit while moves away from it are postponed.
 
-    `loads` counts the fills already. Dropping a move leaves its source fuller, so this repeats
-    until it holds; two full workers that swap keep both moves.
+    `loads` includes the fills. Dropping a move leaves its source fuller, so this repeats until nothing
+    changes; two full workers that swap keep both moves.
     """
     after = loads.copy()
     for move in moves:

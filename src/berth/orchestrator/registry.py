@@ -1,4 +1,4 @@
-"""Which workers and tasks are expected, changed from any thread and read once at the start of a term."""
+"""The expected workers and tasks: changed from any thread, read once at the start of a term."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from berth.orchestrator.keys import stable_key
 from berth.orchestrator.model import T, Task, W
 
 MAX_LIMIT = 4096
-"""The greatest limit of a worker, and what a worker without one counts as."""
+"""The maximum limit of a worker, and the limit that a worker without one counts as."""
 MAX_INSTANCES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What is known of a worker besides its value."""
+    """The properties of a worker besides its value."""
 
     key: int
     limit: int | None
@@ -27,7 +27,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """What is known of a task besides its value."""
+    """The properties of a task besides its value."""
 
     key: int
     instances: int
@@ -42,7 +42,7 @@ class Expected(Generic[W, T]):
 
 
 class Registry(Generic[W, T]):
-    """The expected workers and tasks. Every method is short, and safe in any thread."""
+    """The expected workers and tasks. Every method is short and thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,12 +52,12 @@ class Registry(Generic[W, T]):
         self._task_keys: set[int] = set()
 
     def snapshot(self) -> Expected[W, T]:
-        """Return copies that later changes do not touch."""
+        """Copies that later changes do not affect."""
         with self._lock:
             return Expected(dict(self._workers), dict(self._tasks))
 
     def expected_tasks(self) -> list[Task[T]]:
-        """Return the tasks in the order in which they were added."""
+        """The tasks in the order in which they were added."""
         with self._lock:
             return [Task(task, spec.instances) for task, spec in self._tasks.items()]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic
 
-from berth.orchestrator.calls import Caller, CallError, Lane
+from berth.orchestrator.calls import Caller, CallError, WorkerCalls
 from berth.orchestrator.model import Communicator, T, TermStats, W, WorkerState
 from berth.orchestrator.plan import NO_MOVE, Plan, Step
 from berth.orchestrator.planner import Planner
@@ -26,12 +26,12 @@ class _Counts:
     failed: int = 0
     skipped: int = 0
     lost: int = 0
-    """Removed instances that are missed: no surplus, and not added elsewhere (yet)."""
+    """Removed instances that are now missing: neither a surplus nor added elsewhere yet."""
 
 
 @dataclass(slots=True)
 class Term(Generic[W, T]):
-    """A term under way. Nothing of it outlives it but the trust in workers and tasks."""
+    """A running term. Only the trust in workers and tasks outlives it."""
 
     expected: Expected[W, T]
     communicator: Communicator[W, T]
@@ -44,16 +44,16 @@ class Term(Generic[W, T]):
     counts: _Counts = field(default_factory=_Counts)
     actual: dict[W, list[T]] = field(default_factory=dict)
     _left: dict[W, int] = field(default_factory=dict)
-    """Calls that each lane still has to make."""
+    """How many calls each worker still gets."""
     _released: list[asyncio.Future[bool]] = field(default_factory=list)
     """For each move: whether its removal succeeded."""
     _moves_from: dict[W, list[int]] = field(default_factory=dict)
 
-    async def run(self, seen: Callable[[list[WorkerState[W, T]]], None]) -> TermStats:
-        """Run the term; `seen` gets what the workers said as soon as all have."""
-        begin = time.monotonic()
+    async def run(self, on_listed: Callable[[list[WorkerState[W, T]]], None]) -> TermStats:
+        """Run the term; `on_listed` gets what the workers run, once all have answered."""
+        started = time.monotonic()
         self.actual = await self._list_all()
-        seen([WorkerState(worker, list(tasks)) for worker, tasks in self.actual.items()])
+        on_listed([WorkerState(worker, list(tasks)) for worker, tasks in self.actual.items()])
         listed = time.monotonic()
         resting = self._resting()
         plan = await self.planner.plan(
@@ -83,32 +83,32 @@ class Term(Generic[W, T]):
             postponed=plan.postponed,
             settled=not (plan.removals or plan.adds or plan.postponed or plan.trouble or resting or left_out),
             optimal=plan.optimal,
-            list_seconds=listed - begin,
+            list_seconds=listed - started,
             plan_seconds=planned - listed,
-            seconds=time.monotonic() - begin,
+            seconds=time.monotonic() - started,
         )
 
     async def _list_all(self) -> dict[W, list[T]]:
-        """Ask all workers at once; those that err, block or answer nonsense are left out."""
+        """Ask all workers at once; those that fail or block are left out."""
         answers: dict[W, list[T]] = {}
         stuck = self.caller.stuck
 
-        async def ask(lane: Lane[W]) -> None:
+        async def ask(calls: WorkerCalls[W]) -> None:
             try:
-                tasks = await self.caller.call(lane, self._list_one, lane.worker)
+                tasks = await self.caller.call(calls, self._list_one, calls.worker)
             except CallError as failure:
-                if not lane.given_up:
-                    self.logger.warning("worker %r left out: its list failed: %s", lane.worker, failure)
+                if not calls.given_up:
+                    self.logger.warning("worker %r left out: its list failed: %s", calls.worker, failure)
             else:
-                if not lane.given_up:
-                    answers[lane.worker] = tasks
+                if not calls.given_up:
+                    answers[calls.worker] = tasks
 
         def given_up(worker: W) -> None:
-            self.logger.error("worker %r left out: its list ignores its cancellation", worker)
+            self.logger.error("worker %r left out: its list call ignores cancellation", worker)
 
         for worker in self.expected.workers:
             if worker in stuck:
-                self.logger.error("worker %r left out: an earlier call to it has not ended yet", worker)
+                self.logger.error("worker %r left out: an earlier call to it is still running", worker)
         await self.caller.run({w: ask for w in self.expected.workers if w not in stuck}, given_up)
         return {w: answers[w] for w in self.expected.workers if w in answers}
 
@@ -116,7 +116,7 @@ class Term(Generic[W, T]):
         return list(dict.fromkeys(await self.communicator.list(worker)))
 
     def _resting(self) -> set[W]:
-        """Return the answering workers that should rest, or none where they cannot be spared."""
+        """The answering workers that should rest; none if they are needed."""
         resting = self.trust.resting() & self.actual.keys()
         if not resting:
             return resting
@@ -127,14 +127,16 @@ class Term(Generic[W, T]):
         if max(wanted, default=0) > len(spare) or sum(wanted) > sum(limits[w] for w in spare):
             return set()
         for worker in resting:
-            self.logger.warning("worker %r gets nothing in this term: it started nothing that it got", worker)
+            self.logger.warning(
+                "worker %r gets nothing in this term: it started none of its last tasks", worker
+            )
         return resting
 
     async def _apply(self, plan: Plan[W, T]) -> None:
-        """Make the calls: workers side by side, on each its removals and then its adds."""
+        """Make the calls: workers concurrently, on each the removals, then the adds."""
         loop = asyncio.get_running_loop()
         self._released = [loop.create_future() for _ in range(plan.moves)]
-        works: dict[W, Callable[[Lane[W]], Coroutine[Any, Any, None]]] = {}
+        works: dict[W, Callable[[WorkerCalls[W]], Coroutine[Any, Any, None]]] = {}
         for worker in self.actual:
             removals, adds = plan.removals.get(worker, []), plan.adds.get(worker, [])
             if removals or adds:
@@ -143,9 +145,9 @@ class Term(Generic[W, T]):
                 works[worker] = partial(self._work, removals, adds)
         await self.caller.run(works, self._given_up)
 
-    async def _work(self, removals: list[Step[T]], adds: list[Step[T]], lane: Lane[W]) -> None:
-        worker = lane.worker
-        removed = await self._remove_all(removals, lane)
+    async def _work(self, removals: list[Step[T]], adds: list[Step[T]], calls: WorkerCalls[W]) -> None:
+        worker = calls.worker
+        removed = await self._remove_all(removals, calls)
         if removed is None or not adds:
             return
         limit = self.expected.workers[worker].limit
@@ -157,19 +159,19 @@ class Term(Generic[W, T]):
             if limit is not None and load >= limit:
                 self._skip(worker)
                 continue
-            ok = await self._call(lane, step.task, add=True)
+            ok = await self._call(calls, step.task, add=True)
             if ok is None:
                 return
-            load += 1  # even if it failed: it may have been started
+            load += 1  # even if it failed: the task may run
             if ok:
                 self.counts.added += 1
                 self.counts.moved += step.move != NO_MOVE
 
-    async def _remove_all(self, removals: list[Step[T]], lane: Lane[W]) -> int | None:
-        """Make the removals of a lane: how many succeeded, or None if no more calls make sense."""
+    async def _remove_all(self, removals: list[Step[T]], calls: WorkerCalls[W]) -> int | None:
+        """Remove tasks from a worker: how many calls succeeded, or None if it blocks."""
         removed = 0
         for step in removals:
-            ok = await self._call(lane, step.task, add=False)
+            ok = await self._call(calls, step.task, add=False)
             if ok is None:
                 return None
             if ok:
@@ -180,14 +182,14 @@ class Term(Generic[W, T]):
                 self._released[step.move].set_result(ok)
         return removed
 
-    async def _call(self, lane: Lane[W], task: T, *, add: bool) -> bool | None:
-        """Make one call: whether it succeeded, or None if the worker blocks and its lane ends here."""
-        worker = lane.worker
+    async def _call(self, calls: WorkerCalls[W], task: T, *, add: bool) -> bool | None:
+        """Make one call: whether it succeeded, or None if the worker blocks and gets no more calls."""
+        worker = calls.worker
         name, method = ("add", self.communicator.add) if add else ("remove", self.communicator.remove)
         try:
-            await self.caller.call(lane, method, worker, task)
+            await self.caller.call(calls, method, worker, task)
         except CallError as failure:
-            if lane.given_up:
+            if calls.given_up:
                 return None
             self.logger.warning("%s of task %r on worker %r failed: %s", name, task, worker, failure)
             self._left[worker] -= 1
@@ -197,7 +199,7 @@ class Term(Generic[W, T]):
                 self._abandon(worker)
                 return None
             return False
-        if lane.given_up:
+        if calls.given_up:
             return None
         self.logger.debug("%s of task %r on worker %r done", name, task, worker)
         self._left[worker] -= 1
@@ -209,14 +211,16 @@ class Term(Generic[W, T]):
         self.counts.skipped += 1
 
     def _abandon(self, worker: W) -> None:
-        """Leave the worker's other calls to the next term; what waits for its removals is not added."""
+        """Leave the other calls of the worker to the next term; skip adds that wait for its removals."""
         self.counts.skipped += self._left.pop(worker)
         for move in self._moves_from[worker]:
             if not self._released[move].done():
                 self._released[move].set_result(False)
 
     def _given_up(self, worker: W) -> None:
-        self.logger.error("a call to worker %r ignores its cancellation; left out until it has ended", worker)
+        self.logger.error(
+            "a call to worker %r ignores cancellation; the worker is left out until it ends", worker
+        )
         self._left[worker] -= 1
         self.counts.failed += 1
         self._abandon(worker)

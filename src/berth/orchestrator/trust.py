@@ -1,4 +1,4 @@
-"""Memory of calls that failed, so that a worker that answers but cannot start tasks does not keep them."""
+"""Remembers failed calls, so that a worker that answers but cannot start tasks gets none for a while."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Generic
 from berth.orchestrator.model import T, W
 
 STRIKES = 2
-"""Terms in a row in which a worker started nothing that it was given, before it rests."""
-LONGEST_REST = 32
+"""Terms in a row in which a worker started none of its tasks, before it rests."""
+MAX_REST = 32
 """Terms; the first rest is 2, each further one twice as long."""
 
 
 class Trust(Generic[W, T]):
-    """Counts failures; one success is enough to be trusted again.
+    """Counts failures; one success restores the trust.
 
-    A task that fails on a second worker as well is itself to blame: it costs no worker its trust.
+    A task that also fails on a second worker is itself to blame, and no worker rests because of it.
     """
 
     def __init__(self) -> None:
         self.failures: dict[T, int] = {}
-        """Failed calls for a task since one last succeeded."""
+        """Failed calls for a task since the last that succeeded."""
         self._failed_on: dict[T, set[W]] = {}
         self._strikes: dict[W, int] = {}
         self._rest: dict[W, int] = {}
@@ -29,7 +29,7 @@ class Trust(Generic[W, T]):
         self._refused: set[W] = set()
 
     def succeeded(self, worker: W, task: T, *, started: bool) -> None:
-        """Note a call that worked; `started` for an add."""
+        """Record a successful call; `started` for an add."""
         if self.failures:
             self.failures.pop(task, None)
         if started:
@@ -38,7 +38,7 @@ class Trust(Generic[W, T]):
                 self._failed_on.pop(task, None)
 
     def failed(self, worker: W, task: T, *, started: bool) -> None:
-        """Note a call that failed; `started` for an add."""
+        """Record a failed call; `started` for an add."""
         self.failures[task] = self.failures.get(task, 0) + 1
         if started:
             where = self._failed_on.setdefault(task, set())
@@ -47,11 +47,11 @@ class Trust(Generic[W, T]):
                 self._refused.add(worker)
 
     def resting(self) -> set[W]:
-        """Return the workers that should get nothing in this term."""
+        """The workers that should get nothing in this term."""
         return set(self._rest)
 
     def end_term(self, workers: Iterable[W], tasks: Iterable[T]) -> None:
-        """Close a term: count strikes and rests, forget workers and tasks that are gone."""
+        """End a term: count strikes and rests, forget removed workers and tasks."""
         self._rest = {worker: left - 1 for worker, left in self._rest.items() if left > 1}
         for worker in self._started:
             self._strikes.pop(worker, None)
@@ -59,7 +59,7 @@ class Trust(Generic[W, T]):
         for worker in self._refused - self._started:
             strikes = self._strikes[worker] = self._strikes.get(worker, 0) + 1
             if strikes >= STRIKES:
-                self._rest[worker] = min(2 ** (strikes - STRIKES + 1), LONGEST_REST)
+                self._rest[worker] = min(2 ** (strikes - STRIKES + 1), MAX_REST)
         self._started.clear()
         self._refused.clear()
         if self._strikes:

@@ -53,6 +53,8 @@ def answer(state: State, *, quick: bool) -> Solution:
             return found
     # Where it is nearly the best: worth a small network, not a large one.
     limit = tuning.quick_exact_arcs if quick or minor(level) else tuning.exact_arcs
+    if found is not None and level == "moves":
+        limit = min(limit, tuning.close_exact_arcs)
     for whole in (False, True):
         try:
             placement = exact(Work(state, quick), limit, whole)
@@ -76,13 +78,16 @@ def _pooled(work: Work) -> Placement:
     bounds = work.intervals.bounds | (known or moves.bounds)
     if work.quick and bounds["moves"] > tuning.quick_moves:
         raise TooLargeError(f"{bounds['moves']} moves")
+    deals: list[tuple[int, Deal]] = []
     for wide in (False, True):  # few Items may not be enough choice: then all are looked at
         deal = Deal(work, moves, wide)
         if work.quick and len(deal.rows) > tuning.quick_items:
             raise TooLargeError(f"{len(deal.rows)} Items")
         deal.run()
-        if repair(deal, moves.bounds["moves"]) or 2 * len(deal.rows) > len(work.state.at):
+        deals.append((repair(deal, moves.bounds["moves"]), deal))
+        if not deals[-1][0] or 2 * len(deal.rows) > len(work.state.at):
             break
+    deal = min(deals, key=lambda one: one[0])[1]
     return Placement(deal.rows, deal.at, bounds)
 
 

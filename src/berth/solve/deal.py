@@ -3,7 +3,8 @@
 The networks say how many entries leave and join each kind of Items in each zone. Here they are
 dealt out by arrays, a turn at a time and by lot (from the Items' keys, never from chance):
 
-1. `leave`: entries go where a kind has too many in a zone, from the fullest Members first.
+1. `leave`: entries go where a kind has too many in a zone. What Members have to shed is counted by
+   a small flow (Member ──> kind in a zone), so that it is shed by what leaves; the rest goes by lot.
 2. `swap`: what is still above a Member's target goes to another Member of its zone.
 3. `seek`: each Item that lacks a replica is given the zone of the new one (a tiny flow by kind).
 4. `seat`: within a zone the vacancies are dealt by lot; who would be twice on a Member exchanges
@@ -33,7 +34,7 @@ from berth.solve.moves import Moves
 from berth.solve.shares import filled
 from berth.solve.work import Work
 
-TURNS = 14  # of leaving by lot and of swapping; what is left after them is left over
+TURNS = 20  # of leaving by lot and of swapping; what is left after them is left over
 TRIES = 60  # turns of exchanges between seats
 
 
@@ -66,7 +67,7 @@ class Deal:
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
-        self.left_over = np.zeros(len(self.rows), np.bool_)
+        self.left_over, self.swapped = np.zeros(len(self.rows), np.bool_), np.zeros(len(self.load), np.bool_)
         # Where zones are merged a kind does not tell who is twice in one: then all are looked at.
         self.changed = np.full(len(self.rows), bool(work.state.merged))
 
@@ -130,18 +131,21 @@ class Deal:
         self.have = self._in_areas(self.at)
         size = np.maximum(1, self.kinds.count)
         each, self.scarce = -(-left.sum(axis=1) // size), 4 * left.sum(axis=1) > size
-        few = self.work.tuning.leave_items // 4
-        if int(left.sum()) > few:
-            # Most by lot; the rest, by a flow, still has a choice that makes all fit.
-            part = left - -(-left * few // int(left.sum()))
-            left += self._leave_by_lot(part, each) - part
+        # First the kinds with little choice, then the others with what is left of these.
+        tight = (self.scarce | self._unfit)[:, None]
+        hard, easy = left * tight, left * ~tight
+        if hard.any():
+            hard = self._leave_by_lot(hard, each, later=easy.sum(axis=0))
+        left = hard + easy
         if left.any():
-            self._leave_by_flow(left, each)
-            left = self._leave_by_lot(left, each)
+            left = self._leave_by_lot(left, each, later=np.zeros(self.work.areas, np.int64))
             self.left_over[first_few(self.kind, 4 * left.sum(axis=1))] = True
 
-    def _leave_by_lot(self, left: Int64, each: Int64) -> Int64:
-        """Entries of each kind in each area go, at most `each` of an Item; what of it could not."""
+    def _leave_by_lot(self, left: Int64, each: Int64, later: Int64) -> Int64:
+        """Entries of each kind in each area go, at most `each` of an Item; what of it could not.
+
+        `later` says how many more will leave each area afterwards.
+        """
         kinds, left = self.kinds, left.copy()
         group = self.kind_of * self.work.areas + self.area
         for turn in range(TURNS):
@@ -150,42 +154,82 @@ class Deal:
             pool = np.flatnonzero(~self.gone & (left.ravel()[group] > 0) & may)
             if not len(pool) and turn >= each.max(initial=0):
                 break
-            item, kind = self.item[pool], self.kind_of[pool]
-            total = self.have.sum(axis=1)[item]
-            must = self.have[item, self.area[pool]] > kinds.area_high.ravel()[group[pool]]
-            must |= total > kinds.placed_high[kind]
+            # What Items must give goes first, then what Members must shed, then anything; primaries last,
+            # but not where what is left could then not bring all Members down.
+            total = self.have.sum(axis=1)
+            must = self.have[self.item[pool], self.area[pool]] > kinds.area_high.ravel()[group[pool]]
+            must |= (total > kinds.placed_high[self.kind])[self.item[pool]]
+            # Where nothing comes, what a Member gives below its interval would have to be made up for.
+            surely, maybe = self._to_spare()
+            maybe[self.moves.join.sum(axis=0)[self.work.area] > 0] = 0
+            over = (surely + maybe > 0)[self.member[pool]]
+            first = must if must.any() else np.ones(len(pool), np.bool_)
+            others = ~self.leads[pool]
+            rest = (
+                later + left.sum(axis=0) - np.maximum(0, self.have - kinds.area_high[self.kind]).sum(axis=0)
+            )
+            rest -= sums(self.work.area, len(rest), surely)
+            late = must & (rest >= 0)[self.area[pool]]
+            stages = first & over & ~(late & ~others), first & others, first
+            stage = next((number for number, some in enumerate(stages) if some.any()), 2)
+            shed, pool = stage == 0, pool[stages[stage]]
+            item, kind, total = self.item[pool], self.kind_of[pool], total[self.item[pool]]
             gap = total <= kinds.placed_low[kind]  # it would need another entry elsewhere
             # Kinds of which nearly every Item has to give one go first: they have the least choice.
             share = left.ravel() / np.maximum(1, sums(group[pool], left.size))
-            ample = (4 * (1 - np.minimum(1, share))).astype(np.int64)[group[pool]]
-            dear = 32 * np.minimum(self.given[item], 9) + 16 * gap - 400 * must + 2 * ample
-            dear += self.leads[pool]
-            quota = self._quotas(sums(self.member[pool], len(self.load)), left.sum(axis=0))
-            # First so many of each Member, of these so many of each kind, of these one of each Item.
-            for owner, few in ((self.member, quota), (group, left.ravel())):
-                some = first_few(owner[pool], few, self.entry_lot[pool], dear)
-                pool, dear = pool[some], dear[some]
+            ample = (64 * (1 - np.minimum(1, share))).astype(np.int64)[group[pool]]
+            dear = 512 * np.minimum(self.given[item], 9) + 256 * gap + 2 * ample
+            dear += 200 * self.leads[pool]
+            if shed:
+                cell, few = self._shed(pool, group[pool], left.ravel(), surely, maybe)
+                pool = pool[first_few(cell, few, self.entry_lot[pool], dear)]
+            else:
+                pool = pool[first_few(group[pool], left.ravel(), self.entry_lot[pool], dear)]
             self._take(self._one_each(pool), left)
         return left
 
-    def _quotas(self, have: Int64, amount: Int64) -> Int64:
-        """How many of the candidates (`have` for each Member) go, `amount` in each area.
+    def _to_spare(self) -> tuple[Int64, Int64]:
+        """What is above each Member's interval, and what it has within."""
+        return np.maximum(0, self.load - self.high), np.maximum(
+            0, np.minimum(self.load, self.high) - self.low
+        )
 
-        What is above a Member's interval first, then what is above its lower end, then anything;
-        within these from the fullest.
+    def _shed(
+        self, pool: Int64, group: Int64, left: Int64, surely: Int64, maybe: Int64
+    ) -> tuple[Int64, Int64]:
+        """How many of these entries go: as many as Members `surely` have to give, then as they `maybe` do.
+
+        Returns the cell of each entry (what Member, group, and whether its primary is there; of few
+        entries each is a cell), and how many of each cell go.
         """
-        surely = np.maximum(0, self.load - self.high)
-        maybe = np.maximum(0, np.minimum(self.load, self.high) - self.low)
-        quota = np.zeros(len(have), np.int64)
-        for area in range(self.work.areas):
-            here = np.flatnonzero((self.work.area == area) & (have > 0))
-            for tier in (surely, maybe, have):
-                rest = int(amount[area] - quota[here].sum())
-                quota[here] += _cut(np.minimum(tier[here], have[here] - quota[here]), rest)
-        return quota
+        members, giver = np.unique(self.member[pool], return_inverse=True)
+        groups, taker = np.unique(group, return_inverse=True)
+        few = len(pool) <= self.work.tuning.shed_entries
+        code = np.arange(len(pool)) if few else (giver * len(groups) + taker) * 2 + self.leads[pool]
+        _, one, cell, have = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
+        # Kinds of which most of what there is has to go come first, as the others have more choice.
+        there = sums(taker, len(groups))
+        ample = 64 - 64 * np.minimum(left[groups], there) // there
+        net, total = Network("gives", "primaries", "ample"), int((surely + maybe)[members].sum())
+        ends, inside = net.add_nodes(len(groups), hub=True), net.add_nodes(len(members), hub=True)
+        net.add(net.source, net.sink, 0, total)
+        for most, gain in ((surely, 3), (maybe, 1)):
+            net.add(net.source, inside, 0, most[members], gives=-gain)
+        heads = ends[taker]
+        if few:  # then it sees, too, that an Item gives one entry of a group in a turn
+            _, first, item = np.unique(
+                self.item[pool] * self.work.areas + self.area[pool], return_index=True, return_inverse=True
+            )
+            gates = net.add_nodes(len(first))
+            net.add(gates, heads[first], 0, 1)
+            heads = gates[item]
+        arcs = net.add(inside[giver[one]], heads[one], 0, have, primaries=self.leads[pool][one])
+        net.add(ends, net.sink, 0, left[groups], ample=ample)
+        return cell, net.solve(total).units[arcs]
 
     def _one_each(self, pick: Int64) -> Int64:
-        """At most one entry of an Item in a turn, the first in order."""
+        """At most one entry of an Item in a turn, rather not its primary."""
+        pick = pick[np.argsort(self.leads[pick], kind="stable")]
         return pick[np.sort(np.unique(self.item[pick], return_index=True)[1])]
 
     def _take(self, pick: Int64, left: Int64) -> None:
@@ -195,63 +239,6 @@ class Deal:
         np.add.at(self.given, self.item[pick], 1)
         np.subtract.at(self.have, (self.item[pick], self.area[pick]), 1)
         np.subtract.at(left, (self.kind_of[pick], self.area[pick]), 1)
-
-    def _leave_by_flow(self, left: Int64, each: Int64) -> None:
-        """Which entries leave, by a flow that sees each Item; `left` is what remains.
-
-            source ──> kind ──> Item ──> Item in zone a ──> Member ──> zone a ──> sink
-
-        A Member gives what is above its interval's lower end at no cost, more of it at some. Of
-        kinds with a choice a few Items for each that must give are enough.
-        """
-        kinds, areas, tuning, needs = self.kinds, self.work.areas, self.work.tuning, left.sum(axis=1)
-        # Rather those on Members that have too much, or at least something to spare.
-        may, good = self.given < each[self.kind], np.zeros(len(self.rows), np.int64)
-        use = np.flatnonzero(left[self.kind_of, self.area] > 0)
-        fill = np.where(self.load > self.high, 2, 1 * (self.load > self.low))
-        np.maximum.at(good, self.item[use], fill[self.member[use]])
-        order = np.lexsort((self.lot, -good, ~may, self.kind))
-        rank = scattered(len(order), order, rank_within(self.kind[order]))
-        scarce, many, few = self.scarce[self.kind], (6 * needs + 20)[self.kind], (3 * needs + 4)[self.kind]
-        top = tuning.leave_items
-        for some, size in ((scarce | (rank < many), min(1_000, top)), (rank < few, top), (scarce, top)):
-            rows = np.flatnonzero(may & (needs > 0)[self.kind] & some)
-            if len(rows) <= size:
-                break
-        else:
-            return
-        local = scattered(len(self.rows), rows, np.arange(len(rows)))
-        chosen = sums(self.kind[rows], len(needs)) > 0
-        free = self.have - kinds.area_low[self.kind]
-        use = np.flatnonzero((local[self.item] >= 0) & ~self.gone & (left[self.kind_of, self.area] > 0))
-        use = use[free[self.item[use], self.area[use]] > 0]
-        pairs, pair = np.unique(self.item[use] * areas + self.area[use], return_inverse=True)
-        item, area = pairs // areas, pairs % areas
-        wanted = np.where(chosen[:, None], left, 0)
-        total = int(wanted.sum())
-        net = Network("left", "strain", "primaries", limit=self.work.arcs)
-        givers, giver = np.unique(self.member[use], return_inverse=True)
-        members, zones = net.add_nodes(len(givers), hub=True), net.add_nodes(areas, hub=True)
-        groups, items = net.add_nodes(len(left), hub=True), net.add_nodes(len(rows))
-        inside = net.add_nodes(len(pairs))
-        net.add(net.source, net.sink, 0, total, left=1)
-        net.add(net.source, groups, 0, wanted.sum(axis=1))
-        net.add(groups[self.kind[rows]], items, 0, np.maximum(0, each[self.kind[rows]] - self.given[rows]))
-        free = free[item, area]
-        must = np.clip(self.have[item, area] - kinds.area_high[self.kind[item], area], 0, free)
-        net.add_preferred(items[local[item]], inside, must, free, "strain", by=3)
-        arcs = net.add(inside[pair], members[giver], 0, 1, primaries=self.leads[use])
-        spare, surely = (np.maximum(0, self.load - end)[givers] for end in (self.low, self.high))
-        for amount, strain in ((surely, -1), (spare - surely, 0), (total, 1)):
-            net.add(members, zones[self.work.area[givers]], 0, amount, strain=strain)
-        net.add(zones, net.sink, 0, wanted.sum(axis=0))
-        flow = net.solve(total)
-        self._take(use[flow.units[arcs] > 0], left)
-        # The sums of kinds and of areas are met, but not that of each kind in each area: it need not be.
-        if flow.totals["left"]:
-            np.maximum(left, 0, out=left)
-        else:
-            left[chosen] = 0
 
     def _targets(self) -> Int64:
         """Loads that the areas' sums allow, at the least cost in level 11 of those with fewest moves."""
@@ -282,6 +269,7 @@ class Deal:
             if turn < TURNS - 1:
                 pick = self._one_each(pick)
             self._take(pick, np.zeros_like(self.moves.leave))
+            self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))
             rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]
             pool, met = pool[rest], met[rest]
@@ -336,21 +324,6 @@ class Deal:
         gaps = np.argsort(self.at[changed] >= 0, axis=1, kind="stable")  # empty columns first
         self.at[seeker, gaps[place, rank_within(seeker)]] = seats
         self.changed[seeker] = True
-
-
-def _cut(cap: Int64, amount: int) -> Int64:
-    """Take `amount` from these, the largest first until they are alike; at most all of them."""
-    if amount >= int(cap.sum()):
-        return cap
-    low, high = 0, int(cap.max())
-    while low < high:  # the least height at which no more than `amount` stick out
-        middle = (low + high) // 2
-        fits = int(np.maximum(0, cap - middle).sum()) <= amount
-        low, high = (low, middle) if fits else (middle + 1, high)
-    took, level = np.maximum(0, cap - low), np.flatnonzero(cap >= max(low, 1))
-    lot = (level * 2654435761) & 0xFFFF
-    took[level[np.argsort(lot, kind="stable")][: amount - int(took.sum())]] += 1
-    return took
 
 
 def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) -> Int64:

@@ -50,7 +50,7 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
     coarse, coarser = np.searchsorted(work.codes, codes), work.demand
     demand = Demand(coarser.asked[coarse], coarser.right[coarse], coarser.wanted[coarse], count)
 
-    net = Network(*SHAPE_LEVELS, *LATER) if whole else Network(*LATER)
+    net = Network(*(SHAPE_LEVELS if whole else ()), *LATER, limit=work.arcs)
     ends, nodes = net.add_nodes(len(members.limit), hub=True), net.add_nodes(size)
     inside, rank = net.add_nodes(size * members.zones).reshape(size, members.zones), members.age_rank
     if whole:

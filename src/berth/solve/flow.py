@@ -66,10 +66,13 @@ class Network:
 
     def add(self, tail: Numbers, head: Numbers, low: Numbers, high: Numbers, **costs: Numbers) -> Int64:
         """Add arcs (arguments are broadcast) and return their numbers. A cost is for one unit."""
-        given = (np.asarray(x, np.int64) for x in (tail, head, low, high, *costs.values()))
-        columns = [column.ravel() for column in np.broadcast_arrays(*given)]
-        new = np.arange(self.arcs, self.arcs + len(columns[0]))
-        self._parts.append(np.stack(columns[:4]))
+        given = [np.asarray(x) for x in (tail, head, low, high, *costs.values())]
+        columns = np.empty((len(given), *np.broadcast(*given).shape), np.int64)
+        for number, values in enumerate(given):
+            columns[number] = values
+        columns = columns.reshape(len(given), -1)
+        new = np.arange(self.arcs, self.arcs + columns.shape[1])
+        self._parts.append(columns[:4])
         names = [name.replace("_", "-") for name in costs]
         self._costs += [(self.arcs, *cost) for cost in zip(names, columns[4:], strict=True)]
         self.arcs += len(new)

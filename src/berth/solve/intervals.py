@@ -34,7 +34,6 @@ import numpy as np
 from berth.solve.arrays import alike, sums
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, SHAPE_LEVELS, Bool, Int64, Zones
-from berth.solve.tuning import Tuning
 
 
 class Members(NamedTuple):
@@ -77,14 +76,17 @@ class Intervals(NamedTuple):
     bounds: dict[str, int]  # the best value of each level before `moves`
 
 
-def intervals(members: Members, demand: Demand, rule: Zones, tuning: Tuning) -> Intervals:
-    """Solve the pooled flow; see the module's introduction. Raises NoFlowError only if it is built wrong."""
-    reach, far = tuning.reach, True
-    while far:  # a few times at most: `reach` grows until no limit is farther out
+def intervals(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[Intervals, int]:
+    """Solve the pooled flow; see the module's introduction. Raises NoFlowError only if it is built wrong.
+
+    `reach` is how many units next to each band have single arcs at first; the second value is how
+    many were needed, a good first guess for the next time.
+    """
+    while True:  # a few times at most: `reach` grows until no limit is farther out
         found, far = _solve(members, demand, rule, reach)
-        far = far and reach < int(members.limit.max(initial=0))
+        if not far or reach >= int(members.limit.max(initial=0)):
+            return found, reach
         reach *= 8
-    return found
 
 
 def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[Intervals, bool]:

@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from berth.solve.arrays import Table, first_few, rank_within, scattered, sums, twice
+from berth.solve.arrays import Table, first_few, rank_within, rows_with, scattered, sums, twice
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int64
-from berth.solve.work import Work
+from berth.solve.work import RADIX, Work
 
 LEVELS = ("moves", "draining-age", "primaries-moved", "drift", "even")
 """`drift`: of equal moves those that change fewest zones. `even`: level 11 of the objective."""
@@ -54,13 +54,14 @@ class Moves(NamedTuple):
 def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     """Solve the network of the introduction. Raises NoFlowError where the intervals cannot be met."""
     kinds, found, areas, n = work.kinds, work.intervals, work.areas, work.kinds.count
-    # Members that have to shed few of many entries are pooled, too: they hold enough of every kind.
-    own, lead = (64 * (work.load - found.load_high) > work.load) | work.members.draining, work.state.lead
+    # In a hurry Members that have to shed few of many entries are pooled, too: the bound is lower then.
+    own = (64 if work.quick else RADIX) * (work.load - found.load_high) > work.load
+    own, lead = own | work.members.draining, work.state.lead
     if surplus is not None:
         own[surplus.member] = True
     own_at = np.flatnonzero(own & (found.load_high > 0))
     node_of, area_of = scattered(len(own) + 1, own_at, np.arange(len(own_at))), work.area[own_at]
-    held, led, led_in = _held(work, node_of, len(own_at))
+    held, led, led_in = _held(work, own_at, node_of)
 
     # Only for what is kept the last levels do not matter, and smaller costs take less time.
     net = Network(*LEVELS[: 3 if surplus else 5], limit=work.arcs)
@@ -86,7 +87,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     apart, apart_led = (np.zeros((len(n), areas), np.int64) for _ in range(2))
     np.add.at(apart.T, area_of, held.T)
     np.add.at(apart_led.T, area_of, led.T)
-    kept = np.zeros(0, np.int64)
+    rest, kept = inside, np.zeros(0, np.int64)  # from where those go that are not apart
     if surplus is not None:
         # Each entry an arc of its own, at most `cap` of a group together, and not among the counts.
         its_kind = work.kind[surplus.row]
@@ -99,10 +100,17 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         kept = scattered(len(surplus.row), mine, arcs)
         np.subtract.at(held, (its_kind[mine], node), 1)
         np.subtract.at(led, (its_kind[mine], node), leads)
+        # The others may not keep more than they may have either (in merged zones that is not known).
+        of = scattered(net.nodes, inside, np.arange(len(kind)))[at[at >= 0]]
+        taken = sums(of, len(kind), surplus.cap[at >= 0])
+        taken[(area == areas - 1) & bool(work.state.merged)] = 0
+        rest = np.where(taken > 0, net.add_nodes(len(kind)), inside)
+        own_room = np.maximum(0, high * count - taken)[taken > 0]
+        net.add(inside[taken > 0], rest[taken > 0], 0, own_room)
 
     free = np.minimum(here * count - apart[kind, area], high * count)
     free_led = np.clip((led_in - apart_led)[kind, area], 0, free)
-    net.add_preferred(inside, keep[area], free_led, free, "primaries-moved")
+    net.add_preferred(rest, keep[area], free_led, free, "primaries-moved")
     anew = np.where(bare, 0, high * count)
     net.add(inside, new[area], 0, anew, moves=1)
     loads = np.minimum(work.load, found.load_high), np.maximum(0, found.load_low - work.load), found.load_high
@@ -111,7 +119,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     net.add(new, pool, least, most)
     pool_loads = add_loads(net, work, pool, ~own, work.area, STEPS)
     k, d = np.nonzero((held > 0) & (kinds.area_high[:, area_of] > 0))
-    gate = gate_of[k, area_of[d]]
+    gate = scattered((len(n), areas), (kind, area), rest)[k, area_of[d]]
     net.add(gate, owners[d], 0, (held - led)[k, d])
     net.add(gate, owners[d], 0, led[k, d], primaries_moved=-1)
     net.add(inside, new_own[area], 0, anew, moves=1)
@@ -134,19 +142,27 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     )
 
 
-def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64]:
+def _held(work: Work, own_at: Int64, node_of: Int64) -> tuple[Int64, Int64, Int64]:
     """What each kind holds on own Members, with its primaries alone, and its primaries in each area."""
-    state, kinds, areas, every = work.state, len(work.kinds.count), work.areas, work.kind
-    leads = (state.lead >= 0) & (every >= 0)
+    state, kinds, areas, own = work.state, len(work.kinds.count), work.areas, len(own_at)
+    # One group more for Items of no kind and for entries on no own Member: no mask over all is needed.
+    code = np.append(work.area, areas).astype(np.int32)[state.lead]
+    code += (work.kind + 1) * np.int32(areas + 1)
     over = work.over_rows  # a primary that is known to go cannot be kept
-    leads[over] &= (work.at[over] == state.lead[over][:, None]).any(axis=1)
-    kind, lead = every[leads].astype(np.int64), state.lead[leads]
-    led_in = sums(kind * areas + work.area[lead], kinds * areas).reshape(kinds, areas)
-    code = np.where(node_of < 0, own, node_of).astype(np.int32)[work.at]
-    code += (every[:, None] + 1) * np.int32(own + 1)
-    held = sums(code.ravel(), (kinds + 1) * (own + 1)).reshape(kinds + 1, own + 1)[1:, :own].copy()
-    led = sums((kind * own + node_of[lead])[node_of[lead] >= 0], kinds * own)
-    return held, led.reshape(kinds, own), led_in
+    over = over[(work.at[over] != state.lead[over][:, None]).all(axis=1)]
+    size = (kinds + 1) * (areas + 1)
+    led_in = (sums(code, size) - sums(code[over], size)).reshape(kinds + 1, areas + 1)[1:, :areas]
+
+    rows = np.flatnonzero(rows_with(node_of >= 0, work.at))
+    at, kind = work.at[rows], work.kind[rows, None] + 1
+    node = np.where(node_of < 0, own, node_of)[at]
+    leads = at == state.lead[rows, None]
+    codes = kind * (own + 1) + node
+    held, led = (
+        sums(some, (kinds + 1) * (own + 1)).reshape(kinds + 1, own + 1)[1:, :own].copy()
+        for some in (codes.ravel(), codes[leads])
+    )
+    return held, led, led_in
 
 
 def add_loads(
@@ -168,9 +184,8 @@ def add_loads(
     ]
     unit = np.repeat(np.arange(len(at)), span - plain)
     nth = found.load_low[at][unit] + rank_within(unit) + 1
-    cost, whose = SCALE * nth // np.maximum(members.limit[at[unit]], 1), owner[at[unit]]
-    order = np.lexsort((cost, whose))
-    whose, cost = whose[order], cost[order]
+    cost = SCALE * nth // np.maximum(members.limit[at[unit]], 1)  # at most SCALE
+    whose, cost = np.divmod(np.sort(owner[at[unit]] * (2 * SCALE) + cost), 2 * SCALE)
     bundle = rank_within(whose) // np.maximum(1, -(-sums(whose, size) // steps))[whose]
     edge = np.flatnonzero(np.r_[(whose[1:] != whose[:-1]) | (bundle[1:] != bundle[:-1]), len(whose) > 0])
     arcs.append(net.add(owners[whose[edge]], net.sink, 0, np.diff(np.r_[-1, edge]), even=cost[edge]))
@@ -202,9 +217,16 @@ def drop_surplus(work: Work) -> dict[str, int] | None:
         group = np.where(double, work.areas + cell, area)
     entry = np.nonzero((at >= 0) & (size > cap))
     item, member, cap = entry[0], at[entry], cap[entry]
-    if not 0 < len(item) <= work.tuning.surplus_entries:
+    code, entries_apart = item * (1 << 24) + group[entry], work.tuning.surplus_entries
+    if len(item) > entries_apart:
+        # Then only Items with two on Members that must shed: counts take it that both may go.
+        must_shed = (work.members.draining | (work.load > work.intervals.load_high))[member]
+        _, inverse = np.unique(code, return_inverse=True)
+        few, entries_apart = sums(inverse, len(code), must_shed)[inverse] > 1, entries_apart // 4
+        item, member, cap, code = item[few], member[few], cap[few], code[few]
+        entry = entry[0][few], entry[1][few]
+    if not 0 < len(item) <= entries_apart:
         return None
-    code = item * (1 << 24) + group[entry]
     _, first, group, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
     moves = least_moves(work, Surplus(rows[item], member, group, first, cap[first]))
     # Of each group as many go as must, first those that the network does not keep, primaries last.

@@ -15,29 +15,32 @@ from berth.solve.model import Bool, Int64
 
 TURNS = 4  # networks, each of more Items than the one before
 POLISH = 2  # networks only to make some moves unnecessary
+NEVER = 1 << 40
 CHOICES = 8  # Members drawn by lot for each Item
 
 
-def repair(deal: Deal, moves: int) -> bool:
+def repair(deal: Deal, moves: int) -> int:
     """Decide the Items that do not fit, and others, until all fit with so few moves or the turns are spent.
 
     `moves` is the bound; with more than that some entries have moved for nothing, and Items that
-    moved are decided anew. Returns whether all fit and none moved for nothing.
+    moved are decided anew. Returns how many moved for nothing, or NEVER where something does not fit.
     """
-    tuning, polished = deal.work.tuning, 0
+    tuning, polished, quick = deal.work.tuning, 0, deal.work.quick
+    polish = max(tuning.polish_items, 0 if quick else len(deal.work.at) // tuning.polish_part)
     for turn in range(TURNS):
         bad, size = deal.misfits(), tuning.repair_items << turn
         if not bad.any() and deal.loads_fit():
-            if deal.moved() <= moves:
-                return True
-            if polished == POLISH:
-                return False
-            polished, size = polished + 1, tuning.polish_items
+            # Of many Items that moved hardly any would be in a sample.
+            few = int((deal.given > 0).sum()) <= max(6 * polish, len(deal.work.at) // 8)
+            if deal.moved() <= moves or polished == POLISH or not few:
+                break
+            polished, size = polished + 1, polish
         some = _sample(deal, bad | deal.left_over, size, turn)
         if not len(some):
             break
         _decide(deal, some, turn)
-    return not deal.misfits().any() and deal.loads_fit() and deal.moved() <= moves
+    fits = not deal.misfits().any() and deal.loads_fit()
+    return max(0, deal.moved() - moves) if fits else NEVER
 
 
 def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
@@ -45,7 +48,10 @@ def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
     lot = np.random.default_rng(11 + turn)
     over = np.append(deal.load > deal.work.intervals.load_high, False)
     parts = [np.flatnonzero(bad)[:size], np.flatnonzero(rows_with(over, deal.at))[: size // 2]]
-    some = (deal.given > 0, deal.scarce[deal.kind], np.ones(len(deal.rows), np.bool_))
+    # What moved within its area might stay if another Item left the area from the same Member.
+    kinds = np.asarray(deal.moves.leave.any(axis=1))
+    leaves = kinds[deal.kind] & rows_with(np.append(deal.swapped, False), deal.at)
+    some = (deal.given > 0, leaves, deal.scarce[deal.kind], np.ones(len(deal.rows), np.bool_))
     parts += [lot.permutation(np.flatnonzero(chosen))[:size] for chosen in some]
     return np.unique(np.concatenate(parts))
 

@@ -32,7 +32,7 @@ class State:
     """
 
     def __init__(self, problem: Problem, tuning: Tuning) -> None:
-        self.problem, self.tuning = problem, tuning
+        self.problem, self.tuning, self.reach = problem, tuning, tuning.reach
         self._build(problem)
 
     def _read_members(self, problem: Problem) -> None:

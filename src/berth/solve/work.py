@@ -60,7 +60,7 @@ class Work:
         asked, right = np.divmod(self.codes, RADIX)
         count = sums(code, len(asked), state.count[self._active])
         self.demand = Demand(asked, right, np.minimum(asked, self.usable), count)
-        self.intervals = intervals(self.members, self.demand, self.rule, tuning)
+        self.intervals, state.reach = intervals(self.members, self.demand, self.rule, state.reach)
         merged = self._small_zones()
         if merged != state.merged:
             state.regroup(merged)

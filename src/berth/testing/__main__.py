@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _Stopped(BaseException):
-    """A signal asked for the end."""
+    """A signal was received."""
 
 
 def _stop(_number: int, _frame: object) -> None:
@@ -22,7 +22,7 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 def main() -> int:
-    """Run a control plane; 0 after a signal, 1 with one line on standard error when it cannot be had."""
+    """Run a control plane; 0 after a signal, 1 with one line on standard error after a failure."""
     parser = argparse.ArgumentParser(
         prog="python -m berth.testing",
         description="Run etcd and kube-apiserver on loopback ports; print `ready`; stop on SIGTERM or SIGINT "
@@ -49,7 +49,7 @@ def main() -> int:
         if arguments.with_crds:
             plane.apply_crds()
         if arguments.with_gc:
-            plane.start_gc()  # after the kinds: it looks for new ones only every 30 seconds
+            plane.start_gc()  # after the kinds: it discovers new ones only every 30 seconds
         if arguments.kubeconfig is None:
             print(f"kubeconfig: {plane.kubeconfig}")
         print("ready", flush=True)

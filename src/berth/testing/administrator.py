@@ -1,4 +1,4 @@
-"""Plain requests to the API server by its administrator: what starting and cleaning up need, no more."""
+"""The few requests of an administrator that starting and cleaning up need."""
 
 import contextlib
 import http.client
@@ -11,7 +11,7 @@ from berth.testing.servers import HOST, Credentials
 
 
 class Administrator:
-    """A client with the administrator's certificate; a connection a request, for servers come and go."""
+    """A client with the administrator's certificate and one connection for each request."""
 
     def __init__(self, port: int, credentials: Credentials) -> None:
         self._port = port
@@ -20,7 +20,7 @@ class Administrator:
         self._context.load_cert_chain(pair.certificate, pair.key)
 
     def status(self, method: str, path: str, body: object = None) -> int | None:
-        """The status of an answer, None when there is none within 5 seconds."""
+        """The status of the answer; None without one within 5 seconds."""
         try:
             return self._send(method, path, body, 5.0)[0]
         except (OSError, http.client.HTTPException):
@@ -29,7 +29,7 @@ class Administrator:
     def request(
         self, method: str, path: str, body: object = None, *, missing_ok: bool = False
     ) -> dict[str, Any]:
-        """The decoded answer, empty for a 404 where that is fine; `ControlPlaneError` for any other error."""
+        """The decoded answer; empty for a 404 if `missing_ok`. Raises ControlPlaneError."""
         try:
             status, text = self._send(method, path, body, 30.0)
         except (OSError, http.client.HTTPException) as error:
@@ -42,7 +42,7 @@ class Administrator:
         return document
 
     def create(self, path: str, version: str, kind: str, name: str) -> None:
-        """Create an object that has nothing but a name."""
+        """Create an object that has only a name."""
         self.request("POST", path, {"apiVersion": version, "kind": kind, "metadata": {"name": name}})
 
     def _send(self, method: str, path: str, body: object, timeout: float) -> tuple[int, bytes]:

@@ -15,7 +15,7 @@ ETCD, API_SERVER, MANAGER = SERVERS = ("etcd", "kube-apiserver", "kube-controlle
 
 
 def modules_dir() -> Path:
-    """The folder with the Go modules that pin the servers: of the source tree, else of the wheel."""
+    """The folder with the Go modules that pin the servers, in the source tree or the installed wheel."""
     source = Path(__file__).parents[3] / "tools" / "controlplane"
     installed = Path(sysconfig.get_path("data")) / "share" / "berth" / "controlplane"
     return source if source.is_dir() else installed
@@ -34,7 +34,7 @@ def pinned_version(module: str, modules: Path) -> str:
 def cache_root(environment: Mapping[str, str] = os.environ) -> Path:
     """Berth's folder in the user's cache: $XDG_CACHE_HOME/berth, else ~/.cache/berth."""
     root = environment.get("XDG_CACHE_HOME", "")
-    # The specification of XDG says that a relative path is to be ignored.
+    # The XDG specification requires that a relative path is ignored.
     return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "berth"
 
 
@@ -51,7 +51,7 @@ def cache_dir(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def find(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """The binary of a server without building anything, None where there is none yet."""
+    """The binary of a server; None if it has to be built."""
     for folder in (environment.get("KUBEBUILDER_ASSETS", ""), environment.get("PATH", os.defpath)):
         if folder and (path := shutil.which(name, path=folder)):
             return Path(path).absolute()

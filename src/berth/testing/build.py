@@ -1,4 +1,4 @@
-"""Builds the servers from their Go modules into the cache: once, whoever asks, however often interrupted."""
+"""Builds the servers from their Go modules into the cache, once, also after interruptions."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
 from berth.testing.progress import Progress
 
-# What a build holds on disk while it runs (measured: 3.7 GB, of it 1.4 GB modules), with some air.
+# The disk space of a running build (measured: 3.7 GB, 1.4 GB of it modules), with a margin.
 _NEEDED_BYTES = 4_500_000_000
 _POLL_SECONDS = 0.2
 
@@ -28,10 +28,10 @@ _PACKAGES = {
 def ensure(
     wanted: Sequence[str], progress: Progress | None = None, environment: Mapping[str, str] = os.environ
 ) -> dict[str, Path]:
-    """The binaries of the servers in `wanted`; those that are nowhere are built into the cache first.
+    """The binaries of the servers in `wanted`; missing ones are first built into the cache.
 
-    A build takes all servers that are missing, not only those wanted: once etcd and kube-apiserver are
-    compiled, kube-controller-manager costs seconds. Two processes that ask at once build once.
+    A build includes all missing servers: once etcd and kube-apiserver are compiled, kube-controller-manager
+    takes seconds. Concurrent processes build once. Raises ControlPlaneError.
     """
     found = {name: binaries.find(name, environment) for name in wanted}
     if None in found.values():
@@ -50,7 +50,7 @@ def ensure(
 
 @contextlib.contextmanager
 def only_one(root: Path, progress: Progress) -> Iterator[None]:
-    """Hold the build's lock; the kernel frees it when its holder dies."""
+    """Hold the lock for builds; the kernel releases it when its holder dies."""
     root.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(root / "build.lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
@@ -81,7 +81,7 @@ def _build_missing(root: Path, progress: Progress, environment: Mapping[str, str
     (scratch / "tmp").mkdir(parents=True)
     progress.step(
         f"building {', '.join(missing)} into {target}: once, about 5 minutes on 2 cores"
-        " (an interrupted build goes on where it stopped)"
+        " (an interrupted build continues where it stopped)"
     )
     variables = go_environment(scratch, environment)
     go = golang.find(golang.required(modules), root, {**environment, **variables}, progress)
@@ -96,17 +96,17 @@ def _build_missing(root: Path, progress: Progress, environment: Mapping[str, str
             binary = scratch / "tmp" / name
             argv = [*common, "build", "-v", f"-ldflags={_linker_flags(name, modules)}", "-o", str(binary)]
             run_go(processes, [*argv, package], variables, progress, label, total)
-            binary.replace(target / name)  # whole or not at all
+            binary.replace(target / name)  # atomic
     progress.step("the control plane is built; removing what only the build needed")
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 def go_environment(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Go's settings: all it writes is below `scratch`, and of the user's own only GOENV (a proxy) counts."""
+    """The environment for Go: it writes below `scratch` only; of the user's settings only GOENV is used."""
     home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return {
         "GOENV": environment.get("GOENV") or str(home / "go" / "env"),
-        "XDG_CONFIG_HOME": str(scratch / "config"),  # Go keeps its telemetry there
+        "XDG_CONFIG_HOME": str(scratch / "config"),  # Go writes telemetry there
         "GOPATH": str(scratch / "gopath"),
         "GOMODCACHE": str(scratch / "modules"),
         "GOCACHE": str(scratch / "compiled"),
@@ -119,7 +119,7 @@ def go_environment(scratch: Path, environment: Mapping[str, str]) -> dict[str, s
 
 
 def _linker_flags(name: str, modules: Path) -> str:
-    """No symbols, and for Kubernetes the version that kubectl and clients ask for."""
+    """No symbols, and for Kubernetes the version that clients ask for."""
     if name == "etcd":
         return "-s -w"
     version = binaries.pinned_version("k8s.io/kubernetes", modules)
@@ -136,7 +136,7 @@ def run_go(
     label: str,
     total: int,
 ) -> list[str]:
-    """Run Go to its end while its output, one package a line, moves the progress; all lines of it."""
+    """Run Go, show progress by its output (one package per line), and return that output."""
     log = processes.log("go")
     log.unlink(missing_ok=True)
     processes.start("go", argv, variables)
@@ -162,14 +162,14 @@ def _failure(label: str, text: str, variables: Mapping[str, str]) -> ControlPlan
     lines = [line for line in text.splitlines() if " " in line and not line.startswith("go: downloading")]
     error = ControlPlaneError(
         f"building {label} failed: {lines[-1].strip() if lines else 'Go ended without a message'}"
-        " (run it again to go on where it stopped)"
+        " (run it again to continue where it stopped)"
     )
     error.add_note("\n".join(text.splitlines()[-15:]))
     return error
 
 
 def check_space(root: Path, *, resumed: bool) -> None:
-    """Raise ControlPlaneError where the disk is too full to begin a build."""
+    """Raise ControlPlaneError if the disk is too full to start a build."""
     if not resumed and shutil.disk_usage(root).free < _NEEDED_BYTES:
         raise ControlPlaneError(_no_space(root))
 
@@ -178,5 +178,5 @@ def _no_space(root: Path) -> str:
     free = shutil.disk_usage(root).free
     return (
         f"the disk is too full to build the control plane: {free / 1e9:.1f} GB free in {root}, "
-        f"the build needs {_NEEDED_BYTES / 1e9:.1f}; free some, or let XDG_CACHE_HOME name another disk"
+        f"the build needs {_NEEDED_BYTES / 1e9:.1f}; free some, or set XDG_CACHE_HOME to another disk"
     )

@@ -1,4 +1,4 @@
-"""The certificate authority of one control plane: made when it starts, gone with its folder."""
+"""The certificate authority of one control plane; it exists as long as its folder."""
 
 import datetime as dt
 import ipaddress
@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _LIFETIME = dt.timedelta(days=7)
 _PRIVATE_PEM = (
     serialization.Encoding.PEM,
-    serialization.PrivateFormat.TraditionalOpenSSL,  # client-go reads no public key from PKCS8
+    serialization.PrivateFormat.TraditionalOpenSSL,  # client-go cannot read a public key from PKCS8
     serialization.NoEncryption(),
 )
 
@@ -100,7 +100,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        # An hour back: a clock that is set back while the tests run breaks nothing.
+        # An hour ago, so that a clock that is set back during the tests does no harm.
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + _LIFETIME)
     )

@@ -1,4 +1,4 @@
-"""A real control plane on loopback ports: etcd, kube-apiserver and, where asked, the garbage collector."""
+"""A real control plane on loopback ports: etcd, kube-apiserver and, on request, the garbage collector."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from berth.testing import build, crds, kubeconfig_file, ports, servers
+from berth.testing import build, crds, kubeconfig_file, servers
 from berth.testing.administrator import Administrator
 from berth.testing.binaries import API_SERVER, ETCD, MANAGER
 from berth.testing.errors import ControlPlaneError
@@ -23,12 +23,12 @@ _READY_SECONDS = 120.0
 
 
 class _PortTakenError(ControlPlaneError):
-    """A port was free when it was chosen and is not any more."""
+    """A port was free when it was chosen and has been taken since."""
 
 
 @dataclass(frozen=True)
 class _Running:
-    """What there is between `start` and `stop`."""
+    """The state between `start` and `stop`."""
 
     processes: Processes
     ports: servers.Ports
@@ -37,18 +37,10 @@ class _Running:
 
 
 class ControlPlane:
-    """A control plane that lives from `start` to `stop`, or as long as a `with` block.
+    """A control plane that runs from `start` to `stop`, or during a `with` block.
 
-    Args:
-        with_gc: also run the garbage collector and the namespace controller.
-        port: the API server's port; a free one where none is given.
-        api_server_args: added to the API server's command line; a later flag replaces an earlier one.
-        kubeconfig: where to write the administrator's kubeconfig, removed in the end; in the private
-            folder where none is given.
-        progress: shows the first start on a machine, which builds the servers; standard error by default.
-
-    Every method blocks; in asyncio call it through `asyncio.to_thread`. What goes wrong raises
-    `ControlPlaneError` with one line.
+    Every method blocks; in asyncio call it through `asyncio.to_thread`. Failures raise `ControlPlaneError`
+    with one line. Times are in seconds.
     """
 
     def __init__(
@@ -60,6 +52,13 @@ class ControlPlane:
         kubeconfig: Path | str | None = None,
         progress: Progress | None = None,
     ) -> None:
+        """`with_gc` also runs the garbage collector and the namespace controller.
+
+        `port` is the API server's; a free one by default. `api_server_args` are added to its command line; a
+        later flag replaces an earlier one. The administrator's `kubeconfig` is written to that file, which
+        is removed by `stop`; by default to a private folder. `progress` shows the first start on a machine,
+        which builds the servers; on standard error by default.
+        """
         self._with_gc = with_gc
         self._port = port
         self._api_server_args = tuple(api_server_args)
@@ -69,15 +68,13 @@ class ControlPlane:
         self._state: _Running | None = None
         self._fenced = False
 
-    # -- life -------------------------------------------------------------------------------------
-
     def start(self) -> Self:
-        """Start the servers and return when the API server is ready; they are built first where need be."""
+        """Start the servers, which are built first if necessary; returns when the API server is ready."""
         if self._state is not None:
             raise ControlPlaneError("this control plane already runs")
         if self._target is not None:
             kubeconfig_file.check_target(self._target)
-        ports.choose(self._port)  # a taken port should be known before minutes of building
+        servers.choose_ports(self._port)  # report a taken port before minutes of building
         wanted = [ETCD, API_SERVER, *([MANAGER] if self._with_gc else [])]
         self._binaries = build.ensure(wanted, self._progress)
         for attempt in range(1, _ATTEMPTS + 1):
@@ -110,16 +107,14 @@ class ControlPlane:
     ) -> None:
         self.stop()
 
-    # -- what it offers ---------------------------------------------------------------------------
-
     @property
     def url(self) -> str:
-        """Where the API server listens, like `https://127.0.0.1:23456`."""
+        """The address of the API server, like `https://127.0.0.1:23456`."""
         return f"https://{servers.HOST}:{self._running.ports.api}"
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig (group `system:masters`); it embeds all it needs."""
+        """The administrator's kubeconfig (group `system:masters`); it needs no other file."""
         return self._target or self.folder / "kubeconfig"
 
     @property
@@ -134,19 +129,15 @@ class ControlPlane:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of the servers by name, for a look at their memory and time."""
+        """Process ids of the servers by name, for measuring their memory and CPU time."""
         return self._running.processes.pids()
 
     def kubectl(
-        self,
-        *args: str,
-        input: str | None = None,
-        kubeconfig: Path | None = None,
-        timeout: float = 120.0,
+        self, *args: str, input: str | None = None, kubeconfig: Path | None = None, timeout: float = 120.0
     ) -> str:
-        """Run kubectl as the administrator, or with another kubeconfig; its standard output.
+        """Run kubectl as the administrator, or with another kubeconfig; returns its standard output.
 
-        `timeout` is in seconds. Raises `subprocess.CalledProcessError`, whose `stderr` is text.
+        Raises `subprocess.CalledProcessError`, whose `stderr` is text.
         """
         command = [str(_kubectl()), f"--kubeconfig={kubeconfig or self.kubeconfig}"]
         command += [f"--cache-dir={self.folder / 'kubectl-cache'}", *args]
@@ -167,13 +158,13 @@ class ControlPlane:
         return done.stdout
 
     def apply_crds(self, path: Path | str | None = None) -> None:
-        """Apply Berth's kinds and its admission policy (or what `path` holds) and wait until they work."""
+        """Apply Berth's kinds and admission policy (or the manifests in `path`) and wait until they work."""
         source = Path(path) if path is not None else crds.write(self.folder / "crds")
         try:
             self.kubectl("apply", "-f", str(source))
             self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         except subprocess.CalledProcessError as error:
-            first = (error.stderr.splitlines() or ["kubectl said nothing"])[0]
+            first = (error.stderr.splitlines() or ["kubectl printed nothing"])[0]
             raise ControlPlaneError(f"{source} cannot be applied: {first}") from error
         if path is None:
             self._fenced = True
@@ -184,10 +175,10 @@ class ControlPlane:
         self._running.api.create("/api/v1/namespaces", "v1", "Namespace", name)
 
     def delete_namespace(self, name: str) -> None:
-        """Delete a namespace and what Berth keeps in it.
+        """Delete a namespace and the objects of Berth in it.
 
-        Without the namespace controller (`with_gc`) the namespace stays in phase Terminating, in which
-        nothing new can be created.
+        Without the namespace controller (`with_gc`) it stays in phase Terminating, in which nothing can be
+        created.
         """
         self._running.api.request("DELETE", f"/api/v1/namespaces/{name}")
         served = self._running.api.request("GET", crds.BERTH, missing_ok=True).get("resources", [])
@@ -205,10 +196,10 @@ class ControlPlane:
         bound_object: tuple[str, str] | None = None,
         seconds: int = 3600,
     ) -> str:
-        """A real token of a ServiceAccount, which is created where it is missing.
+        """A real token of a ServiceAccount, which is created if it is missing.
 
-        `bound_object` is the kind (`Pod`, `Secret` or `Node`) and name of an existing object that the
-        token is bound to; `seconds` is how long it holds (the API server's least is 600).
+        `bound_object` is the kind (`Pod`, `Secret` or `Node`) and name of an existing object that the token
+        is bound to; `seconds` is its lifetime, at least 600.
         """
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
         if not self._running.api.request("GET", f"{path}/{service_account}", missing_ok=True):
@@ -222,13 +213,13 @@ class ControlPlane:
         return str(answer["status"]["token"])
 
     def kubeconfig_for(self, token: str, namespace: str = "default") -> Path:
-        """A kubeconfig of whoever has this bearer token; it lives as long as the control plane."""
+        """A kubeconfig with this bearer token; it exists as long as the control plane."""
         path = self.folder / f"kubeconfig-{uuid.uuid4().hex}"
         kubeconfig_file.write(path, url=self.url, authority=self.ca_file, user=token, namespace=namespace)
         return path
 
     def start_gc(self) -> None:
-        """Start the garbage collector and the namespace controller; nothing happens where they run."""
+        """Start the garbage collector and the namespace controller, unless they are running."""
         if self._running.processes.codes().get(MANAGER, 0) is None:
             return
         binary = build.ensure([MANAGER], self._progress)[MANAGER]
@@ -239,12 +230,10 @@ class ControlPlane:
         self._running.processes.start(MANAGER, servers.kube_controller_manager(binary, path))
 
     def check(self) -> None:
-        """Raise `ControlPlaneError` if etcd or the API server has ended, on purpose or not."""
+        """Raise `ControlPlaneError` if etcd or the API server has ended, intentionally or not."""
         for name, code in self._running.processes.codes().items():
             if code is not None and name != MANAGER:
                 raise self._failure(name, f"ended with code {code}")
-
-    # -- faults -----------------------------------------------------------------------------------
 
     def restart_api_server(self, *, wait_for_policy: bool = True) -> None:
         """Stop the API server with SIGTERM and start it again, see `start_api_server`."""
@@ -258,10 +247,10 @@ class ControlPlane:
     def start_api_server(self, *, wait_for_policy: bool = True) -> None:
         """Start an API server that was stopped or killed, on the same port; returns when it is ready.
 
-        In one of two starts it refuses every write that a policy with a custom parameter guards, so every
-        Assignment, for its first 30 seconds: it read its list of kinds before the custom ones were
-        in it (kubernetes/kubernetes#124237). `wait_for_policy` waits for the end of that, where
-        `apply_crds` was called before; without it a test sees what a cluster would see.
+        In about half of its starts it refuses, for 30 seconds, all writes that are guarded by a policy with a
+        custom parameter, so those of Assignments: it read its list of kinds before the custom ones were in
+        it (kubernetes/kubernetes#124237). `wait_for_policy` waits for the end of that, if `apply_crds` was
+        called before; without it, a test gets the behaviour of a cluster.
         """
         argv = servers.kube_apiserver(
             self._binaries[API_SERVER], self._running.ports, self._running.credentials, self._api_server_args
@@ -273,7 +262,7 @@ class ControlPlane:
             crds.wait_until_fenced(self._running.api)
 
     def start_etcd(self) -> None:
-        """Start an etcd that was killed, with the data it had."""
+        """Start an etcd that was killed, with its data."""
         data, running = self.folder / "etcd", self._running
         argv = servers.etcd(self._binaries[ETCD], data, running.ports, running.credentials)
         running.processes.start(ETCD, argv)
@@ -283,18 +272,16 @@ class ControlPlane:
         self._running.processes.stop(server, 0)
 
     def pause(self, server: str = API_SERVER) -> None:
-        """Freeze a server (SIGSTOP): connections stay open and nothing answers."""
+        """Freeze a server (SIGSTOP): connections stay open, but it does not answer."""
         self._running.processes.signal(server, signal.SIGSTOP)
 
     def resume(self, server: str = API_SERVER) -> None:
-        """Let a paused server go on."""
+        """Let a paused server continue."""
         self._running.processes.signal(server, signal.SIGCONT)
 
     def log(self, server: str = API_SERVER) -> str:
         """The output of a server so far."""
         return self._running.processes.log(server).read_text(errors="replace")
-
-    # -- inside -----------------------------------------------------------------------------------
 
     @property
     def _running(self) -> _Running:
@@ -305,7 +292,7 @@ class ControlPlane:
     def _start_once(self) -> None:
         processes = Processes([self._target] if self._target else [])
         try:
-            chosen = ports.choose(self._port)
+            chosen = servers.choose_ports(self._port)
             credentials = servers.issue(processes.folder / "pki")
             api = Administrator(chosen.api, credentials)
             self._state = _Running(processes, chosen, credentials, api)
@@ -321,7 +308,7 @@ class ControlPlane:
             self.start_gc()
 
     def _wait(self, path: str, seconds: float = _READY_SECONDS) -> None:
-        """Poll `path` until it answers 200; the error quotes the log of the server that ended or is late."""
+        """Poll `path` until the answer is 200; the error quotes the log of the server that failed."""
         deadline = time.monotonic() + seconds
         while self._running.api.status("GET", path) != 200:
             self.check()

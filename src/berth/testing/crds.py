@@ -1,4 +1,4 @@
-"""Berth's kinds and admission policy: written out, and when they are in force."""
+"""Berth's kinds and admission policy: their manifests, and when they are in force."""
 
 import time
 import uuid
@@ -21,10 +21,10 @@ def write(folder: Path) -> Path:
 
 
 def wait_until_fenced(api: Administrator) -> None:
-    """Return when the API server refuses an Assignment for its old term, and accepts the current one.
+    """Wait until the API server refuses an Assignment with an old term and accepts one with the current term.
 
-    A policy is in force some seconds after it was applied, without a condition that would say so: so
-    writes are tried, dry, against a Pool that lives as long as this call.
+    A policy is in force some seconds after it was applied, and no condition reports it. So dry-run writes are
+    tried with a Pool that exists during this call.
     """
     name = f"probe-{uuid.uuid4().hex[:8]}"
     pools = f"{BERTH}/namespaces/default/pools"
@@ -43,19 +43,19 @@ def wait_until_fenced(api: Administrator) -> None:
 
 
 def _in_force(api: Administrator, path: str, name: str) -> bool:
-    """Whether a term below that of the Pool is refused and its own is not.
+    """Whether a term below that of the Pool is refused, and its own is not.
 
-    A controller that runs meanwhile leads this Pool, too, and raises its term.
+    A running controller may lead this Pool, too, and raise its term.
     """
     pool = api.request("GET", path)
     term = pool.get("status", {}).get("term", 0)
     if term < 2:
         api.status("PUT", f"{path}/status", pool | {"status": {"term": 2}})
         return False
-    return (_dry(api, name, term - 1), _dry(api, name, term)) == (403, 201)
+    return (_dry_run(api, name, term - 1), _dry_run(api, name, term)) == (403, 201)
 
 
-def _dry(api: Administrator, name: str, term: int) -> int | None:
+def _dry_run(api: Administrator, name: str, term: int) -> int | None:
     assignment = {
         "apiVersion": "berth.dev/v1alpha1",
         "kind": "Assignment",

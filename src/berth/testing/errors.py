@@ -1,5 +1,5 @@
-"""What `berth.testing` raises when a control plane cannot be had."""
+"""The error of `berth.testing`."""
 
 
 class ControlPlaneError(Exception):
-    """A control plane could not be built, started or spoken to; `str()` is one line with cause and remedy."""
+    """A control plane could not be built, started or reached; `str()` is one line with cause and remedy."""

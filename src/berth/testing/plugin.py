@@ -1,7 +1,7 @@
-"""pytest fixtures: `control_plane`, one a run with Berth's kinds applied, and `namespace`, one a test.
+"""pytest fixtures: `control_plane`, one per run with Berth's kinds applied, and `namespace`, one per test.
 
-Use them with `pytest_plugins = ["berth.testing.plugin"]` in the top conftest.py. Where the servers have to
-be built first, that happens after collection, with its progress shown and no test's timeout running.
+Use them with `pytest_plugins = ["berth.testing.plugin"]` in the top conftest.py. Servers that are missing are
+built after collection, with visible progress and outside of the timeouts of tests.
 """
 
 import re
@@ -19,13 +19,13 @@ _BUILD_ERROR = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker of tests that start control planes of their own."""
+    """Declare the marker for tests that start their own control planes."""
     config.addinivalue_line("markers", "cluster: runs on the real API server that berth.testing starts")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the servers now if a selected test needs them and they are nowhere."""
+    """Build the servers now if a selected test needs them and they are missing."""
     if session.config.option.collectonly or not any(_needs_servers(item) for item in session.items):
         return
     if all(find(name) for name in (ETCD, API_SERVER)):
@@ -40,7 +40,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """A running control plane with Berth's kinds applied, shared by every test of the run."""
+    """A running control plane with Berth's kinds applied, shared by all tests of the run."""
     if error := request.config.stash.get(_BUILD_ERROR, None):
         pytest.fail(f"no control plane: {error}", pytrace=False)
     plane = ControlPlane()
@@ -58,7 +58,7 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of a fresh namespace; deleted after the test, with everything of Berth in it."""
+    """The name of a new namespace, which is deleted after the test with the objects of Berth in it."""
     readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
     name = f"{readable or 'test'}-{uuid.uuid4().hex[:8]}"
     control_plane.create_namespace(name)

@@ -1,4 +1,4 @@
-"""The parent's side of the supervisor: a data folder and servers that cannot outlive this process."""
+"""The parent's side of the supervisor: a data folder, and servers that do not outlive this process."""
 
 import contextlib
 import fcntl
@@ -22,9 +22,9 @@ _TAIL_LINES = 15
 
 
 class Processes:
-    """A private folder and the servers that run in it; both are gone after `close`, or with this process.
+    """A private folder and the servers that run in it; both end with `close` or with this process.
 
-    `extra` names files outside the folder that are removed with it. Calls may come from any thread.
+    `extra` names files outside the folder that are removed with it. Thread-safe. Raises ControlPlaneError.
     """
 
     def __init__(self, extra: Sequence[Path] = ()) -> None:
@@ -33,7 +33,7 @@ class Processes:
         try:
             self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         except OSError as error:
-            raise ControlPlaneError(f"no data folder can be made: {error}") from error
+            raise ControlPlaneError(f"no data folder can be created: {error}") from error
         try:
             self._supervisor = self._supervise(extra)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Progress of a long build: one line that changes on a terminal, a line now and then elsewhere."""
+"""Progress of a long build: one changing line on a terminal, otherwise a line every 15 seconds."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ _QUIET_SECONDS = 15.0
 
 
 class Progress:
-    """Shows what goes on; says nothing at all until the first `step`."""
+    """Shows the progress; prints nothing before the first `step`."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
@@ -19,17 +19,17 @@ class Progress:
         self._open = False
 
     def step(self, text: str) -> None:
-        """Begin a step: always shown, on a line of its own."""
+        """Start a step: always shown, on a line of its own."""
         self._end_line()
         self._show(text, force=True)
 
     def update(self, text: str) -> None:
-        """Say how far the step is: shown at once on a terminal, else every 15 seconds."""
+        """Report progress within the step: shown at once on a terminal, else every 15 seconds."""
         if text != self._last:
             self._show(text, force=False)
 
     def close(self) -> None:
-        """End the line that is open."""
+        """End the open line."""
         self._end_line()
 
     def _show(self, text: str, *, force: bool) -> None:

@@ -1,15 +1,22 @@
 """The command lines of the servers: pure functions of paths and ports."""
 
+import random
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from berth.testing.certificates import Authority, KeyPair
+from berth.testing.errors import ControlPlaneError
 
 HOST = "127.0.0.1"
 
-# Admission that needs a controller, a node or a volume: nothing of that exists here. Admission by
-# policy, by webhook and the life cycle of namespaces stay on.
-_NEEDLESS_ADMISSION = (
+# Below the range that Linux gives to outgoing connections, so that none of them takes the API
+# server's port while it is being restarted.
+_RANGE = range(20000, 32768)
+
+# Admission plug-ins that need a controller, a node or a volume, none of which exists here. Admission by
+# policy and by webhook, and the life cycle of namespaces, stay enabled.
+_DISABLED_ADMISSION = (
     "CertificateApproval",
     "CertificateSigning",
     "CertificateSubjectRestriction",
@@ -40,7 +47,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What the servers and the administrator prove themselves with."""
+    """The certificates and keys of the servers and the administrator."""
 
     authority: Path
     etcd: KeyPair
@@ -50,8 +57,32 @@ class Credentials:
     token_key: Path
 
 
+def choose_ports(api: int | None = None) -> Ports:
+    """Three free ports; `api` sets the API server's. Another process may still take one before its use."""
+    if api is not None and not _is_free(api):
+        raise ControlPlaneError(f"port {api} on {HOST} is taken: choose another, or none for a free one")
+    free: list[int] = []
+    for port in random.sample(_RANGE, 500):
+        if port != api and _is_free(port):
+            free.append(port)
+        if len(free) == 3:
+            return Ports(etcd=free[0], etcd_peer=free[1], api=api if api is not None else free[2])
+    raise ControlPlaneError(f"no free ports on {HOST} between {_RANGE.start} and {_RANGE.stop - 1}")
+
+
+def _is_free(port: int) -> bool:
+    """Whether a loopback port is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT does not matter
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError):
+            return False
+    return True
+
+
 def issue(folder: Path) -> Credentials:
-    """Make a certificate authority in `folder` and everything that it signs."""
+    """Create a certificate authority in `folder` and all certificates that it signs."""
     authority = Authority(folder)
     return Credentials(
         authority=authority.certificate,
@@ -64,7 +95,7 @@ def issue(folder: Path) -> Credentials:
 
 
 def etcd(binary: Path, data: Path, ports: Ports, credentials: Credentials) -> list[str]:
-    """Arguments of an etcd of one member that forgets on a power cut, which is no loss here."""
+    """Arguments of an etcd with one member, without fsync: a power failure loses data, which is fine here."""
     client, peer = f"https://{HOST}:{ports.etcd}", f"https://{HOST}:{ports.etcd_peer}"
     pair, ca = credentials.etcd, credentials.authority
     return [
@@ -103,7 +134,7 @@ def kube_apiserver(binary: Path, ports: Ports, credentials: Credentials, extra: 
         f"--tls-private-key-file={credentials.api.key}",
         f"--client-ca-file={credentials.authority}",
         "--authorization-mode=RBAC",
-        f"--disable-admission-plugins={','.join(_NEEDLESS_ADMISSION)}",
+        f"--disable-admission-plugins={','.join(_DISABLED_ADMISSION)}",
         "--service-cluster-ip-range=10.0.0.0/24",
         "--endpoint-reconciler-type=none",
         "--service-account-issuer=https://kubernetes.default.svc",
@@ -115,7 +146,7 @@ def kube_apiserver(binary: Path, ports: Ports, credentials: Credentials, extra: 
 
 
 def kube_controller_manager(binary: Path, kubeconfig: Path) -> list[str]:
-    """Arguments of a controller manager that collects garbage and finishes deleted namespaces, no more."""
+    """Arguments of a controller manager with the garbage collector and the namespace controller only."""
     return [
         str(binary),
         f"--kubeconfig={kubeconfig}",

@@ -1,4 +1,4 @@
-"""A small process that owns the servers of one control plane and outlives nobody.
+"""A small process that owns the servers of one control plane and ends with its parent.
 
 Run as `python -I -S supervisor.py FOLDER PARENT_PID LOCK_FD [EXTRA_FILE ...]` with the standard library only.
 It reads one JSON command per line and answers each with one JSON line. When its input ends, its
@@ -34,7 +34,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 
     def in_child() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:  # it died before the line above
+        if os.getppid() != supervisor:  # the supervisor died before the line above
             os._exit(1)
 
     return in_child
@@ -62,14 +62,14 @@ class Servers:
                 stderr=subprocess.STDOUT,
                 env=os.environ | environment,
                 cwd=self._folder,
-                start_new_session=True,  # its process group is what it starts itself, too
+                start_new_session=True,  # its own process group, with its children
                 preexec_fn=self._preexec,  # noqa: PLW1509 - this process has one thread
             )
         self._processes[name] = process
         return process.pid
 
     def signal(self, name: str, number: int) -> None:
-        """Send a signal to a server that runs."""
+        """Send a signal to a server if it is running."""
         process = self._processes[name]
         if process.poll() is None:
             _signal_group(process, number)
@@ -79,7 +79,7 @@ class Servers:
         process = self._processes[name]
         if process.poll() is None:
             _signal_group(process, signal.SIGTERM if grace > 0 else signal.SIGKILL)
-            _signal_group(process, signal.SIGCONT)  # a paused server must see it
+            _signal_group(process, signal.SIGCONT)  # a paused server must receive the signal
             try:
                 process.wait(grace or None)
             except subprocess.TimeoutExpired:
@@ -87,15 +87,15 @@ class Servers:
         return process.wait()
 
     def codes(self) -> dict[str, int | None]:
-        """Exit codes by name, None while a server runs."""
+        """Exit codes by name; None for a running server."""
         return {name: process.poll() for name, process in self._processes.items()}
 
     def pids(self) -> dict[str, int]:
-        """Process ids of the servers that run."""
+        """Process ids of the running servers."""
         return {name: process.pid for name, process in self._processes.items() if process.poll() is None}
 
     def stop_all(self) -> None:
-        """Stop everything, the newest first. What they hold is thrown away, so nobody is asked nicely."""
+        """Kill all servers, the newest first. Their data is discarded, so no graceful stop is needed."""
         for name in reversed(list(self._processes)):
             with contextlib.suppress(OSError):
                 self.stop(name, 0)
@@ -123,12 +123,12 @@ def _answer(servers: Servers, command: dict[str, Any]) -> Any:
 
 
 def _serve(servers: Servers, parent: int) -> None:
-    """Answer commands until the input ends, the parent is gone, or `shutdown` is asked for."""
+    """Answer commands until the input ends or the parent is gone."""
     pending = b""
     while os.getppid() == parent:
         readable, _, _ = select.select([0], [], [], _POLL_SECONDS)
         if not readable:
-            servers.codes()  # reaps
+            servers.codes()  # reaps ended servers
             continue
         chunk = os.read(0, 65536)
         if not chunk:
@@ -136,8 +136,6 @@ def _serve(servers: Servers, parent: int) -> None:
         *lines, pending = (pending + chunk).split(b"\n")
         for line in lines:
             command = json.loads(line)
-            if command["op"] == "shutdown":
-                return
             try:
                 reply = {"result": _answer(servers, command)}
             except (OSError, ValueError, KeyError) as error:
@@ -157,8 +155,8 @@ def _remove(folder: Path, extra: list[str]) -> None:
 
 
 def main() -> None:
-    """Serve the parent, then leave nothing."""
-    folder, parent, _lock, *extra = sys.argv[1:]  # the lock is held by being open
+    """Serve the parent, then stop the servers and remove all files."""
+    folder, parent, _lock, *extra = sys.argv[1:]  # the lock is held because it is open
 
     def on_signal(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)

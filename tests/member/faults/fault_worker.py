@@ -13,8 +13,8 @@ import os
 import sys
 
 import berth
+from berth.kinds import AssignmentObject
 from berth.kube import lease_clock
-from berth.member.objects import Assignment
 from berth.member.serve import ending_by_signals, exit_code
 
 LEASE = 3.0
@@ -85,5 +85,5 @@ async def main(name: str, namespace: str, kubeconfig: str, history: str, lease: 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if "careless" in sys.argv[6:]:
-        Assignment.for_another = lambda self, session: False  # type: ignore[method-assign]
+        AssignmentObject.for_another = lambda self, session: False  # type: ignore[method-assign]
     sys.exit(asyncio.run(main(*sys.argv[1:6], broken="broken" in sys.argv[6:])))

@@ -11,11 +11,12 @@ import pytest
 import yaml
 from waiting import until
 
-from berth.kube import CONFIG_MAPS, ApiError, Client, load_config
+from berth.kube import ApiError, Client, Resource, load_config
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
 
+CONFIG_MAPS = Resource("", "v1", "configmaps")
 SetMode = Callable[..., Awaitable[None]]
 
 

@@ -1,4 +1,4 @@
-"""`berth agent`: a Session beside a worker in any language, told by HTTP, by commands or by a file."""
+"""`berth agent`: a Session for a worker in any language, driven by HTTP, by commands or by a file."""
 
 from berth.member.agent.command import CommandWorker
 from berth.member.agent.file import FileWorker

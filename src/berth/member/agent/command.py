@@ -1,4 +1,4 @@
-"""Tells a worker by running a command for each callback."""
+"""Drives a worker by running a command for each callback."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ import subprocess
 
 import msgspec
 
+from berth.member.agent.completion import run_to_completion
 from berth.member.agent.message import demoted, message
-from berth.member.agent.patience import to_its_end
 from berth.member.held import Held
 from berth.member.worker import PlainError, Worker
 
@@ -21,33 +21,33 @@ log = logging.getLogger("berth.agent")
 KILL_AFTER = 10.0
 """Seconds from SIGTERM to SIGKILL for a command that is no longer wanted."""
 
-ORPHANS = 1.0
-"""Seconds to SIGKILL for the rest of its process group once it has ended, with its standard error closed."""
+ORPHANS_KILL_AFTER = 1.0
+"""The same for the rest of its process group, once its standard error is closed."""
 
-KEEP = 8192
+MAX_STDERR = 8192
 """Bytes of a command's standard error that are kept: the last ones."""
 
-LAST_WORDS = 0.2
+STDERR_TIMEOUT = 0.2
 """Seconds to wait for the end of standard error after the end of the command."""
 
 
 class CommandError(PlainError):
-    """A command ended with an exit code other than 0; the message has the end of its standard error."""
+    """A command failed; the message has its exit code and the last line of its standard error."""
 
 
 class CommandWorker(Worker):
-    """A command, seen as a Worker: run as `CMD EVENT NAME`, with the Item as JSON on standard input."""
+    """A Worker that runs a command, `CMD EVENT NAME`, with the Item as JSON on standard input."""
 
     def __init__(self, command: str, *, timeout: float = 60.0) -> None:
-        """`command` is split as a shell would, but run without one.
+        """`command` is split like in a shell, but run without one; it may take `timeout` seconds.
 
-        Raises ValueError where it cannot be split or is not there.
+        Raises ValueError if it cannot be split or found.
         """
         self._argv = shlex.split(command)
         if not self._argv:
             raise ValueError("--exec needs a command")
         if shutil.which(self._argv[0]) is None:
-            raise ValueError(f"there is no command {self._argv[0]} that can be run")
+            raise ValueError(f"there is no executable command {self._argv[0]}")
         self._timeout = timeout
 
     async def prepare(self, item: Held) -> None:
@@ -67,17 +67,17 @@ class CommandWorker(Worker):
         await self._run("drop", item)
 
     async def _run(self, event: str, item: Held) -> None:
-        said = demoted(item) if event == "deactivate" else message(item)
+        content = demoted(item) if event == "deactivate" else message(item)
         env = os.environ | {
             "BERTH_EVENT": event,
             "BERTH_ITEM": item.name,
-            "BERTH_SLOT": str(said["slot"]),
-            "BERTH_PRIMARY": "true" if said["primary"] else "false",
-            "BERTH_EPOCH": str(said["epoch"]),
+            "BERTH_SLOT": str(content["slot"]),
+            "BERTH_PRIMARY": "true" if content["primary"] else "false",
+            "BERTH_EPOCH": str(content["epoch"]),
         }
         try:
-            # asyncio may hang for ever where this is cancelled, and it ends the command only, not its group.
-            (process, command), cancelled = await to_its_end(
+            # If this is cancelled, asyncio may hang, and it would kill the command but not its process group.
+            (process, command), cancelled = await run_to_completion(
                 asyncio.get_running_loop().subprocess_exec(
                     _Command, *self._argv, event, item.name, env=env, stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0,
@@ -89,14 +89,14 @@ class CommandWorker(Worker):
             if cancelled:
                 raise asyncio.CancelledError
             async with asyncio.timeout(self._timeout):
-                command.tell(msgspec.json.encode({"event": event, **said}))
+                command.send(msgspec.json.encode({"event": event, **content}))
                 await command.exited.wait()
         except TimeoutError:
             raise CommandError(f"{event}: still running after {self._timeout:g} s, stopped") from None
         finally:
             await _stop(process.get_pid(), command)
-        await command.last_words()
-        text = command.said.decode("utf-8", "replace").strip()
+        await command.wait_for_stderr()
+        text = command.stderr.decode("utf-8", "replace").strip()
         if code := process.get_returncode():
             last = text.splitlines()[-1] if text else "nothing on standard error"
             raise CommandError(f"exit code {code}: {last}")
@@ -105,34 +105,34 @@ class CommandWorker(Worker):
 
 
 class _Command(asyncio.SubprocessProtocol):
-    """A command that was started: its end, and that of its pipes, which what it has started may keep open.
+    """A running command: its end, and the end of its pipes, which its children may keep open.
 
-    Whatever is written to its standard error later is read too, so that nothing breaks or blocks on it.
+    Its standard error is read even after its end, so that no child blocks or breaks on writing to it.
     """
 
     def __init__(self) -> None:
-        self.said = b""
-        """The end of what it wrote to standard error."""
+        self.stderr = b""
+        """The end of its standard error."""
         self.exited = asyncio.Event()
         self.closed = asyncio.Event()
-        """Set when nobody has its standard error any more."""
+        """Set when no process has its standard error open any more."""
         self._transport: asyncio.SubprocessTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio when it runs."""
+        """Called by asyncio when the command has started."""
         assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
 
     def pipe_data_received(self, _fd: int, data: bytes) -> None:
-        """Called by asyncio."""
-        if not self.exited.is_set() or len(self.said) < KEEP:
-            self.said = (self.said + data)[-KEEP:]
+        """Called by asyncio with a part of its standard error."""
+        if not self.exited.is_set() or len(self.stderr) < MAX_STDERR:
+            self.stderr = (self.stderr + data)[-MAX_STDERR:]
 
     def process_exited(self) -> None:
-        """Called by asyncio when the command has ended, whoever has its pipes."""
+        """Called by asyncio when the command has ended, even if its pipes are still open."""
         self.exited.set()
         if (stdin := self._stdin()) is not None and stdin.get_write_buffer_size():
-            stdin.abort()  # it may not have read all, nor may those that it has left behind
+            stdin.abort()  # neither the command nor its children will read the rest
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by asyncio when it has ended and its pipes are closed."""
@@ -140,16 +140,16 @@ class _Command(asyncio.SubprocessProtocol):
         if self._transport is not None:
             self._transport.close()
 
-    def tell(self, what: bytes) -> None:
-        """Write it to its standard input, and no more."""
+    def send(self, data: bytes) -> None:
+        """Write `data` to its standard input and close that."""
         if (stdin := self._stdin()) is not None:
-            stdin.write(what)
+            stdin.write(data)
             stdin.close()
 
-    async def last_words(self) -> None:
-        """Wait a moment for the rest of what it had to say."""
+    async def wait_for_stderr(self) -> None:
+        """Wait a moment for the rest of its standard error."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS):
+            async with asyncio.timeout(STDERR_TIMEOUT):
                 await self.closed.wait()
 
     def _stdin(self) -> asyncio.WriteTransport | None:
@@ -158,7 +158,7 @@ class _Command(asyncio.SubprocessProtocol):
 
 
 async def _stop(pid: int, command: _Command) -> None:
-    """See to it that it has ended, and what it has started in its process group with it."""
+    """Ensure that the command and its process group have ended."""
     if command.exited.is_set():
         return
     _signal(pid, signal.SIGTERM)
@@ -168,8 +168,8 @@ async def _stop(pid: int, command: _Command) -> None:
     deadline = loop.time() + KILL_AFTER
     while not (command.exited.is_set() and (killed or not _signal(pid, 0))):
         if command.closed.is_set():
-            # What is left of the group may be dead, with nobody to collect it, so do not wait for long.
-            deadline = min(deadline, loop.time() + ORPHANS)
+            # The rest of the group may be zombies that nobody reaps, so do not wait for long.
+            deadline = min(deadline, loop.time() + ORPHANS_KILL_AFTER)
         try:
             await asyncio.sleep(0.02)
         except asyncio.CancelledError:
@@ -182,7 +182,7 @@ async def _stop(pid: int, command: _Command) -> None:
 
 
 def _signal(pid: int, number: int) -> bool:
-    """Send a signal to a process group; whether there is one (that we may signal)."""
+    """Send a signal to a process group; returns whether there is one that we may signal."""
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""Tells a worker by a JSON file that is replaced whole, so that a reader never sees half of it."""
+"""Drives a worker by a JSON file that is replaced atomically, so that a reader never sees a partial one."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from berth.member.agent.completion import run_to_completion
 from berth.member.agent.message import Message, demoted, message
-from berth.member.agent.patience import to_its_end
 from berth.member.held import Held
 from berth.member.worker import Worker
 
@@ -18,11 +18,11 @@ log = logging.getLogger("berth.agent")
 
 
 class FileWorker(Worker):
-    """A file, seen as a Worker: `{"items": [...]}`, sorted by name."""
+    """A Worker that writes its Items to a file: `{"items": [...]}`, sorted by name."""
 
     def __init__(self, path: Path, *, settle: float = 1.0) -> None:
-        """Whoever reads the file gets `settle` seconds to act on an Item that is taken from it, or that is
-        no longer to be worked on as primary, before that counts as done.
+        """The reader of the file gets `settle` seconds to release an Item that was removed from it or is no
+        longer primary, before that counts as done.
         """
         self._path = path
         self._settle = settle
@@ -45,7 +45,7 @@ class FileWorker(Worker):
         await asyncio.sleep(self._settle)
 
     async def drop(self, item: Held) -> None:
-        """Take it out of the file, and give the reader time."""
+        """Remove it from the file, and give the reader time."""
         await self._set(item.name, None)
         await asyncio.sleep(self._settle)
 
@@ -64,7 +64,7 @@ class FileWorker(Worker):
         await self._flush(self._version)
 
     async def _flush(self, version: int) -> None:
-        """Return once a file of that version, or a later one, is in place: many changes, few writes."""
+        """Return once a file of that version, or a later one, is in place: one write for many changes."""
         async with self._lock:
             if self._written >= version:
                 return
@@ -72,8 +72,8 @@ class FileWorker(Worker):
 
     async def _write(self) -> None:
         newest, content = self._version, self._content()
-        # To its end also when cancelled: nothing newer may be written before.
-        _, cancelled = await to_its_end(asyncio.to_thread(replace, self._path, content))
+        # It must end even if it is cancelled, because a newer file may be written next.
+        _, cancelled = await run_to_completion(asyncio.to_thread(replace, self._path, content))
         self._written = newest
         if cancelled:
             raise asyncio.CancelledError
@@ -83,15 +83,15 @@ class FileWorker(Worker):
         return msgspec.json.encode(body) + b"\n"
 
     async def compare(self) -> None:
-        """Write the file again if somebody else has changed or removed it. Raises OSError."""
+        """Write the file again if another process has changed or removed it. Raises OSError."""
         async with self._lock:
             if self._written < self._version or await asyncio.to_thread(_read, self._path) == self._content():
                 return
             if self._written == self._version:
-                log.warning("%s was changed or removed by somebody else, written again", self._path)
+                log.warning("%s was changed or removed by another process, written again", self._path)
                 await self._write()
 
-    async def compare_for_ever(self, interval: float) -> None:
+    async def keep_in_sync(self, interval: float) -> None:
         """`compare` every `interval` seconds."""
         while True:
             await asyncio.sleep(interval)
@@ -109,7 +109,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put a file with this content in the place of `path`, at once and whole. Raises OSError."""
+    """Replace the file `path` atomically by one with this content. Raises OSError."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

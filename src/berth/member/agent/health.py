@@ -7,15 +7,15 @@ from aiohttp import web
 
 
 @contextlib.asynccontextmanager
-async def health(host: str, port: int, ready: Callable[[], str]) -> AsyncIterator[int]:
-    """Serve the probes; gives the port. `ready` says why it is not ready, or nothing."""
+async def health(host: str, port: int, unready: Callable[[], str]) -> AsyncIterator[int]:
+    """Serve the probes; the value is the port. `unready` returns why it is not ready, or ""."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        why = ready()
-        return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200)
+        reason = unready()
+        return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])

@@ -1,4 +1,4 @@
-"""Tells a worker by HTTP: PUT and DELETE `/items/NAME`, and a look at GET `/items` now and then."""
+"""Drives a worker by HTTP: PUT and DELETE `/items/NAME`, and a periodic GET `/items`."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from berth.member.worker import PlainError, Worker
 log = logging.getLogger("berth.agent")
 
 VALID_HEADER = "Berth-Valid-For"
-"""Carried by every request: seconds, from its sending, for which what was told before surely holds."""
+"""A header of every request: for how many seconds after it was sent the Lease is certainly held."""
 
 
 class WorkerError(PlainError):
@@ -30,14 +30,14 @@ class _Listing(msgspec.Struct):
 
 
 class HttpWorker(Worker):
-    """An HTTP server, seen as a Worker. An async context manager."""
+    """A Worker that passes its callbacks to an HTTP server. An async context manager."""
 
     def __init__(
         self, url: str, *, timeout: float = 60.0, valid_for: Callable[[], float] = lambda: 0.0
     ) -> None:
-        """`url` is the server's base; a request may take `timeout` seconds (a `prepare` is one request).
+        """`url` is the base URL of the server; a request, so also a `prepare`, may take `timeout` seconds.
 
-        `valid_for` gives the seconds for which the Lease is surely held.
+        `valid_for` returns the seconds for which the Lease is certainly held.
         """
         self._base = url.rstrip("/")
         self._timeout = timeout
@@ -47,7 +47,7 @@ class HttpWorker(Worker):
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._touched: set[str] = set()
         self.reachable = False
-        """Whether the worker answered when it was last asked for its list."""
+        """Whether the worker answered the last GET `/items`."""
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -82,9 +82,9 @@ class HttpWorker(Worker):
             self._held.pop(item.name, None)
 
     async def clear(self) -> None:
-        """DELETE all that the worker lists: what an earlier agent has left there. Raises WorkerError."""
+        """DELETE all Items that the worker lists, left by an earlier agent. Raises WorkerError."""
         for name in await self.list():
-            log.info("item %s: left over at the worker, deleted", name)
+            log.info("item %s: the worker still had it, deleted", name)
             await self._delete(name)
 
     async def list(self) -> list[str]:
@@ -102,10 +102,10 @@ class HttpWorker(Worker):
         return names
 
     async def compare(self) -> None:
-        """GET its list, and mend what differs from what is held. Raises WorkerError.
+        """GET its list, and repair the differences from what is held. Raises WorkerError.
 
-        An Item that the worker has lost (it was restarted, say) is told to it again; one that it should
-        not have is deleted there. What changes meanwhile is left for the next time.
+        An Item that the worker has lost, for example by a restart, is sent again; one that it should not have
+        is deleted there. Items that change meanwhile are left to the next time.
         """
         self._touched = set(self._locks)
         listed = set(await self.list())
@@ -117,7 +117,7 @@ class HttpWorker(Worker):
                 if name not in self._held:
                     await self._delete(name)
 
-    async def compare_for_ever(self, interval: float) -> None:
+    async def keep_in_sync(self, interval: float) -> None:
         """`compare` every `interval` seconds."""
         while True:
             await asyncio.sleep(interval)
@@ -129,7 +129,7 @@ class HttpWorker(Worker):
 
     @contextlib.asynccontextmanager
     async def _changing(self, name: str) -> AsyncIterator[None]:
-        """One change of an Item at a time, and note that it changed."""
+        """One change of an Item at a time; records that it changed."""
         self._touched.add(name)
         lock, users = self._locks.get(name, (asyncio.Lock(), 0))
         self._locks[name] = (lock, users + 1)

@@ -1,4 +1,4 @@
-"""What a worker in another language is told of an Item: the same JSON object by all ways."""
+"""The JSON object that describes an Item to a worker in another language, by HTTP, command or file."""
 
 from typing import TypedDict
 
@@ -6,7 +6,7 @@ from berth.member.held import Held
 
 
 class Message(TypedDict):
-    """An Item as it is to be held."""
+    """An Item, as it is to be held."""
 
     name: str
     slot: int
@@ -16,7 +16,7 @@ class Message(TypedDict):
 
 
 def message(item: Held) -> Message:
-    """The message about an Item as it stands."""
+    """The message for the present state of an Item."""
     return {
         "name": item.name,
         "slot": item.slot,
@@ -27,5 +27,5 @@ def message(item: Held) -> Message:
 
 
 def demoted(item: Held) -> Message:
-    """The message about an Item that is to be worked on as primary no longer."""
+    """The message for an Item that is no longer to be worked on as primary."""
     return {**message(item), "primary": False, "epoch": item.grant}

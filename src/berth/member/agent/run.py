@@ -1,4 +1,4 @@
-"""The agent's life: the worker is emptied, then a Session runs until a signal ends it."""
+"""The agent: it clears the worker, then runs a Session until a signal ends it."""
 
 import asyncio
 import contextlib
@@ -30,11 +30,12 @@ async def run_agent(
     health_port: int | None = None,
     **options: Unpack[Options],
 ) -> int:
-    """Hold Items for the worker that one of `http`, `command` and `file` leads to; the exit code.
+    """Hold Items for the worker that one of `http`, `command` and `file` names; returns the exit code.
 
-    `interval`: seconds between looks at the list of an HTTP worker, or at the file.
+    `interval`: seconds between checks of the list of an HTTP worker, or of the file. `timeout`: seconds for a
+    request or a command. `settle`: see FileWorker. `options` are those of `berth.serve`.
 
-    Raises what `berth.serve` raises, and SettingsError where not exactly one way to the worker is given.
+    Raises what `berth.serve` raises, and SettingsError unless exactly one worker is given.
     """
     if [http, command, file].count(None) != 2:
         raise SettingsError("give exactly one of --http, --exec and --file")
@@ -48,11 +49,11 @@ async def run_agent(
             )
             log.info("probes at port %d", port)
         with ending_by_signals(session):
-            if not await _emptied(worker, session):
+            if not await _clear_worker(worker, session):
                 return 0
             async with session, asyncio.TaskGroup() as group:
                 comparing = (
-                    group.create_task(worker.compare_for_ever(interval))
+                    group.create_task(worker.keep_in_sync(interval))
                     if isinstance(worker, HttpWorker | FileWorker)
                     else None
                 )
@@ -68,7 +69,7 @@ def _worker(
     worker: Worker
     if http is not None:
         if not http.startswith(("http://", "https://")):
-            raise SettingsError(f"--http is {http!r}, not a URL such as http://127.0.0.1:8080")
+            raise SettingsError(f"--http is {http!r}, give a URL such as http://127.0.0.1:8080")
         worker = HttpWorker(http, timeout=timeout, valid_for=lambda: session.left)
     elif command is not None:
         try:
@@ -82,17 +83,17 @@ def _worker(
     return worker, session
 
 
-async def _emptied(worker: Worker, session: Session) -> bool:
-    """Wait for the worker, and take from it what an earlier agent has left; False where we end first."""
+async def _clear_worker(worker: Worker, session: Session) -> bool:
+    """Wait for the worker, and remove what an earlier agent left there; False if we are to end before."""
     if isinstance(worker, FileWorker):
         await worker.clear()
     if not isinstance(worker, HttpWorker):
         return True
-    said = False
+    logged = False
     while not session.asked_to_end:
         clearing = asyncio.create_task(worker.clear())
         try:
-            # It may hang for as long as a request may take: not when we are to end.
+            # A request may take long, but not once we are to end.
             while not clearing.done() and not session.asked_to_end:
                 await asyncio.wait({clearing}, timeout=0.2)
             if not clearing.done():
@@ -100,9 +101,9 @@ async def _emptied(worker: Worker, session: Session) -> bool:
             await clearing
             return True
         except WorkerError as error:
-            if not said:
+            if not logged:
                 log.info("waiting for the worker: %s", error)
-                said = True
+                logged = True
         finally:
             clearing.cancel()
             await asyncio.wait({clearing})

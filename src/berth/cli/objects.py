@@ -1,0 +1,131 @@
+"""The objects of each Pool at one moment, from manifests or from a cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from berth.cli.errors import UsageError
+from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject, ReadCondition
+
+KindObject = ItemObject | MemberObject | AssignmentObject | PoolObject
+Conditions = tuple[ReadCondition, ...]
+
+
+def conditions_of(kind_object: ItemObject | MemberObject | PoolObject | None) -> Conditions:
+    """The conditions of an object; none where there is no object or no status."""
+    return kind_object.status.conditions if kind_object and kind_object.status else ()
+
+
+def find_condition(
+    kind_object: ItemObject | MemberObject | PoolObject | None, type_: str
+) -> ReadCondition | None:
+    """The condition of that type."""
+    return next((found for found in conditions_of(kind_object) if found.type == type_), None)
+
+
+@dataclass(slots=True)
+class PoolObjects:
+    """The objects of one Pool, by name."""
+
+    namespace: str
+    name: str
+    pool: PoolObject | None = None
+    items: dict[str, ItemObject] = field(default_factory=dict)
+    members: dict[str, MemberObject] = field(default_factory=dict)
+    assignments: dict[str, AssignmentObject] = field(default_factory=dict)
+    lease_holders: dict[str, str] | None = None
+    """holderIdentity by Lease; None where the Leases were not read."""
+
+    @property
+    def term(self) -> int:
+        """The term of the leader; 0 before the first."""
+        return self.pool.status.term if self.pool and self.pool.status else 0
+
+    @property
+    def leader(self) -> str:
+        """The leader; empty before the first."""
+        return self.pool.status.leader if self.pool and self.pool.status else ""
+
+    def live_condition(self, member: str) -> ReadCondition | None:
+        """The condition `Live` of a Member."""
+        return find_condition(self.members.get(member), "Live")
+
+    def is_former(self, assignment: AssignmentObject) -> bool:
+        """Whether an Assignment is owned by an earlier Member of that name, so that it does not count."""
+        member = self.members.get(assignment.metadata.name)
+        uid = member.metadata.uid if member else ""
+        return bool(uid) and assignment.of_another(uid)
+
+
+Pools = dict[tuple[str, str], PoolObjects]
+"""By namespace and name."""
+
+
+def assemble(objects: Iterable[tuple[str, KindObject]]) -> Pools:
+    """Objects and their namespaces as Pools."""
+    pools: Pools = {}
+    for namespace, found in objects:
+        name = found.metadata.name
+        key = (namespace, name if isinstance(found, PoolObject) else found.spec.pool)
+        pool = pools.get(key)
+        if pool is None:
+            pool = pools[key] = PoolObjects(*key)
+        match found:
+            case ItemObject():
+                pool.items[name] = found
+            case MemberObject():
+                pool.members[name] = found
+            case AssignmentObject():
+                pool.assignments[name] = found
+            case PoolObject():
+                pool.pool = found
+    return pools
+
+
+def display_names(pools: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """What each Pool is called, in order: its name, or `NAMESPACE/POOL` where two have that name."""
+    found = sorted(pools)
+    count = Counter(name for _, name in found)
+    return {(space, name): name if count[name] == 1 else f"{space}/{name}" for space, name in found}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The options that say where the objects are."""
+
+    files: tuple[str, ...] = ()
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespace: str | None = None
+    all_namespaces: bool = False
+
+    def __post_init__(self) -> None:
+        if self.namespace is not None and self.all_namespaces:
+            raise UsageError("give --namespace or --all-namespaces, not both")
+        if self.files and (self.kubeconfig is not None or self.context is not None):
+            raise UsageError("give --filename or --kubeconfig and --context, not both: files need no cluster")
+
+    def load(self) -> Pools:
+        """Read the objects. Prints notes to standard error; raises UsageError and ApiError."""
+        # Each import takes up to a second, and a command needs only one of them.
+        if not self.files:
+            from berth.cli.cluster import read_pools, with_client
+
+            return with_client(self, read_pools)
+        from berth.cli.manifests import load_files
+
+        return load_files(list(self.files), self.namespace)
+
+    def searched(self) -> str:
+        """Where objects are looked for, as in `namespace prod`."""
+        if self.files:
+            return "the manifests" + (f" for namespace {self.namespace}" if self.namespace else "")
+        if self.all_namespaces:
+            return "any namespace"
+        from berth.kube import load_config  # see `load`
+
+        namespace = self.namespace or load_config(self.kubeconfig, self.context).namespace
+        return f"namespace {namespace}"

@@ -1,0 +1,187 @@
+"""Why a plan changes something, and what an Item or a Member waits for, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from berth.cli.analysis import Change, NextRound, PoolPlan, Waiting, primary_of
+from berth.kinds import Entry, Phase, ZonePolicy
+from berth.pool import MemberState, Why
+from berth.pool.reasons import MESSAGES, Reason
+from berth.words import still_here
+
+
+def why_changed(plan: PoolPlan, change: Change) -> str:
+    """Why the plan changes anything for an Item."""
+    if change.leaves:
+        return "; ".join(dict.fromkeys(why_removed(plan, change.item, member) for member in change.leaves))
+    if change.gains:
+        return "it has too few replicas" if change.item in plan.held else "first placement"
+    return why_promoted(plan, change.item)
+
+
+def why_promoted(plan: PoolPlan, item: str) -> str:
+    """Why slot 0 of an Item goes to another Member."""
+    holder = primary_of(plan.held.get(item, {}))
+    if holder is None:
+        return "no Member holds slot 0"
+    stays = holder in plan.wanted.get(item, ())
+    return "balance of primaries" if stays else f"the plan moves the Item away from {holder}"
+
+
+def why_removed(plan: PoolPlan, item: str, member: str) -> str:
+    """Why the plan takes an Item from a Member that holds it."""
+    pool, here = plan.pool, plan.held[item]
+    known, holder = pool.items.get(item), plan.members.get(member)
+    if known is None:
+        return "the Item is gone"
+    if holder is None:
+        return f"{member} does not exist"
+    if not holder.live:
+        return f"{member} is not live"
+    if known.spec.replicas == 0:
+        return "it asks for no replicas"
+    if holder.draining:
+        return f"{member} is draining"
+    if plan.load[member] > holder.limit:
+        return f"{member} is above its limit"
+    live = [name for name in here if plan.live(name)]
+    arrived = _arrived(plan, item, here, live)
+    if len(live) - len(arrived) > known.spec.replicas:
+        return "it has more replicas than it asks for"
+    before = [name for name in live if name not in arrived]
+    if len(_zones(plan, before)) == 1 and len(_zones(plan, plan.wanted[item])) > 1:
+        return "all its replicas are in one zone"
+    short = plan.short.get(item)
+    if short is Reason.SINGLE_ZONE and len(before) > len(plan.wanted[item]):
+        return "zones: Require leaves a replica unplaced rather than place all of them in one zone"
+    if short is Reason.LIMIT_REACHED:
+        return "the limits are used up, and the shortage is shared evenly"
+    return "balance"
+
+
+def _zones(plan: PoolPlan, members: Iterable[str]) -> set[str]:
+    return {plan.members[name].zone for name in members}
+
+
+def _arrived(plan: PoolPlan, item: str, here: dict[str, Entry], live: list[str]) -> set[str]:
+    """Holders that came with a move under way, for each of which another holder still has to leave.
+
+    A new holder gets a slot at or above `replicas` while the one that it replaces has a slot below. After
+    a cut of `replicas` there are more such entries, or they are those that leave.
+    """
+    replicas = plan.pool.items[item].spec.replicas
+    arrived = {name for name in live if here[name].slot >= replicas}.intersection(plan.wanted[item])
+    return arrived if 0 < len(live) - replicas <= len(arrived) else set()
+
+
+def why_one_zone(plan: PoolPlan, item: str) -> str | None:
+    """Why the plan has an Item of two or more replicas in one zone although there is another."""
+    wanted = plan.wanted.get(item, [])
+    zones = _zones(plan, wanted)
+    if len(wanted) < 2 or len(zones) != 1 or plan.brain.ledger.policy.zones is not ZonePolicy.SPREAD:
+        return None
+    zone = zones.pop()
+    others = [m for m in plan.members.values() if m.zone != zone and m.limit > 0 and m.live]
+    if not others:
+        return None
+    or_draining = " or draining" if any(m.draining and plan.items[m.name] < m.limit for m in others) else ""
+    count = "both" if len(wanted) == 2 else f"all {len(wanted)}"
+    where = f"zone {zone}" if zone else "the unnamed zone"
+    return f"{count} replicas are in {where}: other zones have only Members that are full{or_draining}"
+
+
+def item_waits(now: NextRound, name: str) -> Waiting | None:
+    """What an Item waits for; None where it is as it should be."""
+    short = now.plan.short.get(name)
+    if short is not None:
+        return Waiting(short.value, MESSAGES[short])
+    ledger = now.ledger
+    row = ledger.items.of.get(name)
+    if row is None:
+        # It is deleted, and only Assignments of deleted Members list it.
+        return now.explain(Why.STEP) if name in now.plan.held else None
+    wait = now.plan.brain.progress.waits.get(row)
+    if wait is None:
+        unready = tuple(m.row for m in ledger.holders(row) if not m.ready(name))
+        if not unready or name not in now.plan.pool.items:
+            return None
+        return _failures(now, name, unready) or now.explain(Why.NOT_READY, *unready)
+    failed = _failures(now, name, wait.members) if wait.why is Why.NOT_READY else None
+    return failed or now.explain(wait.why, *wait.members)
+
+
+def _failures(now: NextRound, item: str, rows: tuple[int, ...]) -> Waiting | None:
+    """The Members among these that report the Item as failed, in the words of its condition `Ready`."""
+    found = {}
+    for row in rows:
+        member = now.ledger.members.get(row)
+        if member is not None and (why := _failure(member, item)) is not None:
+            found[member.name] = f"{member.name} reports Failed: {why}"
+    return Waiting(Phase.FAILED.value, "; ".join(found.values()), tuple(found)) if found else None
+
+
+def _failure(member: MemberState, item: str) -> str | None:
+    entry, report = member.entries.get(item), member.reports.get(item)
+    if entry is None or report is None or not member.session_holds:
+        return None
+    if (report.grant, report.phase) != (entry.grant, Phase.FAILED):
+        return None
+    return problem_of(member, entry) or "it does not say why"
+
+
+def problem_of(member: MemberState, entry: Entry) -> str | None:
+    """What the Member reports as the problem of an entry."""
+    problems = member.assignment.problems if member.assignment else ()
+    return next((text for item, grant, text in problems if (item, grant) == (entry.name, entry.grant)), None)
+
+
+def member_waits(now: NextRound, name: str) -> Waiting | None:
+    """What a Member waits for; None where it is as it should be."""
+    pool = now.plan.pool
+    state = now.ledger.member_named(name)
+    if state is None or state.info is None:
+        return Waiting("MemberMissing", "the Member does not exist")
+    if not state.live:
+        return _not_live(now, state)
+    assignment = pool.assignments.get(name)
+    if assignment is None:
+        return Waiting("NoAssignment", "its Assignment does not exist yet")
+    if pool.is_former(assignment):
+        return Waiting("NoAssignment", "its Assignment still belongs to an earlier Member of this name")
+    if now.plan.members[name].draining:
+        left = unreleased(state)
+        first = _first_wait(now, left)
+        words = f"; {first.message}" if first else ""
+        return Waiting("Draining", f"{still_here(len(left))}{words}") if left else None
+    unready = sorted(item for item in state.entries if not state.ready(item))
+    for item in unready:
+        if failed := _failures(now, item, (state.row,)):
+            return failed._replace(message=f"{item}: {failed.message}")
+    if unready:
+        more = f" and {len(unready) - 3} more" if len(unready) > 3 else ""
+        wait = now.explain(Why.NOT_READY, state.row)
+        return wait._replace(message=f"{wait.message}: {', '.join(unready[:3])}{more}")
+    changes = now.plan.changes.values()
+    return _first_wait(now, [change.item for change in changes if name in change.gains + change.leaves])
+
+
+def _not_live(now: NextRound, state: MemberState) -> Waiting:
+    condition = now.plan.pool.live_condition(state.name)
+    why = (condition.message if condition else "") or "its Lease is not renewed"
+    if not state.awaited:
+        return Waiting(condition.reason if condition else "NotLive", why, (state.name,))
+    wait = now.explain(Why.PAUSED if now.plan.brain.outage.braking else Why.OUTAGE, state.row)
+    return wait._replace(message=f"{why}; {wait.message}")
+
+
+def _first_wait(now: NextRound, items: list[str]) -> Waiting | None:
+    """What the first of these Items that waits for something waits for."""
+    waits = ((item, item_waits(now, item)) for item in items)
+    return next((wait._replace(message=f"{item}: {wait.message}") for item, wait in waits if wait), None)
+
+
+def unreleased(state: MemberState) -> list[str]:
+    """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
+    reported = state.info is not None and state.info.reported
+    return sorted(state.entries.keys() | state.reports.keys() if reported else state.entries.keys())

@@ -1,0 +1,269 @@
+"""What is published of a Pool: log lines, Events, metrics and statuses. Never in the way of placement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+from prometheus_client import Gauge
+
+from berth.controller.follow import FollowedPool, Follower
+from berth.controller.metrics import Metrics
+from berth.controller.recorder import Recorder, timestamp
+from berth.kinds import PoolObject
+from berth.kube import (
+    ITEMS,
+    MEMBERS,
+    POOLS,
+    ApiError,
+    Backoff,
+    Client,
+    Deadline,
+    Forbidden,
+    NotFound,
+    Resource,
+)
+from berth.pool import (
+    Accepted,
+    Arrived,
+    Fact,
+    Failed,
+    LogLine,
+    Notice,
+    RoundMade,
+    Solved,
+    Status,
+    Statuses,
+    StatusWrite,
+    gauges,
+)
+
+logger = logging.getLogger(__name__)
+
+MAX_LINES = 1000
+"""Changes of a round that are logged one by one at INFO; of more only their number, each at DEBUG.
+
+A line costs 13 us: those of a first placement of 100,000 Items would hold the event loop up for 3 s.
+"""
+RATE = 200.0
+"""Status writes per second, for one Pool."""
+PARALLEL = 4
+PAUSE = 0.25
+"""Seconds between two passes, in which changes gather."""
+STEP = 0.05
+STAND_BACK = 20
+"""Steps for which a status waits while Assignments are written; then it is written all the same."""
+STAND_BACK_PASS = 200
+"""The same before a pass, which looks at all that has changed and takes a while of its own."""
+CHUNK = 64
+"""Items whose statuses are looked at before others get their turn."""
+
+
+class Publisher:
+    """Publishes the facts and the statuses of one Pool while this process leads it."""
+
+    def __init__(
+        self,
+        pool: FollowedPool,
+        follower: Follower,
+        client: Client,
+        deadline: Deadline,
+        recorder: Recorder,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        brain = self._brain = pool.brain
+        self._pool = pool
+        self._follower = follower
+        self._client = client
+        self._deadline = deadline
+        self._recorder = recorder
+        self._metrics = metrics
+        self._clock = clock
+        self._sleep = sleep
+        self._statuses = Statuses(brain)
+        self._labels = (brain.namespace, brain.name)
+        self._due = asyncio.Event()
+        self._backoff = Backoff(limit=5.0)
+        self._next_slot = 0.0
+        metrics.queue_age.labels(*self._labels).set_function(lambda: brain.age(clock()))
+
+    # ---- facts -----------------------------------------------------------------------------
+
+    def publish(self, facts: Iterable[Fact]) -> None:
+        """Publish what a decision or its outcome has brought; statuses follow by themselves."""
+        self._due.set()
+        for fact in facts:
+            self._publish(fact)
+
+    def _publish(self, fact: Fact) -> None:
+        metrics, labels = self._metrics, self._labels
+        match fact:
+            case Notice():
+                self._recorder.record(self._brain.namespace, fact)
+            case LogLine(level, message):
+                logger.log(level, "pool=%s %s", self._brain, message)
+            case Solved(engine, seconds, failed):
+                metrics.solve_seconds.labels(*labels, engine).observe(seconds)
+                metrics.solver_failures.labels(*labels).inc(failed)
+            case Arrived(lane, seconds):
+                metrics.handoff_seconds.labels(*labels, lane.value).observe(seconds)
+            case RoundMade():
+                self._publish_round(fact)
+            case Failed(message, retry_in):
+                metrics.failed_rounds.labels(*labels).inc()
+                logger.warning("pool=%s round failed, again in %.1f s: %s", self._brain, retry_in, message)
+
+    def _publish_round(self, made: RoundMade) -> None:
+        metrics, labels = self._metrics, self._labels
+        metrics.rounds.labels(*labels).inc()
+        metrics.round_seconds.labels(*labels).observe(made.seconds)
+        if made.queued is not None:
+            metrics.queue_seconds.labels(*labels).observe(made.queued)
+        for lane, count in made.lanes.items():
+            metrics.changes.labels(*labels, lane.value).inc(count)
+        many = made.lanes.total() > MAX_LINES
+        if many:
+            counts = " ".join(f"{lane.value}={count}" for lane, count in sorted(made.lanes.items()))
+            logger.info("pool=%s members=%d %s", self._brain, len(made.accepted), counts)
+        _log_changes(str(self._brain), made.accepted, logging.DEBUG if many else logging.INFO)
+
+    # ---- statuses --------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Write statuses until cancelled."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            await self._sleep(PAUSE)
+            await self._stand_back(STAND_BACK_PASS)
+            errors: list[ApiError] = []
+            for write in (self._write_members, self._write_pool, self._write_items):
+                try:
+                    await write()
+                except ApiError as error:  # of one kind: the others are written all the same
+                    errors.append(error)
+            if not errors:
+                self._backoff.reset()
+                continue
+            delay = max(self._backoff.next(), *(e.retry_after or 0.0 for e in errors))
+            for one in errors:
+                level = logging.WARNING if isinstance(one, Forbidden) else logging.INFO
+                text = "pool=%s a status was not written, again in %.1f s: %s"
+                logger.log(level, text, self._brain, delay, one)
+            await self._sleep(delay)
+            self._due.set()
+
+    async def _write_members(self) -> None:
+        store = self._follower.informer(MEMBERS, self._brain.namespace).store
+        writes, notices = self._statuses.members(store, timestamp())
+        for notice in notices:
+            self._recorder.record(self._brain.namespace, notice)
+        failed, error = await self._write(MEMBERS, writes)
+        self._statuses.put_back_members(failed)
+        if error is not None:
+            raise error
+
+    async def _write_items(self) -> None:
+        store = self._follower.informer(ITEMS, self._brain.namespace).store
+        rows = self._statuses.take_items()
+        for start in range(0, len(rows), CHUNK):
+            writes = self._statuses.items(rows[start : start + CHUNK], store, timestamp())
+            failed, error = await self._write(ITEMS, writes)
+            if error is not None:
+                self._statuses.put_back_items({*failed, *rows[start + CHUNK :]})
+                raise error
+            # A new leader looks at every Item and mostly finds nothing to write: others get their turn.
+            await self._sleep(0)
+
+    async def _write(
+        self, resource: Resource, writes: Iterable[StatusWrite]
+    ) -> tuple[set[int], ApiError | None]:
+        """Write these statuses; the rows of those that were not written, and why."""
+        gate = asyncio.Semaphore(PARALLEL)
+        failed: dict[int, ApiError] = {}
+
+        async def write(name: str, row: int, status: Status | None) -> None:
+            async with gate:
+                await self._take_turn()
+                try:
+                    await self._patch(resource, name, status)
+                except NotFound:
+                    pass
+                except ApiError as error:
+                    failed[row] = error
+
+        async with asyncio.TaskGroup() as group:
+            for one in writes:
+                group.create_task(write(*one))
+        return set(failed), next(iter(failed.values()), None)
+
+    async def _patch(self, resource: Resource, name: str, status: Status | None) -> None:
+        path = resource.path(self._brain.namespace, name, "status")
+        await self._client.patch(path, {"status": status}, kind="merge", deadline=self._deadline)
+
+    async def _stand_back(self, steps: int) -> None:
+        for _ in range(steps):
+            if not self._brain.writing:
+                break
+            await self._sleep(STEP)
+
+    async def _take_turn(self) -> None:
+        await self._stand_back(STAND_BACK)
+        now = self._clock()
+        self._next_slot = max(now, self._next_slot + 1.0 / RATE)
+        if self._next_slot > now:
+            await self._sleep(self._next_slot - now)
+
+    async def _write_pool(self) -> None:
+        brain = self._brain
+        # One Pool, at most a few times a second: read afresh, as its conditions are not watched.
+        path = POOLS.path(brain.namespace, brain.name)
+        try:
+            pool = await self._client.get(path, type=PoolObject, deadline=self._deadline)
+        except NotFound:
+            self._pool.burst.wake()
+            return
+        unusable = self._follower.unusable(brain.namespace)
+        status, changed = self._statuses.pool(unusable, pool.status, pool.metadata.generation, timestamp())
+        self._export(status)
+        if changed:
+            await self._patch(POOLS, brain.name, status)
+
+    def _export(self, status: Status) -> None:
+        metrics, labels, now = self._metrics, self._labels, gauges(self._brain, self._clock())
+        metrics.term.labels(*labels).set(self._brain.term)
+        metrics.items.labels(*labels).set(status["items"])
+        metrics.members.labels(*labels).set(now.members)
+        metrics.live_members.labels(*labels).set(now.live)
+        metrics.limits.labels(*labels).set(now.limit)
+        for name, value in status["slots"].items():
+            metrics.slots.labels(*labels, name).set(value)
+        for gauge, counts in ((metrics.unplaced, now.short), (metrics.waiting, now.waiting)):
+            for reason in _reasons(gauge, labels) | counts.keys():
+                gauge.labels(*labels, reason).set(counts[reason])
+        for reason in _reasons(metrics.oldest_wait, labels) - now.oldest.keys():
+            metrics.oldest_wait.remove(*labels, reason)
+        for reason, age in now.oldest.items():
+            metrics.oldest_wait.labels(*labels, reason).set(time.time() - age)
+        metrics.moves_in_flight.labels(*labels).set(now.moving)
+        metrics.paused.labels(*labels).set(now.paused)
+
+
+def _log_changes(pool: str, accepted: list[Accepted], level: int) -> None:
+    if not logger.isEnabledFor(level):
+        return
+    for member, edits in accepted:
+        for item, entry, _, lane in edits:
+            what = f"slot={entry.slot} grant={entry.grant} epoch={entry.epoch}" if entry else "removed"
+            logger.log(level, "pool=%s item=%s member=%s lane=%s %s", pool, item, member, lane.value, what)
+
+
+def _reasons(gauge: Gauge, pool: tuple[str, str]) -> set[str]:
+    """The reasons for which `gauge` has a series of the Pool."""
+    labels = [sample.labels for family in gauge.collect() for sample in family.samples]
+    return {of["reason"] for of in labels if (of["namespace"], of["pool"]) == pool}

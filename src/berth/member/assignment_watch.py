@@ -1,0 +1,190 @@
+"""Watches the one Assignment of this Member."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from berth.kinds import AssignmentObject, Entry, parse_entry
+from berth.kube import ASSIGNMENTS, ApiError, Backoff, Bad, Client, Decoder, NotFound, not_understood, watch
+
+log = logging.getLogger("berth.member")
+
+_SILENCE = 75.0  # seconds; the API server sends a bookmark every minute
+_decoder = Decoder(AssignmentObject)
+
+
+class AssignmentWatch:
+    """The newest Assignment of this Member, from its watch and from the answers to our own writes.
+
+    It is watched by `metadata.name`, which the API server serves from an index; it need not exist yet.
+    An Assignment that is owned by an earlier Member of this name counts as absent: its entries are for
+    another process, and the leader is about to replace it. So does one that is for another session of this
+    Member: the epochs in it belong to that session.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        on_entries: Callable[[list[Entry]], None],
+        *,
+        session: str = "",
+        on_taken: Callable[[], None] = lambda: None,
+        resync: float = 30.0,
+    ) -> None:
+        """`on_entries` is called with the entries when they may have changed, with none if there is no
+        Assignment. `session` is our own; `on_taken` is called first when our entries become another
+        session's. The Assignment is read every `resync` seconds, in case a dead connection loses events.
+        """
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._session = session
+        self._on_entries = on_entries
+        self._on_taken = on_taken
+        self._resync = resync
+        self._entries: tuple[str, ...] = ()
+        self._version = 0
+        self._newest: AssignmentObject | None = None
+        self._member = ""
+        self._other_session = ""  # the session whose entries were found instead of our own
+        self.current: AssignmentObject | None = None
+        """The Assignment that counts; None if this Member has none."""
+        self.changed = asyncio.Event()
+        """Set whenever `current` changes; cleared by the task that waits for it."""
+        self.member_doubt = asyncio.Event()
+        """Set when the Assignment was deleted or belongs to another Member: this Member may be gone as well.
+        Cleared by the task that waits for it."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether this Member is to hold nothing."""
+        return self.current is None or not self.current.spec.items
+
+    def set_member(self, uid: str) -> None:
+        """Set the uid of this Member; it changes when the Member is deleted and created again."""
+        if uid != self._member:
+            self._member = uid
+            self._update()
+
+    def observe(self, new: AssignmentObject) -> None:
+        """Take over an Assignment that was read, unless a newer one is known."""
+        if _version(new) > self._version:
+            self._newest, self._version = new, _version(new)
+            self._update()
+
+    def observe_deleted(self, version: int) -> None:
+        """Record that there is none at that resourceVersion, unless a newer one is known."""
+        if self._newest is not None and version > self._version:
+            self._newest, self._version = None, version
+            self._update()
+
+    def _update(self) -> None:
+        """Derive `current` from the newest Assignment, and report what changed."""
+        old, new = self.current, self._newest
+        if new is not None and new.of_another(self._member):
+            log.info("assignment %s: it belongs to an earlier Member, waiting for our own", self._name)
+            new = None
+        if new is None and (self._newest is not None or old is not None):
+            self.member_doubt.set()
+        if self._is_taken(new):
+            if old is not None:
+                self._on_taken()
+            new = None
+        if new is old:
+            return
+        self.current = new
+        entries = () if new is None else new.spec.items
+        if old is None or new is None or entries != self._entries:
+            self._entries = entries
+            self._on_entries(_parsed(entries))
+        self.changed.set()
+
+    def _is_taken(self, new: AssignmentObject | None) -> bool:
+        """Whether the entries are for another session; logged once for each session."""
+        if new is None or not new.for_another(self._session):
+            self._other_session = ""
+            return False
+        other = new.spec.session or ""
+        if other != self._other_session:
+            self._other_session = other
+            text = "assignment %s: its entries are for session %s, waiting for the leader"
+            log.info(text, self._name, other)
+        return True
+
+    async def refresh(self) -> None:
+        """Read it now. Raises ApiError."""
+        path = ASSIGNMENTS.path(self._namespace, self._name)
+        before, version = self._newest, self._version
+        try:
+            new = await self._client.get(path, type=AssignmentObject)
+            if _version(new) < version == self._version:
+                # A read is never older than what was read before, unless the server was restored.
+                log.warning("assignment %s: the API server was restored from a backup", self._name)
+                self._version = 0
+            self.observe(new)
+        except NotFound:
+            # The answer has no resourceVersion; an event that arrived meanwhile is newer.
+            if before is not None and self._newest is before:
+                self.observe_deleted(self._version + 1)
+
+    async def run(self) -> None:
+        """Watch until cancelled. Errors of the API server are logged and retried."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_watching())
+            group.create_task(self._keep_reading())
+
+    async def _keep_reading(self) -> None:
+        while True:
+            await asyncio.sleep(self._resync)
+            try:
+                await self.refresh()
+            except ApiError as error:
+                log.debug("assignment %s: cannot be read: %s", self._name, error)
+
+    async def _keep_watching(self) -> None:
+        backoff = Backoff(base=0.1, limit=5.0)
+        while True:
+            try:
+                await self._watch_once(backoff)
+            except ApiError as error:
+                level = logging.WARNING if backoff.failures > 2 else logging.INFO
+                log.log(level, "assignment %s: the watch broke: %s", self._name, error)
+            await asyncio.sleep(backoff.next())
+
+    async def _watch_once(self, backoff: Backoff) -> None:
+        # A watch without a resourceVersion starts with the current object, so it needs no list before it
+        # and no version to resume from.
+        query = {"fieldSelector": f"metadata.name={self._name}"}
+        before = self._newest
+        path = ASSIGNMENTS.path(self._namespace)
+        async with watch(self._client, path, _decoder, query, inactivity=_SILENCE) as events:
+            if before is not None:
+                await self.refresh()  # no event reports that it was deleted before the watch was opened
+            async for kind, content in events:
+                if isinstance(content, ApiError):
+                    raise content
+                if isinstance(content, Bad):
+                    raise not_understood(content.error, self._name)
+                if isinstance(content, AssignmentObject) and kind == "DELETED":
+                    self.observe_deleted(_version(content))
+                elif isinstance(content, AssignmentObject):
+                    self.observe(content)
+                backoff.reset()
+
+
+def _version(assignment: AssignmentObject) -> int:
+    """resourceVersions of one kind are comparable numbers (KEP-5504)."""
+    return int(assignment.metadata.resource_version or 0)
+
+
+def _parsed(texts: tuple[str, ...]) -> list[Entry]:
+    """The entries that can be parsed; a malformed one does not affect the others."""
+    entries: list[Entry] = []
+    for text in texts:
+        try:
+            entries.append(parse_entry(text))
+        except ValueError as error:
+            log.error("%s: the entry is ignored", error)
+    return entries

@@ -1,0 +1,403 @@
+"""One Pool as one object: `observe` takes events, `decide` says what to do, `done` takes what came of it.
+
+It holds all that is known of the Pool, and nothing else changes that. Time is always an argument: the
+observer's monotonic clock, in seconds. A decision is carried out, and what came of it is reported, before the
+next one is asked for; what happens meanwhile is observed afterwards where it would disturb the writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from berth.pool.decision import (
+    ERROR,
+    INFO,
+    WARNING,
+    Decision,
+    Delete,
+    Event,
+    Fact,
+    Failed,
+    Gone,
+    LeaseChanged,
+    LeaseRead,
+    LogLine,
+    Notice,
+    Outcome,
+    RoundMade,
+    TakeOver,
+    Write,
+)
+from berth.pool.doubt import InDoubt
+from berth.pool.handoffs import Handoffs
+from berth.pool.leases import Leases
+from berth.pool.ledger import Ledger
+from berth.pool.model import AssignmentInfo, ItemInfo, MemberInfo, PoolInfo
+from berth.pool.outage import NO_OUTAGE, Outage, judge
+from berth.pool.progress import Progress
+from berth.pool.round import plan_round
+from berth.pool.target import Target
+
+
+class Brain:
+    """What one process knows of a Pool and, while it leads, decides for it."""
+
+    def __init__(self, namespace: str, name: str, leases: Leases) -> None:
+        """`leases` are those of the namespace, which its Pools share."""
+        self.namespace, self.name = namespace, name
+        self.ledger = Ledger(leases)
+        self.target = Target(self.ledger)
+        self.progress = Progress()
+        self.handoffs = Handoffs()
+        self.outage: Outage = NO_OUTAGE
+        self.pool: PoolInfo | None = None
+        """The Pool object as last observed."""
+        self.term = 0
+        """The term in which this process leads the Pool, 0 before it has taken it over."""
+        self.uid = ""
+        """uid of the Pool object whose term it is."""
+        self.failure = ""
+        """What the API server answered to the last round, where it did not go well."""
+        self.writing = False
+        """Whether Assignments are being written: whatever can wait stands back."""
+        self._gone = ""
+        self._in_doubt = InDoubt(self.ledger)
+        self._deferred: list[tuple[Event, float]] = []
+        self._decision = Decision(rests=True)
+        self._looked_at: list[int] = []
+        self._started: float | None = None
+        self._serving: float | None = None
+        self._unserved: float | None = None
+        self._retry_at: float | None = None
+        self._lead_at = 0.0
+        self._objects: set[int] = set()
+        self._finished = self._again = False
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    # ---- events in -------------------------------------------------------------------------
+
+    def observe(self, event: Event, now: float) -> None:
+        """Take note of an event; while Assignments are being written, once that has ended.
+
+        Reading what was written takes as long as writing it, and rows keep their meaning meanwhile.
+        """
+        if self._unserved is None:
+            self._unserved = now
+        if self.writing:
+            self._deferred.append((event, now))
+        else:
+            self._observe(event, now)
+
+    def _observe(self, event: Event, now: float) -> None:
+        ledger = self.ledger
+        match event:
+            case ItemInfo():
+                ledger.put_item(event)
+            case Gone("Item", name):
+                ledger.delete_item(name)
+            case MemberInfo():
+                ledger.put_member(event, now)
+            case Gone("Member", name):
+                ledger.delete_member(name, now)
+            case AssignmentInfo():
+                ledger.put_assignment(event, now)
+            case Gone("Assignment", name):
+                ledger.delete_assignment(name, now)
+            case LeaseChanged(name):
+                ledger.lease_changed(name, now)
+            case LeaseRead(name, holder):
+                ledger.lease_read(name, holder, now)
+            case PoolInfo():
+                self.pool = event
+                ledger.set_policy(event.policy)
+            case Gone("Pool", uid):
+                self._gone = uid
+
+    def age(self, now: float) -> float:
+        """Seconds since the first event that no round has served; 0 without one."""
+        return 0.0 if self._unserved is None else now - self._unserved
+
+    def needs_read(self, lease: str | None) -> bool:
+        """Whether `leases_to_read` may name this Lease, or one whose holder is uncertain."""
+        return lease in self.ledger.leases.unread() or bool(self.ledger.sessions.uncertain)
+
+    def leases_to_read(self) -> set[str]:
+        """Leases that a read has to show before anything follows from what events have shown of them.
+
+        Those that seem to have run out, and those whose holder may be an earlier one.
+        """
+        ledger = self.ledger
+        names = {name for name in ledger.leases.unread() if ledger.uses_lease(name)}
+        doubted = (ledger.members[row].info for row in ledger.sessions.uncertain)
+        return names | {member.lease for member in doubted if member is not None and member.lease}
+
+    # ---- decisions out ---------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to lead: what an earlier lead has left behind may be out of date."""
+        self.stop()
+        ledger = self.ledger
+        self.target.start()
+        self.progress = Progress()
+        self.handoffs.clear()
+        self._in_doubt.forget()
+        self.term, self.uid, self.failure = 0, "", ""
+        self._started, self._retry_at, self._lead_at = None, None, 0.0
+        self._finished = self._again = False
+        ledger.changed.converge.update(range(len(ledger.items)))
+        ledger.changed.member_status.update(ledger.members)
+        ledger.changed.item_status.update(ledger.item_info)
+
+    def stop(self) -> None:
+        """Lead no more; what a decision under way was about will be looked at anew."""
+        if not self._decision.rests:
+            self._put_back()
+            self._decision = Decision(rests=True)
+        self._catch_up()
+
+    def decide(self, now: float) -> Decision:
+        """What is to be done next; `done` has to report it before this is called again."""
+        if self._finished:
+            self._finished = False
+            decision = Decision(rests=True, wake_at=self._wake_at(now))
+        else:
+            if self._started is None:
+                self._started, self._serving, self._unserved = now, self._unserved, None
+                self._retry_at, self._again, self.target.turns = None, False, 0
+            decision = self._decide(now)
+            if decision.rests:
+                self._finish()
+                self._finished = False
+            self.writing = bool(decision.deletes or decision.writes or decision.repairs or decision.rewrites)
+        self._decision = decision
+        return decision
+
+    def _decide(self, now: float) -> Decision:
+        if self._lost():
+            return self._take_over(now)
+        if self._in_doubt.due(now):
+            rewrites = self._in_doubt.rewrites()
+            used = any(w.member.assignment and w.member.assignment.term >= self.term for w in rewrites)
+            return Decision(rewrites=rewrites, uid=self.uid, term=self.term + used, raise_term=used)
+        judge_now = not self.target.turns or self.ledger.changed.problem
+        facts = self._judge_outage(now) if judge_now else []
+        question = self.target.question(now)
+        if question is not None:
+            return Decision(solve=question, facts=tuple(facts))
+        return self._round(facts, now)
+
+    def _wake_at(self, now: float) -> float | None:
+        if self._again:
+            return now
+        moments = (self.outage.until, self._retry_at, self.target.retry_at)
+        return min((at for at in moments if at is not None), default=None)
+
+    def _lost(self) -> bool:
+        """Whether the Pool must be taken over (again): it is gone, or others have written in later terms."""
+        return self.uid in ("", self._gone) or self.ledger.highest_term > self.term
+
+    def needed(self) -> bool:
+        """Whether there is a Pool, or something that names it: else a deleted one stays deleted."""
+        there = self.pool is not None and self.pool.uid != self._gone
+        members = self.ledger.members.values()
+        return there or bool(self.ledger.item_info) or any(m.info is not None for m in members)
+
+    def _take_over(self, now: float) -> Decision:
+        highest = self.ledger.highest_term
+        if self.needed():
+            if now < self._lead_at:  # no event makes another attempt worth while
+                self._unserve()
+                return Decision(rests=True, wake_at=self._lead_at)
+            # Our own term too: a Pool that was deleted has forgotten what it was raised to.
+            above, check = max(highest, self.term), bool(self.uid) and highest > self.term
+            return Decision(take_over=TakeOver(above, self.pool, check), term=self.term, uid=self.uid)
+        # What Members that are gone have left behind in a Pool that is gone too.
+        deletes = self._deletes(self._take_objects())
+        return Decision(deletes=deletes, uid=self.uid, term=self.term, rests=not deletes)
+
+    def _round(self, facts: list[Fact], now: float) -> Decision:
+        ledger, progress = self.ledger, self.progress
+        assert self.target.solution is not None
+        items = self._looked_at = self._items_to_look_at()
+        planned = plan_round(
+            ledger,
+            self.target.solution,
+            items,
+            progress,
+            term=self.term + 1,
+            now=now,
+            braking=self.outage.braking,
+        )
+        ledger.former.sweep(now)
+        facts += self.handoffs.note(items, progress.waits, self.target.lacking(items), now)
+        ledger.changed.item_status.update(items)
+        objects = self._take_objects()
+        deletes = self._deletes(objects)
+        rest = objects - planned.writes.keys() - {delete.row for delete in deletes}
+        repairs = [Write.of(ledger.members[row]) for row in sorted(rest) if self._needs_repair(row)]
+        facts += [notice for write in repairs for notice in _malformed(write)]
+        return Decision(
+            uid=self.uid,
+            term=self.term + planned.raises_term,
+            raise_term=planned.raises_term,
+            deletes=deletes,
+            writes=tuple(Write(planned.members[row], edits) for row, edits in planned.writes.items()),
+            repairs=tuple(repairs),
+            facts=tuple(facts),
+        )
+
+    def _take_objects(self) -> set[int]:
+        changed = self.ledger.changed
+        objects = {row for row in changed.assignments if row in self.ledger.members}
+        self._objects, changed.assignments = objects, set()
+        return objects
+
+    def _deletes(self, rows: Iterable[int]) -> tuple[Delete, ...]:
+        members = (self.ledger.members[row] for row in sorted(rows))
+        return tuple(Delete(m.row, m.assignment) for m in members if m.assignment and m.orphaned)
+
+    def _needs_repair(self, row: int) -> bool:
+        member = self.ledger.members[row]
+        broken = member.assignment is None or bool(member.malformed) or member.unstamped
+        return member.info is not None and broken
+
+    def _items_to_look_at(self) -> list[int]:
+        ledger, progress = self.ledger, self.progress
+        names, blocked = ledger.items.names, self._in_doubt.items()
+        items = {row for row in ledger.changed.converge if row < len(names)}
+        ledger.changed.converge = set()
+        for row, waiting in progress.for_room.items():
+            member = ledger.members.get(row)
+            if waiting and member is not None and len(member.entries) < member.limit:
+                items |= waiting
+        for row in ledger.sessions.restarted:
+            member = ledger.members[row]
+            if member.restarted:  # all its entries in one write, or its new session gets none of them
+                items.update(ledger.items.of[name] for name in member.entries)
+        if ledger.policy.max_in_flight is not None and progress.for_budget:
+            left = max(0, ledger.policy.max_in_flight - progress.moving)
+            items.update(sorted(progress.for_budget)[:left])
+        for row in [row for row in items if names[row] is None]:
+            progress.forget(row)
+            self.handoffs.forget(row)
+            items.discard(row)
+        later = {row for row in items if names[row] in blocked} if blocked else set()
+        later |= self.target.out_of_date(items)
+        ledger.changed.converge |= later
+        return sorted(items - later)
+
+    def _judge_outage(self, now: float) -> list[Fact]:
+        """Decide which dead Members are waited for; the Event where the brake goes on or off."""
+        ledger, before = self.ledger, self.outage
+        self.outage = judge(ledger, now)
+        # All of them: one that came back and died again in between has to be marked anew.
+        for row in before.awaited | self.outage.awaited:
+            if row in ledger.members:
+                ledger.set_awaited(row, row in self.outage.awaited)
+        if before.braking == self.outage.braking:
+            return []
+        ledger.changed.converge.update(self.progress.waits)
+        reason, message = self.outage.notice
+        uid = self.pool.uid if self.pool else ""
+        return [Notice("Pool", self.name, uid, reason, message, warning=self.outage.braking)]
+
+    # ---- outcomes back ---------------------------------------------------------------------
+
+    def done(self, outcome: Outcome, now: float) -> tuple[Fact, ...]:
+        """Take note of what came of the last decision; what is to be published of it."""
+        decision, facts = self._decision, list[Fact]()
+        if outcome.term is not None:
+            self.term = outcome.term
+        if outcome.pool_gone:
+            self.uid = ""
+        if outcome.error and decision.take_over is None:
+            facts.append(self._fail(outcome, now))
+        if decision.solve is not None:
+            if outcome.solution is None:
+                self.target.put_back()
+            else:
+                facts += self.target.answer(outcome.solution, now)
+        elif decision.take_over is not None:
+            facts += self._taken_over(outcome, now)
+        elif decision.rewrites:
+            self._in_doubt.rewritten(outcome, now)
+        else:
+            facts += self._after_round(outcome, now)
+        return (*facts, *self._catch_up())
+
+    def _taken_over(self, outcome: Outcome, now: float) -> list[Fact]:
+        if outcome.pool is None:
+            self._retry_at = self._lead_at = now + outcome.retry_in
+            self._unserve()
+            self._finish()
+            text = f"cannot take over, again in {outcome.retry_in:.1f} s: {outcome.error}"
+            return [LogLine(WARNING, text)]
+        self._started, self._lead_at = now, 0.0
+        self.term, self.uid = outcome.pool.term, outcome.pool.uid
+        self._observe(outcome.pool, now)
+        self._in_doubt.forget()
+        # A Pool that came back knows nothing; what was written before it went counts all the same.
+        return [] if self._lost() else [LogLine(INFO, f"leading in term {self.term}")]
+
+    def _after_round(self, outcome: Outcome, now: float) -> list[Fact]:
+        changed, rows = self.ledger.changed, self.ledger.items.of
+        facts: list[Fact] = []
+        changed.assignments |= outcome.failed_objects
+        changed.converge.update(rows[name] for name in outcome.again if name in rows)
+        self._in_doubt.note(outcome)
+        if outcome.refused or outcome.pool_gone:
+            self._put_back()
+        else:
+            assert self._started is not None
+            queued = None if self._serving is None else max(0.0, self._started - self._serving)
+            facts.append(RoundMade(outcome.accepted, outcome.lanes(), now - self._started, queued))
+        if not outcome.error:
+            self.failure = ""
+            self._again = bool(outcome.again)
+        # What was out of date when this was planned is looked at next.
+        self._again = self._again or changed.problem or outcome.pool_gone
+        self._finish()
+        return facts
+
+    def _fail(self, outcome: Outcome, now: float) -> Failed:
+        self._retry_at = now + outcome.retry_in
+        self.failure = outcome.error
+        self._unserve()
+        return Failed(outcome.error, outcome.retry_in)
+
+    def _unserve(self) -> None:
+        """The events that the present round was to serve are as old as they were."""
+        since = [at for at in (self._serving, self._unserved) if at is not None]
+        self._unserved = min(since, default=None)
+
+    def _put_back(self) -> None:
+        """Nothing was written of the round that was decided last."""
+        self.ledger.changed.converge.update(self._looked_at)
+        self.ledger.changed.assignments |= self._objects
+
+    def _finish(self) -> None:
+        self._finished, self._started = True, None
+        self._looked_at, self._objects = [], set()
+
+    def _catch_up(self) -> list[Fact]:
+        """Observe what came while Assignments were written, in order; one that fails stops no other."""
+        self.writing = False
+        deferred, self._deferred = self._deferred, []
+        facts: list[Fact] = []
+        for event, at in deferred:
+            try:
+                self._observe(event, at)
+            except Exception as error:
+                facts.append(LogLine(ERROR, f"an event cannot be read: {event!r}: {error!r}"))
+        return facts
+
+
+def _malformed(write: Write) -> list[Notice]:
+    """The Event for an Assignment with entries that cannot be used."""
+    member = write.member
+    if not member.malformed or member.assignment is None:
+        return []
+    message = "entries taken out of spec.items: " + "; ".join(member.malformed[:3])
+    return [Notice("Assignment", member.name, member.assignment.uid, "Malformed", message)]

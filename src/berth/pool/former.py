@@ -1,0 +1,200 @@
+"""Who may still work as primary of an Item without holding its slot 0.
+
+Under `Exclusive` nobody is promoted while this names anyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+from berth.kinds import Phase
+from berth.pool.leases import Leases
+from berth.pool.liveness import Liveness
+from berth.pool.member import MemberState
+
+_GONE = (Liveness.LONG_EXPIRED, Liveness.RELEASED)
+"""What ran there has stopped."""
+
+
+def stopped(member: MemberState) -> bool:
+    """Whether a Member that is not live has surely stopped working, not only let its Lease run out."""
+    return not member.live and member.liveness is not Liveness.EXPIRED
+
+
+class LastPrimary(NamedTuple):
+    """Who held an Item's slot 0 before it was taken from there."""
+
+    member: str
+    lease: str | None
+    session: str
+
+
+def may_be_active(member: MemberState, item: str) -> bool:
+    """Whether the status of this Member reports work as primary although it does not hold slot 0."""
+    entry = member.entries.get(item)
+    report = member.reports.get(item)
+    if report is None or (entry is not None and entry.primary):
+        return False
+    return report.phase in (Phase.ACTIVE, Phase.DRAINING)
+
+
+def status_holds_back(member: MemberState, item: str) -> bool:
+    """Whether a Member that may have been the primary has not released yet."""
+    if member.info is None or member.assignment is None:
+        return False
+    if member.info.lease is not None:
+        if member.liveness in _GONE or not member.session_holds:
+            return False
+        if member.liveness is Liveness.EXPIRED:
+            return True
+    if not member.info.reported:
+        return False
+    if item in member.entries:
+        return may_be_active(member, item)
+    return item in member.reports
+
+
+def holds_back(last: LastPrimary, member: MemberState | None, item: str, leases: Leases, now: float) -> bool:
+    """Whether the last primary has not released yet; `member` is who has that name now, if anybody."""
+    if (
+        member is not None
+        and member.info is not None
+        and member.assignment is not None
+        and member.assignment.session == last.session
+        and member.info.lease == last.lease
+    ):
+        return status_holds_back(member, item)
+    if not last.session:
+        return False
+    if (
+        member is not None
+        and member.info is not None
+        and member.info.reported
+        and member.assignment is not None
+        and member.assignment.session == last.session
+        and item not in member.reports
+    ):
+        return False  # it has reported the release itself, whichever Lease it names
+    # Its Assignment is gone or another session's: only its Lease can still speak for that process.
+    if last.lease is None:
+        # Without one a Member lives as long as its object. That process has not reported yet.
+        unheard = member is not None and (member.assignment is None or not member.assignment.session)
+        return unheard and member is not None and member.info is not None and member.info.reported
+    if leases.holder(last.lease) != last.session:
+        return False
+    return leases.liveness(last.lease, now) in (Liveness.LIVE, Liveness.EXPIRED)
+
+
+class FormerPrimaries:
+    """Former primaries of each Item, as long as they may matter; found by Member and by Lease too.
+
+    Two sources: slots 0 that were taken away, and Members whose status reports work as primary.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        members: Mapping[int, MemberState],
+        member_named: Callable[[str], MemberState | None],
+    ) -> None:
+        self._leases = leases
+        self._members = members
+        self._member_named = member_named
+        self._of: dict[str, dict[str, LastPrimary]] = {}
+        self._items: dict[tuple[str, str], set[str]] = {}
+        self._releasing: dict[str, set[int]] = {}
+
+    def __contains__(self, item: str) -> bool:
+        return item in self._of or item in self._releasing
+
+    @property
+    def reported(self) -> bool:
+        """Whether the status of any Member reports such work."""
+        return bool(self._releasing)
+
+    def of_member(self, member: str) -> set[str]:
+        """Items whose slot 0 was taken from this Member."""
+        return self._items.get(("member", member), set())
+
+    def of_lease(self, lease: str) -> set[str]:
+        """Items whose slot 0 was taken from a Member with this Lease."""
+        return self._items.get(("lease", lease), set())
+
+    def unreleased(self, item: str, now: float) -> list[str]:
+        """Names of Members that may still work as primary of the Item without holding its slot 0."""
+        names = {
+            self._members[row].name
+            for row in self._releasing.get(item, ())
+            if status_holds_back(self._members[row], item)
+        }
+        for last in self._of.get(item, {}).values():
+            if self._holds_back(item, last, now):
+                names.add(last.member)
+        return sorted(names)
+
+    def sweep(self, now: float) -> None:
+        """Forget those who have released, among an eighth of the Items (at least 1,000), in turns.
+
+        Without this each primary that ever moved would be remembered for ever.
+        """
+        for item in list(islice(self._of, max(1000, len(self._of) // 8))):
+            for last in list(self._of[item].values()):
+                if not self._holds_back(item, last, now):
+                    self._drop(item, last.member)
+            if item in self._of:
+                self._of[item] = self._of.pop(item)  # to the end
+
+    def put(self, item: str, member: str, lease: str | None, session: str) -> None:
+        """The Item's slot 0 was this Member's, with that Lease; replaces what was noted of the Member."""
+        self._drop(item, member)
+        last = LastPrimary(member, lease, session)
+        self._of.setdefault(item, {})[member] = last
+        for key in _keys(last):
+            self._items.setdefault(key, set()).add(item)
+
+    def note_taken(self, member: MemberState, item: str) -> None:
+        """The Item's slot 0 is taken from this Member."""
+        lease = member.info.lease if member.info else None
+        session = member.assignment.session if member.assignment else ""
+        last = self._of.get(item, {}).get(member.name)
+        if last is not None and last.session == session and last.lease:
+            lease = last.lease
+        self.put(item, member.name, lease, session)
+
+    def note_report(self, member: MemberState, item: str) -> None:
+        """What this Member holds of the Item, or reports of it, has changed."""
+        if may_be_active(member, item):
+            self._releasing.setdefault(item, set()).add(member.row)
+        elif (rows := self._releasing.get(item)) is not None:
+            rows.discard(member.row)
+            if not rows:
+                del self._releasing[item]
+
+    def forget(self, item: str) -> None:
+        """Forget whose slot 0 it was."""
+        for member in list(self._of.get(item, {})):
+            self._drop(item, member)
+
+    def _holds_back(self, item: str, last: LastPrimary, now: float) -> bool:
+        return holds_back(last, self._member_named(last.member), item, self._leases, now)
+
+    def _drop(self, item: str, member: str) -> None:
+        lasts = self._of.get(item, {})
+        last = lasts.pop(member, None)
+        if last is None:
+            return
+        if not lasts:
+            del self._of[item]
+        for key in _keys(last):
+            if any(key in _keys(other) for other in lasts.values()):
+                continue  # another of them has the same Lease
+            items = self._items[key]
+            items.discard(item)
+            if not items:
+                del self._items[key]
+
+
+def _keys(last: LastPrimary) -> list[tuple[str, str]]:
+    return [("member", last.member), *([("lease", last.lease)] if last.lease else [])]

@@ -1,0 +1,127 @@
+"""Where the Items of a Pool should be: the plan, when it is made anew, and which of it is out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from berth.pool.arrays import as_rows
+from berth.pool.decision import ERROR, INFO, Fact, LogLine, Question, Solved
+from berth.pool.ledger import Ledger
+from berth.pool.reasons import Reason, reasons
+from berth.solve import Problem, Solution, Touched, held_live
+
+MAX_TURNS = 3
+"""Solves of one round: more than one only if events changed the problem while it was solved."""
+RETRY_AFTER = 5.0
+"""Seconds after which a solve that went wrong is tried again; twice as many after each further failure."""
+MAX_RETRY_AFTER = 60.0
+
+
+class Target:
+    """The plan of one Pool, and the questions that lead to it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.solution: Solution | None = None
+        self.short: dict[int, Reason] = {}
+        """Why an Item row has fewer replicas in the plan than it asks for."""
+        self.retry_at: float | None = None
+        """When the thorough engine is asked again after it has failed; until then quick ones answer."""
+        self.turns = 0
+        """Solves of the present round."""
+        self._failures = 0
+        self._asked: tuple[Question, set[int], set[int]] | None = None
+
+    def start(self) -> None:
+        """Forget what an earlier lead has left behind: it may be out of date."""
+        self.put_back()
+        self.solution, self.retry_at = None, None
+        self.turns = self._failures = 0
+
+    def question(self, now: float) -> Question | None:
+        """What has to be solved before a round, at the cost of what changed since the last time.
+
+        Events may change the problem while it is solved: it is solved again then, up to `MAX_TURNS` times.
+        """
+        changed = self._ledger.changed
+        due = self.retry_at is None or now >= self.retry_at
+        current = self.solution is not None and not changed.problem
+        enough = self.solution is not None and self.turns >= MAX_TURNS
+        if enough or (current and (self.retry_at is None or not due)):
+            return None
+        problem = self._ledger.problem()
+        items, members = changed.solve_items, changed.solve_members
+        changed.problem, changed.solve_items, changed.solve_members = False, set(), set()
+        touched = None if self.solution is None else Touched(as_rows(items), as_rows(members))
+        question = Question(problem, touched, due)
+        self._asked = (question, items, members)
+        self.turns += 1
+        return question
+
+    def put_back(self) -> None:
+        """The question that was asked last got no answer."""
+        if self._asked is not None:
+            _, items, members = self._asked
+            changed, self._asked = self._ledger.changed, None
+            changed.problem = True
+            changed.solve_items |= items
+            changed.solve_members |= members
+
+    def answer(self, solution: Solution, now: float) -> list[Fact]:
+        """Take the answer to the question that was asked last."""
+        assert self._asked is not None
+        (problem, _, thorough), *_ = self._asked
+        self._asked, self.solution = None, solution
+        facts: list[Fact] = [Solved(solution.engine, solution.seconds, thorough and bool(solution.trouble))]
+        if thorough or not solution.trouble:
+            facts += self._plan_retry(solution.trouble, now)
+        self._explain(problem, solution)
+        changed = self._ledger.changed
+        rows = range(len(solution.primary)) if solution.changed is None else solution.changed.tolist()
+        changed.converge.update(rows)
+        return facts
+
+    def _explain(self, problem: Problem, solution: Solution) -> None:
+        short, before = reasons(problem, solution), self.short
+        either = short.keys() | before.keys()
+        self._ledger.changed.item_status.update(r for r in either if short.get(r) is not before.get(r))
+        self.short = short
+
+    def _plan_retry(self, trouble: str, now: float) -> list[Fact]:
+        """A solve that went wrong is tried again by itself, also if the problem does not change."""
+        if not trouble:
+            facts: list[Fact] = [LogLine(INFO, "the solver works again")] if self._failures else []
+            self._failures, self.retry_at = 0, None
+            return facts
+        self._failures += 1
+        delay = min(MAX_RETRY_AFTER, RETRY_AFTER * 2.0 ** min(self._failures - 1, 10))
+        self.retry_at = now + delay
+        text = f"the solver gave no plan in time, next attempt in {delay:.0f} s: {trouble[:1000]}"
+        return [LogLine(ERROR, text)]
+
+    def out_of_date(self, items: set[int]) -> set[int]:
+        """Those of the Items whose target an event has overtaken while it was solved.
+
+        A row may even be another Item's or another Member's by now.
+        """
+        ledger, solution = self._ledger, self.solution
+        assert solution is not None
+        if not ledger.changed.problem:
+            return set()
+        changed = items & ledger.changed.solve_items
+        rows = np.array([row for row in items - changed if row < len(solution.primary)], dtype=np.int64)
+        members = as_rows(ledger.changed.solve_members)
+        concerned = np.isin(solution.members[rows], members).any(axis=1)
+        concerned |= np.isin(ledger.arrays.held[rows], members).any(axis=1)
+        return changed | set(rows[concerned].tolist())
+
+    def lacking(self, items: Iterable[int]) -> set[int]:
+        """Those of the Items that have fewer live replicas than the target gives them."""
+        solution = self.solution
+        assert solution is not None
+        known = np.array([row for row in items if row < len(solution.primary)], dtype=np.int64)
+        here = held_live(self._ledger.arrays.problem(), known)
+        wanted = solution.members[known] >= 0
+        return set(known[here.sum(axis=1) < wanted.sum(axis=1)].tolist())

@@ -1,0 +1,110 @@
+"""Who was an Item's primary is remembered while it may matter, and no longer."""
+
+from __future__ import annotations
+
+from reading import let_time_pass
+
+from berth.pool import AssignmentInfo, Handoff, ItemInfo, LeaseInfo, Leases, Ledger, MemberInfo, Policy
+
+
+def entries(count: int, slot: int, term: int) -> tuple[str, ...]:
+    suffix = f"#0@{term}:{term}" if slot == 0 else f"#{slot}@{term}"
+    return tuple(f"i{n:03d}{suffix}" for n in range(count))
+
+
+def assignment(member: str, items: tuple[str, ...], generation: int) -> AssignmentInfo:
+    return AssignmentInfo(
+        member, items, 1, f"a-{member}", f"u-{member}", generation, generation, session=f"s-{member}"
+    )
+
+
+def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
+    leases = Leases()
+    fleet = Ledger(leases)
+    for n in range(100):
+        fleet.put_item(ItemInfo(f"i{n:03d}", 1))
+    # Members come and go as pods do, each with a name and a Lease of its own.
+    for turn in range(30):
+        name, now = f"pod-{turn}", 100.0 * turn
+        leases.put(LeaseInfo(name, f"s-{name}", "then"), now)
+        fleet.put_member(MemberInfo(name, 500, lease=name, uid=f"u-{name}"), now)
+        fleet.put_assignment(assignment(name, entries(100, 0, turn + 1), 1), now)
+        if turn:
+            old = f"pod-{turn - 1}"
+            fleet.put_assignment(assignment(old, (), 2), now)
+            fleet.delete_member(old, now)
+            fleet.delete_assignment(old, now)
+        let_time_pass(fleet, now + 50.0)
+        fleet.former.sweep(now + 50.0)
+    assert not any(f"i{n:03d}" in fleet.former for n in range(100))
+
+
+def test_who_may_still_work_is_not_forgotten() -> None:
+    leases = Leases()
+    fleet = Ledger(leases, Policy(handoff=Handoff.EXCLUSIVE))
+    leases.put(LeaseInfo("old", "s-old", "then", duration=10.0), 0.0)
+    fleet.put_item(ItemInfo("i000", 1))
+    fleet.put_member(MemberInfo("old", 5, lease="old", uid="u-old"), 0.0)
+    fleet.put_assignment(assignment("old", entries(1, 0, 1), 1), 0.0)
+    fleet.delete_member("old", 1.0)
+    fleet.delete_assignment("old", 1.0)
+    fleet.former.sweep(2.0)
+    assert fleet.former.unreleased("i000", 2.0) == ["old"]  # its Lease runs on: so may the process
+    let_time_pass(fleet, 12.0)
+    fleet.former.sweep(12.0)
+    assert "i000" not in fleet.former
+
+
+def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
+    leases = Leases()
+    fleet = Ledger(leases)
+    count = 3000
+    leases.put(LeaseInfo("old", "s-old", "then", duration=10.0), 0.0)
+    fleet.put_member(MemberInfo("old", 4096, lease="old", uid="u-old"), 0.0)
+    for n in range(count):
+        fleet.put_item(ItemInfo(f"i{n:03d}", 1))
+    fleet.put_assignment(assignment("old", entries(count, 0, 1), 1), 0.0)
+    fleet.delete_member("old", 1.0)
+    for _ in range(4):
+        fleet.former.sweep(2.0)
+    assert sum(f"i{n:03d}" in fleet.former for n in range(count)) == count
+    let_time_pass(fleet, 20.0)
+    for _ in range(3):
+        fleet.former.sweep(20.0)
+    assert sum(f"i{n:03d}" in fleet.former for n in range(count)) == 0
+
+
+def two_of_one_lease(handoff: Handoff) -> tuple[Ledger, Leases]:
+    """Slot 0 of x was taken from a, then from b, which name one Lease and both say that they work."""
+    leases = Leases()
+    leases.put(LeaseInfo("l", "s", "then", 10.0), 0.0)
+    fleet = Ledger(leases, Policy(handoff=handoff))
+    fleet.put_item(ItemInfo("x", 1))
+    for name in "ab":
+        fleet.put_member(MemberInfo(name, 5, lease="l", reported=True, uid=f"u-{name}"), 0.0)
+    for name in "ab":
+        held = assignment(name, ("x#0@1:1",), 1)._replace(session="s", reports=("x@1=Active",))
+        fleet.put_assignment(held, 0.0)
+        fleet.put_assignment(held._replace(items=(), generation=2), 0.0)
+    return fleet, leases
+
+
+def test_of_two_former_primaries_with_one_lease_each_is_forgotten_by_itself() -> None:
+    fleet, _ = two_of_one_lease(Handoff.EXCLUSIVE)
+    first = fleet.member_named("a")
+    assert first is not None
+    assert first.assignment is not None
+    fleet.put_assignment(first.assignment._replace(reports=()), 2.0)
+    fleet.former.sweep(2.0)
+    assert fleet.former.unreleased("x", 2.0) == ["b"]
+    assert fleet.former.of_lease("l") == {"x"}  # when it runs out x must be looked at
+    for at in (11.0, 40.0):
+        let_time_pass(fleet, at)
+    fleet.former.sweep(40.0)
+    assert fleet.former.of_lease("l") == set()
+
+
+def test_an_item_with_two_former_primaries_of_one_lease_can_be_deleted() -> None:
+    fleet, _ = two_of_one_lease(Handoff.OVERLAP)
+    fleet.delete_item("x")
+    fleet.former.sweep(1.0)
