@@ -69,7 +69,7 @@ The API server judges by its own cache of Pools. On two cores it knew of a raise
 millisecond: of 300 stale writes sent the moment a raise was answered, 33 were still accepted, none sent
 after them; each of those also has to name the generation that it replaces. One `kubectl apply -f crds/`
 puts the policy in force before the first Assignment can be written, 2 s later. A policy that is applied
-*before* the CRD of Pools refuses every write of a `spec` until the API server looks again, up to 30 s.
+*before* the CRD of Pools refuses every write of a `spec` until the API server checks again, up to 30 s.
 
 The policy costs the API server about 0.12 ms of CPU for each Pool of the namespace and write (a write
 of 300 entries costs 4.5 ms without it), so it is not felt with a few Pools; put dozens of them into

@@ -69,7 +69,7 @@ def replace_block(text: str, name: str, content: str) -> str:
 
 
 def descriptions() -> dict[str, str]:
-    """Dotted path of each value to what its `# --` comment says."""
+    """The text of the `# --` comment of each value, by dotted path."""
     found: dict[str, str] = {}
     path: list[tuple[int, str]] = []
     words: list[str] = []
@@ -177,7 +177,7 @@ _INFERRED = {
 
 
 def values_schema() -> dict[str, Any]:
-    """values.schema.json: every value that is described, nothing else, so that a typing error is told."""
+    """values.schema.json: every described value and nothing else, so that a misspelt one is an error."""
     known = descriptions()
 
     def schema(value: Any, path: str) -> dict[str, Any]:

@@ -188,7 +188,7 @@ async def test_run_starts_a_term_every_interval_and_survives_failing_workers(fle
 async def test_run_logs_an_unexpected_error_and_goes_on(fleet, caplog, monkeypatch):
     terms = []
     orchestrator, _ = fleet(1, 1, on_term=terms.append)
-    snapshot = orchestrator._registry.snapshot
+    snapshot = orchestrator._snapshot
     calls = []
 
     def breaks_once():
@@ -197,7 +197,7 @@ async def test_run_logs_an_unexpected_error_and_goes_on(fleet, caplog, monkeypat
             raise RuntimeError("bug")
         return snapshot()
 
-    monkeypatch.setattr(orchestrator._registry, "snapshot", breaks_once)
+    monkeypatch.setattr(orchestrator, "_snapshot", breaks_once)
     runner = asyncio.create_task(orchestrator.run(0.01))
     await until(lambda: terms)
     runner.cancel()

@@ -10,7 +10,7 @@ from berth.kinds.pool import Pool
 from berth.kinds.schema import structural_schema
 
 RESOURCES: tuple[type[Resource], ...] = (Assignment, Item, Member, Pool)
-"""The models of all kinds, in the order of their names."""
+"""The models of all kinds, sorted by name."""
 
 
 def custom_resource_definition(model: type[Resource]) -> dict[str, Any]:

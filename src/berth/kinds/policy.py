@@ -1,9 +1,9 @@
-"""The admission policy that fences off a replaced leader at the API server itself.
+"""The admission policy by which the API server refuses the writes of a replaced leader.
 
-A binding cannot pick its parameter by a field of the object, so it takes every Pool of the object's
-namespace and the expression passes over those that the object does not name. The API server keeps
-Pools in a cache of its own for this, about a millisecond behind; a write costs one short expression,
-measured as 0.12 ms of CPU, per Pool of the namespace.
+A binding cannot select its parameter by a field of the object. So it selects every Pool of the object's
+namespace, and the expression ignores those that the object does not name. The API server reads Pools from its
+own cache, about a millisecond behind. A write costs one short expression per Pool of the namespace, measured
+as 0.12 ms of CPU.
 """
 
 from typing import Any
@@ -13,9 +13,9 @@ from berth.kinds.model import API_VERSION, GROUP, PLURALS, VERSION
 FENCING = f"fencing.{GROUP}"
 """The name of the policy and of its binding."""
 
-# Judged is what changes the spec, and nothing else: a status is the Member's, and ownership or
-# finalizers are the garbage collector's. The generation has already been raised when admission
-# policies run, and comparing it costs the same for one entry as for thousands.
+# Only changes of the spec are judged: the Member writes the status, and the garbage collector ownership and
+# finalizers. The generation has already been raised when admission policies run, and comparing it costs the
+# same for one entry as for thousands.
 _CHANGES_SPEC = "oldObject == null || object.metadata.generation != oldObject.metadata.generation"
 
 _OTHER_POOL = "params.metadata.name != object.spec.pool"
@@ -63,7 +63,7 @@ def fencing_policy() -> dict[str, Any]:
 def fencing_binding() -> dict[str, Any]:
     """The binding that puts the policy into force in every namespace.
 
-    Without a Pool there is no term to be below, so a missing one allows the write.
+    If the Pool does not exist there is no term to compare with, so the write is allowed.
     """
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",

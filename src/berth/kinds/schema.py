@@ -1,4 +1,4 @@
-"""From the JSON schema that pydantic writes to the structural schema that a CRD may hold."""
+"""Converts the JSON schemas of pydantic to the structural schemas that a CRD requires."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ _KEPT = (
 _ROOT: Json = {
     "apiVersion": {"type": "string", "description": "The version of the API that the object is written in."},
     "kind": {"type": "string", "description": "The kind of the object."},
-    # Of metadata a CRD may only mention the name; without it no rule could point at it.
+    # A CRD may mention only the name of the metadata, which rules need to refer to it.
     "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
 }
 
@@ -34,8 +34,8 @@ _ROOT: Json = {
 def structural_schema(model: type[Resource]) -> Json:
     """The `openAPIV3Schema` of the kind that `model` describes.
 
-    References are resolved, `X | None` becomes an optional X (a null is refused, or replaced by the
-    default where there is one), and a status has no defaults, for it is written whole.
+    References are resolved. `X | None` becomes an optional X: a null is refused, or replaced by the default
+    if there is one. A status has no defaults, because it is always written as a whole.
     """
     source = model.model_json_schema(by_alias=True)
     definitions = source.get("$defs", {})
@@ -62,7 +62,7 @@ def _convert(node: Json, definitions: Json, *, defaults: bool) -> Json:
     if result.get("type") == "integer":
         result["format"] = "int32" if node.get("maximum", 2**31) < 2**31 else "int64"
     if defaults and node.get("default") is not None:
-        # The defaults inside an object are its fields' own: the API server fills them in.
+        # The API server fills in the defaults of an object's fields.
         is_object = "properties" in node
         result["default"] = {} if is_object else node["default"]
     if "items" in node:
@@ -82,7 +82,7 @@ def _convert(node: Json, definitions: Json, *, defaults: bool) -> Json:
 
 
 def _resolve(node: Json, definitions: Json) -> Json:
-    """`node` with what it refers to and its only alternative to null folded in; its own keys win."""
+    """`node`, merged with its reference and with its only alternative to null; its own keys win."""
     if "$ref" in node:
         target = definitions[node["$ref"].removeprefix("#/$defs/")]
         return _resolve(_merge(target, node, without="$ref"), definitions)

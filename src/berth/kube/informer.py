@@ -212,9 +212,9 @@ class Informer(Generic[T]):
                 listed.add(broken.meta.key)
                 self._report_bad(broken)
             await asyncio.sleep(0)  # a long list must not block the event loop
-        for key in self._store.keys() - listed:
+        for key in [key for key in self._store if key not in listed]:
             self._remove(key)
-        for key in self._bad.keys() - listed:
+        for key in [key for key in self._bad if key not in listed]:
             del self._bad[key]
         self._must_list = False
         self._advance(version, backwards=True)

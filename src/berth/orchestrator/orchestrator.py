@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from types import EllipsisType
-from typing import Generic
+from collections.abc import Callable
 
 from berth.orchestrator.calls import Caller
-from berth.orchestrator.model import Communicator, T, Task, TermStats, W, WorkerState
+from berth.orchestrator.model import Communicator, T, TermStats, W, WorkerState
 from berth.orchestrator.planner import Planner
 from berth.orchestrator.registry import Registry
 from berth.orchestrator.term import Term
 from berth.orchestrator.trust import Trust
 
 
-class Orchestrator(Generic[W, T]):
+class Orchestrator(Registry[W, T]):
     """Keeps every expected task running on one of the workers (or on `instances` of them).
 
     In each term it asks all workers what they run, and adds, removes and moves tasks until that is what is
@@ -46,6 +44,7 @@ class Orchestrator(Generic[W, T]):
 
         Raises ValueError if `timeout` or `moves_per_worker` is out of range.
         """
+        super().__init__()
         if not timeout > 0:
             raise ValueError(f"timeout must be a number of seconds above 0; got {timeout!r}")
         if moves_per_worker is not None and moves_per_worker < 0:
@@ -54,67 +53,12 @@ class Orchestrator(Generic[W, T]):
         self._on_term = on_term
         self._logger = logger if logger is not None else logging.getLogger("berth.orchestrator")
         self._moves_per_worker = moves_per_worker
-        self._registry: Registry[W, T] = Registry()
         self._caller: Caller[W] = Caller(timeout)
         self._trust: Trust[W, T] = Trust()
         self._planner = Planner(self._logger)
         self._one_at_a_time = asyncio.Lock()
         self._terms = 0
         self._last_actual: list[WorkerState[W, T]] | None = None
-
-    def add_worker(self, worker: W, *, limit: int | None = None, zone: str = "") -> None:
-        """Add a worker. A known worker stays as it is.
-
-        `limit` (0 to 4096) is the maximum number of tasks that it may run, and its weight: loads are even in
-        proportion to the limits. Without one it counts as a worker with a limit of 4096. If the workers have
-        different zones, the instances of a task are spread over them.
-
-        Raises ValueError if the limit is out of range.
-        """
-        self._registry.add_worker(worker, limit, zone)
-
-    def update_worker(
-        self, worker: W, *, limit: int | EllipsisType | None = ..., zone: str | EllipsisType = ...
-    ) -> None:
-        """Change the limit or the zone of a worker. A limit of 0 empties it, term by term.
-
-        Raises KeyError if the worker is not known, ValueError if the limit is out of range.
-        """
-        self._registry.update_worker(worker, limit, zone)
-
-    def remove_worker(self, worker: W) -> None:
-        """Remove a worker: it gets no more calls, and its tasks are placed on the others.
-
-        It does not stop its tasks. To empty it first, call `update_worker(worker, limit=0)` and remove it
-        once it runs nothing. An unknown worker is ignored.
-        """
-        self._registry.remove_worker(worker)
-
-    def update_workers(self, workers: Iterable[W]) -> None:
-        """Replace all workers. Known ones keep their limit and zone; duplicates are ignored."""
-        self._registry.update_workers(workers)
-
-    def add_task(self, task: T, instances: int = 1) -> None:
-        """Add a task that `instances` (0 to 32) workers should run. A known task stays as it is.
-
-        Raises ValueError if `instances` is out of range, TypeError for a `Task` instead of its definition.
-        """
-        self._registry.add_task(task, instances)
-
-    def remove_task(self, task: T) -> None:
-        """Remove a task: it is stopped wherever it runs. An unknown task is ignored."""
-        self._registry.remove_task(task)
-
-    def update_tasks(self, tasks: Iterable[Task[T]]) -> None:
-        """Replace all tasks. Of several with one definition the first counts.
-
-        Raises ValueError, and changes nothing, if the `instances` of one are out of range.
-        """
-        self._registry.update_tasks(tasks)
-
-    def expected_tasks(self) -> list[Task[T]]:
-        """The expected tasks, in the order in which they were added."""
-        return self._registry.expected_tasks()
 
     def last_actual(self) -> list[WorkerState[W, T]] | None:
         """What the answering workers ran at the start of the last term; None before the first."""
@@ -130,7 +74,7 @@ class Orchestrator(Generic[W, T]):
         async with self._one_at_a_time:
             self._terms += 1
             term = Term(
-                expected=self._registry.snapshot(),
+                expected=self._snapshot(),
                 communicator=self._communicator,
                 caller=self._caller,
                 trust=self._trust,

@@ -42,7 +42,7 @@ class Expected(Generic[W, T]):
 
 
 class Registry(Generic[W, T]):
-    """The expected workers and tasks. Every method is short and thread-safe."""
+    """The expected workers and tasks: the part of an Orchestrator that any thread may use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,25 +51,37 @@ class Registry(Generic[W, T]):
         self._tasks: dict[T, TaskSpec] = {}
         self._task_keys: set[int] = set()
 
-    def snapshot(self) -> Expected[W, T]:
+    def _snapshot(self) -> Expected[W, T]:
         """Copies that later changes do not affect."""
         with self._lock:
             return Expected(dict(self._workers), dict(self._tasks))
 
     def expected_tasks(self) -> list[Task[T]]:
-        """The tasks in the order in which they were added."""
+        """The expected tasks, in the order in which they were added."""
         with self._lock:
             return [Task(task, spec.instances) for task, spec in self._tasks.items()]
 
-    def add_worker(self, worker: W, limit: int | None, zone: str) -> None:
-        """Add a worker; one that is known stays as it is."""
+    def add_worker(self, worker: W, *, limit: int | None = None, zone: str = "") -> None:
+        """Add a worker. A known worker stays as it is.
+
+        `limit` (0 to 4096) is the maximum number of tasks that it may run, and its weight: loads are even in
+        proportion to the limits. Without one it counts as a worker with a limit of 4096. If the workers have
+        different zones, the instances of a task are spread over them.
+
+        Raises ValueError if the limit is out of range.
+        """
         _check_limit(limit)
         with self._lock:
             if worker not in self._workers:
                 self._workers[worker] = self._new_worker(worker, limit, zone)
 
-    def update_worker(self, worker: W, limit: int | EllipsisType | None, zone: str | EllipsisType) -> None:
-        """Change what is not `...` of a known worker; KeyError for an unknown one."""
+    def update_worker(
+        self, worker: W, *, limit: int | EllipsisType | None = ..., zone: str | EllipsisType = ...
+    ) -> None:
+        """Change the limit or the zone of a worker. A limit of 0 empties it, term by term.
+
+        Raises KeyError if the worker is not known, ValueError if the limit is out of range.
+        """
         if limit is not ...:
             _check_limit(limit)
         with self._lock:
@@ -81,14 +93,18 @@ class Registry(Generic[W, T]):
             self._workers[worker] = spec
 
     def remove_worker(self, worker: W) -> None:
-        """Forget a worker; an unknown one is no error."""
+        """Remove a worker: it gets no more calls, and its tasks are placed on the others.
+
+        It does not stop its tasks. To empty it first, call `update_worker(worker, limit=0)` and remove it
+        once it runs nothing. An unknown worker is ignored.
+        """
         with self._lock:
             spec = self._workers.pop(worker, None)
             if spec is not None:
                 self._worker_keys.discard(spec.key)
 
     def update_workers(self, workers: Iterable[W]) -> None:
-        """Replace the workers by these; those already known keep their limit and zone."""
+        """Replace all workers. Known ones keep their limit and zone; duplicates are ignored."""
         wanted = dict.fromkeys(workers)  # consumed before anything changes: it may raise
         with self._lock:
             known, self._workers, self._worker_keys = self._workers, {}, set()
@@ -101,8 +117,11 @@ class Registry(Generic[W, T]):
                     limit, zone = (old.limit, old.zone) if old is not None else (None, "")
                     self._workers[worker] = self._new_worker(worker, limit, zone)
 
-    def add_task(self, task: T, instances: int) -> None:
-        """Add a task; one that is known stays as it is."""
+    def add_task(self, task: T, instances: int = 1) -> None:
+        """Add a task that `instances` (0 to 32) workers should run. A known task stays as it is.
+
+        Raises ValueError if `instances` is out of range, TypeError for a `Task` instead of its definition.
+        """
         if isinstance(task, Task):
             raise TypeError(f"add_task takes the task itself and instances=N, not a Task; got {task!r}")
         _check_instances(instances)
@@ -111,14 +130,17 @@ class Registry(Generic[W, T]):
                 self._tasks[task] = self._new_task(task, instances)
 
     def remove_task(self, task: T) -> None:
-        """Forget a task; an unknown one is no error."""
+        """Remove a task: it is stopped wherever it runs. An unknown task is ignored."""
         with self._lock:
             spec = self._tasks.pop(task, None)
             if spec is not None:
                 self._task_keys.discard(spec.key)
 
     def update_tasks(self, tasks: Iterable[Task[T]]) -> None:
-        """Replace the tasks by these; of two with one definition the first counts."""
+        """Replace all tasks. Of several with one definition the first counts.
+
+        Raises ValueError, and changes nothing, if the `instances` of one are out of range.
+        """
         wanted: dict[T, int] = {}
         for task in tasks:
             _check_instances(task.instances)
