@@ -39,7 +39,7 @@ test: env ## the tests, those on the real API server included
 test-deep: env ## the long property and model tests
 	$(PY) -m pytest -m deep --timeout=3600
 
-test-faults: env ## minutes of fault injection with a fixed seed
+test-faults: env ## minutes of fault injection with a fixed seed; BERTH_FAULTS=1000 for more
 	$(PY) -m pytest -m faults --timeout=3600
 
 bench: env ## the benchmarks: a table each

@@ -68,7 +68,7 @@ def test_the_pool_of_an_item_or_member_cannot_be_changed(world: World) -> None:
 
 
 def test_extremes_are_accepted(world: World) -> None:
-    world.apply(
+    extremes = [
         item("i.with.dots-and-9", 32, data={f"k{n}": "v" * 4096 for n in range(8)}),
         item("zero", 0),
         member("m", 4096, zone="eu-west-1a", draining=True, leaseName="m", readiness="Reported"),
@@ -81,7 +81,12 @@ def test_extremes_are_accepted(world: World) -> None:
             outage={"delaySeconds": 600, "brakePercent": 100, "brakeMinMembers": 1},
             itemStatus="Problems",
         ),
-    )
+    ]
+    world.apply(*extremes)
+    for each in extremes:
+        stored = world.get(each["kind"].lower(), each["metadata"]["name"])
+        assert stored is not None
+        assert each["spec"].items() <= stored["spec"].items()
 
 
 def test_the_status_of_an_assignment_has_the_contracts_shape(world: World) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from user_objects import item, member, pool
-from world import World, entry, eventually
+from waiting import eventually
+from world import World, entry
 
 pytestmark = pytest.mark.cluster
 
@@ -20,7 +21,7 @@ def settled(world: World, pool: str = "default", seconds: float = 40) -> None:
         time.sleep(1.2)
         return world.converged(pool) and before == world.versions()
 
-    eventually(quiet, seconds, "it did not settle")
+    eventually(quiet, "it did not settle", seconds)
 
 
 def test_an_assignment_appears_empty_with_its_member_and_is_owned_by_it(led: World) -> None:
@@ -87,10 +88,11 @@ def test_a_fresh_fill_its_statuses_columns_and_quiet(led: World) -> None:
     plan = json.loads(led.berth("plan", "-o", "json"))["pools"]["default"]
     assert plan["changes"] == {"add": [], "remove": [], "promote": []}
     # idle, the controller writes nothing but its Lease
-    before, leases = led.versions(), lease_versions(led)
-    time.sleep(4)
+    before = led.versions()
+    for _ in range(6):
+        leases = lease_versions(led)
+        eventually(lambda leases=leases: lease_versions(led) != leases)
     assert led.versions() == before
-    assert lease_versions(led) != leases
     # scale
     led.kubectl("scale", "items/i0", "--replicas=3")
     eventually(lambda: len(led.holders("i0")) == 3)
@@ -115,7 +117,6 @@ def test_a_limit_of_0_drains_make_before_break(led: World) -> None:
     before = led.held()
     assert before["a"]
     with led.recorded() as history:
-        eventually(history.events)
         led.patch("member", "a", {"limit": 0})
         eventually(lambda: not led.held()["a"])
         settled(led)

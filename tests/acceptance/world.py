@@ -4,8 +4,7 @@ import json
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,22 +14,12 @@ from typing import Any
 from acceptance_paths import BERTH, KUBECTL
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
-from user_objects import API
+from user_objects import API, member
+from waiting import eventually
 
 Doc = dict[str, Any]
 GROUP, VERSION = API.split("/")
 ENTRY = re.compile(r"^([a-z0-9.-]+)#(?:(0)@(\d+):(\d+)|([1-9]\d*)@(\d+))$")
-
-
-def eventually(look: Callable[[], Any], seconds: float = 40, what: str = "") -> Any:
-    """Look until it is true; gives what it saw."""
-    end = time.monotonic() + seconds
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        assert time.monotonic() < end, what or f"not within {seconds} s: {look}"
-        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,7 @@ class History:
             out.append((event["type"], event["object"]))
 
     def states(self) -> Iterator[dict[str, dict[str, Entry]]]:
-        """After each version of any Assignment: by Member what it is told to hold."""
+        """After each version of any Assignment: by Member what it should hold."""
         now: dict[str, dict[str, Entry]] = {}
         for kind, doc in self.events():
             name = doc["metadata"]["name"]
@@ -115,6 +104,8 @@ class World:
     namespace: str
     folder: Path
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    markers: set[str] = field(default_factory=set)
+    """Members that only show what the leader has processed."""
 
     def __post_init__(self) -> None:
         self.api = config.new_client_from_config(str(self.kubeconfig))
@@ -194,10 +185,11 @@ class World:
         return {
             name: {e.name: e for e in map(entry, doc["spec"].get("items", []))}
             for name, doc in self.all("assignment").items()
+            if name not in self.markers
         }
 
     def holders(self, item: str) -> list[str]:
-        """The Members that are told to hold the Item, in slot order."""
+        """The Members that should hold the Item, in slot order."""
         held = self.held()
         return sorted((m for m in held if item in held[m]), key=lambda m: held[m][item].slot)
 
@@ -209,6 +201,30 @@ class World:
     def converged(self, pool: str = "default") -> bool:
         """Whether the Pool says that all is as wanted (mind that it may not have seen the last change)."""
         return self.condition("pool", pool, "Converged").get("status") == "True"
+
+    def processed(self) -> None:
+        """Wait until the leader has processed everything up to now: it gives each new Member an Assignment.
+
+        The second Member makes sure that the round in which the first was processed is over. Both have no
+        room, so the plan stays what it is.
+        """
+        for _ in range(2):
+            name = f"marker-{len(self.markers)}"
+            self.markers.add(name)
+            self.custom.create_namespaced_custom_object(
+                GROUP, VERSION, self.namespace, "members", member(name, 0)
+            )
+            eventually(lambda name=name: name in self.all("assignment"), f"{name} has no Assignment")
+
+    def renewals(self, name: str, count: int) -> None:
+        """Wait until a Lease was renewed so often."""
+
+        def version() -> str:
+            return str(self.leases.read_namespaced_lease(name, self.namespace).metadata.resource_version)
+
+        for _ in range(count):
+            before = version()
+            eventually(lambda before=before: version() != before, f"the Lease {name} is not renewed")
 
     def events(self) -> list[tuple[str, str, str, str]]:
         """Kind and name of the object, reason, message."""
@@ -254,7 +270,7 @@ class World:
         self.processes.append(process)
         controller = Controller(process, log)
         if wait:
-            eventually(lambda: controller.leads() or process.poll() is not None, 60)
+            eventually(lambda: controller.leads() or process.poll() is not None)
             assert process.poll() is None, log.read_text()
         return controller
 
@@ -267,6 +283,8 @@ class World:
         with history.path.open("wb") as stream:
             process = subprocess.Popen(command, stdout=stream, stderr=stream)
         self.processes.append(process)
+        there = len(self.all("assignment"))
+        eventually(lambda: len(history.events()) >= there, "kubectl does not show what is there")
         try:
             yield history
         finally:
@@ -286,6 +304,9 @@ class World:
 class Controller:
     process: "subprocess.Popen[bytes]"
     log: Path
+
+    def stands(self) -> bool:
+        return b"standing for election" in self.log.read_bytes()
 
     def leads(self) -> bool:
         return b"leading" in self.log.read_bytes()

@@ -24,6 +24,17 @@ from berth.testing import ControlPlane
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "berth"
 SYSTEM = "berth-system"
+EVERYTHING: dict[str, Any] = {
+    "metrics": {
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
+        "dashboard": {"enabled": True},
+    },
+    "networkPolicy": {"enabled": True},
+    "flowSchema": {"enabled": True},
+    "workers": {"bindings": [{"namespace": "feeds", "serviceAccount": "feeds", "create": True}]},
+}
+"""Values that switch everything on."""
 
 
 @dataclass(frozen=True)

@@ -13,23 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
-from charting import CHART, ROOT, SYSTEM, Cluster, Helm, controller, wait_for
+from charting import CHART, EVERYTHING, ROOT, SYSTEM, Cluster, Helm, controller, wait_for
 
 from berth.kinds import parse_entry
 
 pytestmark = pytest.mark.cluster
 
 CONTROLLER = f"{SYSTEM}:berth"
-VALUES: dict[str, Any] = {
-    "metrics": {
-        "serviceMonitor": {"enabled": True},
-        "prometheusRule": {"enabled": True},
-        "dashboard": {"enabled": True},
-    },
-    "networkPolicy": {"enabled": True},
-    "flowSchema": {"enabled": True},
-    "workers": {"bindings": [{"namespace": "feeds", "serviceAccount": "feeds", "create": True}]},
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +28,9 @@ def installed(cluster: Cluster, cluster_helm: Helm) -> Iterator[dict[str, Any]]:
     cluster.apply((Path(__file__).parent / "monitoring-crds.yaml").read_text())
     cluster.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     cluster.plane.kubectl("create", "namespace", "feeds")
-    cluster_helm("install", "berth", str(CHART), "--namespace", SYSTEM, "--create-namespace", values=VALUES)
+    cluster_helm(
+        "install", "berth", str(CHART), "--namespace", SYSTEM, "--create-namespace", values=EVERYTHING
+    )
     yield cluster.get("deployment", "berth", "-n", SYSTEM)
     cluster_helm("uninstall", "berth", "--namespace", SYSTEM)
 
@@ -64,7 +56,7 @@ def placed(cluster: Cluster, namespace: str, wanted: int, without: str = "") -> 
     "values",
     [
         {},
-        VALUES,
+        EVERYTHING,
         {"watchNamespaces": ["default", "feeds"], "test": {"namespace": "feeds"}},
         {"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "default"}},
         {"image": {"digest": "sha256:" + "0" * 64}, "priorityClassName": "system-cluster-critical"},
@@ -120,7 +112,7 @@ def test_the_controller_does_its_whole_job_without_a_403_and_hands_over_in_two_s
             *("-p", json.dumps({"spec": {"items": ["nobody#3@1", *entries(cluster, namespace)["m1"]]}})),
         )
 
-        def told() -> bool:
+        def published() -> bool:
             status = cluster.get("pool", "feeds", "-n", namespace).get("status", {})
             conditions = {c["type"]: c for c in status.get("conditions", ())}
             return (
@@ -130,7 +122,7 @@ def test_the_controller_does_its_whole_job_without_a_403_and_hands_over_in_two_s
                 and all("status" in i for i in cluster.get("items.berth.dev", "-n", namespace)["items"])
             )
 
-        wait_for("statuses, conditions and an Event are written", told, every=0.5)
+        wait_for("statuses, conditions and an Event are written", published, every=0.5)
         metrics = first.url("/metrics")[1]
         assert 'code="403"' not in metrics
 
@@ -269,8 +261,8 @@ def can_i(cluster: Cluster, kubeconfig: Path, verb: str, resource: str, namespac
 
 def test_a_workers_account_may_do_what_its_table_says(cluster: Cluster, installed: dict[str, Any]) -> None:
     kubeconfig = cluster.kubeconfig("feeds", "feeds")
-    told = [(v, r, n, can_i(cluster, kubeconfig, v, r, n)) for v, r, n, _ in RIGHTS]
-    assert told == RIGHTS
+    allowed = [(v, r, n, can_i(cluster, kubeconfig, v, r, n)) for v, r, n, _ in RIGHTS]
+    assert allowed == RIGHTS
 
 
 def lease(name: str) -> dict[str, Any]:
@@ -337,7 +329,7 @@ def test_the_release_can_be_upgraded_while_a_controller_leads(
 ) -> None:
     with controller(cluster, installed, "berth-4") as old:
         wait_for("it leads", old.leading)
-        values = {**VALUES, "controller": {"logFormat": "json", "logLevel": "debug"}}
+        values = {**EVERYTHING, "controller": {"logFormat": "json", "logLevel": "debug"}}
         cluster_helm("upgrade", "berth", str(CHART), "--namespace", SYSTEM, values=values)
         deployment = cluster.get("deployment", "berth", "-n", SYSTEM)
         with controller(cluster, deployment, "berth-5") as new:

@@ -31,7 +31,7 @@ MISSING = what_is_missing()
 @pytest.mark.skipif(bool(MISSING), reason=f"make kind-demo: {MISSING}")
 @pytest.mark.timeout(1800)
 def test_the_image_and_the_chart_work_on_kind() -> None:
-    subprocess.run([str(DEMO / "demo.sh")], check=True)
+    assert subprocess.run([str(DEMO / "demo.sh")], check=False).returncode == 0
 
 
 @pytest.mark.skipif(not MISSING, reason="Docker and kind are there")
@@ -43,7 +43,8 @@ def test_without_docker_and_kind_the_demo_says_so_and_changes_nothing() -> None:
 
 
 def test_the_demo_is_a_sound_shell_script() -> None:
-    subprocess.run(["bash", "-n", str(DEMO / "demo.sh")], check=True)
+    done = subprocess.run(["bash", "-n", str(DEMO / "demo.sh")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.cluster

@@ -79,7 +79,7 @@ def test_an_upgrade_brings_the_new_fields_and_an_uninstall_keeps_kinds_and_objec
     assert not [r for r in cluster.get("clusterroles")["items"] if r["metadata"]["name"].startswith("berth-")]
     assert cluster.get("item.berth.dev", "kept")["metadata"]["name"] == "kept"
 
-    # The kinds that were kept are taken up again by the release of the same name, by another when told so.
+    # The kinds that were kept are taken up again by the release of the same name, by another if asked.
     helm("install", "berth", chart, *WHERE)
     helm("uninstall", "berth", "--namespace", SYSTEM)
     refused = helm("install", "second", chart, *WHERE, check=False)

@@ -83,6 +83,7 @@ async def test_a_burst_that_does_not_end_is_cut() -> None:
 async def test_a_moment_that_has_come_is_not_waited_for() -> None:
     clock = Clock()
     await Burst(clock=clock).wait(clock.now)
+    assert clock.now == 100.0
 
 
 def get(url: str) -> tuple[int, str]:

@@ -47,6 +47,6 @@ def test_marked_blocks_are_run_in_order(tmp_path: Path) -> None:
         Command(1, "false", ()),
     ],
 )
-def test_other_output_or_a_failure_is_told(command: Command, tmp_path: Path) -> None:
+def test_different_output_or_a_failure_is_reported(command: Command, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="line 1"):
         run(command, os.environ, tmp_path)

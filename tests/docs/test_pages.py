@@ -125,7 +125,8 @@ def test_the_api_server_accepts_the_manifests_of_the_pages(
     page: str, text: str, control_plane: ControlPlane, namespace: str
 ) -> None:
     args = ("apply", "-n", namespace, "--dry-run=server", "--validate=strict", "-f", "-")
-    control_plane.kubectl(*args, input=text)
+    printed = control_plane.kubectl(*args, input=text)
+    assert printed.count("(server dry run)") == text.count("\nkind:") + text.startswith("kind:")
 
 
 @pytest.mark.parametrize("page", MINE)

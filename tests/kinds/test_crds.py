@@ -63,7 +63,7 @@ def test_every_string_list_and_map_has_a_bound() -> None:
         assert "additionalProperties" not in node or "maxProperties" in node, path
 
 
-def test_every_list_says_how_it_is_merged() -> None:
+def test_every_list_declares_how_it_is_merged() -> None:
     for path, node in all_nodes():
         if node["type"] == "array":
             wanted = "map" if path.endswith(".conditions") else "atomic"

@@ -35,14 +35,14 @@ reports = st.builds(Report, names, terms, st.sampled_from(Phase))
 near_misses = st.text("a0-.#@:=", max_size=14) | st.from_regex(r"[a-z0-9.-]{1,6}#[0-9]{1,4}@[0-9:]{1,6}")
 
 
-def test_an_entry_is_written_as_the_design_spells_it() -> None:
+def test_an_entry_is_written_in_the_documented_form() -> None:
     assert format_entry(Entry("orders-0007", 1, 12, 0)) == "orders-0007#1@12"
     assert format_entry(Entry("orders-0007", 0, 12, 15)) == "orders-0007#0@12:15"
     assert format_report(Report("orders-0007", 12, Phase.READY)) == "orders-0007@12=Ready"
 
 
 @given(replicas | primaries)
-def test_what_is_written_is_read_back(entry: Entry) -> None:
+def test_an_entry_that_is_written_is_read_back(entry: Entry) -> None:
     text = format_entry(entry)
     assert parse_entry(text) == entry
     assert parse_entry(text).primary == (entry.epoch > 0)
@@ -51,7 +51,7 @@ def test_what_is_written_is_read_back(entry: Entry) -> None:
 
 
 @given(reports)
-def test_what_is_reported_is_read_back(report: Report) -> None:
+def test_a_report_that_is_written_is_read_back(report: Report) -> None:
     text = format_report(report)
     assert parse_report(text) == report
     assert isinstance(parse_report(text).phase, Phase)
@@ -60,7 +60,7 @@ def test_what_is_reported_is_read_back(report: Report) -> None:
 
 
 @given(near_misses)
-def test_what_is_read_is_spelled_in_no_other_way_and_is_what_the_api_server_accepts(text: str) -> None:
+def test_only_the_canonical_form_that_the_api_server_accepts_is_read(text: str) -> None:
     if re.fullmatch(ENTRY_PATTERN.removesuffix("$"), text):
         assert format_entry(parse_entry(text)) == text
     else:
@@ -119,7 +119,7 @@ def test_the_longest_entry_fits() -> None:
         ("a#1@٣", "the grant is '٣'"),
     ],
 )
-def test_an_entry_that_cannot_be_read_says_why(text: str, reason: str) -> None:
+def test_an_entry_that_cannot_be_parsed_is_an_error_that_says_why(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)) as caught:
         parse_entry(text)
     assert repr(text) in str(caught.value)
@@ -137,12 +137,12 @@ def test_an_entry_that_cannot_be_read_says_why(text: str, reason: str) -> None:
         ("a" * 254 + "@1=Ready", "254 characters"),
     ],
 )
-def test_a_report_that_cannot_be_read_says_why(text: str, reason: str) -> None:
+def test_a_report_that_cannot_be_parsed_is_an_error_that_says_why(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         parse_report(text)
 
 
-def test_the_first_of_many_entries_that_cannot_be_read_is_named() -> None:
+def test_the_first_of_many_entries_that_cannot_be_parsed_is_named() -> None:
     assert parse_entries(["a#1@2", "b#0@2:3"]) == [Entry("a", 1, 2, 0), Entry("b", 0, 2, 3)]
     with pytest.raises(ValueError, match="entry 'b#0@2'"):
         parse_entries(["a#1@2", "b#0@2", "c"])

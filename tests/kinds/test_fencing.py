@@ -47,6 +47,10 @@ class Fleet:
     def patch(self, what: str, body: dict[str, Any], *args: str) -> None:
         self.kubectl("patch", what, "--type=merge", "-p", json.dumps(body), *args)
 
+    def assignments(self) -> set[str]:
+        names = self.kubectl("get", "assignments", "-o", "name").split()
+        return {name.rpartition("/")[2] for name in names}
+
     def get(self, what: str, path: str) -> str:
         return self.kubectl("get", what, "-o", f"jsonpath={{{path}}}")
 
@@ -124,22 +128,25 @@ def test_only_the_pool_that_an_assignment_names_counts(fleet: Fleet) -> None:
     fleet.pool("default", term=2)
     fleet.pool("feeds", term=100)
     fleet.pool("new")
-    is_fenced(lambda: fleet.assign(f"f{time.time_ns()}", term=99, pool="feeds"))
+    answer = is_fenced(lambda: fleet.assign(f"f{time.time_ns()}", term=99, pool="feeds"))
+    assert "spec.term is 99, but Pool feeds is in term 100" in answer
     fleet.assign("d", term=2, pool="default")
     fleet.assign("n", term=1, pool="new")
     fleet.assign("missing", term=1, pool="missing")
+    assert {"d", "n", "missing"} <= fleet.assignments()
 
 
 def test_pools_of_another_namespace_do_not_count(fleet: Fleet, control_plane: ControlPlane) -> None:
     fleet.pool("default", term=50)
-    is_fenced(lambda: fleet.assign(f"f{time.time_ns()}", term=49))
+    assert "term 50" in is_fenced(lambda: fleet.assign(f"f{time.time_ns()}", term=49))
     other = Fleet(control_plane, f"{fleet.namespace}-2")
     control_plane.create_namespace(other.namespace)
     try:
         other.assign("m", term=1)
         other.pool("default", term=2)
-        is_fenced(lambda: other.assign(f"f{time.time_ns()}", term=1))
+        assert "term 2" in is_fenced(lambda: other.assign(f"f{time.time_ns()}", term=1))
         other.assign("n", term=2)
+        assert {"m", "n"} <= other.assignments()
     finally:
         control_plane.delete_namespace(other.namespace)
 

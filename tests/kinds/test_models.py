@@ -23,7 +23,7 @@ from berth.kinds import (
 from berth.kinds.crds import RESOURCES
 
 
-def test_an_item_that_says_nothing_has_the_defaults() -> None:
+def test_an_empty_item_spec_has_the_defaults() -> None:
     item = Item.model_validate({"apiVersion": API_VERSION, "kind": "Item", "metadata": {"name": "a"}})
     assert (item.spec.pool, item.spec.replicas, item.spec.data) == ("default", 1, {})
 
@@ -34,7 +34,7 @@ def test_a_member_needs_only_its_limit() -> None:
     assert (spec.lease_name, spec.readiness) == (None, Readiness.ASSUMED)
 
 
-def test_a_pool_that_says_nothing_has_the_defaults() -> None:
+def test_an_empty_pool_spec_has_the_defaults() -> None:
     spec = Pool.model_validate({"metadata": {"name": "default"}}).spec
     assert spec == PoolSpec()
     assert (spec.handoff, spec.zones, spec.item_status) == (
@@ -61,7 +61,7 @@ def test_an_assignment_gives_its_entries_and_reports() -> None:
     assert assignment.status.reports() == [Report("a", 2, Phase.READY)]
 
 
-def test_what_is_dumped_by_alias_is_what_the_wire_has() -> None:
+def test_a_dump_by_alias_equals_the_wire_format() -> None:
     written = {
         "apiVersion": API_VERSION,
         "kind": "Pool",
@@ -104,7 +104,7 @@ def test_what_is_dumped_by_alias_is_what_the_wire_has() -> None:
         (Pool, {"moves": {"maxInFlight": -1}}, "spec.moves.maxInFlight"),
     ],
 )
-def test_what_the_api_server_refuses_the_models_refuse_too(
+def test_the_models_refuse_what_the_api_server_refuses(
     model: type[Any], spec: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:

@@ -171,7 +171,7 @@ def test_a_pool_that_is_left_out_later_is_not_the_default_pool_by_accident(
     assert "the pool cannot be changed" in answer
 
 
-def test_an_item_that_says_nothing_gets_the_defaults(control_plane: ControlPlane, namespace: str) -> None:
+def test_an_empty_item_spec_gets_the_defaults(control_plane: ControlPlane, namespace: str) -> None:
     assert apply(control_plane, namespace, manifest("Item"))["spec"] == {"pool": "default", "replicas": 1}
 
 
@@ -200,7 +200,7 @@ def test_a_pool_gets_the_defaults(control_plane: ControlPlane, namespace: str, s
     }
 
 
-def test_what_is_at_the_bounds_is_accepted(control_plane: ControlPlane, namespace: str) -> None:
+def test_values_at_the_bounds_are_accepted(control_plane: ControlPlane, namespace: str) -> None:
     long = ".".join(["a" * 63] * 3 + ["a" * 61])
     full: dict[str, Any] = {
         "pool": "p" * 63,
@@ -233,6 +233,10 @@ def test_what_is_at_the_bounds_is_accepted(control_plane: ControlPlane, namespac
     control_plane.kubectl(
         *args, input=manifest("Assignment", {"pool": "default", "term": 1, "items": longest}, "longest")
     )
+    stored = control_plane.kubectl("-n", namespace, "get", "berth", "-o", "name").split()
+    names = [("item", long), ("item", "none"), ("member", long), ("member", "drained"), ("pool", "p" * 63),
+             ("assignment", long), ("assignment", "longest")]  # fmt: skip
+    assert sorted(stored) == sorted(f"{kind}.berth.dev/{name}" for kind, name in names)
 
 
 def test_an_assignment_is_created_empty(control_plane: ControlPlane, namespace: str) -> None:

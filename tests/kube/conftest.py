@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +17,9 @@ from aiohttp import web
 
 from berth.kube import Access, Config, Meta, load_config
 from berth.testing import ControlPlane
+
+# The tests of this folder share helpers, which importlib mode does not find by itself.
+sys.path.insert(0, str(Path(__file__).parent))
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CUT = object()

@@ -163,7 +163,7 @@ async def test_repeats_are_bounded(api: Any) -> None:
     assert api.count("get") == 3
 
 
-async def test_a_refused_connection_is_tried_again_for_a_write_and_surely_did_nothing(api: Any) -> None:
+async def test_a_write_is_tried_again_after_a_refused_connection_which_did_nothing(api: Any) -> None:
     api.url = "http://127.0.0.1:1"
     async with Client(api.config(), attempts=3) as client:
         with pytest.raises(ConnectionLost) as info:
@@ -324,7 +324,7 @@ async def test_a_watch_gets_fresh_credentials_too(api: Any) -> None:
     assert [seen.headers["Authorization"] for seen in api.seen] == ["Bearer old", "Bearer new"]
 
 
-async def test_a_client_outside_of_its_block_says_so(api: Any) -> None:
+async def test_a_client_outside_its_block_raises_an_error_that_says_so(api: Any) -> None:
     client = Client(api.config())
     with pytest.raises(RuntimeError, match="async with"):
         await client.get(PATH)
@@ -355,7 +355,7 @@ async def test_connections_kept_open_serve_what_comes_later(api: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "refuse"])
-async def test_an_api_server_that_is_away_does_not_end_the_keeping_of_connections(api: Any, how: str) -> None:
+async def test_an_api_server_that_is_away_does_not_end_keep_open(api: Any, how: str) -> None:
     refusals = [api.status(503, "ServiceUnavailable") for _ in range(12)]
     api.script("list", *([cut] * 12 if how == "cut" else refusals))
     async with Client(api.config()) as client:

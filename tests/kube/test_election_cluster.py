@@ -6,11 +6,12 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from berth.kube import (
     LEASES,
@@ -30,12 +31,6 @@ from berth.testing import ControlPlane
 pytestmark = pytest.mark.cluster
 
 MICRO_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
-
-
-async def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - any condition, not only what has an event
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -258,7 +253,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_leader_that_was_stopped_and_goes_on_does_not_lead_at_its_first_look(
+async def test_a_leader_that_was_stopped_and_goes_on_knows_at_once_that_it_no_longer_leads(
     control_plane: ControlPlane, config: Config, namespace: str, tmp_path: Path
 ) -> None:
     script = tmp_path / "sleeper.py"
@@ -334,7 +329,7 @@ async def test_a_member_creates_its_lease_with_owner_and_labels_and_deletes_it_a
         await client.get(LEASES.path(namespace, "member"))
 
 
-async def test_a_member_refuses_the_name_of_one_that_lives_and_inherits_that_of_a_dead_one(
+async def test_a_member_refuses_the_name_of_a_live_one_and_takes_over_that_of_a_dead_one(
     config: Config, namespace: str
 ) -> None:
     async with keeper(config, namespace, "session-2") as second:
@@ -357,7 +352,7 @@ async def test_a_member_refuses_the_name_of_one_that_lives_and_inherits_that_of_
         assert second.held  # the first left: it must not release what is the second's
 
 
-async def test_a_member_is_told_of_errors_that_waiting_does_not_cure(
+async def test_errors_that_waiting_does_not_cure_are_raised_to_the_member(
     control_plane: ControlPlane, config: Config, namespace: str
 ) -> None:
     async with keeper(config, "no-such-namespace", "session") as mine:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.cluster
 DURATION = 6
 
 
-async def test_the_next_one_takes_over_when_the_lease_runs_out_not_at_its_next_look(
+async def test_the_next_leader_takes_over_when_the_lease_runs_out_not_at_its_next_poll(
     config: Config, namespace: str
 ) -> None:
     import asyncio

@@ -2,13 +2,14 @@ import asyncio
 import json
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 from kubernetes import client as official
 from kubernetes import config as official_config
+from waiting import until
 
 from berth.kube import (
     Backoff,
@@ -43,12 +44,6 @@ class Written(msgspec.Struct):
     @property
     def version(self) -> int:
         return int(self.metadata.resource_version)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - any condition, not only what has an event
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -108,7 +103,7 @@ async def test_the_store_is_what_kubectl_sees_after_any_order_of_writes(
     assert seen.index((EventKind.ADDED, "new-0")) < seen.index((EventKind.MODIFIED, "new-0"))
 
 
-async def test_what_the_official_client_writes_is_seen_once_its_version_was_reached(
+async def test_an_object_of_the_official_client_is_in_the_store_once_its_version_was_reached(
     control_plane: ControlPlane, client: Client, namespace: str
 ) -> None:
     api = official.CoreV1Api(official_config.new_client_from_config(str(control_plane.kubeconfig)))
@@ -168,7 +163,7 @@ async def test_after_a_cut_the_watch_catches_up_without_listing_again(
 
 
 def forget(control_plane: ControlPlane, revision: int) -> None:
-    """Compact etcd up to a revision and start the API server anew, so that its cache is empty too."""
+    """Compact etcd up to a revision and restart the API server, so that its cache is empty too."""
     pair, port = control_plane._running.credentials.api, control_plane._running.ports.etcd
     context = ssl.create_default_context(cafile=str(control_plane.ca_file))
     context.load_cert_chain(pair.certificate, pair.key)
@@ -181,7 +176,7 @@ def forget(control_plane: ControlPlane, revision: int) -> None:
     control_plane.restart_api_server()
 
 
-async def test_a_version_the_server_has_forgotten_is_answered_by_a_list_that_tells_deletions(
+async def test_after_a_version_that_the_server_has_forgotten_a_list_reports_deletions(
     control_plane: ControlPlane, client: Client, proxy: Any, config: Config, namespace: str
 ) -> None:
     path = CONFIG_MAPS.path(namespace)
@@ -257,7 +252,7 @@ async def test_a_frozen_api_server_is_noticed_and_the_watch_resumed(
         assert names(informer) == {"a", "b"}
 
 
-async def test_a_token_without_rights_is_told_so_and_the_informer_starts_when_they_come(
+async def test_missing_rights_are_reported_and_the_informer_starts_once_they_are_granted(
     control_plane: ControlPlane, client: Client, namespace: str
 ) -> None:
     token = await asyncio.to_thread(control_plane.token, namespace, "worker")

@@ -53,7 +53,7 @@ def test_anothers_lease_expires_only_after_we_watched_it_unrenewed_for_its_whole
 
 
 @pytest.mark.parametrize("change", [("other", "t1", 0), ("third", "t0", 0), ("other", "t0", 1)])
-def test_any_sign_of_life_starts_the_time_anew(change: tuple[str, str, int]) -> None:
+def test_any_sign_of_life_restarts_the_time(change: tuple[str, str, int]) -> None:
     holder, renewed_at, transitions = change
     seen = observe(None, spec("other"), 0.0)
     seen = observe(seen, spec(holder, renewed_at, transitions=transitions), 14.0)
@@ -67,7 +67,7 @@ def test_a_renew_time_that_goes_back_is_a_sign_of_life_too() -> None:
     assert judge(seen, "me", 20.0) is LeaseState.HELD_BY_OTHER
 
 
-def test_a_lease_that_names_no_duration_gets_the_observers() -> None:
+def test_a_lease_without_a_duration_gets_that_of_the_observer() -> None:
     seen = observe(None, spec("other", duration=None), 0.0, default_duration=5.0)
     assert judge(seen, "me", 4.0) is LeaseState.HELD_BY_OTHER
     assert judge(seen, "me", 5.1) is LeaseState.EXPIRED
@@ -84,7 +84,7 @@ def test_the_holders_own_duration_counts_not_ours() -> None:
     ),
     st.floats(0.0, 40.0),
 )
-def test_nobody_is_judged_expired_sooner_than_its_duration_after_its_last_change(
+def test_no_lease_expires_sooner_than_its_duration_after_its_last_change(
     history: list[tuple[float, str, int]], wait: float
 ) -> None:
     now, seen, last, since = 0.0, None, None, 0.0
@@ -183,20 +183,20 @@ def test_a_lease_that_lapsed_is_not_revived_by_a_late_answer() -> None:
     assert not validity.held(121.0)
 
 
-def test_one_look_after_the_end_is_final() -> None:
+def test_a_lease_found_to_have_ended_stays_ended() -> None:
     validity = Validity(Timing.of(15.0, renew_deadline=10.0))
     validity.start(sent=100.0, now=100.0)
     assert not validity.held(110.0)
     assert not validity.extend(sent=109.0, now=109.9)
 
 
-def test_a_lease_whose_taking_took_too_long_is_not_held() -> None:
+def test_a_lease_that_took_too_long_to_acquire_is_not_held() -> None:
     validity = Validity(Timing.of(15.0, renew_deadline=10.0))
     assert not validity.start(sent=100.0, now=110.0)
     assert not validity.held(110.0)
 
 
-def test_answers_that_come_in_the_wrong_order_do_not_shorten_it() -> None:
+def test_answers_in_the_wrong_order_do_not_shorten_a_lease() -> None:
     validity = Validity(Timing.of(15.0, renew_deadline=10.0))
     validity.start(sent=100.0, now=100.0)
     validity.extend(sent=105.0, now=105.5)

@@ -65,11 +65,11 @@ async def candidate(config: Config, namespace: str, other: Client) -> AsyncItera
         yield candidate
 
 
-async def test_what_ran_out_is_taken_by_one_write(candidate: Candidate) -> None:
+async def test_a_lease_that_ran_out_is_taken_by_one_write(candidate: Candidate) -> None:
     assert await candidate.attempt() == (LeaseState.HELD_BY_US, [("PUT", 200)])
 
 
-async def test_what_was_renewed_unseen_is_left_alone(
+async def test_a_lease_that_was_renewed_unobserved_is_left_alone(
     candidate: Candidate, other: Client, namespace: str
 ) -> None:
     await other.patch(LEASES.path(namespace, "leader"), {"spec": held_by("alive")}, kind="merge")
@@ -81,7 +81,7 @@ async def test_what_was_renewed_unseen_is_left_alone(
     assert await candidate.attempt() == (LeaseState.HELD_BY_US, [("PUT", 200)])
 
 
-async def test_what_was_deleted_unseen_is_made_anew(
+async def test_a_lease_that_was_deleted_unobserved_is_created_again(
     candidate: Candidate, other: Client, namespace: str
 ) -> None:
     await other.delete(LEASES.path(namespace, "leader"))
@@ -89,7 +89,7 @@ async def test_what_was_deleted_unseen_is_made_anew(
     assert await candidate.attempt() == (LeaseState.HELD_BY_US, [("GET", 404), ("POST", 201)])
 
 
-async def test_what_is_seen_to_be_let_go_is_taken_by_one_write(
+async def test_a_lease_whose_release_is_observed_is_taken_by_one_write(
     candidate: Candidate, other: Client, namespace: str
 ) -> None:
     await other.patch(LEASES.path(namespace, "leader"), {"spec": held_by("alive")}, kind="merge")

@@ -89,14 +89,14 @@ def test_retry_after_comes_from_the_header_else_from_the_details() -> None:
     assert error_from_response(429, "", b"{}", "Wed, 21 Oct 2026 07:28:00 GMT").retry_after is None
 
 
-def test_a_proxys_page_is_quoted_instead_of_hidden() -> None:
+def test_the_page_of_a_proxy_is_quoted_in_the_error() -> None:
     error = error_from_response(502, "Bad Gateway", b"<html>upstream is down</html>")
     assert isinstance(error, ServerError)
     assert "upstream is down" in str(error)
-    assert error_from_status(b"nonsense").reason == "BadStatus"
+    assert error_from_status(b"garbage").reason == "BadStatus"
 
 
-def test_lost_connections_are_told_apart_and_are_api_errors() -> None:
+def test_lost_connections_are_distinguished_and_are_api_errors() -> None:
     assert RequestTimeout("x").maybe_done
     assert not DeadlinePassed("x").maybe_done
     assert isinstance(DeadlinePassed("x"), ConnectionLost)

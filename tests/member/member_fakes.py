@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+
+from waiting import until
 
 from berth.kinds import parse_entry
 from berth.member.callbacks import CallbackRunner
@@ -11,12 +12,12 @@ from berth.member.worker import Worker
 
 
 class Recorder(Worker):
-    """Notes each callback; can be told to wait, or to fail, in any of them."""
+    """Records each callback; can be made to wait or to fail in any of them."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
         self.running: dict[str, int] = defaultdict(int)
-        self.most_at_once = 0
+        self.max_at_once = 0
         self.gates: dict[str, asyncio.Event] = {}
         self.failures: dict[str, list[BaseException]] = {}
         self.seen: dict[str, Held] = {}
@@ -36,7 +37,7 @@ class Recorder(Worker):
         self.seen[item.name] = item
         assert self.running[item.name] == 0, f"two callbacks of {item.name} at once"
         self.running[item.name] += 1
-        self.most_at_once = max(self.most_at_once, sum(self.running.values()))
+        self.max_at_once = max(self.max_at_once, sum(self.running.values()))
         try:
             self.log.append(f"{call}{detail}")
             if call in self.gates:
@@ -84,12 +85,7 @@ class Hand:
         await until(lambda: (self.confirm(), self.reports() == list(reports))[1], lambda: str(self.reports()))
 
 
-async def until(
-    condition: Callable[[], object], explain: Callable[[], str] = lambda: "", seconds: float = 10.0
-) -> None:
-    """Wait until a condition holds."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while not condition():
-        assert loop.time() < end, f"waited {seconds} s in vain: {explain()}"
-        await asyncio.sleep(0.005)
+async def turns(count: int = 100) -> None:
+    """Let every task that waits for no event and for no time go on to where it does."""
+    for _ in range(count):
+        await asyncio.sleep(0)

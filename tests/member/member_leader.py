@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from berth import Session, Worker
 from berth.kube import LEASES, Client, Conflict, NotFound, Resource, load_config
 from berth.testing import ControlPlane
 
@@ -92,6 +93,14 @@ class Leader:
     async def lease(self, name: str) -> dict[str, Any] | None:
         return await self.read(LEASES, name)
 
+    async def until_renewed(self, name: str, times: int, seconds: float = 20.0) -> None:
+        """Wait until the Lease was renewed so often."""
+        async with asyncio.timeout(seconds):
+            for _ in range(times):
+                before = await self.lease(name)
+                while await self.lease(name) == before:  # noqa: ASYNC110 - the API server is asked
+                    await asyncio.sleep(0.02)
+
     async def until_reported(self, member: str, *reports: str, seconds: float = 20.0) -> None:
         await self.until(lambda status: status.get("items", []) == list(reports), member, seconds)
 
@@ -105,3 +114,9 @@ class Leader:
             assert loop.time() < end, f"waited {seconds} s in vain: {json.dumps(status)}"
             await asyncio.sleep(0.02)
         return status
+
+
+def session_of(worker: Worker, leader: Leader, name: str = "w", **options: Any) -> Session:
+    """A Session of that name, in the leader's namespace, with a short Lease."""
+    settings = {"lease_seconds": 3.0, "limit": 10, "zone": "z", **options}
+    return Session(worker, name=name, namespace=leader.namespace, kubeconfig=leader.kubeconfig, **settings)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from member_fakes import Hand, until
+from member_fakes import Hand
+from waiting import until
 
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker
 from berth.member.agent.http import WorkerError
@@ -20,7 +21,7 @@ from berth.member.worker import Worker
 
 
 class Server:
-    """A worker that speaks HTTP, and notes what it was told."""
+    """A worker that speaks HTTP and records its requests."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, object]] = {}
@@ -90,9 +91,7 @@ async def test_http_an_item_is_put_put_as_primary_put_back_and_deleted(
     assert set(server.valid_for) == {7.5}
 
 
-async def test_http_an_answer_that_is_no_success_fails_the_item_with_what_it_says(
-    server: Server, http: HttpWorker
-) -> None:
+async def test_http_an_error_answer_fails_the_item_with_its_text(server: Server, http: HttpWorker) -> None:
     server.refuse["PUT /items/a"] = 507
     async with delivery_to(http) as runner:
         hand = Hand(runner)
@@ -103,7 +102,9 @@ async def test_http_an_answer_that_is_no_success_fails_the_item_with_what_it_say
         await hand.until_reported("a@3=Ready")
 
 
-async def test_http_a_delete_of_what_is_gone_already_is_a_success(server: Server, http: HttpWorker) -> None:
+async def test_http_a_delete_of_an_item_that_is_already_gone_succeeds(
+    server: Server, http: HttpWorker
+) -> None:
     async with delivery_to(http) as runner:
         hand = Hand(runner)
         hand.want("a#1@3")
@@ -111,16 +112,17 @@ async def test_http_a_delete_of_what_is_gone_already_is_a_success(server: Server
         server.items.clear()
         hand.want()
         await hand.until_reported()
+    assert server.requests == ["PUT /items/a", "DELETE /items/a"]
 
 
-async def test_http_what_an_earlier_agent_left_is_deleted(server: Server, http: HttpWorker) -> None:
+async def test_http_items_that_an_earlier_agent_left_are_deleted(server: Server, http: HttpWorker) -> None:
     server.items = {"old": {}, "ä/ö": {}}
     await http.clear()
     assert server.items == {}
     assert "DELETE /items/%C3%A4%2F%C3%B6" in server.requests
 
 
-async def test_http_items_that_the_worker_lost_are_told_again_and_surplus_ones_deleted(
+async def test_http_items_that_the_worker_lost_are_put_again_and_surplus_ones_deleted(
     server: Server, http: HttpWorker
 ) -> None:
     async with delivery_to(http) as runner:
@@ -133,6 +135,7 @@ async def test_http_items_that_the_worker_lost_are_told_again_and_surplus_ones_d
         await until(lambda: (hand.confirm(), server.items.get("b", {}).get("primary"))[1])
         await until(lambda: server.items.keys() == {"a", "b"})
         await hand.until_reported("a@3=Ready", "b@3=Active")
+        assert not server.items["a"]["primary"]
 
 
 @pytest.mark.parametrize("body", ["", "[]", '{"items": "a"}', '{"items": [1]}'])
@@ -171,7 +174,7 @@ with open(FILE, "a") as file:
 """
 
 
-async def test_exec_the_command_hears_each_event_with_the_item_as_json_and_in_the_environment(
+async def test_exec_the_command_gets_each_event_with_the_item_as_json_and_in_the_environment(
     tmp_path: Path,
 ) -> None:
     notes = tmp_path / "notes"
@@ -202,20 +205,20 @@ async def test_exec_an_exit_code_fails_the_item_with_the_last_line_of_standard_e
         assert "exit code 3: no such feed" in runner.snapshot().problems[0].message
 
 
-async def test_exec_a_command_that_is_no_longer_wanted_is_ended_with_what_it_started(tmp_path: Path) -> None:
+async def test_exec_a_command_that_is_no_longer_wanted_is_ended_with_its_children(tmp_path: Path) -> None:
     ended = tmp_path / "ended"
     text = f"""
 import pathlib, signal, subprocess, sys, time
 if sys.argv[1] == "prepare":
     signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(ended)!r}).touch(), sys.exit(1)))
-    pathlib.Path({str(tmp_path / "begun")!r}).touch()
+    pathlib.Path({str(tmp_path / "started")!r}).touch()
     time.sleep(1000)
 """
     worker = CommandWorker(script(tmp_path, text))
     async with delivery_to(worker) as runner:
         hand = Hand(runner)
         hand.want("a#1@3")
-        await until((tmp_path / "begun").exists)
+        await until((tmp_path / "started").exists)
         hand.want()
         await hand.until_reported()
     assert ended.exists()
@@ -230,7 +233,7 @@ async def test_exec_a_command_that_takes_too_long_is_stopped(tmp_path: Path) -> 
         assert "still running after 0.3 s" in runner.snapshot().problems[0].message
 
 
-async def test_file_it_always_is_whole_and_follows_what_is_held(tmp_path: Path) -> None:
+async def test_file_it_is_always_complete_and_follows_what_is_held(tmp_path: Path) -> None:
     path = tmp_path / "items.json"
     worker = FileWorker(path, settle=0.01)
     await worker.clear()
@@ -256,13 +259,13 @@ async def test_file_it_always_is_whole_and_follows_what_is_held(tmp_path: Path) 
     assert os.listdir(tmp_path) == ["items.json"]
 
 
-async def test_file_the_reader_gets_time_to_let_go(tmp_path: Path) -> None:
+async def test_file_the_reader_gets_time_to_release_an_item(tmp_path: Path) -> None:
     worker = FileWorker(tmp_path / "items.json", settle=0.5)
     async with delivery_to(worker) as runner:
         hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
         hand.want()
-        begun = asyncio.get_running_loop().time()
+        started = asyncio.get_running_loop().time()
         await hand.until_reported()
-        assert asyncio.get_running_loop().time() - begun >= 0.5
+        assert asyncio.get_running_loop().time() - started >= 0.5

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from member_fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder
+from waiting import until
 
 from berth import Session, SettingsError
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker, file, run_agent
@@ -66,6 +67,7 @@ async def test_exec_a_command_may_leave_something_running_that_keeps_its_standar
         hand.want("a#0@3:4")
         await hand.until_reported("a@3=Active")
         await until(lambda: runner._runs["a"].position.stage.name == "ACTIVE", seconds=3)
+        assert alive(daemon)
         hand.want()
         await hand.until_reported()
 
@@ -78,9 +80,10 @@ async def test_exec_a_command_that_is_no_longer_wanted_is_not_waited_for_once_it
     async with delivery_to(worker) as runner:
         hand = Hand(runner)
         hand.want("a#1@3")
-        await until(daemon.exists)
+        await until(lambda: daemon.exists() and daemon.read_text())
         hand.want()
         await hand.until_reported()
+        assert "a" not in runner._runs
 
 
 async def test_exec_what_a_command_has_started_in_its_group_is_killed_in_the_end(
@@ -103,7 +106,7 @@ sleep 1000
         await until(lambda: not alive(daemon))
 
 
-async def test_exec_a_command_that_is_no_longer_wanted_while_it_starts_is_ended_all_the_same(
+async def test_exec_a_command_that_is_no_longer_wanted_while_it_starts_is_ended_too(
     tmp_path: Path,
 ) -> None:
     """At whatever moment of its start; asyncio hangs for ever at some."""
@@ -129,7 +132,7 @@ def alive(pid: str | Path) -> bool:
         return False
 
 
-async def test_exec_a_command_need_not_read_what_it_is_told_and_may_say_much(tmp_path: Path) -> None:
+async def test_exec_a_command_may_ignore_its_input_and_print_a_lot(tmp_path: Path) -> None:
     async def read(_: str) -> dict[str, str]:
         return {f"key-{n}": "x" * 4096 for n in range(64)}
 
@@ -144,14 +147,16 @@ async def test_exec_a_command_need_not_read_what_it_is_told_and_may_say_much(tmp
         await hand.until_reported()
 
 
-async def test_exec_a_command_that_is_not_there_is_said_at_the_start() -> None:
+async def test_exec_a_command_that_does_not_exist_is_reported_at_the_start() -> None:
     with pytest.raises(
         SettingsError, match="--exec 'no-such-hook --fast': there is no executable command no-such-hook"
     ):
         await run_agent(command="no-such-hook --fast", limit=1, name="w")
 
 
-async def test_exec_a_command_that_is_gone_later_fails_the_item_in_plain_words(tmp_path: Path) -> None:
+async def test_exec_a_command_that_is_deleted_later_fails_the_item_with_a_clear_message(
+    tmp_path: Path,
+) -> None:
     path = script(tmp_path, "exit 0")
     worker = CommandWorker(path)
     os.rename(path, f"{path}.away")
@@ -166,7 +171,7 @@ async def test_exec_a_command_that_is_gone_later_fails_the_item_in_plain_words(t
 
 
 class Server:
-    """A worker over HTTP that hangs or refuses where it is told to."""
+    """A worker over HTTP that can be made to hang or to refuse."""
 
     def __init__(self) -> None:
         self.items: set[str] = set()
@@ -214,7 +219,7 @@ async def test_http_an_agent_whose_worker_hangs_ends_when_it_is_asked_to(server:
         assert await asyncio.wait_for(emptying, 3) is False
 
 
-async def test_http_a_surplus_item_that_cannot_be_deleted_keeps_none_from_being_told_again(
+async def test_http_a_surplus_item_that_cannot_be_deleted_does_not_keep_others_from_being_put_again(
     server: Server,
 ) -> None:
     async with HttpWorker(server.url) as worker, delivery_to(worker) as runner:
@@ -233,11 +238,11 @@ async def test_file_a_write_that_was_cancelled_does_not_come_after_a_later_one(
 ) -> None:
     """On a slow disk: the Item is taken away while the file that lists it is being written."""
     path = tmp_path / "items.json"
-    go, begun, real = threading.Event(), threading.Event(), file.replace
+    go, started, real = threading.Event(), threading.Event(), file.replace
 
     def slow(target: Path, content: bytes) -> None:
         if b'"a"' in content:
-            begun.set()
+            started.set()
             go.wait(10)
         real(target, content)
 
@@ -246,7 +251,7 @@ async def test_file_a_write_that_was_cancelled_does_not_come_after_a_later_one(
     async with delivery_to(worker) as runner:
         hand = Hand(runner)
         hand.want("a#1@3")
-        await until(begun.is_set)
+        await until(started.is_set)
         hand.want()
         threading.Timer(0.3, go.set).start()
         await hand.until_reported()
@@ -276,7 +281,7 @@ async def test_file_a_disk_that_refuses_fails_the_item_until_it_takes_it(
         assert [item["name"] for item in json.loads(path.read_text())["items"]] == ["a"]
 
 
-async def test_file_it_is_written_again_where_somebody_else_has_removed_or_changed_it(tmp_path: Path) -> None:
+async def test_file_it_is_written_again_if_somebody_else_has_removed_or_changed_it(tmp_path: Path) -> None:
     """A tidy cron job, or a second agent that was started by mistake and empties the file."""
     path = tmp_path / "items.json"
     worker = FileWorker(path, settle=0.01)
@@ -291,7 +296,7 @@ async def test_file_it_is_written_again_where_somebody_else_has_removed_or_chang
         await FileWorker(path).clear()
         await until(lambda: path.read_bytes() == whole)
         before = path.stat().st_ino
-        await asyncio.sleep(0.1)
+        await worker.compare()
         assert path.stat().st_ino == before
         comparing.cancel()
         await asyncio.wait({comparing})

@@ -1,4 +1,4 @@
-"""An API server that hangs, forgets, or answers with rubbish, and what a Member does."""
+"""An API server that hangs, forgets, or answers with garbage, and what a Member does."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from member_fakes import Recorder, until
+from member_fakes import Recorder
+from waiting import until
 
 from berth.kinds import AssignmentObject, Entry
 from berth.kube import NotFound, ServerError
@@ -113,7 +114,7 @@ async def running(work: Any) -> AsyncIterator["asyncio.Task[Any]"]:
         await asyncio.wait({task})
 
 
-async def test_rubbish_in_a_watch_or_an_answer_is_got_over(
+async def test_the_watch_recovers_from_garbage_in_a_watch_or_an_answer(
     server: Server, watch: AssignmentWatch, aimed: list[list[Entry]]
 ) -> None:
     """A load balancer's page with status 200, say."""
@@ -125,13 +126,15 @@ async def test_rubbish_in_a_watch_or_an_answer_is_got_over(
         assert not watching.done()
 
 
-async def test_a_server_that_says_again_and_again_that_it_is_gone_is_not_asked_in_a_hurry(
+async def test_a_server_that_repeats_gone_is_asked_with_growing_pauses(
     server: Server, watch: AssignmentWatch
 ) -> None:
     server.watches = [[event("ERROR", {"code": 410, "reason": "Expired"})]]
+    server.answers = [NotFound(404, "NotFound", "no such Assignment")]
+    started = time.monotonic()
     async with running(watch.run()):
-        await asyncio.sleep(0.5)
-    assert server.opened < 10
+        await until(lambda: server.opened == 4)
+    assert time.monotonic() - started >= 0.05 + 0.1 + 0.2, "the shortest pauses between four tries"
 
 
 async def test_a_server_that_was_restored_from_a_backup_is_followed(
@@ -145,7 +148,7 @@ async def test_a_server_that_was_restored_from_a_backup_is_followed(
     assert names(aimed) == [["a"], ["b"], ["c"]]
 
 
-async def test_an_answer_that_was_overtaken_by_the_watch_is_no_restored_server(
+async def test_an_answer_older_than_the_watch_is_not_taken_for_a_restored_server(
     server: Server, watch: AssignmentWatch, aimed: list[list[Entry]]
 ) -> None:
     watch.observe(msgspec.convert(assignment(10, "a#1@3"), AssignmentObject))
@@ -159,7 +162,7 @@ async def test_an_answer_that_was_overtaken_by_the_watch_is_no_restored_server(
     assert names(aimed) == [["a"], ["c"]]
 
 
-async def test_an_answer_to_a_report_that_cannot_be_read_is_got_over(server: Server) -> None:
+async def test_the_reporter_recovers_from_an_answer_that_cannot_be_parsed(server: Server) -> None:
     async with CallbackRunner(Recorder()) as runner:
         tenure = Tenure(lambda: 1000.0)
         runner.start_session(tenure)
@@ -195,7 +198,7 @@ async def test_a_drain_ends_in_time_although_the_api_server_hangs(server: Server
     assert await asyncio.wait_for(Life(server).hand_over(0.3), 3) is False
 
 
-async def test_a_member_that_is_made_again_while_it_drains_gets_its_limit_set_to_0_all_the_same(
+async def test_a_member_that_is_created_again_while_it_drains_also_gets_a_limit_of_0(
     server: Server,
 ) -> None:
     """It was deleted; its creation was under way when the drain began, with the limit of before."""
@@ -205,9 +208,7 @@ async def test_a_member_that_is_made_again_while_it_drains_gets_its_limit_set_to
     assert [body for _, body in server.patched] == [{"spec": {"limit": 0}}] * 3
 
 
-async def test_a_look_at_the_member_that_failed_is_repeated_soon(
-    server: Server, watch: AssignmentWatch
-) -> None:
+async def test_a_failed_read_of_the_member_is_repeated_soon(server: Server, watch: AssignmentWatch) -> None:
     there = {"metadata": {"name": "w", "uid": "u2"}, "spec": {"limit": 1, "leaseName": "w"}}
     going = {**there, "metadata": {"name": "w", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
     server.answers = [ServerError(500, "InternalError", "etcd"), b"<html>", going, there]

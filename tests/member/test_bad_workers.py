@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from member_fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder, turns
+from waiting import until
 
 from berth.kinds import AssignmentObject
 from berth.kube import Meta
@@ -87,7 +88,7 @@ async def test_a_task_that_breaks_because_of_deactivate_does_not_leave_the_repli
     worker.acts["deactivate a"] = close
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
-    await asyncio.sleep(0.2)
+    await turns()
     assert hand.reports() == ["a@3=Ready"]
     assert runner.snapshot().problems == ()
     assert worker.log == ["prepare a", "activate a@4", "deactivate a"]
@@ -118,7 +119,7 @@ class UnspeakableError(Exception):
 
 
 @pytest.mark.parametrize("error", [ValueError("no feed-\udcff"), UnspeakableError()])
-async def test_an_error_that_cannot_be_put_into_words_fails_its_item_only(
+async def test_an_error_without_a_printable_message_fails_only_its_item(
     error: Exception, worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     worker.fail("prepare a", error)
@@ -135,7 +136,7 @@ class Panic(BaseException):
     """As a panic in Rust comes to Python."""
 
 
-async def test_a_callback_that_raises_no_exception_but_worse_fails_its_item_only(
+async def test_a_callback_that_raises_a_base_exception_fails_only_its_item(
     worker: Acting, hand: Hand
 ) -> None:
     worker.fail("prepare a", Panic("index out of bounds"))
@@ -144,7 +145,7 @@ async def test_a_callback_that_raises_no_exception_but_worse_fails_its_item_only
     assert worker.log.count("prepare a") == 2
 
 
-async def test_a_call_that_fails_when_an_item_is_over_keeps_no_other_from_being_taken_away(
+async def test_a_failing_end_of_one_item_does_not_keep_others_from_being_taken_away(
     worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#1@3", "b#1@3")
@@ -159,7 +160,7 @@ async def test_a_call_that_fails_when_an_item_is_over_keeps_no_other_from_being_
     assert sorted(worker.log[-2:]) == ["drop a", "drop b"]
 
 
-async def test_news_that_come_after_a_loss_begin_nothing_until_the_next_session(
+async def test_an_assignment_that_arrives_after_a_loss_starts_nothing_until_the_next_session(
     worker: Acting, hand: Hand, runner: CallbackRunner, lease: Lease
 ) -> None:
     """What is under way in the watch's task when everything is cancelled may still arrive."""
@@ -176,7 +177,7 @@ async def test_news_that_come_after_a_loss_begin_nothing_until_the_next_session(
     assert worker.seen["b"].owned()
 
 
-async def test_nothing_is_begun_once_the_lease_is_over_by_the_clock(
+async def test_nothing_is_started_once_the_lease_has_run_out_by_the_clock(
     worker: Acting, hand: Hand, runner: CallbackRunner, lease: Lease
 ) -> None:
     """A process that slept past its Lease finds the answer to its report before it finds out."""
@@ -185,14 +186,14 @@ async def test_nothing_is_begun_once_the_lease_is_over_by_the_clock(
     lease.left = 0.0
     hand.confirm()
     hand.want("a#0@3:4", "b#1@5")
-    await asyncio.sleep(0.05)
+    await turns()
     assert worker.log == ["prepare a"]
     runner.end_session()
     await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert worker.log == ["prepare a", "drop a"]
 
 
-async def test_what_is_spawned_while_a_primary_is_stopped_ends_before_it_counts_as_released(
+async def test_tasks_spawned_while_a_primary_is_stopped_end_before_it_counts_as_released(
     worker: Acting, hand: Hand
 ) -> None:
     late: list[asyncio.Task[Any]] = []
@@ -212,7 +213,7 @@ async def test_what_is_spawned_while_a_primary_is_stopped_ends_before_it_counts_
     assert worker.log[-1] == "deactivate a"
 
 
-async def test_what_is_spawned_in_drop_or_later_does_not_outlive_the_item(worker: Acting, hand: Hand) -> None:
+async def test_tasks_spawned_in_drop_or_later_do_not_outlive_the_item(worker: Acting, hand: Hand) -> None:
     late: list[asyncio.Task[Any]] = []
 
     async def spawn(item: Held) -> None:
@@ -226,6 +227,7 @@ async def test_what_is_spawned_in_drop_or_later_does_not_outlive_the_item(worker
     await hand.until_reported()
     late.append(worker.seen["a"].spawn(asyncio.sleep(1000)))
     await until(lambda: all(task.cancelled() for task in late))
+    assert len(late) == 2
 
 
 async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
@@ -248,7 +250,7 @@ async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
     assert runner.snapshot().problems == ()
 
 
-async def test_a_callback_is_cancelled_once_and_may_tidy_up(worker: Acting, hand: Hand) -> None:
+async def test_a_callback_is_cancelled_once_and_may_clean_up(worker: Acting, hand: Hand) -> None:
     tidied: list[bool] = []
 
     async def tidy(_: Held) -> None:
@@ -270,7 +272,7 @@ async def test_a_callback_is_cancelled_once_and_may_tidy_up(worker: Acting, hand
     assert tidied == [True]
 
 
-async def test_after_a_loss_deactivate_may_still_spawn_what_it_needs_to_tidy_up(
+async def test_after_a_loss_deactivate_may_still_spawn_tasks_to_clean_up(
     worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     tidied: list[bool] = []

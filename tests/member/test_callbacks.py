@@ -2,15 +2,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from member_fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder, turns
+from waiting import until
 
 from berth.member.callbacks import CallbackRunner
 from berth.member.tenure import Tenure
-
-
-@pytest.fixture
-def worker() -> Recorder:
-    return Recorder()
 
 
 @pytest.fixture
@@ -41,7 +37,7 @@ async def test_a_primary_is_activated_only_once_its_report_has_been_written(
 ) -> None:
     hand.want("a#0@3:4")
     await until(lambda: hand.reports() == ["a@3=Active"])
-    await asyncio.sleep(0.05)
+    await turns()
     assert worker.log == ["prepare a"]
     hand.confirm()
     await until(lambda: worker.log == ["prepare a", "activate a@4"])
@@ -72,13 +68,15 @@ async def test_a_confirmation_is_void_once_something_else_was_reported(
     assert hand.reports() == ["a@3=Ready"]
     hand.want("a#0@3:5")
     runner.confirm(late)
-    await asyncio.sleep(0.05)
+    await turns()
     assert worker.log == ["prepare a"]
     hand.confirm()
     await until(lambda: worker.log[-1] == "activate a@5")
 
 
-async def test_a_demoted_primary_says_active_until_deactivate_has_ended(worker: Recorder, hand: Hand) -> None:
+async def test_a_demoted_primary_reports_active_until_deactivate_has_returned(
+    worker: Recorder, hand: Hand
+) -> None:
     hand.want("a#0@3:4")
     await until(lambda: (hand.confirm(), "activate a@4" in worker.log)[1])
     gate = worker.hold("deactivate a")
@@ -91,7 +89,7 @@ async def test_a_demoted_primary_says_active_until_deactivate_has_ended(worker: 
     assert (held.slot, held.primary, held.epoch) == (2, False, 3)
 
 
-async def test_what_is_gone_is_deactivated_dropped_and_only_then_no_longer_listed(
+async def test_an_item_that_is_gone_is_deactivated_and_dropped_before_it_is_no_longer_listed(
     worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#0@3:4")
@@ -145,7 +143,9 @@ async def test_an_activate_that_is_no_longer_wanted_is_cancelled_and_deactivated
     assert worker.log == ["prepare a", "activate a@4", "cancelled activate a", "deactivate a"]
 
 
-async def test_an_item_given_again_is_dropped_and_prepared_anew(worker: Recorder, hand: Hand) -> None:
+async def test_an_item_that_is_granted_again_is_dropped_and_prepared_again(
+    worker: Recorder, hand: Hand
+) -> None:
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
     first = worker.seen["a"]
@@ -156,7 +156,7 @@ async def test_an_item_given_again_is_dropped_and_prepared_anew(worker: Recorder
     assert worker.seen["a"].owned()
 
 
-async def test_a_new_epoch_that_was_not_preceded_by_a_demotion_here_is_activated_anew(
+async def test_a_new_epoch_without_a_demotion_before_it_is_activated_again(
     worker: Recorder, hand: Hand
 ) -> None:
     hand.want("a#0@3:4")
@@ -166,7 +166,7 @@ async def test_a_new_epoch_that_was_not_preceded_by_a_demotion_here_is_activated
     assert worker.log == ["prepare a", "activate a@4", "deactivate a", "activate a@7"]
 
 
-async def test_a_replica_that_only_changes_its_slot_hears_no_callback(worker: Recorder, hand: Hand) -> None:
+async def test_a_change_of_slot_alone_calls_no_callback(worker: Recorder, hand: Hand) -> None:
     hand.want("a#2@3")
     await hand.until_reported("a@3=Ready")
     hand.want("a#1@3")
@@ -228,7 +228,7 @@ async def test_one_slow_item_does_not_hold_up_the_others(worker: Recorder, hand:
     await hand.until_reported("a@1=Preparing", *(f"b{n:03}@1=Ready" for n in range(100)))
 
 
-async def test_an_item_that_is_gone_before_anything_began_hears_nothing(
+async def test_an_item_that_is_gone_before_it_was_started_calls_no_callback(
     worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#1@3")
@@ -237,7 +237,7 @@ async def test_an_item_that_is_gone_before_anything_began_hears_nothing(
     assert worker.log == []
 
 
-async def test_no_more_prepare_at_a_time_than_asked_for_and_releases_do_not_queue(worker: Recorder) -> None:
+async def test_prepares_are_limited_in_number_and_releases_do_not_queue(worker: Recorder) -> None:
     async with CallbackRunner(worker, concurrency=3) as runner:
         runner.start_session(Tenure(lambda: 1000.0))
         hand = Hand(runner)
@@ -251,11 +251,11 @@ async def test_no_more_prepare_at_a_time_than_asked_for_and_releases_do_not_queu
         for gate in gates:
             gate.set()
         await hand.until_reported(*(f"a{n}@1=Ready" for n in range(8)))
-        assert worker.most_at_once <= 4
+        assert worker.max_at_once <= 4
         assert "prepare a8" not in worker.log
 
 
-async def test_on_loss_everything_is_cancelled_at_once_and_then_tidied_up(
+async def test_on_loss_everything_is_cancelled_at_once_and_then_cleaned_up(
     worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#0@3:4")
@@ -276,7 +276,7 @@ async def test_on_loss_everything_is_cancelled_at_once_and_then_tidied_up(
     assert hand.reports() == []
 
 
-async def test_after_a_loss_the_same_entries_are_prepared_anew_once_the_old_work_has_ended(
+async def test_after_a_loss_the_same_entries_are_prepared_again_once_the_old_work_has_ended(
     worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     hand.want("a#0@3:4")
@@ -296,7 +296,7 @@ async def test_after_a_loss_the_same_entries_are_prepared_anew_once_the_old_work
     assert worker.seen["a"].owned()
 
 
-async def test_a_spawned_task_that_raises_fails_the_item_and_has_it_activated_again(
+async def test_a_spawned_task_that_raises_fails_the_item_which_is_then_activated_again(
     worker: Recorder, hand: Hand, runner: CallbackRunner
 ) -> None:
     async def poll() -> None:
@@ -311,7 +311,7 @@ async def test_a_spawned_task_that_raises_fails_the_item_and_has_it_activated_ag
     assert worker.log == ["prepare a", "activate a@4", "deactivate a", "activate a@4"]
 
 
-async def test_tasks_that_keep_failing_do_not_put_off_the_next_try(worker: Recorder, hand: Hand) -> None:
+async def test_tasks_that_keep_failing_do_not_delay_the_next_try(worker: Recorder, hand: Hand) -> None:
     async def fail() -> None:
         raise ConnectionError("gone")
 
@@ -324,7 +324,7 @@ async def test_tasks_that_keep_failing_do_not_put_off_the_next_try(worker: Recor
     await hand.until_reported("a@3=Ready")
 
 
-async def test_what_was_spawned_as_primary_ends_after_deactivate_and_the_rest_before_drop(
+async def test_tasks_spawned_as_primary_end_after_deactivate_and_the_others_before_drop(
     worker: Recorder, hand: Hand
 ) -> None:
     hand.want("a#1@3")
@@ -361,7 +361,7 @@ async def test_the_data_of_an_item_is_read_before_prepare_and_an_error_there_is_
     assert worker.seen["a"].data == {"url": "x"}
 
 
-async def test_aborting_runs_nothing_more(worker: Recorder) -> None:
+async def test_after_an_abort_no_callback_is_called(worker: Recorder) -> None:
     async with CallbackRunner(worker) as runner:
         runner.start_session(Tenure(lambda: 1000.0))
         hand = Hand(runner)

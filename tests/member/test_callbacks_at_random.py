@@ -136,7 +136,7 @@ async def play(script: list[tuple[object, ...]], dice: list[int], concurrency: i
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(moves, max_size=40), st.lists(st.integers(0, 19), max_size=30), st.sampled_from([1, 2, 8]))
-def test_whatever_happens_the_callbacks_make_sense_and_end_at_the_target(
+def test_whatever_happens_callbacks_come_in_order_and_end_at_the_target(
     script: list[tuple[object, ...]], dice: list[int], concurrency: int
 ) -> None:
     logging.getLogger("berth.member").setLevel(logging.CRITICAL)

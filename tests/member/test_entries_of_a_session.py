@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from member_fakes import Hand, Recorder, until
+from member_fakes import Hand, Recorder
+from waiting import until
 
 from berth.kinds import AssignmentObject
 from berth.member.assignment_watch import AssignmentWatch
@@ -56,6 +57,7 @@ async def test_it_works_on_its_own_entries_and_on_those_that_are_for_no_session(
     member.hear(session, "a#0@3:4")
     await member.hand.until_reported("a@3=Active")
     await until(lambda: member.worker.log == ["prepare a", "activate a@4"])
+    assert member.worker.seen["a"].active()
 
 
 async def test_it_does_nothing_with_the_entries_of_the_session_before_it_and_waits_for_the_leader(
@@ -75,7 +77,9 @@ async def test_it_does_nothing_with_the_entries_of_the_session_before_it_and_wai
     await until(lambda: member.worker.log == ["prepare a", "prepare b", "activate a@6"])
 
 
-async def test_a_running_session_stops_at_once_when_its_entries_become_another_ones(member: Member) -> None:
+async def test_a_running_session_stops_at_once_when_its_entries_pass_to_another_session(
+    member: Member,
+) -> None:
     member.hear("me", "a#0@3:4", "b#1@3")
     await member.hand.until_reported("a@3=Active", "b@3=Ready")
     await until(lambda: member.worker.log[-1:] == ["activate a@4"])

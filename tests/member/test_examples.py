@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from member_fakes import until
 from member_leader import MEMBERS, Leader
+from waiting import until
 
 from berth.testing import ControlPlane
 
@@ -88,7 +88,7 @@ async def run(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Run]
 
 
 @pytest.mark.cluster
-async def test_the_feed_poller_reads_on_where_another_has_stopped_and_a_late_write_is_refused(
+async def test_the_feed_poller_continues_where_another_has_stopped_and_a_late_write_is_refused(
     control_plane: ControlPlane, namespace: str, run: Run, tmp_path: Path
 ) -> None:
     module = load(EXAMPLES / "feeds" / "store.py")

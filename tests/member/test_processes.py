@@ -13,10 +13,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from member_fakes import until
 from member_leader import MEMBERS, Leader
-
-from berth.testing import ControlPlane
+from waiting import until
 
 pytestmark = pytest.mark.cluster
 
@@ -58,12 +56,6 @@ class Process:
     async def end(self, seconds: float = 30.0) -> int:
         async with asyncio.timeout(seconds):
             return await self.process.wait()
-
-
-@pytest.fixture
-async def leader(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Leader]:
-    async with Leader(control_plane, namespace) as leader:
-        yield leader
 
 
 @pytest.fixture
@@ -116,7 +108,7 @@ async def test_a_second_sigterm_ends_at_once_and_releases_the_lease(leader: Lead
     assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == ""
 
 
-async def test_a_process_that_was_stopped_for_longer_than_its_lease_owns_nothing_at_its_first_look(
+async def test_a_process_that_was_stopped_for_longer_than_its_lease_owns_nothing_when_it_goes_on(
     leader: Leader, start: Any
 ) -> None:
     process = await start(sys.executable, "-c", WORKER)
@@ -126,7 +118,7 @@ async def test_a_process_that_was_stopped_for_longer_than_its_lease_owns_nothing
     process.send(signal.SIGSTOP)
     await asyncio.sleep(2.5)
     process.send(signal.SIGCONT)
-    # The old session lets go without owning anything; the new one prepares and activates anew.
+    # The old session releases everything without owning it; the new one prepares and activates again.
     await until(lambda: len(process.said) == 4, lambda: str(process.said), 20)
     assert process.said[1:] == [["deactivate", "a", False], ["drop", "a", False], ["activate", "a", 4]]
 
@@ -140,7 +132,7 @@ async def test_a_process_that_was_stopped_for_longer_than_its_lease_owns_nothing
         ({}, "give exactly one of --http, --exec and --file"),
     ],
 )
-async def test_the_agent_says_in_one_line_what_it_lacks(
+async def test_the_agent_prints_in_one_line_which_setting_is_missing(
     env: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     way = ["--file", str(tmp_path / "items")] if env else []
@@ -179,7 +171,7 @@ async def test_a_worker_in_node_is_served_by_the_agent(leader: Leader, start: An
     async with aiohttp.ClientSession() as http:
         async with http.get(f"http://127.0.0.1:{health}/readyz") as ready:
             assert ready.status == 200
-        # Gone with all it had, and started again: it is told anew.
+        # It lost everything and was started again: its Items are put again.
         worker.process.kill()
         await worker.process.wait()
         again = await start(node, str(NODE_WORKER), PORT=str(port))

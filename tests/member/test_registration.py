@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-from member_fakes import Recorder, until
-from member_leader import ASSIGNMENTS, MEMBERS, Leader
+from member_fakes import Recorder
+from member_leader import ASSIGNMENTS, MEMBERS, Leader, session_of
+from waiting import until
 
 from berth import Outcome, Session
 from berth.testing import ControlPlane
@@ -14,32 +14,21 @@ from berth.testing import ControlPlane
 pytestmark = pytest.mark.cluster
 
 
-@pytest.fixture
-async def leader(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Leader]:
-    async with Leader(control_plane, namespace) as leader:
-        yield leader
+def newest(session: Session) -> tuple[str, ...]:
+    """What the newest Assignment says that has arrived, whether it counts or not."""
+    assert session._reporter is not None
+    found = session._reporter._watch._newest
+    return () if found is None else found.spec.items
 
 
-@pytest.fixture
-def worker() -> Recorder:
-    return Recorder()
-
-
-def session_of(worker: Recorder, leader: Leader, lease_seconds: float = 3.0) -> Session:
-    return Session(
-        worker, name="w", namespace=leader.namespace, kubeconfig=leader.kubeconfig, limit=10,
-        lease_seconds=lease_seconds,
-    )  # fmt: skip
-
-
-async def test_the_assignment_of_an_earlier_member_of_that_name_counts_for_nothing(
+async def test_the_assignment_of_an_earlier_member_of_the_same_name_is_ignored(
     worker: Recorder, leader: Leader
 ) -> None:
     await leader.give("w", "a#0@3:4", owner="uid-of-an-earlier-one")
-    async with session_of(worker, leader):
-        await asyncio.sleep(0.5)
+    async with session_of(worker, leader) as session:
+        await until(lambda: newest(session) == ("a#0@3:4",))
         await leader.give("w", "a#0@3:4", "b#1@5")
-        await asyncio.sleep(0.5)
+        await until(lambda: newest(session) == ("a#0@3:4", "b#1@5"))
         assert worker.log == []
         assert await leader.status("w") == {}
         await leader.client.delete(ASSIGNMENTS.path(leader.namespace, "w"))
@@ -48,7 +37,7 @@ async def test_the_assignment_of_an_earlier_member_of_that_name_counts_for_nothi
         assert worker.log == ["prepare c"]
 
 
-async def test_what_the_member_was_given_before_it_was_deleted_and_made_again_is_let_go_of(
+async def test_items_granted_before_the_member_was_deleted_and_created_again_are_released(
     worker: Recorder, leader: Leader
 ) -> None:
     """Its Assignment is still there, with no garbage collector and no leader at work."""
@@ -68,7 +57,7 @@ async def test_what_the_member_was_given_before_it_was_deleted_and_made_again_is
         assert await leader.uid("w") != first
 
 
-async def test_an_assignment_of_a_member_that_others_made_again_is_ours(
+async def test_an_assignment_of_a_member_that_somebody_else_created_again_is_ours(
     worker: Recorder, leader: Leader
 ) -> None:
     async with session_of(worker, leader):
@@ -103,7 +92,7 @@ async def test_a_session_that_is_cancelled_while_it_waits_for_a_callback_does_no
     assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == session.id
 
 
-async def test_a_member_whose_deletion_a_finalizer_holds_up_is_announced_again_soon_after(
+async def test_a_member_whose_deletion_a_finalizer_delays_is_announced_again_soon_afterwards(
     worker: Recorder, leader: Leader
 ) -> None:
     path = MEMBERS.path(leader.namespace, "w")
@@ -150,3 +139,4 @@ async def test_after_a_suspend_everything_is_cancelled_at_once(
         await until(lambda: worker.log[2:4] == ["deactivate a", "drop a"], seconds=1.5)
         await until(lambda: session.id != first and session.live)
         await until(lambda: worker.log[4:] == ["prepare a", "activate a@4"])
+        assert worker.seen["a"].owned()

@@ -1,37 +1,22 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from member_fakes import Recorder, until
-from member_leader import ASSIGNMENTS, MEMBERS, Leader
+from member_fakes import Recorder
+from member_leader import ASSIGNMENTS, MEMBERS, Leader, session_of
+from waiting import until
 
 import berth
-from berth import NameTaken, Outcome, Session, SettingsError
+from berth import NameTaken, Outcome, SettingsError
+from berth.kinds import AssignmentObject
 from berth.kube import LEASES, Invalid
 from berth.member.report import Snapshot
 from berth.member.status_reporter import status_patch
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-async def leader(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Leader]:
-    async with Leader(control_plane, namespace) as leader:
-        yield leader
-
-
-@pytest.fixture
-def worker() -> Recorder:
-    return Recorder()
-
-
-def session_of(worker: Recorder, leader: Leader, name: str = "w", **options: object) -> Session:
-    settings = {"lease_seconds": 3.0, "limit": 10, "zone": "z", **options}
-    return Session(worker, name=name, namespace=leader.namespace, kubeconfig=leader.kubeconfig, **settings)  # type: ignore[arg-type]
 
 
 async def test_it_announces_a_member_under_a_lease_that_its_id_holds(
@@ -86,7 +71,7 @@ async def test_a_drain_sets_the_limit_to_0_and_withdraws_once_nothing_is_held(
     assert sorted(worker.log[-3:]) == ["deactivate a", "drop a", "drop b"]
 
 
-async def test_a_name_that_a_live_session_holds_is_an_error_that_names_it(
+async def test_a_name_that_a_live_session_holds_is_an_error_that_names_the_session(
     worker: Recorder, leader: Leader
 ) -> None:
     async with session_of(worker, leader) as session:
@@ -100,14 +85,14 @@ async def test_with_wait_it_takes_the_name_over_once_it_is_free(worker: Recorder
     async with session_of(worker, leader):
         other = session_of(Recorder(), leader, wait=True)
         entering = asyncio.create_task(other.__aenter__())
-        await asyncio.sleep(1)
+        await leader.until_renewed("w", 2)
         assert not entering.done()
     await entering
     assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == other.id
     await other.__aexit__(None, None, None)
 
 
-async def test_a_session_that_died_is_taken_over_once_its_lease_has_expired_and_counts_for_nothing(
+async def test_a_dead_session_is_replaced_once_its_lease_has_expired_and_its_reports_do_not_count(
     worker: Recorder, leader: Leader
 ) -> None:
     """What it reported is replaced by the new session's word, which has prepared nothing yet."""
@@ -123,9 +108,9 @@ async def test_a_session_that_died_is_taken_over_once_its_lease_has_expired_and_
     status = [{"op": "add", "path": "/status", "value": {"session": "dead", "items": ["a@3=Active"]}}]
     await leader.client.patch(ASSIGNMENTS.path(leader.namespace, "w", "status"), status)
     gate = worker.hold("prepare a")
-    begun = asyncio.get_running_loop().time()
+    started = asyncio.get_running_loop().time()
     async with session_of(worker, leader) as session:
-        assert asyncio.get_running_loop().time() - begun > 2.0
+        assert asyncio.get_running_loop().time() - started > 2.0
         await leader.until(lambda said: said.get("session") == session.id, "w")
         assert await leader.reports("w") == ["a@3=Preparing"]
         gate.set()
@@ -170,7 +155,7 @@ async def test_a_member_of_another_pool_is_an_error_that_says_what_to_do(
             pass
 
 
-async def test_a_lost_lease_cancels_everything_and_a_new_session_prepares_anew(
+async def test_a_lost_lease_cancels_everything_and_a_new_session_prepares_again(
     worker: Recorder, leader: Leader
 ) -> None:
     async with session_of(worker, leader) as session:
@@ -206,7 +191,7 @@ async def test_an_event_loop_that_is_blocked_for_long_loses_the_lease_on_purpose
         await until(lambda: session.id != first and session.live)
 
 
-async def test_an_activation_waits_until_its_report_is_in_while_the_entry_still_stands(
+async def test_an_activation_waits_until_its_report_is_accepted_for_an_unchanged_entry(
     worker: Recorder, leader: Leader, control_plane: ControlPlane
 ) -> None:
     """The leader takes the Item away while the Member's report is on its way: it must not be activated."""
@@ -216,10 +201,12 @@ async def test_an_activation_waits_until_its_report_is_in_while_the_entry_still_
         await until(lambda: "prepare a" in worker.log)
         await leader.until_reported("w", "a@3=Preparing")
         assert session._reporter is not None
-        session._reporter._watch.observe = lambda new: None  # type: ignore[method-assign] - news do not arrive
+        read: list[AssignmentObject] = []
+        session._reporter._watch.observe = read.append  # type: ignore[method-assign] - news do not arrive
         await leader.give("w", "a#1@3")
         gate.set()
-        await asyncio.sleep(1.0)
+        # It is read again after each report that was refused.
+        await until(lambda: sum(each.spec.items == ("a#1@3",) for each in read) > 3)
         assert worker.log == ["prepare a"]
         assert await leader.reports("w") == ["a@3=Preparing"]
 
@@ -260,6 +247,7 @@ async def test_a_member_that_was_deleted_is_announced_again(worker: Recorder, le
         await leader.until_limit("w", 10)
         await leader.give("w", "a#1@5")
         await leader.until_reported("w", "a@5=Ready")
+        assert worker.log == ["prepare a", "drop a", "prepare a"]
 
 
 async def test_leaving_without_a_drain_cancels_and_releases_the_lease(
@@ -311,7 +299,7 @@ async def test_a_callback_that_cannot_be_stopped_keeps_the_lease_from_being_rele
         gate.set()
 
 
-async def test_workers_with_threads_are_served_just_so(leader: Leader) -> None:
+async def test_workers_with_threads_are_served_in_the_same_way(leader: Leader) -> None:
     log: list[str] = []
 
     class Threads(berth.sync.Worker):

@@ -14,14 +14,14 @@ def test_arguments_come_before_the_environment_and_that_before_defaults() -> Non
     assert settings.block_seconds == 10.0
 
 
-def test_the_name_is_the_pods_else_the_hosts() -> None:
+def test_the_name_is_that_of_the_pod_or_else_of_the_host() -> None:
     assert Settings.of({"limit": 1}, {"BERTH_POD_NAME": "web-0"}).name == "web-0"
     assert Settings.of({"limit": 1}, {"BERTH_POD_NAME": "web-0", "BERTH_NAME": "other"}).name == "other"
     assert Settings.of({"limit": 1}, {"POD_NAME": "web-0"}).name == "web-0"
     assert Settings.of({"limit": 1}, {}).name == socket.gethostname().lower()
 
 
-def test_the_pod_is_known_where_its_name_and_uid_are() -> None:
+def test_the_pod_is_known_if_its_name_and_uid_are() -> None:
     env = {"BERTH_POD_NAME": "web-0", "BERTH_POD_UID": "123", "BERTH_POD_NAMESPACE": "ns"}
     settings = Settings.of({"limit": 1}, env)
     assert settings.pod == ("web-0", "123")
@@ -51,6 +51,6 @@ def test_the_kubeconfig_may_be_text() -> None:
         ({"BERTH_LIMIT": "1", "BERTH_LEASE_SECONDS": "0.2"}, "too short"),
     ],
 )
-def test_what_is_missing_or_makes_no_sense_is_said(env: dict[str, str], message: str) -> None:
+def test_a_missing_or_impossible_setting_is_an_error_that_names_it(env: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Settings.of({}, {"BERTH_NAME": "w", **env})

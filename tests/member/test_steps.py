@@ -96,12 +96,14 @@ def test_an_item_that_may_be_worked_on_as_primary_never_looks_released(
 
 
 @given(positions, targets)
-def test_what_ends_something_is_never_cancelled(at: Position, target: Entry | None) -> None:
+def test_a_callback_that_ends_something_is_never_cancelled(at: Position, target: Entry | None) -> None:
     assert not superseded(Step.DEACTIVATE, at, target)
     assert not superseded(Step.DROP, at, target)
 
 
 @given(positions, targets)
-def test_nothing_of_a_session_that_is_over_is_reported_as_ready(at: Position, target: Entry | None) -> None:
+def test_nothing_is_reported_as_ready_for_a_session_that_has_ended(
+    at: Position, target: Entry | None
+) -> None:
     if at.lost:
         assert phase(at, target, False) not in (Phase.READY, Phase.ACTIVE)

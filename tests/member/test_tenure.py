@@ -9,7 +9,7 @@ class Lease:
         return self.seconds
 
 
-def test_it_is_valid_as_long_as_the_lease_is_surely_held() -> None:
+def test_it_is_valid_as_long_as_the_lease_cannot_have_expired() -> None:
     lease = Lease()
     tenure = Tenure(lease)
     assert tenure.valid()
@@ -18,7 +18,7 @@ def test_it_is_valid_as_long_as_the_lease_is_surely_held() -> None:
     assert not tenure.valid()
 
 
-def test_once_it_was_seen_ended_a_later_renewal_does_not_bring_it_back() -> None:
+def test_once_it_was_found_to_have_ended_a_later_renewal_does_not_revive_it() -> None:
     lease = Lease()
     tenure = Tenure(lease)
     lease.seconds = -3.0
@@ -34,5 +34,5 @@ def test_it_can_be_ended_before_the_lease() -> None:
     assert not tenure.valid()
 
 
-def test_a_tenure_that_never_was_is_not_valid() -> None:
+def test_a_tenure_that_never_started_is_not_valid() -> None:
     assert not never().valid()

@@ -4,7 +4,8 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from member_fakes import Hand, until
+from member_fakes import Hand
+from waiting import until
 
 import berth
 from berth.member.callbacks import CallbackRunner
@@ -40,7 +41,7 @@ def delivery_to(worker: Slow, pool: ThreadPoolExecutor) -> CallbackRunner:
     return runner
 
 
-async def test_a_callback_that_is_no_longer_wanted_sees_it_and_is_waited_for() -> None:
+async def test_a_callback_that_is_no_longer_wanted_notices_and_is_waited_for() -> None:
     worker = Slow()
     with ThreadPoolExecutor(4) as pool:
         async with delivery_to(worker, pool) as runner:
@@ -52,7 +53,7 @@ async def test_a_callback_that_is_no_longer_wanted_sees_it_and_is_waited_for() -
             assert worker.log == ["prepare", "given up", "drop True"]
 
 
-async def test_threads_hear_at_once_that_an_item_was_taken_away() -> None:
+async def test_threads_learn_at_once_that_an_item_was_taken_away() -> None:
     worker = Slow()
     worker.go.set()
     with ThreadPoolExecutor(4) as pool:

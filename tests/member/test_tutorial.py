@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from member_fakes import until
 from member_leader import MEMBERS, Leader
+from waiting import until
 
 from berth.testing import ControlPlane
 

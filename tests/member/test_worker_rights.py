@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from member_fakes import Recorder, until
+from member_fakes import Recorder
 from member_leader import ASSIGNMENTS, ITEMS, MEMBERS, Leader
+from waiting import until
 
 from berth import Outcome, Session
 from berth.kube import LEASES, Client, Forbidden, load_config
@@ -159,7 +160,7 @@ async def test_a_worker_writes_no_lease_of_another_member(leader: Leader, worker
     await worker.client.create(LEASES.path(ns), lease("an-election", "me"))
 
 
-async def test_a_worker_touches_no_item_and_nothing_of_another_namespace(
+async def test_a_worker_changes_no_item_and_nothing_in_another_namespace(
     leader: Leader, worker: Worker, control_plane: ControlPlane
 ) -> None:
     await leader.item("a")
@@ -169,7 +170,7 @@ async def test_a_worker_touches_no_item_and_nothing_of_another_namespace(
         await worker.client.get(MEMBERS.path("rights-probe", "w-0"))
 
 
-async def test_whoever_may_manage_members_is_not_bound_to_its_pods_name(
+async def test_an_account_that_may_manage_members_is_not_bound_to_the_name_of_its_pod(
     leader: Leader, worker: Worker, control_plane: ControlPlane
 ) -> None:
     ns = leader.namespace

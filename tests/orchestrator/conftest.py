@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from berth.orchestrator import InMemoryCommunicator, Orchestrator
+
+# The tests of this folder share helpers, which importlib mode does not find by itself.
+sys.path.insert(0, str(Path(__file__).parent))
 
 Fleet = tuple[Orchestrator[Any, Any], InMemoryCommunicator[Any, Any]]
 

@@ -27,7 +27,7 @@ def test_the_demo_ends_well_and_leaves_no_process_behind(tmp_path):
     output, _ = demo.communicate()
     assert demo.returncode == 0, output
     assert "all as it should be" in output
-    assert len(workers) == 6, "five workers, and one that was started anew"
+    assert len(workers) == 6, "five workers, and one that was started again"
     assert psutil.wait_procs(workers, timeout=10)[1] == []
     assert list(tmp_path.iterdir()) == []
 

@@ -95,7 +95,7 @@ async def test_an_add_is_a_put_with_the_name_in_path_and_body(worker, communicat
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda n: ascii(n)[:20])
-async def test_every_name_survives_the_way_there_and_back(worker, communicator, name):
+async def test_every_name_survives_the_round_trip(worker, communicator, name):
     await communicator.add(worker.url, name)
     assert worker.items == {name: {"name": name}}
     assert await communicator.list(worker.url) == (name,)
@@ -122,10 +122,11 @@ async def test_every_2xx_is_success(worker, communicator, status):
     worker.answer = {"status": status}
     await communicator.add(worker.url, "a")
     await communicator.remove(worker.url, "a")
+    assert worker.requests == ["PUT /items/a", "DELETE /items/a"]
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 409, 500, 503])
-async def test_everything_else_is_an_error_that_says_what_came(worker, communicator, status):
+async def test_every_other_status_is_an_error_that_quotes_the_answer(worker, communicator, status):
     worker.answer = {"status": status, "text": "no room", "headers": {"Location": "/elsewhere"}}
     with pytest.raises(OSError, match=f"PUT .*/items/a: {status} .*no room"):
         await communicator.add(worker.url, "a")

@@ -1,4 +1,4 @@
-"""The communicator for users' tests does what its workers are told."""
+"""The communicator for users' tests behaves as its workers are set up to."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ async def test_a_forgotten_worker_is_empty_when_it_comes_back():
 
 async def test_latency_is_the_duration_of_a_call():
     communicator = InMemoryCommunicator(latency=0.05)
-    begin = time.monotonic()
+    started = time.monotonic()
     await communicator.add("w", "a")
-    assert time.monotonic() - begin >= 0.049
+    assert time.monotonic() - started >= 0.049
 
 
 def test_an_unknown_operation_is_refused():

@@ -113,7 +113,7 @@ def test_many_instances_with_surplus_and_unknown_tasks_settle_evenly(instances, 
     bound=st.sampled_from([1, 2]),
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_small_steps_make_no_more_moves_than_one_great_one(instances, held, bound):
+def test_small_steps_make_no_more_moves_than_one_large_one(instances, held, bound):
     instances = [min(wanted, len(held)) for wanted in instances]
     room = Counter(dict(enumerate(instances)))
     actual = {}

@@ -33,8 +33,8 @@ def hangs(problem, tuning):
     notes(problem, tuning)
     time.sleep(600)
 
-def rubbish(problem, tuning):
-    return "rubbish"
+def garbage(problem, tuning):
+    return "garbage"
 """
 
 
@@ -116,11 +116,11 @@ async def test_a_term_that_is_cancelled_ends_its_question_and_the_next_one_plans
     async with asyncio.timeout(20):
         while not who():  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
-    begun = time.monotonic()
+    started = time.monotonic()
     term.cancel()
     with pytest.raises(asyncio.CancelledError):
         await term
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - started < 2
     assert not alive(who()[0])
     asked("notes")
     assert (await orchestrator.next_term()).added == 9
@@ -128,9 +128,9 @@ async def test_a_term_that_is_cancelled_ends_its_question_and_the_next_one_plans
 
 @pytest.mark.parametrize(
     ("engine", "seconds", "why"),
-    [("hangs", 0.5, "no answer within "), ("rubbish", 60.0, "its answer is not a plan")],
+    [("hangs", 0.5, "no answer within "), ("garbage", 60.0, "its answer is not a plan")],
 )
-async def test_where_the_solver_fails_what_is_missing_is_placed_and_nothing_moves(
+async def test_if_the_solver_fails_missing_tasks_are_placed_and_nothing_moves(
     fleet, asked, caplog, engine, seconds, why
 ):
     asked(engine, seconds=seconds)
@@ -142,7 +142,7 @@ async def test_where_the_solver_fails_what_is_missing_is_placed_and_nothing_move
     stats = await orchestrator.next_term()
     assert (stats.added, stats.removed, stats.settled) == (0, 0, False), "it is not even yet"
     asked("notes")
-    orchestrator._planner.close()  # so that the solver is made anew, by an engine that is well again
+    orchestrator._planner.close()  # a new solver is made, with an engine that works again
     assert (await orchestrator.next_term()).moved > 0
 
 

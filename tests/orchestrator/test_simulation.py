@@ -19,7 +19,7 @@ from berth.orchestrator import InMemoryCommunicator, Orchestrator, Task
 
 
 class Unreliable(InMemoryCommunicator[str, int]):
-    """Fails calls at random, before or after they took effect, and checks what it is told to do."""
+    """Fails calls at random, before or after they took effect, and checks the calls that it gets."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Unreliable(InMemoryCommunicator[str, int]):
 
     async def _unless_it_fails(self, call, *arguments):
         if self.chance.random() < 0.3:
-            await asyncio.sleep(0)  # so that lanes interleave in many ways
+            await asyncio.sleep(0)  # so that lanes interleave in many orders
         failing = self.chance.random() < self.failure_rate
         before = self.chance.random() < 0.5
         if failing and before:
@@ -113,7 +113,7 @@ async def simulate(seed: int, terms: int, failure_rate: float, bound: int | None
                 communicator.down.add(chance.choice(workers))
             elif event == 3:
                 worker = chance.choice(workers)
-                communicator.forget(worker)  # crashed, and started anew
+                communicator.forget(worker)  # crashed, and started again
                 communicator.down.discard(worker)
             elif event == 4 and next_task:
                 orchestrator.remove_task(chance.randrange(next_task))
@@ -162,7 +162,7 @@ def test_a_fleet_with_failing_workers_settles_in_many_histories(seed, failure_ra
     asyncio.run(simulate(seed, terms=30, failure_rate=failure_rate, bound=bound))
 
 
-async def test_half_of_a_great_fleet_dies_and_comes_back():
+async def test_half_of_a_large_fleet_dies_and_comes_back():
     communicator = InMemoryCommunicator[int, int]()
     orchestrator = Orchestrator(communicator)
     orchestrator.update_workers(range(40))

@@ -108,7 +108,7 @@ class Api:
 
 
 class Watch:
-    """Follows a collection in a thread: `store` is what is there, `on_event(type, object)` is told."""
+    """Follows a collection in a thread: `store` is what is there, `on_event(type, object)` is called."""
 
     def __init__(self, api: Api, kind: str) -> None:
         self._api = api

@@ -19,7 +19,7 @@ def shared_controller(
 ) -> Iterator[Controller]:
     """One controller for all namespaces, for stories that need no control over it.
 
-    It must be gone before the stories of other modules begin, which start controllers of their own.
+    It must be gone before the stories of other modules start, which start controllers of their own.
     """
     lead = f"scenarios-lead-{uuid.uuid4().hex[:8]}"
     control_plane.create_namespace(lead)

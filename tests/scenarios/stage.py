@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -15,26 +15,13 @@ from typing import Any, Self
 
 from api import Api, Object
 from history import History, entries
+from waiting import eventually
 from workers import Crew, Worker
 
 from berth.testing import ControlPlane
 
-PATIENCE = 90.0
-"""Seconds; generous, for a machine that does other work as well."""
 LEASE = 3.0
 """Seconds that a worker's Lease lasts."""
-
-
-def eventually(what: Callable[[], Any], say: str | Callable[[], str] = "", seconds: float = PATIENCE) -> Any:
-    """Poll until `what` gives something true; fails with `say`."""
-    until = time.monotonic() + seconds
-    while True:
-        result = what()
-        if result:
-            return result
-        if time.monotonic() > until:
-            raise AssertionError(f"not within {seconds:.0f} s: {say() if callable(say) else say}")
-        time.sleep(0.05)
 
 
 class Controller:
@@ -58,7 +45,7 @@ class Controller:
 
     @property
     def led(self) -> int:
-        """How often it has begun to lead."""
+        """How often it has started to lead."""
         return sum(line.endswith("leading") or "msg=leading" in line for line in self.text.splitlines())
 
     def wait_leading(self, times: int = 1) -> Self:
@@ -87,7 +74,7 @@ class Controller:
 
 
 class Stage(AbstractContextManager["Stage"]):
-    """What a story is told with."""
+    """What the stories run on."""
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path) -> None:
         self.plane = plane
@@ -97,6 +84,7 @@ class Stage(AbstractContextManager["Stage"]):
         self.history = History(self.api)
         self.crew = Crew(self.api, self.history)
         self.controllers: list[Controller] = []
+        self._markers = itertools.count()
 
     def __enter__(self) -> Self:
         self.history.start()
@@ -153,7 +141,7 @@ class Stage(AbstractContextManager["Stage"]):
         worker: bool = True,
         **spec: Any,
     ) -> Worker | None:
-        """Create a Member and, unless told otherwise, start its worker."""
+        """Create a Member and, unless `worker` is False, start its worker."""
         hired = self.crew.hire(name, lease, reported) if worker else None
         readiness = "Reported" if reported else "Assumed"
         full = {"limit": limit, "zone": zone, "readiness": readiness, **spec}
@@ -242,6 +230,26 @@ class Stage(AbstractContextManager["Stage"]):
             return time.monotonic() - since > quiet and not self.unplaced(wanted)
 
         eventually(settled, lambda: "; ".join(self.unplaced(wanted)[:5]) or "it does not come to rest")
+
+    def processed(self) -> None:
+        """Wait until the leader has processed everything up to now: it gives each new Member an Assignment.
+
+        The second Member makes sure that the round in which the first was processed is over. Both have no
+        room, so the plan stays what it is.
+        """
+        for number in itertools.islice(self._markers, 2):
+            marker = f"marker-{number}"
+            self.api.create("members", marker, {"limit": 0})
+            eventually(lambda marker=marker: marker in self.history.store("assignments"), marker)
+
+    def renewals(self, count: int, name: str = "berth-controller") -> None:
+        """Wait until a Lease was renewed so often: time passes for the one who holds it."""
+        for _ in range(count):
+            before = self.api.get("leases", name)["spec"]["renewTime"]
+            eventually(
+                lambda before=before: self.api.get("leases", name)["spec"]["renewTime"] != before,
+                f"the Lease {name} is not renewed",
+            )
 
     def condition(self, kind: str, name: str, type_: str) -> Object:
         """A condition of an object, read afresh; empty if it is not there."""

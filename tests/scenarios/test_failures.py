@@ -7,7 +7,8 @@ import time
 
 import pytest
 from history import entries
-from stage import LEASE, Stage, eventually
+from stage import LEASE, Stage
+from waiting import eventually
 
 from berth.kinds import Entry
 from berth.pool import safety_margin
@@ -46,14 +47,14 @@ def test_a_process_that_restarts_within_its_lease_has_prepared_nothing(led: Stag
     eventually(lambda: all(entry.primary for entry in given(led, "b").values()), lambda: str(led.held()))
     eventually(lambda: led.history.store("assignments")["a"]["spec"]["session"] == again.session)
     assert all(entry.grant > grants[item] for item, entry in given(led, "a").items())
-    time.sleep(2.0)
+    led.processed()
     assert led.holds("a") == led.holds("b") == items, "b keeps all, as a has prepared nothing of its own"
     led.crew.let_go("a")
     led.settle(wanted=dict.fromkeys(items, 1))
     led.history.check(short=True)
 
 
-def test_entries_of_an_older_leader_are_only_told_the_session_that_reports_on_them(led: Stage) -> None:
+def test_entries_of_an_older_leader_only_get_the_session_that_reports_on_them(led: Stage) -> None:
     led.members("a")
     led.items(2)
     led.settle()
@@ -68,14 +69,14 @@ def test_a_lease_object_that_is_deleted_counts_until_it_would_have_expired(led: 
     led.items(4)
     led.settle()
     before = led.held()
-    begin = time.monotonic()
+    started = time.monotonic()
     led.api.delete("leases", "a")
     led.settle()
     assert led.held() == before, "its worker has created it again in time"
-    assert led.history.changes(begin) == []
+    assert led.history.changes(started) == []
 
 
-def test_a_lease_that_was_never_created_makes_no_live_member(led: Stage) -> None:
+def test_a_member_whose_lease_was_never_created_is_not_live(led: Stage) -> None:
     led.members("a")
     led.member("b", worker=False)
     led.items(3)
@@ -89,7 +90,7 @@ def test_a_lease_that_was_never_created_makes_no_live_member(led: Stage) -> None
     led.history.check()
 
 
-def test_a_member_recreated_under_its_name_holds_nothing_of_before(led: Stage) -> None:
+def test_a_member_created_again_under_its_name_holds_nothing_from_before(led: Stage) -> None:
     led.members("a", "b")
     led.items(4)
     led.settle()
@@ -105,7 +106,7 @@ def test_a_member_recreated_under_its_name_holds_nothing_of_before(led: Stage) -
     led.history.check()
 
 
-def test_delay_seconds_lets_items_wait_for_their_member(led: Stage) -> None:
+def test_with_delay_seconds_items_wait_for_their_member(led: Stage) -> None:
     led.pool(outage={"delaySeconds": 6})
     led.members("a", "b", "c")
     led.items(6)
@@ -135,7 +136,8 @@ def test_the_brake_holds_everything_when_most_members_die_together(led: Stage) -
     for name in names[:3]:
         led.crew.kill(name)
     eventually(lambda: led.condition("pools", "default", "Paused").get("status") == "True")
-    time.sleep(1.0)
+    led.api.create("items", "late", {"replicas": 1})
+    eventually(lambda: "late" in led.held(), "the brake holds back what is missing")
     dropped = {item for item in before if item not in led.held()}
     still = [n for n in names[:3] if led.holds(n)]
     assert still, f"the brake came before all were emptied: {dropped}"
@@ -157,7 +159,7 @@ def test_max_in_flight_holds_back_moves_and_not_recovery(led: Stage) -> None:
     eventually(lambda: len(led.holds("c")) == 1)
     reasons = ("WaitingForReady", "MovesLimited")
     eventually(lambda: led.condition("pools", "default", "Converged").get("reason") in reasons)
-    time.sleep(1.0)
+    led.processed()
     assert len(led.holds("c")) == 1, "one move at a time, and that one is not done"
     led.crew.kill("a")
     eventually(lambda: all("a" not in where for where in led.held().values()))
@@ -184,10 +186,12 @@ def test_exclusive_moves_a_primary_only_after_its_release(led: Stage) -> None:
     led.member("b")
     led.limit("a", 0)
     eventually(lambda: led.holds("b") == set(items) and led.holds("a") == set(), lambda: str(led.held()))
-    time.sleep(1.5)
+    led.processed()
     assert all(where["b"] > 0 for where in led.held().values()), "nobody is primary: a has not released"
-    message = eventually(lambda: led.condition("pools", "default", "Converged").get("message"))
-    assert "a to release it" in message, message
+    eventually(
+        lambda: "a to release it" in led.condition("pools", "default", "Converged").get("message", ""),
+        lambda: str(led.condition("pools", "default", "Converged")),
+    )
     led.crew.let_go("a")
     led.settle()
     only_one_at_work(led, items)
@@ -216,6 +220,9 @@ def test_overlap_promotes_as_soon_as_the_lease_has_expired(led: Stage) -> None:
     led.items(4, 2)
     led.settle()
     mine = {item for item, where in led.held().items() if where["a"] == 0}
+    renewed = led.crew.workers["a"].renewed
     led.crew.kill("a")
     eventually(lambda: all(led.held()[item].get("b") == 0 for item in mine))
+    waited = led.history.changes()[-1].at - renewed
+    assert waited >= LEASE - 0.05, waited
     led.history.check()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from stage import Stage, eventually
+from stage import Stage
+from waiting import eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -24,13 +25,13 @@ def test_replaced_while_ready(led: Stage) -> None:
     led.members("a", "b", limit=6)
     led.items(6)
     led.settle()
-    begin = time.monotonic()
+    started = time.monotonic()
     moving = led.holds("a")
     led.member("c", limit=6)
     led.limit("a", 0)
     led.settle()
     assert led.holds("a") == set()
-    adds = led.history.adds(begin)
+    adds = led.history.adds(started)
     assert {item for item, _ in adds} >= moving
     assert len(adds) == len(set(adds)) <= len(moving) + 2, "what was not on a moves for balance only"
     led.history.check()
@@ -47,7 +48,7 @@ def test_replaced_while_not_ready(led: Stage) -> None:
     led.limit("b", 0)
     before = {item: where for item, where in led.held().items() if "c" not in where}
     eventually(lambda: len(led.holds("c")) == 4)
-    time.sleep(1.0)
+    led.processed()
     for item, where in before.items():
         assert where.items() <= led.held()[item].items(), "nothing goes before its replacement is ready"
     led.crew.let_go("c")
@@ -60,10 +61,10 @@ def test_limit_raised_and_lowered(led: Stage) -> None:
     led.members("a", "b", limit=4)
     led.items(8)
     led.settle()
-    begin = time.monotonic()
+    started = time.monotonic()
     led.limit("a", 8)
     led.settle()
-    moved = led.history.adds(begin)
+    moved = led.history.adds(started)
     assert len(led.holds("a")) in (5, 6)
     assert len(moved) == len(led.holds("a")) - 4, "no more moves than the new share asks for"
     led.limit("a", 4)
@@ -110,6 +111,7 @@ def test_zone_added(led: Stage) -> None:
     led.member("c", limit=10, zone="y")
     eventually(lambda: all("c" in where for where in led.held().values()))
     led.settle()
+    assert len(led.holds("c")) == 6
     led.history.check()
 
 
@@ -177,7 +179,7 @@ def test_assignments_of_unknown_items_and_members(led: Stage) -> None:
     assert led.holds("a") == {"item-00", "item-01"}
 
 
-def test_a_drained_member_says_so(led: Stage) -> None:
+def test_a_drained_member_has_the_condition_drained(led: Stage) -> None:
     led.members("a", "b")
     led.items(4)
     led.settle()
@@ -198,7 +200,7 @@ def test_draining_leaves_as_capacity_allows_and_unplaces_nothing(led: Stage) -> 
     led.history.check()
 
 
-def test_item_statuses_that_are_switched_off_are_taken_away(led: Stage) -> None:
+def test_item_statuses_that_are_switched_off_are_removed(led: Stage) -> None:
     led.members("a", lease=None, reported=False)
     led.items(3)
     led.settle()

@@ -6,7 +6,8 @@ import math
 import time
 
 import pytest
-from stage import Stage, eventually
+from stage import Stage
+from waiting import eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -24,7 +25,7 @@ def roll(stage: Stage, surge: bool) -> tuple[int, int, list[int]]:
     moves, least = [], 0
     for number in range(MEMBERS):
         old, new = f"old-{number}", f"new-{number}"
-        begin = time.monotonic()
+        started = time.monotonic()
         leaving = len(stage.holds(old))
         if surge:
             stage.member(new, LIMIT, lease=None)
@@ -34,7 +35,7 @@ def roll(stage: Stage, surge: bool) -> tuple[int, int, list[int]]:
         if not surge:
             stage.member(new, LIMIT, lease=None)
         stage.settle(quiet=0.5)
-        moves.append(len(stage.history.adds(begin)))
+        moves.append(len(stage.history.adds(started)))
         least += leaving
     return sum(moves), least, moves
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from stage import Controller, Stage, eventually
+from stage import Controller, Stage
+from waiting import eventually
 from watch_proxy import WatchProxy
 
 from berth.kube import load_config
@@ -112,6 +113,6 @@ def test_a_death_that_the_watch_shows_costs_one_read(
     eventually(lambda: not stage.holds("a"), lambda: str(stage.held()))
     stage.settle()
     own = [path for path in proxy.reads[before:] if path.endswith("/a")]
-    assert 1 <= len(own) <= 2, "one when it ran out, and one when its holder has surely stopped"
+    assert 1 <= len(own) <= 2, "one when it ran out, and one when its holder must have stopped"
     assert counted(port) == 0
     stage.history.check()

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stage import Controller, Stage, eventually
+from stage import Controller, Stage
+from waiting import eventually
 
 pytestmark = pytest.mark.cluster
 
-ENGINES = Path(__file__).parent.parent / "controller"
-"""Where the module is whose engines fail."""
+HERE = Path(__file__).parent
+ENGINES = HERE.parent / "controller"
+"""The folder of the module whose engines fail."""
 FILE = "BERTH_TEST_ENGINE"
 SECONDS = 2.0
 Engine = Callable[[str], object]
@@ -24,19 +26,25 @@ Engine = Callable[[str], object]
 
 @pytest.fixture
 def engine_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """Says what the engine does from now on."""
+    """Sets what the engine does from now on."""
     path = tmp_path / "engine"
     monkeypatch.setenv(FILE, str(path))
-    monkeypatch.setenv("PYTHONPATH", str(ENGINES))
+    monkeypatch.setenv("PYTHONPATH", f"{ENGINES}{os.pathsep}{HERE}")
     path.write_text("well")
     return path.write_text
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Path:
+    """The file that is there once the engine was asked."""
+    return tmp_path / "engine.asked"
 
 
 def controller(stage: Stage, folder: Path) -> Controller:
     """One that asks another process for everything."""
     tuning = {"quick_moves": -1, "quick_items": -1, "quick_arcs": -1, "seconds": SECONDS, "memory": 1 << 30}
     options = [f"--solver-tuning={name}={number}" for name, number in tuning.items()]
-    engine = "--solver-engine=faulty_engines:engine"
+    engine = "--solver-engine=asked_engine:engine"
     return stage.controller(engine, *options, f"--problem-folder={folder}")
 
 
@@ -90,7 +98,7 @@ def test_missing_replicas_are_recovered_whatever_the_solver_does(
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_process_is_left_behind(
-    ending: signal.Signals, stage: Stage, engine_is: Engine, tmp_path: Path
+    ending: signal.Signals, stage: Stage, engine_is: Engine, asked: Path, tmp_path: Path
 ) -> None:
     leader = controller(stage, tmp_path)
     eventually(lambda: children(leader.process), "the solver's process is started beforehand")
@@ -98,20 +106,22 @@ def test_no_process_is_left_behind(
     engine_is("hangs")
     stage.members("a", "b", lease=None, reported=False, worker=False)
     stage.items(2)
-    time.sleep(1.0)  # the question is under way
+    eventually(asked.exists, "the solver is not asked")
     leader.process.send_signal(ending)
     leader.process.wait(10)
     # After SIGKILL nobody is there to end it, but the question has its own end.
     eventually(lambda: not any(map(runs, started)), "a process is left behind", SECONDS + 10.0)
 
 
-def test_a_leader_that_was_replaced_ends_its_solver(stage: Stage, engine_is: Engine, tmp_path: Path) -> None:
+def test_a_leader_that_was_replaced_ends_its_solver(
+    stage: Stage, engine_is: Engine, asked: Path, tmp_path: Path
+) -> None:
     leader = controller(stage, tmp_path)
     eventually(lambda: children(leader.process), "the solver's process is started beforehand")
     engine_is("hangs")
     stage.members("a", "b", lease=None, reported=False, worker=False)
     stage.items(2)
-    time.sleep(1.0)
+    eventually(asked.exists, "the solver is not asked")
     stage.api.merge("leases", "berth-controller", {"spec": {"holderIdentity": "somebody-else"}})
     eventually(lambda: "not leading any more" in leader.text, lambda: leader.text[-3000:])
     eventually(lambda: not children(leader.process), "a process is left behind", 2.0)

@@ -159,7 +159,7 @@ class Crew:
                 worker.activations.append((time.monotonic(), 0.0, item))
 
     def _report(self, worker: Worker, assignment: Object, reports: dict[str, tuple[int, str]]) -> None:
-        """Only then may it begin to work: a spec that changed in between refuses this."""
+        """It may start to work only afterwards: if the spec has changed in between this is refused."""
         if not worker.reported:
             return
         status = {

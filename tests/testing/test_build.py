@@ -5,14 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import namedtuple
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import psutil
 import pytest
+from waiting import eventually
 
 from berth.testing import ControlPlaneError, binaries, build
 from berth.testing.progress import Progress
@@ -64,13 +63,6 @@ def built(environment: dict[str, str]) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def until(condition: Callable[[], object], otherwise: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.02)
-
-
 def left_running(environment: dict[str, str]) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
@@ -91,7 +83,7 @@ def test_two_processes_that_start_together_build_once(environment: dict[str, str
         processes = [start_build(environment, stream, FAKE_GO_GATE=str(gate)) for stream in streams]
     waits = "another process builds: waiting for it"
     try:
-        until(lambda: any(waits in path.read_text() for path in shown), "nobody waits for the other")
+        eventually(lambda: any(waits in path.read_text() for path in shown), "nobody waits for the other")
     finally:
         gate.unlink()
     results = [finish(process) for process in processes]
@@ -101,20 +93,20 @@ def test_two_processes_that_start_together_build_once(environment: dict[str, str
 
 def test_a_killed_build_stops_at_once_and_the_next_goes_on_from_there(environment: dict[str, str]) -> None:
     process = start_build(environment, FAKE_GO_MODE="slow")
-    until(lambda: "kube-apiserver" in built(environment), "the build did not come to kube-apiserver")
+    eventually(lambda: "kube-apiserver" in built(environment), "the build did not come to kube-apiserver")
     process.send_signal(signal.SIGKILL)
     finish(process)
-    until(lambda: not left_running(environment), "a killed build goes on")
-    until(lambda: not os.listdir(environment["TMPDIR"]), "a killed build leaves files")
+    eventually(lambda: not left_running(environment), "a killed build goes on")
+    eventually(lambda: not os.listdir(environment["TMPDIR"]), "a killed build leaves files")
 
     code, output, _ = finish(start_build(environment))
     assert (code, output.split()) == (0, ALL)
     assert built(environment) == ["v3", "kube-apiserver", "kube-apiserver", "kube-controller-manager"]
 
 
-def test_an_interrupted_build_leaves_no_half_binary(environment: dict[str, str]) -> None:
+def test_an_interrupted_build_leaves_no_partial_binary(environment: dict[str, str]) -> None:
     process = start_build(environment, FAKE_GO_MODE="slow")
-    until(lambda: "kube-apiserver" in built(environment), "the build did not come to kube-apiserver")
+    eventually(lambda: "kube-apiserver" in built(environment), "the build did not come to kube-apiserver")
     process.send_signal(signal.SIGINT)
     code, _, _ = finish(process)
     assert code != 0
@@ -157,7 +149,7 @@ def test_a_build_that_fails_says_why_in_one_line(
     assert re.fullmatch(message, str(raised.value))
 
 
-def test_a_full_disk_is_said_before_anything_is_built(
+def test_a_full_disk_is_reported_before_anything_is_built(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
@@ -168,7 +160,7 @@ def test_a_full_disk_is_said_before_anything_is_built(
 
 
 @pytest.mark.parametrize(("mode", "why"), [("none", "no Go on PATH"), ("old", "go is version 1.20.1")])
-def test_without_a_fitting_go_the_error_names_cause_and_remedy(
+def test_without_a_suitable_go_the_error_names_cause_and_remedy(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, mode: str, why: str
 ) -> None:
     monkeypatch.setenv("FAKE_GO_MODE", mode)

@@ -87,7 +87,7 @@ def test_admission_policies_are_in_force_once_the_kinds_are_applied(
     pytest.fail("an Assignment of an old term was accepted")
 
 
-def test_a_deleted_namespace_takes_nothing_new(control_plane: ControlPlane) -> None:
+def test_nothing_can_be_created_in_a_deleted_namespace(control_plane: ControlPlane) -> None:
     control_plane.create_namespace("short-lived")
     item = {"apiVersion": "berth.dev/v1alpha1", "kind": "Item", "metadata": {"name": "i"}, "spec": {}}
     create = ("-n", "short-lived", "create", "-f", "-")

@@ -4,12 +4,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import eventually
 
 from berth.testing.processes import Processes
 
@@ -46,15 +46,8 @@ class Command:
         return found
 
     def wait_gone(self) -> None:
-        until(lambda: not self.servers(), "processes are left")
-        until(lambda: not list(self.temporary.iterdir()), "files are left")
-
-
-def until(condition: Callable[[], object], otherwise: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.05)
+        eventually(lambda: not self.servers(), "processes are left")
+        eventually(lambda: not list(self.temporary.iterdir()), "files are left")
 
 
 @contextlib.contextmanager
@@ -84,7 +77,7 @@ def test_a_signal_ends_the_command_and_leaves_nothing(tmp_path: Path, number: si
 
 def test_a_signal_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     with run(tmp_path) as command:
-        until(lambda: len(command.servers()) >= 2, "no server was started")
+        eventually(lambda: len(command.servers()) >= 2, "no server was started")
         command.process.terminate()
         command.process.communicate(timeout=SECONDS)
         assert command.process.returncode == 0
@@ -98,13 +91,13 @@ def test_a_killed_command_leaves_nothing(tmp_path: Path) -> None:
         assert len(command.servers()) == 4
         command.process.kill()
         command.wait_gone()
-        until(lambda: not kubeconfig.exists(), "the kubeconfig is left")
+        eventually(lambda: not kubeconfig.exists(), "the kubeconfig is left")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills children with their parent")
 def test_servers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
     with run(tmp_path) as command:
-        until(lambda: len(command.servers()) == 3, "the servers were not started")
+        eventually(lambda: len(command.servers()) == 3, "the servers were not started")
         (supervisor,) = (p for p in command.servers() if p.name().startswith("python"))
         supervisor.kill()
         command.wait_gone()
@@ -113,7 +106,7 @@ def test_servers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
         assert errors == "error: the supervisor of the control plane has ended\n"
 
 
-def test_an_api_server_that_dies_ends_the_command_with_a_line(tmp_path: Path) -> None:
+def test_the_command_ends_with_one_line_when_the_api_server_dies(tmp_path: Path) -> None:
     with run(tmp_path) as command:
         line = command.process.stdout.readline()  # type: ignore[union-attr]
         assert line.startswith("kubeconfig: ")
@@ -127,7 +120,7 @@ def test_an_api_server_that_dies_ends_the_command_with_a_line(tmp_path: Path) ->
         command.wait_gone()
 
 
-def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with run(tmp_path, "--port", str(port)) as command:

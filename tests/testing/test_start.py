@@ -9,7 +9,7 @@ from berth.testing.servers import Ports
 pytestmark = pytest.mark.cluster
 
 
-def test_a_port_that_is_taken_meanwhile_is_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_was_taken_in_the_meantime_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     free = servers.choose_ports
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
@@ -28,7 +28,9 @@ def test_a_port_that_is_taken_meanwhile_is_replaced_by_another(monkeypatch: pyte
             assert plane.kubectl("get", "namespace", "default", "-o", "name") == "namespace/default\n"
 
 
-def test_a_disk_that_fills_up_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_is_reported_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     api_server = binaries.find("kube-apiserver")
     assert api_server is not None
     (tmp_path / "kube-apiserver").symlink_to(api_server)

@@ -1,73 +1,137 @@
-"""A TCP proxy whose connections can be cut, made to hang, and slowed; a process of its own.
+"""A proxy in front of the API server that breaks connections and watches; a process of its own.
 
-One listener for each name of the command line, all to the one target. It prints `{"NAME": PORT, ...}`, then
-reads commands, one JSON object a line: `{"name": NAME, "mode": "ok" | "cut" | "hang" | "slow", "delay": S}`.
-`cut` resets what is open and refuses what is new; `hang` swallows everything in silence.
+    fault_proxy.py KUBECONFIG NAME...
+
+It has one listener of plain HTTP for each name, and acts with the credentials of KUBECONFIG. It prints
+`{"NAME": PORT, ...}`, then reads commands, one JSON object a line, with `name`, `mode` and `delay`.
 """
 
 import asyncio
 import contextlib
 import json
+import re
 import sys
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from berth.kube import Access, load_config
+
+REQUEST = re.compile(rb"[A-Z]+ (\S+) HTTP/1\.1\r\n")
+WATCH = re.compile(rb"[?&]watch=(true|1)\b")
+
+
+class Mode(StrEnum):
+    """What a listener does with what passes through it."""
+
+    OK = "ok"
+    CUT = "cut"
+    """Open connections are reset, new ones refused."""
+    HANG = "hang"
+    """Nothing passes; requests and answers are delivered late, when the mode changes."""
+    UNANSWERED = "unanswered"
+    """Requests pass, answers do not: the API server does what the client never learns of in time."""
+    SLOW = "slow"
+    """Each chunk is delayed."""
+    SILENT = "silent"
+    """Nothing of a watch passes until the mode changes; everything else works."""
+    LATE = "late"
+    """Each chunk of a watch is delayed; everything else works."""
 
 
 class Gate:
     """One listener and its connections."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.target = (host, port)
-        self.mode = "ok"
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.mode = Mode.OK
         self.delay = 0.0
         self.changed = asyncio.Event()
         self.writers: set[asyncio.StreamWriter] = set()
 
-    def set(self, mode: str, delay: float) -> None:
+    def set(self, mode: Mode, delay: float) -> None:
         self.mode, self.delay = mode, delay
         self.changed.set()
         self.changed = asyncio.Event()
-        if mode == "cut":
+        if mode is Mode.CUT:
             for writer in self.writers:
                 writer.transport.abort()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.mode == "cut":
+        while self.mode is Mode.HANG:
+            await self.changed.wait()
+        if self.mode is Mode.CUT:
             writer.transport.abort()
             return
-        while self.mode == "hang":
-            await self.changed.wait()
+        server = urlsplit(self.access.base_url)
         try:
-            up_reader, up_writer = await asyncio.open_connection(*self.target)
+            answers, requests = await asyncio.open_connection(
+                server.hostname, server.port, ssl=self.access.ssl
+            )
         except OSError:
             writer.transport.abort()
             return
-        pair = {writer, up_writer}
-        self.writers |= pair
+        await Connection(self, reader, writer, answers, requests).run()
+
+
+class Connection:
+    """One connection of a client, and the one to the API server that belongs to it."""
+
+    def __init__(
+        self, gate: Gate, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter,
+        from_server: asyncio.StreamReader, to_server: asyncio.StreamWriter,
+    ) -> None:  # fmt: skip
+        self.gate = gate
+        self.from_client = from_client
+        self.to_client = to_client
+        self.from_server = from_server
+        self.to_server = to_server
+        self.watch = False
+
+    async def run(self) -> None:
+        pair = {self.to_client, self.to_server}
+        self.gate.writers |= pair
+        pumps = [asyncio.create_task(self.requests()), asyncio.create_task(self.answers())]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.pump(reader, up_writer))
-                group.create_task(self.pump(up_reader, writer))
-        except* (OSError, asyncio.IncompleteReadError):
-            pass
+            # The end of one direction ends both: no client of HTTP closes one direction only.
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            self.to_client.close()
         finally:
-            self.writers -= pair
-            for each in pair:
-                each.transport.abort()
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            self.gate.writers -= pair
+            self.to_server.transport.abort()
 
-    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            while self.mode == "hang":
-                await self.changed.wait()
-            if self.mode == "slow":
-                await asyncio.sleep(self.delay)
-            writer.write(data)
-            await writer.drain()
-        with contextlib.suppress(OSError):
-            writer.write_eof()
-        # The other direction ends when its side does.
+    async def requests(self) -> None:
+        while data := await self.from_client.read(65536):
+            if head := REQUEST.match(data):
+                self.watch = WATCH.search(head[1]) is not None
+            while self.gate.mode is Mode.HANG:
+                await self.gate.changed.wait()
+            if self.gate.mode is Mode.SLOW:
+                await asyncio.sleep(self.gate.delay)
+            self.to_server.write(data)
+            await self.to_server.drain()
+
+    async def answers(self) -> None:
+        while data := await self.from_server.read(65536):
+            while self.held_back:
+                await self.gate.changed.wait()
+            if self.gate.mode is Mode.SLOW or (self.gate.mode is Mode.LATE and self.watch):
+                await asyncio.sleep(self.gate.delay)
+            self.to_client.write(data)
+            await self.to_client.drain()
+
+    @property
+    def held_back(self) -> bool:
+        mode = self.gate.mode
+        return mode in (Mode.HANG, Mode.UNANSWERED) or (mode is Mode.SILENT and self.watch)
 
 
-async def main(host: str, port: int, names: list[str]) -> None:
-    gates = {name: Gate(host, port) for name in names}
+async def main(kubeconfig: str, names: list[str]) -> None:
+    access = await load_config(Path(kubeconfig)).access()
+    gates = {name: Gate(access) for name in names}
     ports = {}
     for name, gate in gates.items():
         server = await asyncio.start_server(gate.accept, "127.0.0.1", 0)
@@ -79,8 +143,9 @@ async def main(host: str, port: int, names: list[str]) -> None:
     )
     while line := await commands.readline():
         command = json.loads(line)
-        gates[command["name"]].set(command["mode"], command.get("delay", 0.0))
+        gates[command["name"]].set(Mode(command["mode"]), command["delay"])
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(sys.argv[1], sys.argv[2:]))

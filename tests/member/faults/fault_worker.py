@@ -2,8 +2,8 @@
 
     fault_worker.py NAME NAMESPACE KUBECONFIG HISTORY LEASE [broken] [careless]
 
-The broken one takes no notice of its Lease: it works on until it is told to stop while it owns the Item.
-The careless one takes no notice of the session that its entries are for.
+The broken one ignores its Lease: it works on until it is told to stop while it owns the Item.
+The careless one ignores the session that its entries are for.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from berth.member.serve import ending_by_signals, exit_code
 
 LEASE = 3.0
 WORK = 0.05  # seconds between two times of work on an Item
+LIMIT = 25
 
 
 class Active(berth.Worker):
@@ -73,7 +74,7 @@ async def main(name: str, namespace: str, kubeconfig: str, history: str, lease: 
     handle = os.open(history, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     worker = Active(handle, broken)
     session = worker.session = berth.Session(
-        worker, name=name, namespace=namespace, kubeconfig=kubeconfig, pool="faults", limit=100,
+        worker, name=name, namespace=namespace, kubeconfig=kubeconfig, pool="faults", limit=LIMIT,
         zone=f"z{name[-1]}", lease_seconds=float(lease), drain_seconds=15.0, wait=True,
     )  # fmt: skip
     with ending_by_signals(session):

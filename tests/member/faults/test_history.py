@@ -1,13 +1,13 @@
-"""The checker itself, on histories made by hand."""
+"""The checkers themselves, on histories made by hand."""
 
 from fault_history import (
-    Seen,
+    Fault,
     Work,
-    bad_assignments,
-    epochs_of_two,
-    epochs_that_go_back,
-    idle,
+    decreasing_epochs,
+    idle_items,
+    interruptions,
     overlaps,
+    shared_epochs,
 )
 
 
@@ -15,10 +15,10 @@ def work(session: str, epoch: int, *times: float, item: str = "a", pid: int = 1)
     return [Work(item, session, epoch, time, pid) for time in times]
 
 
-def test_one_after_the_other_is_fine() -> None:
+def test_one_session_after_the_other_is_fine() -> None:
     history = work("s1", 3, 1.0, 1.5, 2.0) + work("s2", 5, 2.1, 2.2)
     assert list(overlaps(history)) == []
-    assert list(epochs_that_go_back(history)) == []
+    assert list(decreasing_epochs(history)) == []
 
 
 def test_two_sessions_at_once_are_found() -> None:
@@ -39,29 +39,47 @@ def test_different_items_may_be_worked_on_at_once() -> None:
 
 def test_a_late_writer_is_found_by_its_epoch() -> None:
     history = work("s1", 3, 1.0) + work("s2", 5, 2.0) + work("s1", 3, 3.0)
-    assert list(epochs_that_go_back(history)) == ["a: epoch 3 of s1 after 5 of s2"]
+    assert list(decreasing_epochs(history)) == ["a: epoch 3 of s1 after 5 of s2"]
 
 
-def test_an_epoch_that_two_processes_have_had_is_found_once() -> None:
+def test_an_epoch_shared_by_two_processes_is_found_once() -> None:
     fine = work("s1", 3, 1.0, pid=7) + work("s2", 4, 2.0, pid=8) + work("s2", 3, 3.0, item="b", pid=8)
-    assert list(epochs_of_two(fine)) == []
+    assert list(shared_epochs(fine)) == []
     twice = work("s1", 3, 1.0, pid=7) + work("s2", 3, 2.0, 3.0, pid=8)
-    assert list(epochs_of_two(twice)) == ["a: epoch 3 of process 7 (s1), then of process 8 (s2)"]
-    assert len(list(epochs_of_two(work("s1", 3, 1.0, pid=7) + work("s2", 3, 2.0, pid=7)))) == 1
+    assert list(shared_epochs(twice)) == ["a: epoch 3 of process 7 (s1), then of process 8 (s2)"]
+    assert len(list(shared_epochs(work("s1", 3, 1.0, pid=7) + work("s2", 3, 2.0, pid=7)))) == 1
 
 
-def test_assignments_are_checked_for_epochs_and_for_two_primaries() -> None:
-    fine = [Seen(1, "w1", ("a#0@1:2",)), Seen(2, "w1", ()), Seen(3, "w2", ("a#0@3:3",))]
-    assert list(bad_assignments(fine)) == []
-    assert list(bad_assignments([Seen(1, "w1", ("a#0@1:2",)), Seen(2, "w2", ("a#0@1:3",))])) != []
-    again = [Seen(1, "w1", ("a#0@1:2",)), Seen(2, "w1", None), Seen(3, "w2", ("a#0@2:2",))]
-    assert list(bad_assignments(again)) == ["a: epoch 2 given to w1 and to w2"]
-    back = [Seen(1, "w1", ("a#0@1:5",)), Seen(2, "w1", ()), Seen(3, "w2", ("a#0@2:4",))]
-    assert list(bad_assignments(back)) == ["a: epoch 4 after 5"]
+def test_a_worker_that_pauses_needs_a_fault_of_its_own_or_of_the_api_server() -> None:
+    history = work("w1_x", 3, 1.0, 5.0, 5.1)
+    paused = "a: w1_x paused for 4.000 s at 1.000 without a fault"
+    assert list(interruptions(history, [], pause=2.0, recovery=1.0)) == [paused]
+    for place, kind, excused in [
+        ("w1", "stop", True),
+        ("api", "api", True),
+        ("machine", "stall", True),
+        ("w2", "stop", False),
+        ("controller-0", "kill", False),
+        ("w1", "silent", False),
+    ]:
+        faults = [Fault(kind, place, 0.0, 0.5)]
+        assert list(interruptions(history, faults, 2.0, 1.0)) == ([] if excused else [paused]), (place, kind)
+    long_ago = [Fault("stop", "w1", 0.0, 0.5)]
+    assert list(interruptions(work("w1_x", 3, 8.0, 12.0), long_ago, 2.0, 1.0)) != []
+
+
+def test_a_session_that_ends_needs_a_fault() -> None:
+    history = work("w1_x", 3, 1.0, 1.1) + work("w1_y", 4, 1.5)
+    assert list(interruptions(history, [], pause=2.0, recovery=1.0)) == [
+        "w1_x ended at 1.100 without a fault, w1_y follows"
+    ]
+    assert list(interruptions(history, [Fault("kill", "w1", 1.2, 1.3)], 2.0, 1.0)) == []
+    other = work("w1_x", 3, 1.0, 1.1) + work("w2_y", 4, 1.5)
+    assert list(interruptions(other, [], pause=2.0, recovery=1.0)) == []
 
 
 def test_items_that_nobody_works_on_are_named() -> None:
     history = work("s1", 3, 1.0, 12.0) + work("s1", 3, 1.0, item="b")
-    assert list(idle(history, ["a", "b"], since=10.0, bound=5.0)) == [
+    assert list(idle_items(history, ["a", "b"], since=10.0, bound=5.0)) == [
         "b: nobody works on it 5 s after the last fault"
     ]

@@ -1,4 +1,4 @@
-"""A worker's process ends without a word, and another is started at once under its Member's name."""
+"""A worker's process is killed or stopped, and another is started at once under its Member's name."""
 
 import asyncio
 import os
@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fault_history import Work, bad_assignments, epochs_of_two, epochs_that_go_back, overlaps
+from fault_history import Work, decreasing_epochs, overlaps, shared_epochs
+from fault_objects import broken_promises
 from fault_run import FaultRun, started
 
 from berth.kube import lease_clock
@@ -22,9 +23,9 @@ BOUND = 60.0
 
 async def until_it_works(run: FaultRun, pid: int) -> None:
     """Wait until that process has worked on some Item."""
-    begun = lease_clock()
+    started_at = lease_clock()
     while not any(each.pid == pid for each in reversed(run.work())):
-        assert lease_clock() - begun < BOUND, f"process {pid} works on nothing"
+        assert lease_clock() - started_at < BOUND, f"process {pid} works on nothing"
         await asyncio.sleep(0.2)
 
 
@@ -59,7 +60,7 @@ async def restart_each(run: FaultRun, times: int, leader_after: int) -> Counter[
             await how(run, name)
             done[how.__name__] += 1
             if (done["killed"] + done["out_of_time"]) % leader_after == 0:
-                await run.restart("controller", signal.SIGKILL)
+                await run.restart(run.controllers[0], signal.SIGKILL)
                 done["controller"] += 1
 
     async with asyncio.TaskGroup() as group:
@@ -74,13 +75,13 @@ def check(run: FaultRun, done: Counter[str]) -> None:
     print(f"{dict(done)}; {len(work)} pieces of work by {len(processes)} processes, "
           f"{len({(each.item, each.epoch) for each in work})} epochs")  # fmt: skip
     assert len(processes) >= done["killed"] + done["out_of_time"]
-    assert list(epochs_of_two(work)) == []
-    assert list(epochs_that_go_back(work)) == []
+    assert list(shared_epochs(work)) == []
+    assert list(decreasing_epochs(work)) == []
     assert list(overlaps(work)) == []
-    assert list(bad_assignments(run.record.seen)) == []
+    assert list(broken_promises(run.recorder.versions, run.lease)) == []
 
 
-async def test_no_epoch_is_had_by_two_processes(
+async def test_no_epoch_is_shared_by_two_processes(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     async with started(control_plane, namespace, tmp_path, workers=3, items=9, doubled=3, lease=LEASE) as run:
@@ -88,7 +89,7 @@ async def test_no_epoch_is_had_by_two_processes(
 
 
 @pytest.mark.faults
-async def test_no_epoch_is_had_by_two_processes_in_200_restarts(
+async def test_no_epoch_is_shared_by_two_processes_in_200_restarts(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     count = int(os.environ.get("BERTH_RESTARTS", "200"))
@@ -108,20 +109,20 @@ async def test_a_process_waits_for_the_leader_and_one_that_does_not_is_caught(
         control_plane, namespace, tmp_path, workers=2, items=6, lease=LEASE, careless=careless
     ) as run:
         # Nobody leads, so the entries stay those of the processes that are killed.
-        run.processes["controller"].kill()
-        await run.processes["controller"].wait()
+        run.processes[run.controllers[0]].kill()
+        await run.processes[run.controllers[0]].wait()
         for name in run.names:
             await run.restart(name, signal.SIGKILL)
         await until_it_works(run, run.processes["w0"].pid)
-        log = run.folder / "w1.log"
-        begun = lease_clock()
+        log = run.log("w1")
+        started_at = lease_clock()
         while "waiting for the leader" not in log.read_text(errors="replace"):
-            assert lease_clock() - begun < BOUND, "w1 does not say that it waits"
+            assert lease_clock() - started_at < BOUND, "w1 does not say that it waits"
             await asyncio.sleep(0.2)
         assert not mine(run, "w1"), "it works with what the process before it was given"
-        await run.start("controller")
+        await run.start(run.controllers[0])
         await until_it_works(run, run.processes["w1"].pid)
-        found = list(epochs_of_two(run.work()))
+        found = list(shared_epochs(run.work()))
         assert any("(w0_" in line for line in found)
         assert not any("(w1_" in line for line in found)
 
