@@ -18,6 +18,7 @@ from berth.solve.certify import certify
 from berth.solve.deal import Deal
 from berth.solve.exact import Placement, exact
 from berth.solve.flow import NoFlowError, TooLargeError
+from berth.solve.leave import leave
 from berth.solve.model import LEVELS, Int32, Primaries, Problem, Proof, Solution, minor
 from berth.solve.moves import drop_surplus, least_moves
 from berth.solve.primaries import arrange
@@ -83,6 +84,7 @@ def _pooled(work: Work) -> Placement:
         deal = Deal(work, moves, wide)
         if work.quick and len(deal.rows) > tuning.quick_items:
             raise TooLargeError(f"{len(deal.rows)} Items")
+        leave(deal)
         deal.run()
         deals.append((repair(deal, moves.bounds["moves"]), deal))
         if not deals[-1][0] or 2 * len(deal.rows) > len(work.state.at):

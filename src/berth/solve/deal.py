@@ -3,8 +3,7 @@
 The networks say how many entries leave and join each kind of Items in each zone. Here they are
 dealt out by arrays, a turn at a time and by lot (from the Items' keys, never from chance):
 
-1. `leave`: entries go where a kind has too many in a zone. What Members have to shed is counted by
-   a small flow (Member ──> kind in a zone), so that it is shed by what leaves; the rest goes by lot.
+1. `leave` (a module of its own): entries go where a kind has too many in a zone.
 2. `swap`: what is still above a Member's target goes to another Member of its zone.
 3. `seek`: each Item that lacks a replica is given the zone of the new one (a tiny flow by kind).
 4. `seat`: within a zone the vacancies are dealt by lot; who would be twice on a Member exchanges
@@ -54,8 +53,8 @@ class Deal:
         self.low = np.where(draining, moves.draining_load, found.load_low)
         self.high = np.where(draining, moves.draining_load, found.load_high)
         has, kinds = work.kinds.spread.sum(axis=1), work.kinds
-        self._unfit: Bool = np.any((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low), axis=1)
-        self._unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
+        self.unfit: Bool = np.any((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low), axis=1)
+        self.unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
         every = work.kind
         self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
         self.at, self.kind = work.at[self.rows].astype(np.int64), every[self.rows].astype(np.int64)
@@ -66,14 +65,16 @@ class Deal:
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
+        self.have = self._in_areas(self.at)
+        total = moves.leave.sum(axis=1)
+        self.scarce = 4 * total > np.maximum(1, kinds.count)  # kinds of which many Items give an entry
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
         self.left_over, self.swapped = np.zeros(len(self.rows), np.bool_), np.zeros(len(self.load), np.bool_)
         # Where zones are merged a kind does not tell who is twice in one: then all are looked at.
         self.changed = np.full(len(self.rows), bool(work.state.merged))
 
     def run(self) -> None:
-        """Deal everything out."""
-        self._leave()
+        """Bring Members to their targets, and give Items what they lack, after `leave`."""
         self._swap()
         self._seat(*self._seek())
 
@@ -87,7 +88,7 @@ class Deal:
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
         need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
         share = np.where(need > 0, 0.02 + 8 * need / np.maximum(1, kinds.count), 0.0)
-        bar = np.ceil(np.where(self._unfit, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
+        bar = np.ceil(np.where(self.unfit, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
         take = lot < np.append(bar, 0)[every]
         excess = np.maximum(0, load - self._targets())
         if excess.any():
@@ -99,7 +100,7 @@ class Deal:
 
     def misfits(self) -> Bool:
         """Shape (rows,): Items that have not got what their intervals ask for, or are twice in a cell."""
-        kinds, out = self.kinds, self._unfit[self.kind]
+        kinds, out = self.kinds, self.unfit[self.kind]
         some = np.flatnonzero(out | self.changed)
         kind, have = self.kind[some], self._in_areas(self.at[some])
         total = have.sum(axis=1)
@@ -126,117 +127,18 @@ class Deal:
         """Shape (len(at), areas): entries of each Item in each area."""
         return tally(at, np.append(self.work.area, self.work.areas), self.work.areas)
 
-    def _leave(self) -> None:
-        left = self.moves.leave.copy()
-        self.have = self._in_areas(self.at)
-        size = np.maximum(1, self.kinds.count)
-        each, self.scarce = -(-left.sum(axis=1) // size), 4 * left.sum(axis=1) > size
-        # First the kinds with little choice, then the others with what is left of these.
-        tight = (self.scarce | self._unfit)[:, None]
-        hard, easy = left * tight, left * ~tight
-        if hard.any():
-            hard = self._leave_by_lot(hard, each, later=easy.sum(axis=0))
-        left = hard + easy
-        if left.any():
-            left = self._leave_by_lot(left, each, later=np.zeros(self.work.areas, np.int64))
-            self.left_over[first_few(self.kind, 4 * left.sum(axis=1))] = True
+    def to_spare(self) -> tuple[Int64, Int64]:
+        """Shape (positions,) each: what is above a Member's interval, and what it has within."""
+        over = np.maximum(0, self.load - self.high)
+        return over, np.maximum(0, self.load - over - self.low)
 
-    def _leave_by_lot(self, left: Int64, each: Int64, later: Int64) -> Int64:
-        """Entries of each kind in each area go, at most `each` of an Item; what of it could not.
-
-        `later` says how many more will leave each area afterwards.
-        """
-        kinds, left = self.kinds, left.copy()
-        group = self.kind_of * self.work.areas + self.area
-        asked = np.flatnonzero(left.ravel()[group] > 0)
-        for turn in range(TURNS):
-            asked = asked[~self.gone[asked] & (left.ravel()[group[asked]] > 0)]
-            item, area = self.item[asked], self.area[asked]
-            may = self.given[item] < np.minimum(each, turn + 1)[self.kind[item]]
-            may &= self.have[item, area] > kinds.area_low.ravel()[group[asked]]
-            pool = asked[may]
-            if not len(pool) and turn >= each.max(initial=0):
-                break
-            # What Items must give goes first, then what Members must shed, then anything; primaries last,
-            # but not where what is left could then not bring all Members down.
-            total = self.have.sum(axis=1)
-            must = self.have[self.item[pool], self.area[pool]] > kinds.area_high.ravel()[group[pool]]
-            must |= (total > kinds.placed_high[self.kind])[self.item[pool]]
-            # Where nothing comes, what a Member gives below its interval would have to be made up for.
-            surely, maybe = self._to_spare()
-            maybe[self.moves.join.sum(axis=0)[self.work.area] > 0] = 0
-            over = (surely + maybe > 0)[self.member[pool]]
-            first = must if must.any() else np.ones(len(pool), np.bool_)
-            others = ~self.leads[pool]
-            rest = (
-                later + left.sum(axis=0) - np.maximum(0, self.have - kinds.area_high[self.kind]).sum(axis=0)
-            )
-            rest -= sums(self.work.area, len(rest), surely)
-            late = must & (rest >= 0)[self.area[pool]]
-            stages = first & over & ~(late & ~others), first & others, first
-            stage = next((number for number, some in enumerate(stages) if some.any()), 2)
-            shed, pool = stage == 0, pool[stages[stage]]
-            item, kind, total = self.item[pool], self.kind_of[pool], total[self.item[pool]]
-            gap = total <= kinds.placed_low[kind]  # it would need another entry elsewhere
-            # Kinds of which nearly every Item has to give one go first: they have the least choice.
-            share = left.ravel() / np.maximum(1, sums(group[pool], left.size))
-            ample = (64 * (1 - np.minimum(1, share))).astype(np.int64)[group[pool]]
-            dear = 512 * np.minimum(self.given[item], 9) + 256 * gap + 2 * ample
-            dear += 200 * self.leads[pool]
-            if shed:
-                cell, few = self._shed(pool, group[pool], left.ravel(), surely, maybe)
-                pool = pool[first_few(cell, few, self.entry_lot[pool], dear)]
-            else:
-                pool = pool[first_few(group[pool], left.ravel(), self.entry_lot[pool], dear)]
-            self._take(self._one_each(pool), left)
-        return left
-
-    def _to_spare(self) -> tuple[Int64, Int64]:
-        """What is above each Member's interval, and what it has within."""
-        return np.maximum(0, self.load - self.high), np.maximum(
-            0, np.minimum(self.load, self.high) - self.low
-        )
-
-    def _shed(
-        self, pool: Int64, group: Int64, left: Int64, surely: Int64, maybe: Int64
-    ) -> tuple[Int64, Int64]:
-        """How many of these entries go: as many as Members `surely` have to give, then as they `maybe` do.
-
-        Returns the cell of each entry (what Member, group, and whether its primary is there; of few
-        entries each is a cell), and how many of each cell go.
-        """
-        members, giver = np.unique(self.member[pool], return_inverse=True)
-        groups, taker = np.unique(group, return_inverse=True)
-        few = len(pool) <= self.work.tuning.shed_entries
-        code = np.arange(len(pool)) if few else (giver * len(groups) + taker) * 2 + self.leads[pool]
-        _, one, cell, have = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
-        # Kinds of which most of what there is has to go come first, as the others have more choice.
-        there = sums(taker, len(groups))
-        ample = 64 - 64 * np.minimum(left[groups], there) // there
-        net, total = Network("gives", "primaries", "ample"), int((surely + maybe)[members].sum())
-        ends, inside = net.add_nodes(len(groups), hub=True), net.add_nodes(len(members), hub=True)
-        net.add(net.source, net.sink, 0, total)
-        for most, gain in ((surely, 3), (maybe, 1)):
-            net.add(net.source, inside, 0, most[members], gives=-gain)
-        heads = ends[taker]
-        if few:  # then it sees, too, that an Item gives one entry of a group in a turn
-            _, first, item = np.unique(
-                self.item[pool] * self.work.areas + self.area[pool], return_index=True, return_inverse=True
-            )
-            gates = net.add_nodes(len(first))
-            net.add(gates, heads[first], 0, 1)
-            heads = gates[item]
-        arcs = net.add(inside[giver[one]], heads[one], 0, have, primaries=self.leads[pool][one])
-        net.add(ends, net.sink, 0, left[groups], ample=ample)
-        return cell, net.solve(total).units[arcs]
-
-    def _one_each(self, pick: Int64) -> Int64:
-        """At most one entry of an Item in a turn, rather not its primary."""
+    def one_each(self, pick: Int64) -> Int64:
+        """At most one entry of an Item, rather not its primary."""
         pick = pick[np.argsort(self.leads[pick], kind="stable")]
         return pick[np.sort(np.unique(self.item[pick], return_index=True)[1])]
 
-    def _take(self, pick: Int64, left: Int64) -> None:
-        """These entries go; there are so many fewer left to go of their kinds."""
+    def take(self, pick: Int64, left: Int64) -> None:
+        """These entries go; so many fewer are left to go of their kinds in their areas."""
         self.gone[pick] = self.changed[self.item[pick]] = True
         self.load -= sums(self.member[pick], len(self.load))
         np.add.at(self.given, self.item[pick], 1)
@@ -270,8 +172,8 @@ class Deal:
             first, second = (given, lead) if few else (lead, given)
             pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], met, second, first)]
             if turn < TURNS - 1:
-                pick = self._one_each(pick)
-            self._take(pick, np.zeros_like(self.moves.leave))
+                pick = self.one_each(pick)
+            self.take(pick, np.zeros_like(self.moves.leave))
             self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))
             rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]
