@@ -14,7 +14,7 @@ from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 
 TURNS = 4  # networks, each of more Items than the one before
-POLISH = 2  # networks only to make some moves unnecessary
+POLISH = 1  # networks only to make some moves unnecessary
 NEVER = 1 << 40
 CHOICES = 8  # Members drawn by lot for each Item
 

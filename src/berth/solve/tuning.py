@@ -14,7 +14,7 @@ class Tuning:
     shed_entries: int = 3_000  # of which Members must give some, up to which each is seen by itself
     repair_items: int = 60  # in the first network that repairs a deal; each further one has twice as many
     polish_items: int = 400  # that moved, and as many others, decided anew where some moved for nothing;
-    polish_part: int = 100  # or one of so many of all Items, if that is more
+    polish_part: int = 50  # or one of so many of all Items, if that is more
     primary_choices: int = 6_000  # up to so many (Item, Member) choices of primaries are one network
     primary_arcs: int = 40_000  # at most, in a flow of primaries over Members
     exact_arcs: int = 1_500_000  # the exact network has at most so many
