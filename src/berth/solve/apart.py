@@ -9,6 +9,7 @@ nobody opens.
 import contextlib
 import importlib
 import multiprocessing
+import os
 import pickle
 import resource
 import signal
@@ -109,6 +110,8 @@ def _serve(questions: Connection, not_mine: Connection | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if not_mine is not None:
         not_mine.close()
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)  # standard output is for what the one who asks prints
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")  # where memory is short, the kernel takes this process first
     while True:
