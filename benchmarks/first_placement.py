@@ -136,13 +136,13 @@ async def floor(bare: Bare, plane: ControlPlane, final: list[dict[str, Any]], na
 
 
 async def measure(plane: ControlPlane, args: argparse.Namespace) -> list[dict[str, float]]:
-    config = load_config(plane.kubeconfig)
-    connector = aiohttp.TCPConnector(ssl=config.ssl, limit=64)
+    access = await load_config(plane.kubeconfig).access()
+    connector = aiohttp.TCPConnector(ssl=access.ssl, limit=64)
     people, things = manifests(args.items, args.members, args.replicas)
     slots = args.items * args.replicas
     runs = []
     async with aiohttp.ClientSession(connector=connector) as session:
-        bare = Bare(session, config.base_url)
+        bare = Bare(session, access.base_url)
         for run in range(args.runs):
             namespace = f"placement-{run}"
             await asyncio.to_thread(plane.create_namespace, namespace)

@@ -117,8 +117,8 @@ class Bare:
 @contextlib.asynccontextmanager
 async def bare(kubeconfig: Path) -> AsyncIterator[Bare]:
     """A client with the credentials of a kubeconfig."""
-    config = load_config(kubeconfig)
-    connector = aiohttp.TCPConnector(ssl=config.ssl, limit=0)
+    access = await load_config(kubeconfig).access()
+    connector = aiohttp.TCPConnector(ssl=access.ssl, limit=0)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        yield Bare(session, config.base_url)
+        yield Bare(session, access.base_url)
