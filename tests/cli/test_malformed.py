@@ -81,7 +81,7 @@ def laughs(first: str, each: str) -> str:
         # Times.
         *(
             (f"{API}\nkind: Item\nmetadata: {{name: a, creationTimestamp: {when}}}\n",
-             "(Item a): metadata.creationTimestamp: must be a time of RFC 3339, such as 2026-")
+             "(Item a): metadata.creationTimestamp: must be an RFC 3339 time, such as 2026-")
             for when in ("12", "'12'", ".inf", "2026-01-01", "2026-02-30T00:00:00Z", "[1]",
                          "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "true", NINES)
         ),
