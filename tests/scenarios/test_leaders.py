@@ -81,7 +81,7 @@ def test_a_frozen_leader_that_wakes_up_changes_nothing(stage: Stage) -> None:
     before = stage.held()
     started = time.monotonic()
     first.resume()
-    eventually(lambda: "not leading any more" in first.text or first.process.poll() is not None, first.text)
+    eventually(lambda: "no longer leading" in first.text or first.process.poll() is not None, first.text)
     stage.processed()
     assert stage.history.changes(started) == []
     assert stage.held() == before
