@@ -18,7 +18,7 @@ RUN uv build --quiet --wheel --no-build-isolation --out-dir /dist . \
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="Berth" \
-      org.opencontainers.image.description="Keeps units of work placed on the processes that do it" \
+      org.opencontainers.image.description="Keeps units of work assigned to the processes that do the work" \
       org.opencontainers.image.licenses="Apache-2.0"
 # Nothing is installed in this image any more.
 RUN python -m pip uninstall --yes --quiet setuptools wheel pip

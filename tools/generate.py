@@ -314,7 +314,7 @@ PANELS: list[tuple[str, str, str, list[tuple[str, str]]]] = [
         [('sum by (code) (rate(berth_requests_total{code!~"2.."}[5m]))', "{{code}}")],
     ),
     (
-        "Watches started again",
+        "Watch restarts",
         "timeseries",
         "short",
         [("sum by (resource) (increase(berth_watch_restarts_total[15m]))", "{{resource}}")],

@@ -124,7 +124,7 @@ async def first_placement(stage: Stage, stack: AsyncExitStack) -> tuple[Measured
     )
     controller = await stack.enter_async_context(stage.controller())
     _, done = await stage.add_items(stage.size.items)
-    await stage.until(lambda: controller.said("caches are filled"), "filled caches", 120)
+    await stage.until(lambda: controller.said("caches have synced"), "filled caches", 120)
     # What was created last has been seen when the process has nothing left to do.
     used = -1.0
     while (now := controller.usage().cpu) - used > 0.1:
@@ -186,7 +186,7 @@ async def leader_killed(
 ) -> tuple[Measured, ControllerProcess]:
     """SIGKILL for the leader and a Member deleted in the same moment; counted from the Lease's expiry."""
     standby = await stack.enter_async_context(stage.controller())
-    await stage.until(lambda: standby.said("caches are filled"), "a standby", 180)
+    await stage.until(lambda: standby.said("caches have synced"), "a standby", 180)
     await stage.idle(leader, 120)
     await asyncio.sleep(2)
 
@@ -223,7 +223,7 @@ async def cold_start(
     stage.observer.start_tally()
     api = stage.api_usage()
     controller = await stack.enter_async_context(stage.controller())
-    filled = await stage.until(lambda: controller.said("caches are filled"), "filled caches", 300)
+    filled = await stage.until(lambda: controller.said("caches have synced"), "filled caches", 300)
     led = await stage.until(lambda: controller.said("leading in term"), "a leader", 120)
 
     async def rounds() -> float:

@@ -110,7 +110,7 @@ def test_a_failure_is_what_is_waited_for_in_the_words_of_the_condition(berth: Ru
     assert waits(berth, "member", "m", *fleet) == "Failed: a: m reports Failed: disk full"
     moving = (pool(), item("a"), member("m", 0), member("n", **REPORTED), assignment("m", "a#0@2:3"))
     silent = reporting("n", "a#1@9", reports=("a@9=Failed",))
-    assert waits(berth, "item", "a", *moving, silent) == "Failed: n reports Failed: it does not say why"
+    assert waits(berth, "item", "a", *moving, silent) == "Failed: n reports Failed: it gives no reason"
     earlier = reporting("n", "a#1@9", reports=("a@8=Failed",))
     assert waits(berth, "item", "a", *moving, earlier) == "WaitingForReady: waiting for n to report ready"
 
@@ -219,7 +219,7 @@ def test_moves_beyond_the_budget_wait(berth: Run) -> None:
     entries = [f"i{n}#0@1:1" for n in range(6)]
     fleet += [assignment("m", *entries), reporting("n", "i0#1@9")]
     found = {n: waits(berth, "item", f"i{n}", *fleet) for n in range(6)}
-    assert list(found.values()).count("MovesLimited: budget: 1 of 1 moves in flight") == 2
+    assert list(found.values()).count("MovesLimited: move budget reached: 1 of 1 moves in flight") == 2
     assert found[0] == "WaitingForReady: waiting for n to report ready"
 
 

@@ -81,13 +81,13 @@ def laughs(first: str, each: str) -> str:
         # Times.
         *(
             (f"{API}\nkind: Item\nmetadata: {{name: a, creationTimestamp: {when}}}\n",
-             "(Item a): metadata.creationTimestamp: must be a time of RFC 3339, such as 2026-")
+             "(Item a): metadata.creationTimestamp: must be an RFC 3339 time, such as 2026-")
             for when in ("12", "'12'", ".inf", "2026-01-01", "2026-02-30T00:00:00Z", "[1]",
                          "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "true", NINES)
         ),
         (f"{MEMBER}spec: {{limit: 1}}\nstatus: {{conditions: [{{type: Live, status: 'False', "
          "lastTransitionTime: '0001-01-01T00:00:00+20:00'}]}\n",
-         "status.conditions[0].lastTransitionTime: must be a time"),
+         "status.conditions[0].lastTransitionTime: must be an RFC 3339 time"),
         # Depth and size.
         ("[" * 100_000, "document 1: not a Kubernetes object but a list"),
         ("- " * 500_000 + "a\n", "line 1, column 401: nested too deeply"),
@@ -104,8 +104,8 @@ def laughs(first: str, each: str) -> str:
         ("a: \x00\n", "line 1: not valid YAML: control characters are not allowed"),
         (f"{ITEM}\x00", "line 4: not valid YAML: control characters are not allowed"),
         ('{"a": "\x00"}', "line 1: not valid YAML: control characters are not allowed"),
-        (listed(item("a\x00")), r"(Item a\x00): metadata.name 'a\x00' must be a name of a Kubernetes object"),
-        (listed(item("\ud800")), r"metadata.name '\ud800' must be a name of a Kubernetes object"),
+        (listed(item("a\x00")), r"(Item a\x00): metadata.name 'a\x00' must be a Kubernetes object name"),
+        (listed(item("\ud800")), r"metadata.name '\ud800' must be a Kubernetes object name"),
         (listed(item("a", namespace="x/y")), "(Item a): metadata.namespace: must be a DNS label"),
         (listed(item("a", namespace="\ud800")), "(Item a): metadata.namespace: must be a DNS label"),
         (listed(obj("A\x1b[31m\n\nb", "x")), r"kind A\x1b[31m b is not one of berth.dev"),
@@ -124,7 +124,10 @@ def laughs(first: str, each: str) -> str:
         (f"{API}\nkind: Item\nmetadata: [a]\n", "(Item): metadata: must be a map, not a list"),
         (f"{API}\nkind: Item\nmetadata: a\n", "(Item): metadata: must be a map, not 'a'"),
         (f"{API}\nkind: Item\nmetadata:\n", "(Item): metadata.name: is required"),
-        (f"{API}\nkind: Item\nmetadata: {{name: 12:30:00}}\n", "metadata.name '12:30:00' must be a name"),
+        (
+            f"{API}\nkind: Item\nmetadata: {{name: 12:30:00}}\n",
+            "metadata.name '12:30:00' must be a Kubernetes object name",
+        ),
         (f"{API}\nkind: Item\nmetadata: {{name: true}}\n", "(Item true): metadata.name: must be a string"),
         (f"{API}\nkind: Item\nmetadata: {{name: {{a: b}}}}\n", "(Item a map): metadata.name: must be a"),
         (f"{MEMBER}spec: {{limit: true}}\n", "(Member m): spec.limit: must be a whole number, not true"),

@@ -127,7 +127,7 @@ def test_nothing_at_all_is_a_plan_of_nothing(berth: Run) -> None:
         (f"{MEMBER}metadata: {{name: b}}\nspec: {{zone: 3}}\n",
          "spec.zone: must be a string (put it in quotes), not 3 (and 1 more)"),
         (f"{ITEM}metadata: {{name: a}}\nspec: {{replicsa: 2}}\n", "spec.replicsa: unknown field"),
-        (f"{ITEM}metadata: {{name: A_b}}\n", "metadata.name 'A_b' must be a name of a Kubernetes object"),
+        (f"{ITEM}metadata: {{name: A_b}}\n", "metadata.name 'A_b' must be a Kubernetes object name"),
         (f"{ITEM}metadata: {{generateName: a-}}\n", "(Item): metadata.name: is required"),
         (f"{ITEM}metadata: [a]\n", "(Item): metadata: must be a map, not a list"),
         (f"{ITEM}metadata: {{name: a}}\nspec: {{pool: Big}}\n", "spec.pool: must be a DNS label"),

@@ -113,7 +113,7 @@ async def test_a_read_that_fails_is_tried_again_and_says_so(caplog: pytest.LogCa
     assert server.requests == ["get a"] * 3
     assert reading.taken == {"a": (lease("a"), 103.0)}
     assert len(caplog.messages) == 2
-    assert "1 Leases (a) seem to have run out but cannot be read; their Members count as live" in caplog.text
+    assert "1 Leases (a) seem to have expired but cannot be read; their Members count as live" in caplog.text
 
 
 async def test_one_that_can_be_read_does_not_wait_for_another_that_cannot() -> None:

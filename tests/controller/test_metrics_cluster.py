@@ -134,5 +134,5 @@ def test_a_port_for_metrics_that_is_taken_ends_the_controller_and_says_so(
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     said = done.stdout + done.stderr
-    assert f"port {port} cannot be used for metrics: Address already in use" in said
+    assert f"cannot serve metrics on port {port}: Address already in use" in said
     assert "Traceback" not in said

@@ -78,7 +78,7 @@ def test_an_assignment_of_an_older_term_is_not_created(fleet: Fleet) -> None:
     assert "Forbidden" in answer
     assert "fencing.berth.dev" in answer
     assert "spec.term is 4, but Pool default is in term 5" in answer
-    assert "does not lead the pool any more" in answer
+    assert "is no longer the leader of the pool" in answer
     fleet.assign("now", term=5)
     fleet.assign("next", term=6)
 

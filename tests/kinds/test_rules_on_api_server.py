@@ -68,8 +68,8 @@ def patch(plane: ControlPlane, namespace: str, what: str, body: Any, *args: str)
         ("Member", {"limit": 1, "pool": "A"}, "spec.pool", LABEL),
         ("Member", {"limit": 1, "zone": "eu west"}, "spec.zone", "must be empty or a label value"),
         ("Member", {"limit": 1, "zone": "z" * 64}, "spec.zone", "may not be more than 63"),
-        ("Member", {"limit": 1, "leaseName": ""}, "spec.leaseName", "must be a name of a Kubernetes object"),
-        ("Member", {"limit": 1, "leaseName": "A/b"}, "spec.leaseName", "must be a name of a Kubernetes"),
+        ("Member", {"limit": 1, "leaseName": ""}, "spec.leaseName", "must be a Kubernetes object name"),
+        ("Member", {"limit": 1, "leaseName": "A/b"}, "spec.leaseName", "must be a Kubernetes object name"),
         ("Member", {"limit": 1, "draining": "yes"}, "spec.draining", 'must be of type boolean: "string"'),
         ("Member", {"limit": 1, "readiness": "Sure"}, "spec.readiness", '"Assumed", "Reported"'),
         ("Assignment", None, "spec", "Required value"),
@@ -291,7 +291,7 @@ def test_an_assignments_term_goes_back_only_with_another_pool(
     apply(control_plane, namespace, manifest("Assignment", {"pool": "default", "term": 7}))
     text = manifest("Assignment", {"pool": "default", "term": 6})
     answer = refusal(control_plane, "-n", namespace, "apply", "-f", "-", input=text)
-    assert "spec.term: Invalid value: may not go back" in answer
+    assert "spec.term: Invalid value: must not decrease" in answer
     got = apply(control_plane, namespace, manifest("Assignment", {"pool": "other", "term": 2}))
     assert got["spec"]["term"] == 2
 
@@ -303,7 +303,7 @@ def test_a_pools_term_only_grows(control_plane: ControlPlane, namespace: str) ->
         patch(control_plane, namespace, "pool/x", {"status": {"term": term}}, "--subresource=status")
     for lower in ('{"status":{"term":8}}', '{"status":{"term":null}}', '{"status":null}'):
         answer = refusal(control_plane, *args, "--type=merge", "-p", lower)
-        assert "status.term: Invalid value: may only grow" in answer
+        assert "status.term: Invalid value: must not decrease" in answer
     got = control_plane.kubectl("-n", namespace, "get", "pool", "x", "-o", "jsonpath={.status.term}")
     assert got == "9"
 

@@ -118,9 +118,9 @@ async def test_a_worker_writes_no_member_but_that_of_its_pod(leader: Leader, wor
         await worker.client.delete(MEMBERS.path(ns, "w-1"))
     with pytest.raises(Forbidden, match="pod w-0 may write only"):
         await worker.client.create(MEMBERS.path(ns), member("w-2"))
-    with pytest.raises(Forbidden, match=r"spec\.leaseName must say so"):
+    with pytest.raises(Forbidden, match=r"may register only a Member with spec\.leaseName w-0"):
         await worker.client.create(MEMBERS.path(ns), member("w-0", leaseName="w-1"))
-    with pytest.raises(Forbidden, match=r"spec\.leaseName must say so"):
+    with pytest.raises(Forbidden, match=r"may register only a Member with spec\.leaseName w-0"):
         await worker.client.create(MEMBERS.path(ns), member("w-0", leaseName=None))
     await worker.client.create(MEMBERS.path(ns), member("w-0"))
     assert (await leader.read(MEMBERS, "w-1") or {})["spec"]["limit"] == 5

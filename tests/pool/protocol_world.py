@@ -156,7 +156,7 @@ class World:
     def fence(self, term: int) -> None:
         """The admission policy."""
         if self.pool is not None and term < self.pool.term:
-            raise Forbidden(403, "Forbidden", "spec.term is below status.term of the Pool")
+            raise Forbidden(403, "Forbidden", "spec.term is below the Pool's status.term")
 
     def create_assignment(self, name: str, owner: str, spec: dict[str, Any]) -> AssignmentInfo:
         if name in self.assignments:

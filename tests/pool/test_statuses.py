@@ -91,7 +91,7 @@ def test_a_last_replica_that_nobody_else_has_room_for_is_placed_and_says_why_it_
     state = state_of("a", limit=0)
     state.target.short[0] = Reason.NO_MEMBERS
     state.progress.waits[0] = Wait(Why.NO_PLACE, (0,))
-    words = "1 of 1 replicas are placed: no other Member has room for it, so a keeps it"
+    words = "1 of 1 replicas are placed: no other Member has room, so a keeps it"
     assert conditions(item_status(state, 0, NEW))["Placed"] == ("True", "Placed", words)
 
 

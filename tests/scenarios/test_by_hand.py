@@ -103,7 +103,7 @@ def test_a_term_that_no_leader_can_exceed_blocks_one_assignment_until_it_is_dele
     stage.items(4, 2, prefix="new")
     eventually(lambda: len(stage.holds("b")) >= 4, lambda: str(stage.held()))
     eventually(lambda: stage.condition("pools", "default", "Degraded").get("reason") == "RoundFailed")
-    assert "may not go back" in stage.condition("pools", "default", "Degraded")["message"]
+    assert "must not decrease" in stage.condition("pools", "default", "Degraded")["message"]
     stage.api.delete("assignments", "a")
     stage.settle()
     eventually(lambda: stage.condition("pools", "default", "Degraded").get("reason") == "Healthy")

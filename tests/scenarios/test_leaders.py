@@ -55,7 +55,7 @@ def test_sigterm_hands_over_at_once(stage: Stage) -> None:
     stage.items(4, 2)
     stage.settle()
     before = stage.held()
-    eventually(lambda: "caches are filled" in second.text, lambda: second.text)
+    eventually(lambda: "caches have synced" in second.text, lambda: second.text)
     started = time.monotonic()
     assert first.terminate() == 0, first.text
     second.wait_leading()
@@ -81,7 +81,7 @@ def test_a_frozen_leader_that_wakes_up_changes_nothing(stage: Stage) -> None:
     before = stage.held()
     started = time.monotonic()
     first.resume()
-    eventually(lambda: "not leading any more" in first.text or first.process.poll() is not None, first.text)
+    eventually(lambda: "no longer leading" in first.text or first.process.poll() is not None, first.text)
     stage.processed()
     assert stage.history.changes(started) == []
     assert stage.held() == before
@@ -109,7 +109,7 @@ def test_a_leader_that_was_replaced_is_refused_by_the_api_server(stage: Stage) -
     stage.settle()
     there = stage.api.get("assignments", "a")
     stale = {**there["spec"], "term": term(stage) - 1, "items": []}
-    with pytest.raises(Exception, match="does not lead the pool any more"):
+    with pytest.raises(Exception, match="is no longer the leader of the pool"):
         stage.api.merge("assignments", "a", {"spec": stale})
     stage.history.check()
 
@@ -381,7 +381,7 @@ def test_a_takeover_with_10_000_items_moves_nothing_and_is_fast(stage: Stage) ->
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: stage.api.create("items", f"i-{n:05}", {"replicas": 1}), range(10_000)))
     eventually(lambda: len(stage.held()) == 10_000, seconds=300)
-    eventually(lambda: "caches are filled" in second.text, lambda: second.text)
+    eventually(lambda: "caches have synced" in second.text, lambda: second.text)
     eventually(lambda: steady(stage))
     started = time.monotonic()
     first.kill()

@@ -96,7 +96,7 @@ def test_nobody_dies_while_leases_cannot_be_read(
     proxy.refuse = proxy.hold = True
     stage.crew.kill("a")
     nothing_changes(stage, refused)
-    assert "seem to have run out but cannot be read; their Members count as live" in controller.text
+    assert "seem to have expired but cannot be read; their Members count as live" in controller.text
     proxy.refuse = False
     eventually(lambda: not stage.holds("a"), lambda: str(stage.held()), seconds=lease + 10)
     stage.settle()

@@ -123,7 +123,7 @@ def test_a_leader_that_was_replaced_ends_its_solver(
     stage.items(2)
     eventually(asked.exists, "the solver is not asked")
     stage.api.merge("leases", "berth-controller", {"spec": {"holderIdentity": "somebody-else"}})
-    eventually(lambda: "not leading any more" in leader.text, lambda: leader.text[-3000:])
+    eventually(lambda: "no longer leading" in leader.text, lambda: leader.text[-3000:])
     eventually(lambda: not children(leader.process), "a process is left behind", 2.0)
     # The Lease runs out, as nobody renews it: this one leads again, with another process.
     engine_is("well")

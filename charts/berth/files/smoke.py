@@ -60,7 +60,7 @@ def main(namespace: str, seconds: float) -> int:
         for plural, objects in names.items():
             for name in objects:
                 delete(plural, name)
-        # While anything names the Pool, the controller would bring it back.
+        # The controller would create the Pool again while any object names it.
         while assignments() and time.monotonic() - began < 2 * seconds:
             time.sleep(0.2)
         delete("pools", pool)

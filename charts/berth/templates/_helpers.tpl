@@ -61,11 +61,11 @@ app.kubernetes.io/part-of: berth
 - apiGroups: [berth.dev]
   resources: [items/status, members/status, pools/status]
   verbs: [patch]
-# No request: the policy that binds workers to their own pod's name lets pass whoever may manage Members.
+# Not used in requests: the policy for workers exempts everyone who may manage Members.
 - apiGroups: [berth.dev]
   resources: [members]
   verbs: [manage]
-# The Leases of Members. `get`: one that ran out is read before its Member counts as dead.
+# The Leases of Members. `get`: an expired Lease is read before its Member counts as dead.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, list, watch]

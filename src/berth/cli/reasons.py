@@ -127,7 +127,7 @@ def _failure(member: MemberState, item: str) -> str | None:
         return None
     if (report.grant, report.phase) != (entry.grant, Phase.FAILED):
         return None
-    return problem_of(member, entry) or "it does not say why"
+    return problem_of(member, entry) or "it gives no reason"
 
 
 def problem_of(member: MemberState, entry: Entry) -> str | None:

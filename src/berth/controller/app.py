@@ -58,7 +58,7 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
             controller = await Controller(config, options).__aenter__()
         except OSError as error:
             # kopf would try again for ever, and nobody would lead meanwhile.
-            logger.critical("port %s cannot be used for metrics: %s", options.metrics_port, error.strerror)
+            logger.critical("cannot serve metrics on port %s: %s", options.metrics_port, error.strerror)
             failures.append(error)
             stop.set()
             return
@@ -68,7 +68,7 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
 
     def failed(future: asyncio.Future[None]) -> None:
         if not future.cancelled() and (error := future.exception()) is not None:
-            logger.critical("the controller failed and stops: %s", error, exc_info=error)
+            logger.critical("the controller failed and is stopping: %s", error, exc_info=error)
             failures.append(error)
             stop.set()
 
@@ -76,7 +76,7 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
     async def end(**_: Any) -> None:
         for controller in controllers:
             await controller.__aexit__()
-        # kopf waits five seconds for whoever still waits for this flag.
+        # kopf waits five seconds for anything that still waits for this flag.
         stop.set()
 
     @kopf.on.login(registry=registry)
@@ -89,13 +89,13 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
 
     @kopf.on.event(GROUP, POOLS.version, POOLS.plural, registry=registry)
     async def pool(event: kopf.RawEvent, **_: Any) -> None:
-        seen = msgspec.convert(dict(event["object"]), PoolObject, strict=False)
+        observed = msgspec.convert(dict(event["object"]), PoolObject, strict=False)
         for controller in controllers:
-            controller.put_pool(seen, deleted=event["type"] == "DELETED")
+            controller.put_pool(observed, deleted=event["type"] == "DELETED")
 
     await kopf.operator(
         registry=registry,
-        # Else kopf looks up the name of the user, and the number that a pod runs as has none.
+        # Without it kopf looks up the user's name, and the user id of a pod has none.
         identity=cast(Any, "berth"),
         standalone=True,
         clusterwide=not options.namespaces,
@@ -125,7 +125,7 @@ async def _pools_served(config: Config, namespaces: Sequence[str]) -> None:
 
 
 async def connection(config: Config) -> kopf.AiohttpSession:
-    """The same access that our own client uses, as kopf takes it; loaded again when it ends."""
+    """The access that our own client uses, in kopf's form; kopf loads it again when it expires."""
     access = await config.access()
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=access.ssl),

@@ -121,7 +121,7 @@ class Controller:
         await self._stack.aclose()
 
     def put_pool(self, pool: PoolObject, deleted: bool) -> None:
-        """Take note of a Pool."""
+        """Pass a Pool to its brain."""
         self.follower.put_pool(pool, deleted)
 
     @property
@@ -132,7 +132,7 @@ class Controller:
     async def _stand(self) -> None:
         await self.follower.synced()
         self._ready = True
-        logger.info("caches are filled; standing for election as %s", self.identity)
+        logger.info("caches have synced; standing for election as %s", self.identity)
         while True:
             await self._election.acquired()
             lost = self._election.lost
@@ -152,22 +152,22 @@ class Controller:
                 await self._stand_aside()
             else:
                 self._aside.reset()
-                logger.info("not leading any more: %s", self._election.lost_reason)
+                logger.info("no longer leading: %s", self._election.lost_reason)
 
     async def _stand_aside(self) -> None:
-        """Leave the Pools to whoever has raised their term.
+        """Yield the Pools to the controller that has raised their term.
 
         Usually that is the next leader, and this process has only not noticed yet that its Lease is gone. But
-        where two installations look after one namespace each takes it from the other: without a pause that
-        grows they would do nothing else.
+        if two installations manage one namespace, they take it from each other: without a growing pause they
+        would do nothing else.
         """
         rival = self._election.leading
         await self._election.release()
         pause = self._aside.next()
         if rival:
             logger.error(
-                "another controller leads Pools that this one leads by %s/%s: is Berth installed twice, with"
-                " overlapping --namespace or in two namespaces? Standing aside for %.0f s",
+                "another controller leads Pools that the holder of Lease %s/%s leads, too: is Berth installed"
+                " twice, with overlapping --namespace or in two namespaces? Standing aside for %.0f s",
                 self._options.lease_namespace,
                 LEASE_NAME,
                 pause,
@@ -242,4 +242,4 @@ class Controller:
         if task.cancelled() or self.failed is None or self.failed.done():
             return
         error = task.exception()
-        self.failed.set_exception(error or RuntimeError("a task of the controller ended by itself"))
+        self.failed.set_exception(error or RuntimeError("a task of the controller ended unexpectedly"))

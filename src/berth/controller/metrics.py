@@ -32,107 +32,116 @@ class Metrics:
         def seconds(name: str, words: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(name, words, (*_POOL, *labels), buckets=buckets, registry=registry)
 
-        self.leading = Gauge("berth_leading", "1 while this process leads, else 0.", registry=registry)
-        self.leads = Counter("berth_leads", "How often this process began to lead.", registry=registry)
+        self.leading = Gauge(
+            "berth_leading", "1 while this process is the leader, else 0.", registry=registry
+        )
+        self.leads = Counter(
+            "berth_leads", "Number of times this process became the leader.", registry=registry
+        )
 
-        # What there is.
-        self.items = gauge("berth_items", "Items of the Pool.")
-        self.members = gauge("berth_members", "Members of the Pool.")
-        self.live_members = gauge("berth_members_live", "Members that are live.")
+        # The state of the Pool.
+        self.items = gauge("berth_items", "Number of Items in the Pool.")
+        self.members = gauge("berth_members", "Number of Members in the Pool.")
+        self.live_members = gauge("berth_members_live", "Number of live Members in the Pool.")
         self.limits = gauge("berth_limit", "Sum of the limits of live Members.")
-        self.slots = gauge("berth_slots", "Replicas of all Items, by state: wanted, held, ready.", "state")
+        self.slots = gauge(
+            "berth_slots", "Number of replicas of all Items, by state: wanted, held, ready.", "state"
+        )
         self.term = gauge("berth_term", "Term of the Pool.")
 
-        # What is not as it should be.
+        # Problems.
         self.unplaced = gauge(
             "berth_items_short",
-            "Items that have fewer replicas in the plan than they ask for, by reason.",
+            "Number of Items that have fewer replicas in the plan than requested, by reason.",
             "reason",
         )
         self.waiting = gauge(
             "berth_items_waiting",
-            "Items that are not yet where the plan wants them, by what they wait for.",
+            "Number of Items that are not yet at their target, by what they wait for.",
             "reason",
         )
         self.oldest_wait = gauge(
             "berth_oldest_wait_timestamp_seconds",
-            "Unix time since which the Item that waits longest has been under way, by what it waits for now; "
-            "no series where none waits.",
+            "Unix time at which the longest-waiting Item started to wait, by what it waits for now; no "
+            "series if no Item waits.",
             "reason",
         )
         self.paused = gauge("berth_paused", "1 while the outage brake is on: too many Members died together.")
         self.moves_in_flight = gauge(
-            "berth_moves_in_flight", "Entries above what the plan gives their Items: moves under way."
+            "berth_moves_in_flight",
+            "Number of moves in flight: entries beyond those that the plan gives their Items.",
         )
 
-        # What the controller does.
-        self.rounds = counter("berth_rounds", "Rounds made.")
-        self.failed_rounds = counter("berth_rounds_failed", "Rounds in which a write failed.")
-        self.round_seconds = seconds("berth_round_seconds", "Time of a round, its writes included.", _QUICK)
+        # The work of the controller.
+        self.rounds = counter("berth_rounds", "Number of rounds.")
+        self.failed_rounds = counter("berth_rounds_failed", "Number of rounds in which a write failed.")
+        self.round_seconds = seconds(
+            "berth_round_seconds", "Duration of a round, including its writes.", _QUICK
+        )
         self.solve_seconds = seconds(
             "berth_solve_seconds",
-            "Time to solve the placement problem, by the engine that gave the answer.",
+            "Time to solve the placement problem, by the engine that found the plan.",
             _SOLVE,
             "engine",
         )
         self.plans_rejected = counter(
             "berth_plans_rejected",
-            "Plans that were found to be wrong and not used, by the engine that made them: pooled, exact, "
-            "plain, or quick and thorough where there was no plan at all. The log has the details.",
+            "Number of plans that failed certification, by the engine that made them: pooled, exact, plain, "
+            "or quick and thorough if there was no plan at all. The log has the details.",
             "engine",
         )
         self.solver_failures = counter(
             "berth_solver_failures",
-            "How often the solver gave no usable plan in time: it was late, ended, or its plan was rejected.",
+            "Number of solves without a usable plan: the solver was late or ended, or its plan was rejected.",
         )
         self.queue_seconds = seconds(
             "berth_queue_seconds",
-            "Time from the first event of a burst to the start of the round that serves it.",
+            "Time from the first event of a burst to the start of the round that handles it.",
             _QUICK,
         )
         self.queue_age = gauge(
             "berth_queue_age_seconds",
-            "Age of the oldest event that no round has served; 0 without one. It grows while rounds fail.",
+            "Age of the oldest event that no round has handled; 0 if none. It grows while rounds fail.",
         )
         self.changes = counter(
             "berth_changes",
-            "Entries changed, by lane: recovery (added where a replica was missing), move (added beside one "
-            "that is to leave), remove, promote, demote, session (given anew, as the Member's process was "
-            "started again), slot (only its number changed).",
+            "Number of changed entries, by lane: recovery (added for a missing replica), move (added to "
+            "replace one that will leave), remove, promote, demote, session (granted again because the "
+            "Member's process restarted), slot (only the slot number changed).",
             "lane",
         )
         self.handoff_seconds = seconds(
             "berth_handoff_seconds",
-            "Time an Item was under way, from the round that first wanted a change to the one that found it "
-            "made, the workers' preparing and releasing included. By lane: recovery (a replica was missing) "
-            "or move.",
+            "Duration of a handoff, from the round that first planned a change to the one that found it "
+            "complete, including the time in which workers prepare and release. By lane: recovery (a replica "
+            "was missing) or move.",
             _SLOW,
             "lane",
         )
 
-        # How it talks to the API server.
+        # Requests to the API server.
         self.requests = Counter(
             "berth_requests",
-            "Requests to the API server by verb, resource and HTTP code; code 0 is no answer. "
-            "Lists, watches and the leader's Lease are in it; the watch of the Pools is not.",
+            "Number of requests to the API server, by verb, resource and HTTP code; code 0 means no answer. "
+            "Includes lists, watches and the leader's Lease, but not the watch of Pools.",
             ("verb", "resource", "code"),
             registry=registry,
         )
         self.request_seconds = Histogram(
             "berth_request_seconds",
-            "Time of requests, each attempt by itself.",
+            "Duration of requests to the API server; each attempt counts separately.",
             ("verb", "resource"),
             buckets=_QUICK,
             registry=registry,
         )
         self.watch_restarts = Counter(
-            "berth_watch_restarts", "How often a watch was started again.", ("resource",), registry=registry
+            "berth_watch_restarts", "Number of times a watch was restarted.", ("resource",), registry=registry
         )
 
         self.watch_silent = Counter(
             "berth_watch_silent",
-            "How often Leases that seemed to have run out had been renewed, as a read showed: their watch "
-            "was late or silent, and is started again.",
+            "Number of times a read showed that Leases that seemed to have expired had been renewed: their "
+            "watch was late or silent, and was restarted.",
             registry=registry,
         )
 
@@ -142,6 +151,6 @@ class Metrics:
         self.request_seconds.labels(verb, resource).observe(seconds)
 
     def forget_pools(self) -> None:
-        """Drop the figures of Pools: the next leader exports them."""
+        """Drop the series of Pools: the next leader exports them."""
         for gauge in self._pool_gauges:
             gauge.clear()

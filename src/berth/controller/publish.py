@@ -116,7 +116,7 @@ class Publisher:
                 self._publish_round(fact)
             case Failed(message, retry_in):
                 metrics.failed_rounds.labels(*labels).inc()
-                logger.warning("pool=%s round failed, again in %.1f s: %s", self._brain, retry_in, message)
+                logger.warning("pool=%s round failed, retrying in %.1f s: %s", self._brain, retry_in, message)
 
     def _publish_round(self, made: RoundMade) -> None:
         metrics, labels = self._metrics, self._labels
@@ -153,7 +153,7 @@ class Publisher:
             delay = max(self._backoff.next(), *(e.retry_after or 0.0 for e in errors))
             for one in errors:
                 level = logging.WARNING if isinstance(one, Forbidden) else logging.INFO
-                text = "pool=%s a status was not written, again in %.1f s: %s"
+                text = "pool=%s cannot write a status, next attempt in %.1f s: %s"
                 logger.log(level, text, self._brain, delay, one)
             await self._sleep(delay)
             self._due.set()

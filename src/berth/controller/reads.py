@@ -115,7 +115,7 @@ class LeaseReader:
                 failed = [name for name in names if isinstance(found[name], ApiError)]
                 delay = max(self._backoff.next(), *(error.retry_after or 0.0 for error in errors))
                 logger.warning(
-                    "namespace=%s %d Leases (%s) seem to have run out but cannot be read; their Members count"
+                    "namespace=%s %d Leases (%s) seem to have expired but cannot be read; their Members count"
                     " as live, next attempt in %.1f s: %s",
                     self._namespace,
                     len(errors),
@@ -137,8 +137,8 @@ class LeaseReader:
         # Of others that a list shows an event may still be on its way.
         if silent := sorted(missed.intersection(names)):
             logger.warning(
-                "namespace=%s the watch of Leases is late or silent: it has not shown changes of %d (%s);"
-                " listing all of them again",
+                "namespace=%s the watch of Leases is late or silent: it missed renewals of %d Leases (%s);"
+                " listing all Leases again",
                 self._namespace,
                 len(silent),
                 ", ".join(silent[:3]),

@@ -38,7 +38,7 @@ class Recorder:
             try:
                 await self._client.create(EVENTS.path(event["metadata"]["namespace"]), event)
             except ApiError as error:
-                logger.info("an Event was not accepted: %s", error)
+                logger.info("the API server refused an Event: %s", error)
 
     def record(self, namespace: str, notice: Notice) -> None:
         """Queue an Event about an object, unless it was just recorded."""
@@ -75,7 +75,7 @@ class Recorder:
         try:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
-            logger.info("too many Events, dropped: %s", message)
+            logger.info("too many Events; dropping: %s", message)
 
 
 def timestamp() -> str:

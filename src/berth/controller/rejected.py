@@ -70,7 +70,7 @@ def log(engine: str, faults: Sequence[str], hint: str, names: Names) -> None:
 
 
 def _named(fault: str, names: Names) -> str:
-    """A fault with names in place of rows, which mean nothing to whoever reads the log."""
+    """A fault with names in place of rows, which mean nothing to a reader of the log."""
 
     def name(match: re.Match[str]) -> str:
         found = None

@@ -54,12 +54,12 @@ class SolverProcess(Apart):
         self._refuses = self._ended = False
 
     async def prepare(self) -> None:
-        """Start it, so that the first question need not wait for a Python to start."""
+        """Start it, so that the first request does not wait for Python to start."""
         try:
             # In a thread: there Apart starts another Python. A fork would share our sockets.
             await asyncio.to_thread(self.start)
         except (OSError, EngineError) as error:
-            logger.warning("the solver's process cannot be started, next attempt when needed: %s", error)
+            logger.warning("cannot start the solver's process, next attempt when it is needed: %s", error)
 
     async def answer(self, pending: Pending) -> None:
         """Ask; `pending` then holds how it went. A cancellation ends the question."""
@@ -68,7 +68,7 @@ class SolverProcess(Apart):
             async with asyncio.timeout(seconds):
                 await self._turn.acquire()
         except TimeoutError:
-            pending.failed = f"no answer within {seconds:g} s, most of which other Pools needed"
+            pending.failed = f"no answer within {seconds:g} s, most of which were spent on other Pools"
             return
         try:
             pending.seconds = max(MIN_SECONDS, seconds - (monotonic() - started))
@@ -106,7 +106,7 @@ class SolverProcess(Apart):
         # A thread may get here when all is over: a process that it starts then would stay behind.
         connection = None if self._refuses else super().start()
         if connection is None or self._refuses:
-            raise EngineError("the question was withdrawn")
+            raise EngineError("the request was cancelled")
         return connection
 
 

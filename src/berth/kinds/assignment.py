@@ -1,4 +1,4 @@
-"""Assignment: what one Member should hold, and what it says that it holds."""
+"""Assignment: what one Member should hold, and what it reports that it holds."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -31,7 +31,7 @@ from berth.kinds.model import (
 )
 
 MAX_ENTRIES = 2 * MAX_LIMIT
-"""A Member's limit, and as many again that it is still releasing."""
+"""Twice a Member's highest limit: it may still be releasing as many entries as it holds."""
 
 MAX_PROBLEMS = 64
 MAX_PROBLEM_MESSAGE = 1024
@@ -51,8 +51,8 @@ class AssignmentSpec(Shape):
     term: Term
     """The leader's term when it wrote this."""
     session: Annotated[str, Field(min_length=1, max_length=MAX_SESSION)] | None = None
-    """The session that the entries are for: the holder of the Member's Lease when they were written. Another
-    session does not work on them. Absent where the Member has no Lease."""
+    """The session that the entries are for: the holder of the Member's Lease when they were written. No other
+    session works on them. Absent if the Member has no Lease."""
     items: Annotated[
         list[EntryText],
         Field(max_length=MAX_ENTRIES, json_schema_extra={**ATOMIC, "default": []}),
@@ -60,7 +60,7 @@ class AssignmentSpec(Shape):
     """The entries, sorted by name: `NAME#SLOT@GRANT` for a replica, `NAME#0@GRANT:EPOCH` for the primary."""
 
     def entries(self) -> list[Entry]:
-        """The entries, read; `ValueError` for one that cannot be."""
+        """The parsed entries; raises `ValueError` for one that is malformed."""
         return parse_entries(self.items)
 
 
@@ -72,32 +72,32 @@ class Problem(Observed):
     grant: Term
     """The grant that the problem is about."""
     message: Annotated[str, Field(max_length=MAX_PROBLEM_MESSAGE)]
-    """What went wrong, in words for a person."""
+    """What went wrong, in human-readable form."""
 
 
 class AssignmentStatus(Observed):
     """What the Member holds; written only by the Member."""
 
     session: Annotated[str, Field(max_length=MAX_SESSION)] = ""
-    """The incarnation of the process that says so; the holder of its Lease."""
+    """The session that reports: one run of the process, and the holder of its Lease."""
     items: Annotated[
         list[ReportText],
         Field(max_length=MAX_ENTRIES, json_schema_extra=dict(ATOMIC)),
     ] = Field(default_factory=list)
-    """The reports: `NAME@GRANT=PHASE`, with Preparing, Ready, Active, Draining or Failed as phase."""
+    """The reports: `NAME@GRANT=PHASE`, where PHASE is Preparing, Ready, Active, Draining or Failed."""
     problems: Annotated[
         list[Problem],
         Field(max_length=MAX_PROBLEMS, json_schema_extra=dict(ATOMIC)),
     ] = Field(default_factory=list)
-    """Why Items have failed, the first 64."""
+    """Why Items failed; only the first 64 are listed."""
 
     def reports(self) -> list[Report]:
-        """The reports, read; `ValueError` for one that cannot be."""
+        """The parsed reports; raises `ValueError` for one that is malformed."""
         return [parse_report(text) for text in self.items]
 
 
 class Assignment(Resource):
-    """What one Member should hold and what it holds: of the Member's name, and owned by it."""
+    """What one Member should hold and what it holds. It has the Member's name and is owned by it."""
 
     about: ClassVar[Kind] = Kind(
         "Assignment",
@@ -111,7 +111,7 @@ class Assignment(Resource):
         rules=(
             Rule(
                 "self.spec.pool != oldSelf.spec.pool || self.spec.term >= oldSelf.spec.term",
-                "may not go back: whoever wrote this does not lead the pool any more",
+                "must not decrease: the writer is no longer the leader of the pool",
                 field=".spec.term",
             ),
         ),
@@ -128,7 +128,7 @@ class ReadAssignmentSpec(Part, frozen=True):
     pool: str = "default"
     term: int = 0
     session: str | None = None
-    """The session that the entries are for; None where the Member has no Lease, or an older leader wrote."""
+    """The session that the entries are for; None if the Member has no Lease or an older leader wrote it."""
     items: tuple[str, ...] = ()
 
 
@@ -157,7 +157,7 @@ class AssignmentObject(Part, frozen=True):
 
     @property
     def owner(self) -> str:
-        """uid of the Member that owns it, empty where none does."""
+        """The uid of the Member that owns it; empty if none does."""
         return next((owner.uid for owner in self.metadata.owner_references if owner.kind == "Member"), "")
 
     def for_another(self, session: str) -> bool:
@@ -167,7 +167,7 @@ class AssignmentObject(Part, frozen=True):
     def of_another(self, uid: str) -> bool:
         """Whether it is owned by a Member other than the one with that uid.
 
-        The leader replaces such a one: it was written for an earlier Member of this name. One without
-        an owner was made by hand, and is taken as it is.
+        The leader replaces such an Assignment, because it was written for an earlier Member of this name. An
+        Assignment without an owner was created by hand and is used as it is.
         """
         return self.owner not in ("", uid)

@@ -8,7 +8,7 @@ what            string                      meaning
 ==============  ==========================  ===================================================
 replica         ``orders-0007#1@12``        slot 1, granted in term 12
 primary         ``orders-0007#0@12:15``     slot 0, granted in term 12, primary since term 15
-report          ``orders-0007@12=Ready``    the Member's word on what it was granted in term 12
+report          ``orders-0007@12=Ready``    the Member's report on what it was granted in term 12
 ==============  ==========================  ===================================================
 
 ``#`` sorts before every character of a name, so entries sorted as strings are sorted by name.
@@ -36,17 +36,17 @@ _NAME = rf"{_LABEL}(\.{_LABEL})*"
 _TERM = "[1-9][0-9]{0,14}"
 
 NAME_PATTERN = f"^{_NAME}$"
-"""A DNS-1123 subdomain, its length aside."""
+"""A DNS-1123 subdomain, without its limit on length."""
 
 ENTRY_PATTERN = f"^{_NAME}#(0@{_TERM}:{_TERM}|[1-9][0-9]{{0,2}}@{_TERM})$"
-"""What the API server checks of an entry of ``Assignment.spec.items``."""
+"""The pattern by which the API server checks an entry of ``Assignment.spec.items``."""
 
 ENTRY_MAX_LENGTH = MAX_NAME + len("#0@") + 15 + len(":") + 15
 """Longest entry, in characters."""
 
 
 class Phase(StrEnum):
-    """What a Member says of an Item that it was granted."""
+    """What a Member reports about an Item that it was granted."""
 
     PREPARING = "Preparing"
     """Being loaded; not ready yet."""
@@ -61,14 +61,14 @@ class Phase(StrEnum):
 
 
 REPORT_PATTERN = f"^{_NAME}@{_TERM}=({'|'.join(Phase)})$"
-"""What the API server checks of an entry of ``Assignment.status.items``."""
+"""The pattern by which the API server checks an entry of ``Assignment.status.items``."""
 
 REPORT_MAX_LENGTH = MAX_NAME + len("@") + 15 + len("=") + max(map(len, Phase))
 """Longest report, in characters."""
 
 
 class Entry(NamedTuple):
-    """One Item on one Member, as the leader wants it."""
+    """One Item on one Member, as the leader assigned it."""
 
     name: str
     """The Item's name."""
@@ -86,14 +86,14 @@ class Entry(NamedTuple):
 
 
 class Report(NamedTuple):
-    """One Item on one Member, as the Member says it is."""
+    """One Item on one Member, as the Member reports it."""
 
     name: str
     """The Item's name."""
     grant: int
-    """The grant that the Member speaks of; a report of another grant counts for nothing."""
+    """The grant that the report is about; a report of another grant is ignored."""
     phase: Phase
-    """How far the Member has come."""
+    """The Member's progress with the Item."""
 
 
 # The same language for Python's `re`, which has no one-pass engine: the name is matched in a simpler
@@ -121,7 +121,7 @@ def format_entry(entry: Entry) -> str:
 
 
 def parse_entry(text: str) -> Entry:
-    """The entry that `text` spells.
+    """Parse `text`.
 
     Raises `ValueError`, naming the entry and what is wrong with it, for anything that
     `format_entry` would not have written: no text has two spellings.
@@ -138,7 +138,7 @@ def parse_entry(text: str) -> Entry:
 
 
 def parse_entries(texts: Iterable[str]) -> list[Entry]:
-    """All entries of `texts`, in their order; `ValueError` for the first that is none."""
+    """All entries of `texts`, in their order; raises `ValueError` for the first that is malformed."""
     return [parse_entry(text) for text in texts]
 
 
@@ -149,7 +149,7 @@ def format_report(report: Report) -> str:
 
 
 def parse_report(text: str) -> Report:
-    """The report that `text` spells; raises `ValueError`, naming it and what is wrong with it."""
+    """Parse `text`; raises `ValueError`, naming it and what is wrong with it."""
     match = _REPORT.fullmatch(text)
     if match is None:
         raise ValueError(f"report {text!r}: {_explain_report(text)}")

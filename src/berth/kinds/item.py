@@ -34,37 +34,37 @@ DATA_KEYS = Rule(
 
 
 class ItemSpec(Shape):
-    """What is asked for."""
+    """The desired state of the Item."""
 
     pool: Annotated[PoolName, UNCHANGEABLE_POOL] = "default"
     """The Pool whose Members may hold the Item; a DNS label. It cannot be changed later."""
     replicas: Annotated[StrictInt, Field(ge=0, le=MAX_REPLICAS)] = 1
-    """How many Members hold the Item at once. 0 keeps it unplaced."""
+    """The number of Members that hold the Item at the same time. 0 keeps it unplaced."""
     data: Annotated[
         dict[str, Annotated[str, Field(max_length=MAX_DATA_VALUE), MaxBytes(MAX_DATA_VALUE)]],
         Field(max_length=MAX_DATA_KEYS),
         DATA_KEYS,
     ] = Field(default_factory=dict)
-    """Whatever the worker needs to know: at most 64 keys with values of up to 4 KiB (4096 bytes in UTF-8)."""
+    """Data for the worker: at most 64 keys with values of up to 4 KiB (4096 bytes in UTF-8)."""
 
 
 class ItemStatus(Observed):
-    """Where the Item is, written by the controller as `Pool.spec.itemStatus` asks."""
+    """Where the Item is. The controller writes it as `Pool.spec.itemStatus` specifies."""
 
     replicas: Count = 0
-    """Members that hold the Item."""
+    """The number of Members that hold the Item."""
     ready: Count = 0
-    """Members that hold the Item and are ready."""
+    """The number of Members that hold the Item and are ready."""
     primary: ObjectName | None = None
     """The Member with slot 0."""
     members: Annotated[list[ObjectName], Field(max_length=64, json_schema_extra=dict(ATOMIC))] = Field(
         default_factory=list
     )
-    """The Members that hold the Item, in the order of their slots."""
+    """The Members that hold the Item, in slot order."""
     observed_generation: Count | None = None
-    """The generation of the Item that this was said of."""
+    """The generation of the Item that this status describes."""
     conditions: Conditions = Field(default_factory=list)
-    """`Placed`: as many Members hold the Item as it asks for. `Ready`: and all of them are ready."""
+    """`Placed`: as many Members hold the Item as requested. `Ready`: all of its replicas are ready."""
 
 
 class Item(Resource):
@@ -75,9 +75,9 @@ class Item(Resource):
         short_names=("bi",),
         columns=(
             Column("Pool", ".spec.pool", description="The Pool whose Members may hold the Item"),
-            Column("Replicas", ".spec.replicas", "integer", "Replicas asked for"),
+            Column("Replicas", ".spec.replicas", "integer", "Requested replicas"),
             Column("Held", ".status.replicas", "integer", "Members that hold the Item"),
-            Column("Ready", ".status.ready", "integer", "Members that are ready with it"),
+            Column("Ready", ".status.ready", "integer", "Members on which the Item is ready"),
             Column("Primary", ".status.primary", description="The Member with slot 0"),
             AGE,
         ),

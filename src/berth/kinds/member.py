@@ -31,41 +31,42 @@ class Readiness(StrEnum):
     ASSUMED = "Assumed"
     """As soon as it is written."""
     REPORTED = "Reported"
-    """Once the Member says so in the status of its Assignment."""
+    """Once the Member reports it ready in the status of its Assignment."""
 
 
 class MemberSpec(Shape):
-    """What the Member offers."""
+    """The desired state of the Member."""
 
     pool: Annotated[PoolName, UNCHANGEABLE_POOL] = "default"
     """The Pool whose Items it may hold; a DNS label. It cannot be changed later."""
     zone: Annotated[str, Field(max_length=63), LABEL_VALUE] = ""
-    """Where it runs, so that replicas can be spread. Empty is a zone like any other."""
+    """The zone in which it runs, used to spread replicas. The empty zone is a zone like any other."""
     limit: Annotated[StrictInt, Field(ge=0, le=MAX_LIMIT)]
-    """Most Items it may hold; also its weight when Items are shared out. 0 drains it."""
+    """The maximum number of Items it may hold, and its weight when Items are balanced. 0 drains it."""
     draining: StrictBool = False
-    """Leave as capacity allows: hold only what no other Member can. Nothing is unplaced by it."""
+    """Drain as capacity allows: the Member keeps only what no other Member can hold. It leaves no Item
+    unplaced."""
     lease_name: Annotated[str, Field(max_length=MAX_NAME), DNS_SUBDOMAIN] | None = None
-    """A Lease of the same namespace: the Member is live while it is renewed. Unset: live while the
-    Member exists."""
+    """The name of a Lease in the same namespace: the Member is live while the Lease is renewed. Unset: the
+    Member is live while it exists."""
     readiness: Readiness = Readiness.ASSUMED
     """When an entry counts as ready: `Assumed` as soon as it is written, `Reported` once the Member
-    says so in the status of its Assignment."""
+    reports it ready in the status of its Assignment."""
 
 
 class MemberStatus(Observed):
-    """What the controller sees of the Member."""
+    """The observed state of the Member."""
 
     items: Count = 0
-    """Items it holds."""
+    """The number of Items it holds."""
     primaries: Count = 0
-    """Items of which it holds slot 0."""
+    """The number of Items for which it holds slot 0."""
     ready: Count = 0
-    """Items that it is ready with."""
+    """The number of its Items that are ready."""
     observed_generation: Count | None = None
-    """The generation of the Member that this was said of."""
+    """The generation of the Member that this status describes."""
     conditions: Conditions = Field(default_factory=list)
-    """`Live`: it takes part. `Drained`: it was asked to leave and holds nothing any more."""
+    """`Live`: it can hold Items. `Drained`: it is draining and holds nothing."""
 
 
 class Member(Resource):
@@ -77,10 +78,10 @@ class Member(Resource):
         columns=(
             Column("Pool", ".spec.pool", description="The Pool whose Items it may hold"),
             Column("Zone", ".spec.zone", description="Where it runs"),
-            Column("Limit", ".spec.limit", "integer", "Most Items it may hold"),
+            Column("Limit", ".spec.limit", "integer", "Maximum number of Items it may hold"),
             Column("Items", ".status.items", "integer", "Items it holds"),
-            Column("Primaries", ".status.primaries", "integer", "Items of which it holds slot 0"),
-            Column.condition("Live", "Whether it takes part"),
+            Column("Primaries", ".status.primaries", "integer", "Items for which it holds slot 0"),
+            Column.condition("Live", "Whether it can hold Items"),
             AGE,
         ),
     )
@@ -120,5 +121,5 @@ class MemberObject(Part, frozen=True):
 
     @property
     def reported_live(self) -> bool | None:
-        """What its condition `Live` says; None where it says nothing."""
+        """The status of its condition `Live`; None if it has none."""
         return condition_status(self.status.conditions if self.status else (), "Live")

@@ -54,7 +54,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Matches:
-    """A pattern that a string must match, with words for a person who wrote another.
+    """A pattern that a string must match, with a message for a string that does not.
 
     Checked by the API server as a CEL rule: the error of a plain `pattern` would only quote the
     expression.
@@ -89,9 +89,9 @@ class Matches:
 
 @dataclass(frozen=True)
 class MaxBytes:
-    """The most bytes that a string may have in UTF-8: `maxLength` counts characters."""
+    """The maximum size of a string in UTF-8 bytes: `maxLength` counts characters."""
 
-    most: int
+    max_bytes: int
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -99,17 +99,17 @@ class MaxBytes:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        rule = Rule(f"size(bytes(self)) <= {self.most}", self.message)
+        rule = Rule(f"size(bytes(self)) <= {self.max_bytes}", self.message)
         return rule.__get_pydantic_json_schema__(schema, handler)
 
     @property
     def message(self) -> str:
-        """What is said of a longer one."""
-        return f"must have {self.most} bytes or fewer in UTF-8"
+        """The error message for a longer string."""
+        return f"must have {self.max_bytes} bytes or fewer in UTF-8"
 
     def check(self, value: str) -> str:
         """`value`, or `ValueError` with the message."""
-        if len(value.encode(errors="surrogatepass")) > self.most:
+        if len(value.encode(errors="surrogatepass")) > self.max_bytes:
             raise ValueError(self.message)
         return value
 
@@ -120,7 +120,7 @@ DNS_LABEL = Matches(
 )
 DNS_SUBDOMAIN = Matches(
     NAME_PATTERN,
-    "must be a name of a Kubernetes object: lower case letters, digits, '-' and '.', "
+    "must be a Kubernetes object name: lower case letters, digits, '-' and '.', "
     "each part beginning and ending with a letter or a digit",
 )
 LABEL_VALUE = Matches(
@@ -133,7 +133,7 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d
 
 
 def _time(value: Any) -> Any:
-    """A time as the API server takes it, in UTC."""
+    """A time in the format that the API server accepts, in UTC."""
     if isinstance(value, datetime):
         return value
     try:
@@ -141,7 +141,7 @@ def _time(value: Any) -> Any:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):  # a 30th of February; a first day that is in the year 0 in UTC
         pass
-    raise ValueError("must be a time of RFC 3339, such as 2026-01-31T12:00:00Z")
+    raise ValueError("must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
 
 
 Time = Annotated[datetime, BeforeValidator(_time)]
@@ -160,7 +160,7 @@ UNCHANGEABLE_POOL = Rule(
 class Shape(BaseModel):
     """Base of everything below: camelCase on the wire, snake_case in Python, immutable.
 
-    Fields that the API does not know are refused, as `kubectl apply` does, so that a misspelt one is found.
+    Unknown fields are refused, as `kubectl apply` refuses them, so that misspelt names are found.
     """
 
     model_config = ConfigDict(
@@ -173,13 +173,13 @@ class Shape(BaseModel):
 
 
 class Observed(Shape):
-    """Base of every status: what a newer version added to it is passed over."""
+    """Base of every status: fields that a newer version added are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class OwnerReference(Shape):
-    """The object that another belongs to."""
+    """The object that owns another object."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -190,7 +190,7 @@ class OwnerReference(Shape):
 
 
 class ObjectMeta(Shape):
-    """The part of `metadata` that Berth reads; the rest is kept as it came."""
+    """The part of `metadata` that Berth reads; the rest is kept unchanged."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -218,20 +218,20 @@ class Condition(Observed):
     """One aspect of the state, as Kubernetes writes conditions."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
-    """What the condition is about."""
+    """The type of the condition."""
     status: ConditionStatus
     """Whether it holds: True, False or Unknown."""
     reason: Annotated[
         str,
         Field(min_length=1, max_length=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"),
     ]
-    """Why, in one word for programs."""
+    """The reason for the status, as one word for programs."""
     message: Annotated[str, Field(max_length=32768)] = ""
-    """Why, in words for a person."""
+    """The reason for the status, in human-readable form."""
     last_transition_time: Time
     """When the status last changed."""
     observed_generation: Count | None = None
-    """The generation of the object that this was said of."""
+    """The generation of the object that the condition describes."""
 
 
 MAPPED_BY_TYPE = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
@@ -260,7 +260,7 @@ AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 @dataclass(frozen=True)
 class Kind:
-    """What a CRD says of a kind beside its schema."""
+    """What a CRD declares about a kind, besides its schema."""
 
     name: str
     short_names: tuple[str, ...]

@@ -49,10 +49,10 @@ def fencing_policy() -> dict[str, Any]:
                     "expression": f"{_OTHER_POOL} || {_NO_TERM_YET} || {_NOT_BELOW}",
                     "messageExpression": (
                         "'spec.term is ' + string(object.spec.term) + ', but Pool ' + object.spec.pool + "
-                        "' is in term ' + string(params.status.term) + ': whoever wrote this does not lead "
-                        "the pool any more'"
+                        "' is in term ' + string(params.status.term) + ': the writer is no longer "
+                        "the leader of the pool'"
                     ),
-                    "message": "spec.term is below status.term of the Pool",
+                    "message": "spec.term is below the Pool's status.term",
                     "reason": "Forbidden",
                 }
             ],

@@ -31,7 +31,8 @@ class Handoff(StrEnum):
     OVERLAP = "Overlap"
     """The new primary is promoted in the round that removes the old one."""
     EXCLUSIVE = "Exclusive"
-    """Only after the old holder has released, or its Lease has been expired for a full safety margin."""
+    """The new primary is promoted only after the old holder has released the Item, or after its Lease has
+    been expired for a full safety margin."""
 
 
 class ZonePolicy(StrEnum):
@@ -40,9 +41,9 @@ class ZonePolicy(StrEnum):
     SPREAD = "Spread"
     """In two or more zones where capacity allows."""
     REQUIRE = "Require"
-    """Rather a replica short than wholly in one zone."""
+    """Leave a replica unplaced rather than put all replicas in one zone."""
     IGNORE = "Ignore"
-    """Zones count for nothing."""
+    """Zones are not considered."""
 
 
 class PrimaryBalance(StrEnum):
@@ -60,16 +61,16 @@ class ItemStatusMode(StrEnum):
     FULL = "Full"
     """All."""
     PROBLEMS = "Problems"
-    """Those that are not as they should be."""
+    """Those with a problem."""
     NONE = "None"
     """None."""
 
 
 class Balance(Shape):
-    """How evenly Items are shared."""
+    """How evenly Items are balanced over Members."""
 
     tolerance_percent: Percent = 0
-    """How far a Member's load may stray from its fair share, in percent of it, before Items move."""
+    """How far a Member's load may deviate from its fair share before Items move, in percent of the share."""
     primaries: PrimaryBalance = PrimaryBalance.PROMOTION
     """`Promotion`: primaries are balanced when one must be chosen. `Active`: they also move among
     holders for balance."""
@@ -79,45 +80,46 @@ class Moves(Shape):
     """Bounds on moving Items for balance."""
 
     max_in_flight: Annotated[StrictInt, Field(ge=0, le=MAX_NUMBER)] | None = None
-    """Most rebalancing moves under way at once; unset is no bound. Missing replicas are recovered
-    whatever it says."""
+    """The maximum number of rebalancing moves in flight. Unset: no bound. It does not delay the recovery of
+    missing replicas."""
 
 
 class Outage(Shape):
     """What happens when Members die."""
 
     delay_seconds: Annotated[StrictInt, Field(ge=0, le=MAX_SECONDS)] = 0
-    """How long a dead Member's Items wait for it to return, in seconds."""
+    """How long a dead Member's Items wait for its return, in seconds."""
     brake_percent: Percent = 55
-    """When more than this share of the Members dies together, removals and moves pause."""
+    """If more than this share of the Members dies together, removals and moves are paused."""
     brake_min_members: Annotated[StrictInt, Field(ge=0, le=MAX_NUMBER)] = 10
-    """The brake acts only in a Pool of at least this many Members."""
+    """The brake applies only to Pools with at least this many Members."""
 
 
 class PoolSpec(Shape):
     """The policy."""
 
     handoff: Handoff = Handoff.OVERLAP
-    """`Overlap`: the new primary is promoted in the round that removes the old one. `Exclusive`: only
-    after the old holder has released, or its Lease has been expired for a full safety margin."""
+    """`Overlap`: the new primary is promoted in the round that removes the old one. `Exclusive`: the
+    new primary is promoted only after the old holder has released the Item, or after its Lease has
+    been expired for a full safety margin."""
     zones: ZonePolicy = ZonePolicy.SPREAD
     """`Spread`: an Item with 2 or more replicas is in 2 or more zones where capacity allows. `Require`:
-    rather a replica short than wholly in one zone. `Ignore`: zones count for nothing."""
+    a replica is left unplaced rather than all of them put in one zone. `Ignore`: zones are ignored."""
     balance: Balance = Balance()
-    """How evenly Items are shared."""
+    """How evenly Items are balanced over Members."""
     moves: Moves = Moves()
     """Bounds on moving Items for balance."""
     outage: Outage = Outage()
     """What happens when Members die."""
     item_status: ItemStatusMode = ItemStatusMode.FULL
-    """Which Items get a status: `Full` (all), `Problems` (those not as they should be) or `None`."""
+    """Which Items get a status: `Full` (all), `Problems` (those with a problem) or `None`."""
 
 
 class Slots(Observed):
-    """Sums over the Items of the Pool."""
+    """Totals over the Items of the Pool."""
 
     wanted: Count = 0
-    """Replicas asked for."""
+    """Requested replicas."""
     held: Count = 0
     """Replicas that live Members hold."""
     ready: Count = 0
@@ -128,9 +130,9 @@ class PoolStatus(Observed):
     """The state of the Pool, written by the leader."""
 
     term: Annotated[StrictInt, Field(ge=0, le=MAX_TERM)] | None = None
-    """The term of the last leader; only ever grows. Assignments of an earlier one are refused."""
+    """The term of the latest leader. It only grows; the API server refuses Assignments of an earlier term."""
     leader: Annotated[str, Field(max_length=253)] | None = None
-    """Who leads."""
+    """The identity of the leader."""
     items: Count = 0
     """Items that name the Pool."""
     members: Count = 0
@@ -138,10 +140,10 @@ class PoolStatus(Observed):
     slots: Slots = Slots()
     """Replicas wanted, held and ready."""
     observed_generation: Count | None = None
-    """The generation of the Pool that this was said of."""
+    """The generation of the Pool that this status describes."""
     conditions: Conditions = Field(default_factory=list)
     """`Converged`: everything is where the plan wants it. `Degraded`: something is missing.
-    `Paused`: the brake holds removals and moves."""
+    `Paused`: the outage brake stops removals and moves."""
 
 
 _NAME_MESSAGE = f"{DNS_LABEL.message}, 63 characters at most (Items and Members name it in spec.pool)"
@@ -156,14 +158,14 @@ class Pool(Resource):
         columns=(
             Column("Items", ".status.items", "integer", "Items that name the Pool"),
             Column("Members", ".status.members", "integer", "Members that name the Pool"),
-            Column("Wanted", ".status.slots.wanted", "integer", "Replicas asked for"),
+            Column("Wanted", ".status.slots.wanted", "integer", "Requested replicas"),
             Column("Held", ".status.slots.held", "integer", "Replicas that live Members hold"),
             Column("Ready", ".status.slots.ready", "integer", "Replicas that are ready"),
             Column.condition("Converged", "Whether everything is where the plan wants it"),
-            Column("Term", ".status.term", "integer", "The term of the last leader"),
+            Column("Term", ".status.term", "integer", "The term of the latest leader"),
             Column("Handoff", ".spec.handoff", description="How primaries change hands", wide=True),
             Column("Zones", ".spec.zones", description="How replicas relate to zones", wide=True),
-            Column("Leader", ".status.leader", description="Who leads", wide=True),
+            Column("Leader", ".status.leader", description="The identity of the leader", wide=True),
             AGE,
         ),
         rules=(
@@ -175,7 +177,7 @@ class Pool(Resource):
             Rule(
                 "!has(oldSelf.status) || !has(oldSelf.status.term) || (has(self.status) && "
                 "has(self.status.term) && self.status.term >= oldSelf.status.term)",
-                "may only grow: leaders are told apart by it",
+                "must not decrease: it identifies the latest leader",
                 field=".status.term",
             ),
         ),

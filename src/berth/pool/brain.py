@@ -332,13 +332,13 @@ class Brain:
             self._retry_at = self._lead_at = now + outcome.retry_in
             self._unserve()
             self._finish()
-            text = f"cannot take over, again in {outcome.retry_in:.1f} s: {outcome.error}"
+            text = f"cannot take over, next attempt in {outcome.retry_in:.1f} s: {outcome.error}"
             return [LogLine(WARNING, text)]
         self._started, self._lead_at = now, 0.0
         self.term, self.uid = outcome.pool.term, outcome.pool.uid
         self._observe(outcome.pool, now)
         self._in_doubt.forget()
-        # A Pool that came back knows nothing; what was written before it went counts all the same.
+        # A Pool that was created again has no term; writes made before it was deleted still count.
         return [] if self._lost() else [LogLine(INFO, f"leading in term {self.term}")]
 
     def _after_round(self, outcome: Outcome, now: float) -> list[Fact]:
@@ -390,7 +390,7 @@ class Brain:
             try:
                 self._observe(event, at)
             except Exception as error:
-                facts.append(LogLine(ERROR, f"an event cannot be read: {event!r}: {error!r}"))
+                facts.append(LogLine(ERROR, f"cannot process the event {event!r}: {error!r}"))
         return facts
 
 
@@ -399,5 +399,5 @@ def _malformed(write: Write) -> list[Notice]:
     member = write.member
     if not member.malformed or member.assignment is None:
         return []
-    message = "entries taken out of spec.items: " + "; ".join(member.malformed[:3])
+    message = "ignoring malformed entries of spec.items: " + "; ".join(member.malformed[:3])
     return [Notice("Assignment", member.name, member.assignment.uid, "Malformed", message)]

@@ -1,4 +1,4 @@
-"""The statuses of an Item, a Member and a Pool, in the words that a person reads."""
+"""The statuses of an Item, a Member and a Pool, with human-readable messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Status = dict[str, Any]
 
 
 class Conditions(NamedTuple):
-    """Makes conditions for an object that has the conditions `old`; `wall` is the time of day."""
+    """Makes conditions for an object that has the conditions `old`; `wall` is the wall-clock time."""
 
     old: tuple[ReadCondition, ...]
     wall: str
@@ -38,7 +38,7 @@ class Conditions(NamedTuple):
 
 
 def same_status(new: Status, old: Any) -> bool:
-    """Whether a status that was read says what `new` would say."""
+    """Whether a status that was read equals `new`."""
     if old is None:
         return False
     for key, value in new.items():
@@ -69,7 +69,7 @@ def wait_words(brain: Brain, wait: Wait) -> str:
 
 
 def item_problem(brain: Brain, row: int) -> tuple[str, str] | None:
-    """Reason and message of an Item that is not where it should be, else None."""
+    """Reason and message for an Item that is not at its target, else None."""
     short = brain.target.short.get(row)
     if short is not None:
         return short.value, MESSAGES[short]
@@ -126,18 +126,18 @@ def item_status(brain: Brain, row: int, condition: Conditions) -> Status:
 
 
 def _failure(member: MemberState, item: str) -> str | None:
-    """What a Member says went wrong with an entry of its own, None where it reports no failure."""
+    """The failure that a Member reports for one of its entries; None if it reports none."""
     report, grant = member.reports.get(item), member.entries[item].grant
     if report is None or (report.grant, report.phase) != (grant, Phase.FAILED) or not member.session_holds:
         return None
     problems = member.assignment.problems if member.assignment else ()
-    return next((text for name, at, text in problems if (name, at) == (item, grant)), "it does not say why")
+    return next((text for name, at, text in problems if (name, at) == (item, grant)), "it gives no reason")
 
 
 _LIVENESS_WORDS = {
     Liveness.LIVE: "its Lease is renewed",
     Liveness.MISSING: "Lease {lease} does not exist",
-    Liveness.RELEASED: "Lease {lease} was given up by its holder",
+    Liveness.RELEASED: "Lease {lease} was released by its holder",
     Liveness.EXPIRED: "Lease {lease} was not renewed in time",
     Liveness.LONG_EXPIRED: "Lease {lease} was not renewed in time",
 }
@@ -151,7 +151,7 @@ def member_status(member: MemberState, condition: Conditions) -> Status:
     primaries = sum(e.slot == 0 for e in entries.values())
     ready = sum(map(member.ready, entries)) if member.live else 0
     if info.lease is None:
-        live = condition("Live", True, "NoLease", "it names no Lease and counts as live")
+        live = condition("Live", True, "NoLease", "it has no Lease, so it counts as live")
     else:
         reason = Liveness.EXPIRED if member.liveness is Liveness.LONG_EXPIRED else member.liveness
         words = _LIVENESS_WORDS[member.liveness].format(lease=info.lease)
@@ -185,7 +185,7 @@ def pool_status(brain: Brain, ready: int, unusable: dict[str, str], condition: C
         "Paused",
         outage.braking,
         "Brake" if outage.braking else "NotPaused",
-        f"{outage.dead} of {outage.counted} Members died together: removals and moves wait"
+        f"{outage.dead} of {outage.counted} Members died together: removals and moves are paused"
         if outage.braking
         else "",
     )
@@ -194,12 +194,12 @@ def pool_status(brain: Brain, ready: int, unusable: dict[str, str], condition: C
     else:
         row, wait = min(waits.items(), key=lambda pair: (pair[1].why is Why.STEP, pair[0]))
         name = ledger.items.names[row] or "an Item"
-        words = f"{items_are(len(waits))} on the way; {name}: {wait_words(brain, wait)}"
+        words = f"{items_are(len(waits))} not yet at their target; {name}: {wait_words(brain, wait)}"
         held_back = [other for other in waits.values() if other.why is Why.BUDGET]
         if held_back and wait.why is not Why.BUDGET:
-            words += f"; {len(held_back)} held back by the {wait_words(brain, held_back[0])}"
+            words += f"; {len(held_back)} held back: {wait_words(brain, held_back[0])}"
         if all(w.why is Why.LIMIT for w in waits.values()):
-            words += "; the rules allow no step: full Members would have to swap. Raise a limit by one"
+            words += "; no step is possible: full Members would have to swap. Raise one limit by 1"
         converged = condition("Converged", False, wait.why.value, words)
     return {
         "items": len(ledger.item_info),

@@ -1,11 +1,11 @@
-"""Which dead Members are waited for: the outage delay and the brake.
+"""Which dead Members are awaited: the outage delay and the brake.
 
-The brake is the node lifecycle controller's zone rule: when most of the fleet seems to die at
-once, it is likelier that the observer is wrong or that a repair would make things worse.
+The brake follows the node lifecycle controller's zone rule: if most of the fleet seems to die at
+once, it is more likely that the observer is wrong or that a repair would make things worse.
 
-Members that die at the same moment are found dead one after the other, as each renewed its Lease
-at a time of its own. So the first of them are held until it is known whether most follow, but only
-where most of the fleet has been silent for suspiciously long: one that dies alone is not held up.
+Members that die at the same moment are found dead one after the other, because each renewed its Lease
+at a different time. So the Items of the first ones are kept until it is known whether most Members follow,
+but only if most of the fleet has been silent for suspiciously long: a single death delays no recovery.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ TOGETHER = 300.0
 """Seconds within which deaths count as happening together."""
 
 LATE = 0.6
-"""Share of a Lease's duration after which a silent Member may be one that is dead (three renewals a duration
-are usual). The rest of the duration is the longest that a dead one is held for others to follow."""
+"""Share of a Lease's duration after which a silent Member may be dead (three renewals per duration
+are usual). A dead Member's Items are kept for at most the rest of the duration while others may follow."""
 
 
 class Health(NamedTuple):
-    """One Member as the brake judges it."""
+    """What the brake considers about one Member."""
 
     row: int
     dead_since: float | None
@@ -36,18 +36,18 @@ class Health(NamedTuple):
     silent: float = 0.0
     """Seconds since its Lease was last observed to be renewed."""
     doubted: bool = False
-    """Whether only an earlier leader has found it dead: its Items wait until a read confirms that."""
+    """Whether only an earlier leader found it dead: its Items are kept until a read confirms the death."""
 
 
 class Outage(NamedTuple):
-    """Who is waited for, and until when this stands."""
+    """Which dead Members are awaited, and until when that holds."""
 
     awaited: frozenset[int]
     braking: bool
     dead: int
     """Members that died together and count for the brake."""
     counted: int
-    """Members that the brake's share is taken of."""
+    """Members of which `dead` is a share."""
     until: float | None
     """The next moment at which the answer may change by itself."""
 
@@ -55,20 +55,20 @@ class Outage(NamedTuple):
     def notice(self) -> tuple[str, str]:
         """Reason and message of the Event when the brake goes on or off."""
         if not self.braking:
-            return "Resumed", "enough Members are live again: removals and moves go on"
+            return "Resumed", "enough Members are live again: removals and moves resume"
         message = f"{self.dead} of {self.counted} Members died together: "
-        return "Paused", message + "removals and moves pause until enough of them are back"
+        return "Paused", message + "removals and moves are paused until enough of them return"
 
 
 NO_OUTAGE = Outage(frozenset(), False, 0, 0, None)
 
 
 def judge(ledger: Ledger, now: float) -> Outage:
-    """Decide for the Members of a Pool as its policy says."""
+    """Apply the Pool's policy to its Members."""
     policy = ledger.policy
-    # One that never lived, as its process is still starting, has not died either.
+    # A Member whose process is still starting never lived, so it has not died.
     members = [m for m in ledger.members.values() if m.info is not None and (m.lived or m.entries)]
-    one_died = any(m.dead_since is not None for m in members)  # else silence proves nothing
+    one_died = any(m.dead_since is not None for m in members)  # without a death, silence proves nothing
     return outage(
         (
             Health(
@@ -92,7 +92,7 @@ def outage(
     """Decide at `now` (monotonic seconds) which dead Members keep their Items.
 
     A Member counts as dying while it still holds something, or for `TOGETHER` seconds after its
-    death, so that a wave of deaths counts as one although its first victims are emptied already.
+    death, so that a wave of deaths counts as one even after its first Members have been emptied.
     """
     live = 0
     late: list[Health] = []

@@ -16,7 +16,7 @@ class Reason(StrEnum):
     NO_MEMBERS = "NoMembers"
     """No Member is live with a limit above 0."""
     TOO_FEW_MEMBERS = "TooFewMembers"
-    """More replicas than Members that may hold one each; all of those hold it."""
+    """There are fewer Members that may hold it than replicas, and all of them hold it."""
     LIMIT_REACHED = "LimitReached"
     """The Members' limits are used up."""
     SINGLE_ZONE = "SingleZone"
@@ -35,7 +35,7 @@ MESSAGES = {
 def reasons(problem: Problem, solution: Solution) -> dict[int, Reason]:
     """The reason of each Item row that has fewer replicas placed than `replicas`.
 
-    Where two apply the more fundamental is named: no Members, too few of them, zones, limits.
+    If two apply, the more fundamental one is given: no Members, too few of them, zones, limits.
     """
     able = placeable(problem)
     placed = (solution.members >= 0).sum(axis=1)

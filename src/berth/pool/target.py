@@ -92,7 +92,7 @@ class Target:
     def _plan_retry(self, trouble: str, now: float) -> list[Fact]:
         """A solve that went wrong is tried again by itself, also if the problem does not change."""
         if not trouble:
-            facts: list[Fact] = [LogLine(INFO, "the solver works again")] if self._failures else []
+            facts: list[Fact] = [LogLine(INFO, "the solver has recovered")] if self._failures else []
             self._failures, self.retry_at = 0, None
             return facts
         self._failures += 1

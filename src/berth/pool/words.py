@@ -1,4 +1,4 @@
-"""Why something waits, in the words that conditions, Events and `berth explain` share."""
+"""Why an Item waits, in the wording that conditions, Events and `berth explain` share."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def describe(wait: Wait, names: Iterable[str], in_flight: int = 0, budget: int |
         case Why.LIMIT:
             return f"limit reached on {who}"
         case Why.NO_PLACE:
-            return f"no other Member has room for it, so {who} keeps it"
+            return f"no other Member has room, so {who} keeps it"
         case Why.BUDGET:
-            return f"budget: {in_flight} of {budget} moves in flight"
+            return f"move budget reached: {in_flight} of {budget} moves in flight"
         case Why.RELEASE:
             return f"waiting for {who} to release it"
         case Why.PAUSED:
