@@ -56,9 +56,9 @@ class Deal:
         has, kinds = work.kinds.spread.sum(axis=1), work.kinds
         self.unfit: Bool = np.any((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low), axis=1)
         self.unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
-        every = work.kind
-        self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
-        self.at, self.kind = work.at[self.rows].astype(np.int64), every[self.rows].astype(np.int64)
+        kind_of_row = work.kind
+        self.rows = work.by_key(kind_of_row >= 0 if wide else self._choice(kind_of_row) & (kind_of_row >= 0))
+        self.at, self.kind = work.at[self.rows].astype(np.int64), kind_of_row[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
         # For each entry: its row and column in `at`, Member, area, kind, whether it is the primary, a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
@@ -79,7 +79,7 @@ class Deal:
         self._swap()
         self._seat(*self._seek())
 
-    def _choice(self, every: Int32) -> Bool:
+    def _choice(self, kind_of_row: Int32) -> Bool:
         """A sample of the Items of kinds that lose or get entries, and of those on overfull Members.
 
         If few Items of a kind change, a few percent of them are choice enough. The sample is drawn by
@@ -90,7 +90,7 @@ class Deal:
         need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
         share = np.where(need > 0, 0.02 + 8 * need / np.maximum(1, kinds.count), 0.0)
         bar = np.ceil(np.where(self.unfit, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
-        take = lot < np.append(bar, 0)[every]
+        take = lot < np.append(bar, 0)[kind_of_row]
         excess = np.maximum(0, load - self._targets())
         if excess.any():
             part = float(((4 * excess + 6) / np.maximum(1, load))[excess > 0].max())
@@ -165,21 +165,21 @@ class Deal:
         # If those are very few, a primary is better than an Item of which another entry already leaves,
         # as that would compete for the same Members.
         taker = np.append(vacant > 0.02 * vacant.sum(), False)
-        met = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
-        few = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
+        competing = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
+        few_takers = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
         for turn in range(TURNS):
             if not quota.any():
                 break
             given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
-            first, second = (given, lead) if few else (lead, given)
-            pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], met, second, first)]
+            first, second = (given, lead) if few_takers else (lead, given)
+            pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], competing, second, first)]
             if turn < TURNS - 1:
                 pick = self.one_each(pick)
             self.take(pick, np.zeros_like(self.moves.leave))
             self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))
             rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]
-            pool, met = pool[rest], met[rest]
+            pool, competing = pool[rest], competing[rest]
         self.vacant = np.maximum(0, target - self.load)
 
     def _seek(self) -> tuple[Int64, Int64]:
@@ -243,11 +243,11 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     start = np.cumsum(size) - size
     # For each Item its seats, as indices into `seats`, to find two of them in one cell.
     order = np.argsort(seeker, kind="stable")
-    mine = rank_within(seeker[order])
-    fellow = scattered((len(at), int(mine.max(initial=0)) + 1), (seeker[order], mine), order)
+    nth_seat = rank_within(seeker[order])
+    seats_of = scattered((len(at), int(nth_seat.max(initial=0)) + 1), (seeker[order], nth_seat), order)
 
     def clash(places: Int64, values: Int64) -> Bool:
-        spot, others = cell[values][:, None], fellow[seeker[places]]
+        spot, others = cell[values][:, None], seats_of[seeker[places]]
         out = (holds[places] == spot).any(axis=1)
         if others.shape[1] > 1:
             used = (others >= 0) & (others != places[:, None])
@@ -261,20 +261,20 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
             break
         one = bad[np.unique(seeker[bad], return_index=True)[1]]
         two = start[area[one]] + (rng.random(len(one)) * size[area[one]]).astype(np.int64)
-        busy = sums(np.append(seeker[one], seeker[two]), len(fellow))
-        fine = (busy[seeker[one]] == 1) & (busy[seeker[two]] == 1)
-        one, two = one[fine], two[fine]
-        fine = ~clash(one, seats[two]) & ~clash(two, seats[one])
-        one, two = one[fine], two[fine]
+        changes = sums(np.append(seeker[one], seeker[two]), len(seats_of))
+        valid = (changes[seeker[one]] == 1) & (changes[seeker[two]] == 1)
+        one, two = one[valid], two[valid]
+        valid = ~clash(one, seats[two]) & ~clash(two, seats[one])
+        one, two = one[valid], two[valid]
         seats[one], seats[two] = seats[two], seats[one]
         bad = bad[clash(bad, seats[bad])]
     for place in bad[:50].tolist():  # random partners did not help: check many partners of each seat
         others = start[area[place]] + rng.permutation(size[area[place]])[:4_000]
         others = others[seeker[others] != seeker[place]]
         here = np.full(len(others), place)
-        fine = ~clash(here, seats[others]) & ~clash(others, seats[here])
-        if fine.any():
-            other = others[fine.argmax()]
+        valid = ~clash(here, seats[others]) & ~clash(others, seats[here])
+        if valid.any():
+            other = others[valid.argmax()]
             seats[place], seats[other] = seats[other], seats[place]
     bad = bad[clash(bad, seats[bad])]
     # Of two seats of an Item in one cell only one has to go, or both if it also holds an entry there.

@@ -51,8 +51,8 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
     lead, holds = state.lead[one].astype(np.int64), np.zeros((size, len(work.area) + 1), np.bool_)
     holds[np.arange(size)[:, None], state.at[one]] = True
     codes = work.code(state.wants[one].astype(np.int64), holds[:, :-1].sum(axis=1))
-    coarse, coarser = np.searchsorted(work.codes, codes), work.demand
-    demand = Demand(coarser.asked[coarse], coarser.right[coarse], coarser.wanted[coarse], count)
+    row, base = np.searchsorted(work.codes, codes), work.demand
+    demand = Demand(base.asked[row], base.right[row], base.wanted[row], count)
 
     net = Network(*(SHAPE_LEVELS if whole else ()), *LATER, limit=work.arcs)
     ends, nodes = net.add_nodes(len(members.limit), hub=True), net.add_nodes(size)
@@ -65,9 +65,9 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
         net.add(ends[at], net.sink, 0, units.size,
                 balance=units.cost, misplaced=draining, draining_age=rank[at])  # fmt: skip
     else:
-        open_members, open_zones, total = found.load_high > 0, (found.zone_high > 0)[coarse], found.placed
-        net.add(net.source, nodes, found.placed_low[coarse] * count, found.placed_high[coarse] * count)
-        low, high = found.zone_low[coarse], found.zone_high[coarse]
+        open_members, open_zones, total = found.load_high > 0, (found.zone_high > 0)[row], found.placed
+        net.add(net.source, nodes, found.placed_low[row] * count, found.placed_high[row] * count)
+        low, high = found.zone_low[row], found.zone_high[row]
         net.add(nodes[:, None], inside, low * count[:, None], high * count[:, None])
         add_loads(net, work, ends, np.ones(len(ends), np.bool_), np.arange(len(ends)), steps=1 << 40)
     kind, member = np.nonzero(open_zones[:, members.zone] & open_members)

@@ -138,8 +138,8 @@ def add_demand(
     replica; the second has kind × zones + zone and the arcs of a 1st, 2nd, ... replica in a zone.
     """
     in_zone = sums(members.zone[members.limit > 0], members.zones)
-    together = rule != Zones.IGNORE
-    apart = together and int((in_zone > 0).sum()) > 1
+    zones_matter = rule != Zones.IGNORE
+    several_zones = zones_matter and int((in_zone > 0).sum()) > 1
     net.add(net.source, net.sink, 0, demand.total, placed=1)
     replica, zoned = [np.zeros((2, 0), np.int64)], [np.zeros((2, 0), np.int64)]
     for nth in range(1, int(demand.wanted.max(initial=0)) + 1):
@@ -151,8 +151,8 @@ def add_demand(
         if rule == Zones.REQUIRE:
             fits &= nth <= np.maximum(1, demand.asked - 1)
         kind, zone = np.nonzero(fits[:, None] & (in_zone >= nth))
-        last = (demand.wanted[kind] == nth) & (nth > 1) & apart
-        pairs, ends = (nth - 1) * together, (kinds[kind], inside[kind, zone])
+        last = (demand.wanted[kind] == nth) & (nth > 1) & several_zones
+        pairs, ends = (nth - 1) * zones_matter, (kinds[kind], inside[kind, zone])
         arcs = net.add(*ends, 0, demand.count[kind], single_zone=last, zone_pairs=pairs)
         zoned.append(np.stack([kind * members.zones + zone, arcs]))
     return np.hstack(replica), np.hstack(zoned)

@@ -78,20 +78,20 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     low, high, here = (a[kind, area] for a in (kinds.area_low, kinds.area_high, kinds.spread))
     near = np.clip(here, low, high)
     # A kind without entries in an area can only get new ones there, so it needs no node for the area.
-    bare = (here == 0) & ~np.isin(area, area_of)
-    head = np.where(bare, new[area], inside)
-    into = [net.add(nodes[kind], head, low * count, near * count, moves=bare)]
+    without_entries = (here == 0) & ~np.isin(area, area_of)
+    head = np.where(without_entries, new[area], inside)
+    into = [net.add(nodes[kind], head, low * count, near * count, moves=without_entries)]
     # `drift` costs more for the last three quarters of a kind's Items, because if nearly all of them
     # give an entry up there is no choice of Members left. A second new entry of an Item costs most.
     first = np.where(near > here, 0, count)
     edges = [np.minimum(edge, (high - near) * count) for edge in (0, first // 4, first, high * count)]
     for drift, (less, more) in enumerate(pairwise(edges), 1):
-        into.append(net.add(nodes[kind], head, 0, more - less, drift=drift, moves=bare))
+        into.append(net.add(nodes[kind], head, 0, more - less, drift=drift, moves=without_entries))
 
     gate_of = scattered((len(n), areas), (kind, area), inside)
-    apart, apart_led = (np.zeros((len(n), areas), np.int64) for _ in range(2))
-    np.add.at(apart.T, area_of, held.T)
-    np.add.at(apart_led.T, area_of, led.T)
+    own_held, own_led = (np.zeros((len(n), areas), np.int64) for _ in range(2))
+    np.add.at(own_held.T, area_of, held.T)
+    np.add.at(own_led.T, area_of, led.T)
     rest, kept = inside, np.zeros(0, np.int64)  # `rest`: the nodes for entries that are not surplus
     if surplus is not None:
         # Each surplus entry gets an arc, at most `cap` of a group may stay, and the counts exclude them.
@@ -99,12 +99,12 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         at = gate_of[its_kind, work.area[surplus.member]][surplus.first]
         gates = net.add_nodes(len(at))
         net.add(at[at >= 0], gates[at >= 0], 0, surplus.cap[at >= 0])
-        mine = np.flatnonzero(node_of[surplus.member] >= 0)  # other Members must end empty
-        node, leads = node_of[surplus.member[mine]], (lead[surplus.row] == surplus.member)[mine]
-        arcs = net.add(gates[surplus.group[mine]], owners[node], 0, 1, primaries_moved=-1 * leads)
-        kept = scattered(len(surplus.row), mine, arcs)
-        np.subtract.at(held, (its_kind[mine], node), 1)
-        np.subtract.at(led, (its_kind[mine], node), leads)
+        may_stay = np.flatnonzero(node_of[surplus.member] >= 0)  # other Members must end empty
+        node, leads = node_of[surplus.member[may_stay]], (lead[surplus.row] == surplus.member)[may_stay]
+        arcs = net.add(gates[surplus.group[may_stay]], owners[node], 0, 1, primaries_moved=-1 * leads)
+        kept = scattered(len(surplus.row), may_stay, arcs)
+        np.subtract.at(held, (its_kind[may_stay], node), 1)
+        np.subtract.at(led, (its_kind[may_stay], node), leads)
         # The other Items keep at most what they may have, except in merged zones, where this is unknown.
         of = scattered(net.nodes, inside, np.arange(len(kind)))[at[at >= 0]]
         taken = sums(of, len(kind), surplus.cap[at >= 0])
@@ -113,21 +113,21 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         own_room = np.maximum(0, high * count - taken)[taken > 0]
         net.add(inside[taken > 0], rest[taken > 0], 0, own_room)
 
-    free = np.minimum(here * count - apart[kind, area], high * count)
-    free_led = np.clip((led_in - apart_led)[kind, area], 0, free)
+    free = np.minimum(here * count - own_held[kind, area], high * count)
+    free_led = np.clip((led_in - own_led)[kind, area], 0, free)
     net.add_preferred(rest, keep[area], free_led, free, "primaries-moved")
-    anew = np.where(bare, 0, high * count)
-    net.add(inside, new[area], 0, anew, moves=1)
+    new_units = np.where(without_entries, 0, high * count)
+    net.add(inside, new[area], 0, new_units, moves=1)
     loads = np.minimum(work.load, found.load_high), np.maximum(0, found.load_low - work.load), found.load_high
-    may_keep, least, most = (sums(work.area[~own], areas, load[~own]) for load in loads)
+    may_keep, lowest, highest = (sums(work.area[~own], areas, load[~own]) for load in loads)
     net.add(keep, pool, 0, may_keep)
-    net.add(new, pool, least, most)
+    net.add(new, pool, lowest, highest)
     pool_loads = add_loads(net, work, pool, ~own, work.area, STEPS)
     k, d = np.nonzero((held > 0) & (kinds.area_high[:, area_of] > 0))
     gate = scattered((len(n), areas), (kind, area), rest)[k, area_of[d]]
     net.add(gate, owners[d], 0, (held - led)[k, d])
     net.add(gate, owners[d], 0, led[k, d], primaries_moved=-1)
-    net.add(inside, new_own[area], 0, anew, moves=1)
+    net.add(inside, new_own[area], 0, new_units, moves=1)
     net.add(new_own[area_of], owners, 0, found.load_high[own_at])
     own_loads = add_loads(net, work, owners, node_of[:-1] >= 0, node_of[:-1], STEPS)
 
@@ -191,11 +191,13 @@ def add_loads(
     unit = np.repeat(np.arange(len(at)), span - plain)
     nth = found.load_low[at][unit] + rank_within(unit) + 1
     cost = SCALE * nth // np.maximum(members.limit[at[unit]], 1)  # at most SCALE
-    whose, cost = np.divmod(np.sort(owner[at[unit]] * (2 * SCALE) + cost), 2 * SCALE)
-    bundle = rank_within(whose) // np.maximum(1, -(-sums(whose, size) // steps))[whose]
-    edge = np.flatnonzero(np.r_[(whose[1:] != whose[:-1]) | (bundle[1:] != bundle[:-1]), len(whose) > 0])
-    arcs.append(net.add(owners[whose[edge]], net.sink, 0, np.diff(np.r_[-1, edge]), even=cost[edge]))
-    return np.concatenate([np.arange(size), np.arange(size), whose[edge]]), np.concatenate(arcs)
+    owner_of, cost = np.divmod(np.sort(owner[at[unit]] * (2 * SCALE) + cost), 2 * SCALE)
+    bundle = rank_within(owner_of) // np.maximum(1, -(-sums(owner_of, size) // steps))[owner_of]
+    edge = np.flatnonzero(
+        np.r_[(owner_of[1:] != owner_of[:-1]) | (bundle[1:] != bundle[:-1]), len(owner_of) > 0]
+    )
+    arcs.append(net.add(owners[owner_of[edge]], net.sink, 0, np.diff(np.r_[-1, edge]), even=cost[edge]))
+    return np.concatenate([np.arange(size), np.arange(size), owner_of[edge]]), np.concatenate(arcs)
 
 
 def drop_surplus(work: Work) -> dict[str, int] | None:
@@ -204,16 +206,16 @@ def drop_surplus(work: Work) -> dict[str, int] | None:
     Returns the bounds of that network, which are tighter than those of a network of kinds alone;
     None if there is no surplus, or too much of it for separate arcs.
     """
-    kinds, every, merged = work.kinds, work.kind, len(work.area)  # cells from `merged` on are zones
+    kinds, kind_of, merged = work.kinds, work.kind, len(work.area)  # cells from `merged` on are zones
     too_many = (kinds.spread > kinds.area_high).any(axis=1)
     if not too_many.any() and not work.state.merged:
         return None
-    chosen = np.append(too_many, False)[every]
+    chosen = np.append(too_many, False)[kind_of]
     if work.state.merged:
         zone = np.append(np.where(work.cell >= merged, work.cell, -1), -1)
-        chosen |= twice(zone[work.at]) & (every >= 0)
+        chosen |= twice(zone[work.at]) & (kind_of >= 0)
     rows = work.by_key(chosen)
-    at, kind = work.at[rows].astype(np.int64), every[rows]
+    at, kind = work.at[rows].astype(np.int64), kind_of[rows]
     group = area = np.append(work.area, -1)[at]
     cap, size = kinds.area_high[kind[:, None], np.maximum(area, 0)], _twins(area)
     if work.state.merged:
@@ -228,9 +230,9 @@ def drop_surplus(work: Work) -> dict[str, int] | None:
         # Take only Items with two entries on Members that must shed: the network of kinds would count both.
         must_shed = (work.members.draining | (work.load > work.intervals.load_high))[member]
         _, inverse = np.unique(code, return_inverse=True)
-        few, entries_apart = sums(inverse, len(code), must_shed)[inverse] > 1, entries_apart // 4
-        item, member, cap, code = item[few], member[few], cap[few], code[few]
-        entry = entry[0][few], entry[1][few]
+        both_may_go, entries_apart = sums(inverse, len(code), must_shed)[inverse] > 1, entries_apart // 4
+        item, member, cap, code = item[both_may_go], member[both_may_go], cap[both_may_go], code[both_may_go]
+        entry = entry[0][both_may_go], entry[1][both_may_go]
     if not 0 < len(item) <= entries_apart:
         return None
     _, first, group, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)

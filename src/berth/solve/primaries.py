@@ -142,8 +142,8 @@ class _Choosing:
         item, place = item[order], place[order]
         pairs, first, several = np.unique(code[order], return_index=True, return_counts=True)
         giver, taker = np.divmod(pairs, size)
-        mine = entries(leader, size)
-        have = self.counts + mine
+        own_count = entries(leader, size)
+        have = self.counts + own_count
         gain = SCALE * have[giver] // per[giver] - SCALE * (have[taker] + 1) // per[taker]
         if gain.max(initial=0) <= 0:
             return column
@@ -153,15 +153,15 @@ class _Choosing:
         used, node = np.unique(np.concatenate([giver, taker]), return_inverse=True)
         net = Network("even", "changes")
         nodes = net.add_nodes(len(used), hub=True)
-        mine, before, per = mine[used], self.counts[used], per[used]
-        net.add(net.source, nodes, 0, mine)
+        own_count, before, per = own_count[used], self.counts[used], per[used]
+        net.add(net.source, nodes, 0, own_count)
         arcs = net.add(nodes[node[: len(giver)]], nodes[node[len(giver) :]], 0, several, changes=1)
         # Single units near the current count; farther out bundles at the cost of their most expensive unit.
         steps = np.array([-(2**30), *(-step for step in STEPS[:0:-1]), *STEPS, 2**30])
-        edge = np.maximum(0, mine[:, None] + steps)
-        even = SCALE * (before[:, None] + np.minimum(edge[:, 1:], mine.sum())) // per[:, None]
+        edge = np.maximum(0, own_count[:, None] + steps)
+        even = SCALE * (before[:, None] + np.minimum(edge[:, 1:], own_count.sum())) // per[:, None]
         net.add(nodes[:, None], net.sink, 0, np.diff(edge, axis=1), even=even)
-        flow = np.minimum(net.solve(int(mine.sum())).units[arcs], several)
+        flow = np.minimum(net.solve(int(own_count.sum())).units[arcs], several)
         some = np.repeat(np.arange(len(flow)), flow)
         picks = first[some] + rank_within(some)
         picks, out = picks[np.unique(item[picks], return_index=True)[1]], column.copy()

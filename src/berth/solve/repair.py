@@ -31,14 +31,14 @@ def repair(deal: Deal, moves: int) -> int:
         bad, size = deal.misfits(), tuning.repair_items << turn
         if not bad.any() and deal.loads_fit():
             # If many Items moved, a sample would hardly contain those with needless moves.
-            few = int((deal.given > 0).sum()) <= max(6 * polish, len(deal.work.at) // 8)
-            if deal.moved() <= moves or polished == POLISH or not few:
+            few_moved = int((deal.given > 0).sum()) <= max(6 * polish, len(deal.work.at) // 8)
+            if deal.moved() <= moves or polished == POLISH or not few_moved:
                 break
             polished, size = polished + 1, polish
         some = _sample(deal, bad | deal.left_over, size, turn)
         if not len(some):
             break
-        _decide(deal, some, turn)
+        _solve_again(deal, some, turn)
     fits = not deal.misfits().any() and deal.loads_fit()
     return max(0, deal.moved() - moves) if fits else NEVER
 
@@ -56,7 +56,7 @@ def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
     return np.unique(np.concatenate(parts))
 
 
-def _decide(deal: Deal, some: Int64, turn: int) -> None:
+def _solve_again(deal: Deal, some: Int64, turn: int) -> None:
     """Solve the network of these Items (rows of `at`), and write the result into the deal."""
     work, kinds, found, kind = deal.work, deal.kinds, deal.work.intervals, deal.kind[some]
     was, now = work.state.at[deal.rows[some]].astype(np.int64), deal.at[some]
@@ -106,6 +106,6 @@ def _choices(deal: Deal, kind: Int64, parts: list[Int64], fixed: Int64, turn: in
     table = np.concatenate(parts, axis=1)
     item, column = np.nonzero(table >= 0)
     member = table[item, column]
-    fine = (deal.kinds.area_high[kind[item], work.area[member]] > 0) & (found.load_high[member] > 0)
-    code = np.unique(item[fine] * len(fixed) + member[fine])
+    valid = (deal.kinds.area_high[kind[item], work.area[member]] > 0) & (found.load_high[member] > 0)
+    code = np.unique(item[valid] * len(fixed) + member[valid])
     return code // len(fixed), code % len(fixed)

@@ -126,15 +126,15 @@ class State:
 
     def _read(self, problem: Problem, rows: Int64) -> None:
         """Read what these Items hold and request."""
-        every = self._every(rows)
-        held, leads, wants = problem.held[every], problem.held_primary[every], problem.replicas[every]
+        index = self._index(rows)
+        held, leads, wants = problem.held[index], problem.held_primary[index], problem.replicas[index]
         place = self.position.astype(self.at.dtype)
         at, lead = place[held], place[leads]
         lead[(held != leads[:, None]).all(axis=1)] = -1
         at[wants <= 0] = -1  # its entries go in every plan
-        self.load += entries(at, len(self.row)) - entries(self.at[every], len(self.row))
-        self.hash[every] = mixed(problem.item_key[every])
-        self.at[every], self.lead[every], self.wants[every] = at, lead, wants
+        self.load += entries(at, len(self.row)) - entries(self.at[index], len(self.row))
+        self.hash[index] = mixed(problem.item_key[index])
+        self.at[index], self.lead[index], self.wants[index] = at, lead, wants
         self._sort_into_kinds(rows)
         stays, some = np.where(at >= 0, held, -1), (at >= 0).any(axis=1)
         gaps = ((stays[:, 1:] >= 0) & (stays[:, :-1] < 0)).any(axis=1)
@@ -144,16 +144,16 @@ class State:
         order[(here == lead[mixed_up][:, None]) & (here >= 0)] = -1
         order = np.argsort(order, axis=1, kind="stable")
         stays[mixed_up] = np.take_along_axis(stays[mixed_up], order, axis=1)
-        self.stays[every], self.headless[every] = stays, some & (lead < 0)
+        self.stays[index], self.headless[index] = stays, some & (lead < 0)
 
-    def _every(self, rows: Int64) -> slice | Int64:
+    def _index(self, rows: Int64) -> slice | Int64:
         return slice(None) if len(rows) == len(self.at) else rows  # a slice copies nothing
 
     def _sort_into_kinds(self, rows: Int64) -> None:
         columns = self._columns()
-        areas, known, every = len(self.slots), len(self._table), self._every(rows)
+        areas, known, index = len(self.slots), len(self._table), self._index(rows)
         factor = np.append(SALT[(100 + np.arange(areas)) % len(SALT)], np.uint64(0))[columns]
-        at, wants, old = self.at[every], self.wants[every], self.kind[every]
+        at, wants, old = self.at[index], self.wants[index], self.kind[index]
         key = wants.astype(np.uint64) * SALT[0]
         for column in at.T:
             key += factor[column]
@@ -166,4 +166,4 @@ class State:
         kind = numbers[inverse]
         self.count = np.append(self.count, np.zeros(len(new), np.int64))
         self.count += sums(kind, len(self._table)) - sums(old[old >= 0], len(self._table))
-        self.kind[every] = kind
+        self.kind[index] = kind

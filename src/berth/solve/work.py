@@ -109,7 +109,7 @@ class Work:
         place = scattered(len(names), single, np.arange(len(single)), empty=len(single))
         self.area, own = place[zone], np.arange(len(zone))
         self.cell = np.where(self.area < len(single), own, len(own) + zone)
-        self._coarse = np.searchsorted(self.codes, self._active_codes())
+        self._demand_row = np.searchsorted(self.codes, self._active_codes())
         self._spread = state.spread[self._active][:, np.array(columns, np.int64)]
 
     def lay_over(self, rows: Int64, at: Table) -> None:
@@ -127,11 +127,11 @@ class Work:
         left = state.count[active] - sums(base[asks], len(active))
         keep = np.flatnonzero(left > 0)
         over = tally(self.at[self.over_rows[asks]], np.append(self.area, self.areas), self.areas)
-        coarse = np.concatenate([self._coarse[keep], self._coarse[base[asks]]])
+        demand_row = np.concatenate([self._demand_row[keep], self._demand_row[base[asks]]])
         spread = np.concatenate([self._spread[keep], over])
         # Sorted by their columns, so that neither the order of rows nor history matters.
-        first, group = alike(coarse, *spread.T, sort=True)
-        c, weight = coarse[first], np.append(left[keep], np.ones(len(over), np.int64))
+        first, group = alike(demand_row, *spread.T, sort=True)
+        c, weight = demand_row[first], np.append(left[keep], np.ones(len(over), np.int64))
         self.kinds = Kinds(
             sums(group, len(first), weight), spread[first],
             found.placed_low[c], found.placed_high[c], self._area_low[c], self._area_high[c],
