@@ -14,7 +14,6 @@ from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 
 TURNS = 4  # maximum number of networks, each with more Items than the one before
-POLISH = 1  # how many of these may be spent only on saving moves
 NEVER = 1 << 40
 CHOICES = 8  # Members drawn by lot for each Item
 
@@ -25,16 +24,16 @@ def repair(deal: Deal, moves: int) -> int:
     `moves` is the bound: any move beyond it is needless. Returns the number of needless moves, or
     NEVER if something still does not fit.
     """
-    tuning, polished, quick = deal.work.tuning, 0, deal.work.quick
+    tuning, polished, quick = deal.work.tuning, False, deal.work.quick
     polish = max(tuning.polish_items, 0 if quick else len(deal.work.at) // tuning.polish_part)
     for turn in range(TURNS):
         bad, size = deal.misfits(), tuning.repair_items << turn
         if not bad.any() and deal.loads_fit():
             # If many Items moved, a sample would hardly contain those with needless moves.
             few_moved = int((deal.given > 0).sum()) <= max(6 * polish, len(deal.work.at) // 8)
-            if deal.moved() <= moves or polished == POLISH or not few_moved:
+            if deal.moved() <= moves or polished or not few_moved:
                 break
-            polished, size = polished + 1, polish
+            polished, size = True, polish  # one network may be spent only on saving moves
         some = _sample(deal, bad | deal.left_over, size, turn)
         if not len(some):
             break
