@@ -89,7 +89,7 @@ def test_each_pool_has_its_own_deadline_and_says_what_it_got_instead(berth: Run,
     [
         ("dies", "the engine's process ended (signal 9)", ""),
         ("rubbish", "its answer is not a plan", "the answer is str, not a plan"),
-        ("crowds", "its plan was rejected", "6 Items on a limit of 4"),
+        ("crowds", "its plan was rejected", "6 Items, above its limit of 4"),
     ],
 )
 def test_an_engine_that_fails_is_told_of_and_its_problem_is_saved(

@@ -168,7 +168,7 @@ async def test_a_rejected_plan_is_logged_with_names_and_the_file_of_its_problem(
         lines = [text for text in await logged(caplog, "above the limits") if "is not used" in text]
         assert len(lines) == 1
         assert "Pool ns/p: the plan of the pooled engine is not used" in lines[0]
-        assert "Member a has 8 Items on a limit of 4" in lines[0]
+        assert "Member a has 8 Items, above its limit of 4" in lines[0]
         (path,) = (tmp_path / "problems").glob("*.json")
         assert f"berth plan -f {path}" in lines[0]
         # Once more, a moment later: logged, but not saved again.

@@ -158,7 +158,7 @@ def test_plans_wider_than_any_pool_asks_for_are_counted_too(policy: Zones) -> No
     plan = plan_of(list(range(wide)), [2, 1], width=wide + 2)
     check(problem, plan)
     plan[0, 4] = 7
-    assert certify(problem, plan).faults == ("Item 0 is twice on Member 7",)
+    assert certify(problem, plan).faults == ("Item 0 is placed twice on Member 7",)
 
 
 def test_it_shares_no_code_with_any_engine() -> None:
@@ -233,24 +233,24 @@ def test_a_right_plan_has_no_faults() -> None:
 @pytest.mark.parametrize(
     ("plan", "fault"),
     [
-        (changed((1, 0, 0)), "Member 0 has 3 Items on a limit of 2"),
-        (changed((3, 1, 4)), "Member 4 has 1 Item on a limit of 0"),
-        (changed((3, 1, 3)), "Member 3 is not live and has 1 Item"),
-        (changed((0, 1, 0), (2, 1, 1)), "Item 0 is twice on Member 0"),
-        (changed((0, 2, 1)), "Item 0 wants 2 at most and has 3"),
-        (changed((4, 0, 1)), "Item 4 wants 0 at most and has 1"),
-        (changed((2, 1, -1), (0, 1, 1)), "Item 0 has all its 2 replicas in one zone"),
-        (changed((0, 0, -1)), "Item 0 has an empty slot before one with a Member"),
-        (changed((4, 2, 1)), "Item 4 has an empty slot before one with a Member"),
-        (changed((1, 1, 5)), "Item 1 is on row 5 of 5 Members"),
-        (changed((1, 1, -2)), "Item 1 is on row -2 of 5 Members"),
-        (changed((1, 1, 2**31 - 1)), f"Item 1 is on row {2**31 - 1} of 5 Members"),
+        (changed((1, 0, 0)), "Member 0 has 3 Items, above its limit of 2"),
+        (changed((3, 1, 4)), "Member 4 has 1 Item, above its limit of 0"),
+        (changed((3, 1, 3)), "Member 3 is not live but has 1 Item"),
+        (changed((0, 1, 0), (2, 1, 1)), "Item 0 is placed twice on Member 0"),
+        (changed((0, 2, 1)), "Item 0 has 3 replicas but wants at most 2"),
+        (changed((4, 0, 1)), "Item 4 has 1 replica but wants at most 0"),
+        (changed((2, 1, -1), (0, 1, 1)), "Item 0 has all 2 replicas in one zone"),
+        (changed((0, 0, -1)), "Item 0 has an empty slot before a filled one"),
+        (changed((4, 2, 1)), "Item 4 has an empty slot before a filled one"),
+        (changed((1, 1, 5)), "Item 1 is on Member row 5, which does not exist"),
+        (changed((1, 1, -2)), "Item 1 is on Member row -2, which does not exist"),
+        (changed((1, 1, 2**31 - 1)), f"Item 1 is on Member row {2**31 - 1}, which does not exist"),
     ],
 )
 def test_each_rule_that_a_plan_breaks_is_a_fault(plan: np.ndarray, fault: str) -> None:
     faults = certify(right()[0], plan).faults
     assert fault in faults
-    if fault.startswith("Item 0 is twice"):
+    if fault.startswith("Item 0 is placed twice"):
         assert len(faults) == 2  # and wholly in one zone
     else:
         assert faults == (fault,)
@@ -259,23 +259,23 @@ def test_each_rule_that_a_plan_breaks_is_a_fault(plan: np.ndarray, fault: str) -
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
-        (right()[1].astype(np.float64), "an array of float64"),
-        (np.full((5, 2), np.nan), "an array of float64"),
-        (right()[1].astype(object), "an array of object"),
-        (right()[1].astype(np.int64), "an array of int64"),
-        (right()[1].astype(np.uint32), "an array of uint32"),
-        (right()[1].astype(">i4"), "an array of >i4"),
-        (right()[1] >= 0, "an array of bool"),
-        (right()[1].tolist(), "the type list"),
-        (None, "the type NoneType"),
-        (np.ma.masked_array(right()[1], mask=True), "the type MaskedArray"),
-        (right()[1].view(np.matrix), "the type matrix"),
-        (right()[1][:, 0], "the shape (5,)"),
-        (right()[1][:4], "the shape (4, 3)"),
-        (right()[1][:, :0], "the shape (5, 0)"),
-        (right()[1][None], "the shape (1, 5, 3)"),
-        (np.int32(3), "the type int32"),
-        (np.array(3, dtype=np.int32), "the shape ()"),
+        (right()[1].astype(np.float64), "dtype int32, not float64"),
+        (np.full((5, 2), np.nan), "dtype int32, not float64"),
+        (right()[1].astype(object), "dtype int32, not object"),
+        (right()[1].astype(np.int64), "dtype int32, not int64"),
+        (right()[1].astype(np.uint32), "dtype int32, not uint32"),
+        (right()[1].astype(">i4"), "dtype int32, not >i4"),
+        (right()[1] >= 0, "dtype int32, not bool"),
+        (right()[1].tolist(), "a numpy.ndarray, not list"),
+        (None, "a numpy.ndarray, not NoneType"),
+        (np.ma.masked_array(right()[1], mask=True), "a numpy.ndarray, not MaskedArray"),
+        (right()[1].view(np.matrix), "a numpy.ndarray, not matrix"),
+        (right()[1][:, 0], "not (5,)"),
+        (right()[1][:4], "not (4, 3)"),
+        (right()[1][:, :0], "not (5, 0)"),
+        (right()[1][None], "not (1, 5, 3)"),
+        (np.int32(3), "a numpy.ndarray, not int32"),
+        (np.array(3, dtype=np.int32), "not ()"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
@@ -313,8 +313,8 @@ def test_a_plan_may_be_wider_or_narrower_than_what_is_asked_for() -> None:
 def test_several_broken_rules_are_all_named() -> None:
     problem = problem_of([2, 1], [[], []], [1, 1], live=[True, False])
     assert certify(problem, plan_of([0], [0, 1])).faults == (
-        "Item 1 wants 1 at most and has 2",
-        "Member 0 has 2 Items on a limit of 1",
+        "Item 1 has 2 replicas but wants at most 1",
+        "Member 0 has 2 Items, above its limit of 1",
     )
 
 
@@ -324,11 +324,12 @@ def test_the_first_few_are_named_and_the_others_counted() -> None:
     plan = plan_of(*[[k // 2] for k in range(2 * n)])
     names = Names(item=lambda row: f"feed-{row}", member=lambda row: f"worker-{row}")
     (fault,) = certify(problem, plan, names=names).faults
-    assert fault.startswith("Member worker-0 has 2 Items on a limit of 1; Member worker-1 has")
+    assert fault.startswith("Member worker-0 has 2 Items, above its limit of 1; Member worker-1 has")
     assert fault.count("worker-") == EXAMPLES
-    assert fault.endswith("; and 3 more Members are above theirs")
+    assert fault.endswith("; and 3 more Members are above their limits")
     plan[0, 0] = 99
-    assert certify(problem, plan, names=names).faults == (f"Item feed-0 is on row 99 of {n} Members",)
+    faults = certify(problem, plan, names=names).faults
+    assert faults == ("Item feed-0 is on Member row 99, which does not exist",)
 
 
 # ---- bounds -----------------------------------------------------------------------------------------
@@ -342,16 +343,16 @@ def bounds(**other: Any) -> dict[str, int]:
     ("given", "fault"),
     [
         (bounds(), None),
-        (bounds(moves=3), "the bound of moves is 3, but the plan reaches 2"),
-        (bounds(placed=7), "the bound of placed is 7, but the plan reaches 8"),
+        (bounds(moves=3), "the bound of moves is 3, but the plan beats it with 2"),
+        (bounds(placed=7), "the bound of placed is 7, but the plan beats it with 8"),
         (bounds(moves=1), None),
         (bounds(placed=9), None),
         # A bound holds among the plans that are equal on the levels before.
         (bounds(shortage=0, moves=3), None),
-        (bounds(placed=7, moves=3), "the bound of placed is 7, but the plan reaches 8"),
-        (bounds(moves=float("nan")), "the bound of moves is nan, no whole number"),
-        (bounds(moves=None), "the bound of moves is None, no whole number"),
-        ({}, "the bound of given-up is None, no whole number"),
+        (bounds(placed=7, moves=3), "the bound of placed is 7, but the plan beats it with 8"),
+        (bounds(moves=float("nan")), "the bound of moves must be an integer, not nan"),
+        (bounds(moves=None), "the bound of moves must be an integer, not None"),
+        ({}, "the bound of given-up must be an integer, not None"),
         (bounds(moves=np.int64(2)), None),
     ],
 )

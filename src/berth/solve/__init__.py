@@ -1,6 +1,6 @@
-"""Where each Item should be: the placement problem as arrays, solved exactly. Knows no Kubernetes."""
+"""The placement problem as arrays, and its exact solution. This package does not know Kubernetes."""
 
-import numpy.ma  # noqa: F401 - np.unique loads it when first called: 40 ms of the first plan
+import numpy.ma  # noqa: F401 - np.unique imports it on its first call, which would delay the first plan by 40 ms
 
 from berth.solve.arrays import keys
 from berth.solve.engine import Pending, Solver, solve

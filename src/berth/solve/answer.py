@@ -1,11 +1,12 @@
-"""One answer to a Problem: the pooled way, and the exact network where that is not the best.
+"""Answer a Problem: the pooled method, then the exact network if the pooled plan is not proven optimal.
 
-    intervals ──> what must go is gone ──> least moves ──> deal ──> repair ──> certificate ──> exact
-     (levels         (certain in            (bound on      (by     (what does    (is each       (where
-      1 to 7)         every plan)            8 to 10)      lot)     not fit)     bound met?)     not)
+    intervals ────> remove ────> least moves ────> deal ────> repair ────> certificate ────> exact
+     (levels        (entries      (bounds of      (by lot)    (Items        (does each        (if
+      before         that no       the levels                 that do        level meet       not)
+      moves)         plan keeps)   from moves)                not fit)       its bound?)
 
-Small networks decide, arrays carry it out. Whether the plan is the best shows when the certificate
-has counted it: each level against its bound.
+Small networks decide how many entries go where, and array operations carry it out. Then the
+certificate computes the value of each level, and the plan is optimal if each meets its bound.
 """
 
 from collections.abc import Mapping
@@ -29,12 +30,12 @@ from berth.solve.work import Work
 
 
 def thorough(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
-    """The best answer that can be had, whatever it takes (see `apart`)."""
+    """The best plan that the engines can find, without a budget of time (see `apart`)."""
     return answer(State(problem, tuning), quick=False)
 
 
 def certified(problem: Problem, members: Int32, bounds: Mapping[str, int], engine: str, why: str) -> Solution:
-    """A plan with what the certificate says of it; nothing of it has to be trusted."""
+    """A plan with its certificate. Neither the plan nor the bounds need to be trusted."""
     found = certify(problem, members, bounds)
     if not found.faults:
         bounds = {name: int(bounds[name]) for name in LEVELS}
@@ -42,17 +43,17 @@ def certified(problem: Problem, members: Int32, bounds: Mapping[str, int], engin
 
 
 def answer(state: State, *, quick: bool) -> Solution:
-    """The best answer that can be had; with `quick` TooLargeError is raised where it may take long."""
-    tuning, found, level, why = state.tuning, None, LEVELS[0], "no plan can lie in the intervals"
+    """The best plan that the engines can find; with `quick`, TooLargeError if it may take long."""
+    tuning, found, level, why = state.tuning, None, LEVELS[0], "no plan meets the pooled bounds"
     with suppress(NoFlowError):
         found = _finish(state, _pooled(Work(state, quick)), "pooled", "")
         if found.proof.first_open is None:
             return found
         level = found.proof.first_open
-        why = f"the pooled plan leaves {level} open"
+        why = f"the pooled plan does not meet the bound of {level}"
         if minor(level) and len(state.at) > tuning.quick_items:
             return found
-    # Where it is nearly the best: worth a small network, not a large one.
+    # A plan that is nearly optimal is worth a small network, but not a large one.
     limit = tuning.quick_exact_arcs if quick or minor(level) else tuning.exact_arcs
     if found is not None and level == "moves":
         limit = min(limit, tuning.close_exact_arcs)
@@ -60,7 +61,7 @@ def answer(state: State, *, quick: bool) -> Solution:
         try:
             placement = exact(Work(state, quick), limit, whole)
         except NoFlowError:
-            continue  # the intervals promise what no plan can keep: all levels have to be in the network
+            continue  # no plan lies in the intervals: solve the network with all levels
         except TooLargeError:
             if found is None or (quick and not minor(level)):
                 raise
@@ -68,22 +69,22 @@ def answer(state: State, *, quick: bool) -> Solution:
         best = _finish(state, placement, "exact", why)
         if whole or best.proof.first_open is None:
             return best
-    raise NoFlowError("the exact network has no flow")
+    raise NoFlowError("the exact network has no feasible flow")
 
 
 def _pooled(work: Work) -> Placement:
-    """The plan for the Items that the dealing looked at; the others stay."""
+    """The pooled plan for the Items of the deal; all others stay."""
     tuning = work.tuning
     work.empty_members()
     known, moves = drop_surplus(work), least_moves(work)
     bounds = work.intervals.bounds | (known or moves.bounds)
     if work.quick and bounds["moves"] > tuning.quick_moves:
-        raise TooLargeError(f"{bounds['moves']} moves")
+        raise TooLargeError(f"the plan has {bounds['moves']} moves, the limit is {tuning.quick_moves}")
     deals: list[tuple[int, Deal]] = []
-    for wide in (False, True):  # few Items may not be enough choice: then all are looked at
+    for wide in (False, True):  # a sample of the Items may not leave enough choice: then take all
         deal = Deal(work, moves, wide)
         if work.quick and len(deal.rows) > tuning.quick_items:
-            raise TooLargeError(f"{len(deal.rows)} Items")
+            raise TooLargeError(f"the deal has {len(deal.rows)} Items, the limit is {tuning.quick_items}")
         leave(deal)
         deal.run()
         deals.append((repair(deal, moves.bounds["moves"]), deal))
@@ -94,13 +95,13 @@ def _pooled(work: Work) -> Placement:
 
 
 def _finish(state: State, placement: Placement, engine: str, why: str) -> Solution:
-    """The placement in the Problem's rows and in slot order, with primaries, and certified."""
+    """The certified plan of a placement, in the Problem's rows and in slot order."""
     problem, width = state.problem, max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
     changed = (then != widened(state.at[placement.rows], width)).any(axis=1)
     rows, out = placement.rows[changed], widened(state.stays, width).copy()
     out[rows] = np.append(state.row, -1)[then[changed]]
-    # Where nothing changed the slots stay, too.
+    # Items that did not change keep their slots.
     open_ = state.headless | ((problem.primaries == Primaries.ACTIVE) & (out[:, 0] >= 0))
     open_[rows] = True
     some = np.flatnonzero(open_)

@@ -1,9 +1,9 @@
-"""An engine in a process of its own: a hang, a crash or a lack of memory there costs one answer.
+"""An engine in a separate process: a hang, a crash or a lack of memory there costs one answer.
 
-The process is started when first asked, or before by `start`, and stays for the next question; one
-that does not answer in time is killed. Where this process has a single thread it is forked, which
-takes no time; else another Python is started, as a fork beside threads may inherit a lock that
-nobody opens.
+The process is started by `start`, or by the first question, and stays for the next ones. If it does
+not answer in time, it is killed. If the current process has a single thread, it is forked, which is
+fast. Otherwise a new Python is started, because a fork of a process with threads may inherit a lock
+that is never released.
 """
 
 import contextlib
@@ -24,15 +24,15 @@ from berth.solve.model import Problem
 from berth.solve.tuning import Tuning
 
 ENGINE = "berth.solve.answer:thorough"
-LARGEST = 64 << 20  # bytes of an answer that are read: five times what 100,000 Items with 32 replicas take
+MAX_ANSWER = 64 << 20  # maximum size of an answer in bytes: five times 100,000 Items with 32 replicas
 
 
 class EngineError(RuntimeError):
-    """The engine gave no answer; says why, for people."""
+    """The engine gave no answer; the message says why, for users."""
 
 
 class Apart:
-    """Asks `engine` (module:function, called with a Problem and a Tuning) in another process."""
+    """Calls `engine` (module:function, with a Problem and a Tuning) in another process."""
 
     def __init__(self, tuning: Tuning, engine: str = ENGINE) -> None:
         self._tuning, self._engine, self._lock = tuning, engine, threading.RLock()
@@ -40,19 +40,19 @@ class Apart:
         self._process: subprocess.Popen[bytes] | ForkProcess | None = None
 
     def start(self) -> Connection:
-        """Start the process, so that the first question need not wait for it."""
+        """Start the process, so that the first question does not wait for it."""
         with self._lock:
             if self._connection is None:
-                self._connection, theirs = multiprocessing.Pipe()
+                self._connection, child_end = multiprocessing.Pipe()
                 if threading.active_count() == 1:
-                    fork, ends = multiprocessing.get_context("fork"), (theirs, self._connection)
+                    fork, ends = multiprocessing.get_context("fork"), (child_end, self._connection)
                     self._process = fork.Process(target=_serve, args=ends, daemon=True)
                     self._process.start()
                 else:
-                    code = f"from berth.solve.apart import main; main({theirs.fileno()})"
-                    command, files = [sys.executable, "-c", code], [theirs.fileno()]
+                    code = f"from berth.solve.apart import main; main({child_end.fileno()})"
+                    command, files = [sys.executable, "-c", code], [child_end.fileno()]
                     self._process = subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL)
-                theirs.close()
+                child_end.close()
             return self._connection
 
     def ask(self, problem: Problem, seconds: float) -> object:
@@ -65,7 +65,7 @@ class Apart:
                 if not connection.poll(max(0.0, until - monotonic())):
                     self._stop()
                     raise EngineError(f"no answer within {seconds:g} s")
-                answered, answer = pickle.loads(connection.recv_bytes(LARGEST))
+                answered, answer = pickle.loads(connection.recv_bytes(MAX_ANSWER))
             except (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError) as error:
                 raise EngineError(f"the engine's process ended ({self._stop()}): {error!r}") from error
             if not answered:
@@ -73,14 +73,14 @@ class Apart:
             return answer
 
     def close(self) -> None:
-        """End the process; a question under way fails at once."""
+        """End the process; a question that is being asked fails at once."""
         if self._process is not None:
             self._process.kill()
         with self._lock:
             self._stop()
 
     def _stop(self) -> str:
-        """End the process; says how it ended."""
+        """End the process; returns how it ended."""
         if self._connection is None or self._process is None:
             return "not started"
         self._connection.close()
@@ -99,33 +99,33 @@ class Apart:
 
 
 def main(descriptor: int) -> None:
-    """What the other Python runs."""
+    """Entry point of the new Python process."""
     importlib.import_module(ENGINE.partition(":")[0])
     _serve(Connection(descriptor))
 
 
-def _serve(questions: Connection, not_mine: Connection | None = None) -> None:
-    """Answer until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
+def _serve(questions: Connection, parent_end: Connection | None = None) -> None:
+    """Answer questions until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the asking process handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if not_mine is not None:
-        not_mine.close()
+    if parent_end is not None:
+        parent_end.close()
     with contextlib.suppress(OSError):
-        os.dup2(2, 1)  # standard output is for what the one who asks prints
+        os.dup2(2, 1)  # standard output belongs to the asking process
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
-        score.write("1000")  # where memory is short, the kernel takes this process first
+        score.write("1000")  # if memory runs out, the kernel should kill this process first
     while True:
         try:
             engine, sys.path[:], problem, tuning, seconds = questions.recv()
         except (EOFError, OSError):
             return
-        signal.alarm(int(seconds) + 5)  # ends the process, should the one who asks be gone
+        signal.alarm(int(seconds) + 5)  # ends the process if the asking one is gone
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_AS, (tuning.memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
         module, _, name = engine.partition(":")
         try:
             reply = (True, getattr(importlib.import_module(module), name)(problem, tuning))
-        except Exception as error:  # whatever it is, the one who asks is told
+        except Exception as error:  # report any failure to the asking process
             reply = (False, f"{type(error).__name__}: {error}")
         with contextlib.suppress(OSError):
             questions.send(reply)

@@ -1,4 +1,4 @@
-"""Small idioms of numpy that the solver's modules share, and the keys that rows go by."""
+"""Small numpy idioms that the solver's modules share, and the keys that identify rows."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -12,22 +12,22 @@ from berth.solve.model import Bool, Int64, UInt64
 
 Array = npt.NDArray[Any]
 Table = npt.NDArray[np.signedinteger[Any]]  # shape (rows, w): the numbers of each row, -1 for none
-# Fixed odd numbers; sums of their multiples tell rows of small integers apart.
+# Fixed odd numbers: a sum of their multiples is a hash of a row of small integers.
 SALT = np.random.default_rng(12345).integers(1, 2**62, 8192, dtype=np.uint64) | np.uint64(1)
 
 
 def keys(names: Iterable[str]) -> UInt64:
     """The key of each name, the same in every process: BLAKE2b of its UTF-8 form, 8 bytes as uint64.
 
-    With a million names two share a key once in 37 million Pools; rows with equal keys still get
-    a valid plan, only its independence of their order is lost.
+    Of Pools with a million names, one in 37 million has two names with the same key. Its plan is
+    still valid; it may only depend on the order of these two rows.
     """
     digests = b"".join(blake2b(name.encode(), digest_size=8).digest() for name in names)
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
 def mixed(key: UInt64) -> UInt64:
-    """Keys with their bits mixed (splitmix64): what looks alike in keys must not in lots."""
+    """Keys with their bits mixed (splitmix64), so that similar keys get unrelated lots."""
     x = key.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     x ^= x >> np.uint64(29)
     x *= np.uint64(0xBF58476D1CE4E5B9)
@@ -35,32 +35,32 @@ def mixed(key: UInt64) -> UInt64:
 
 
 def sums(group: Array, size: int, of: Array | None = None) -> Int64:
-    """Shape (size,): the sum of `of` in each group, or the number of its elements."""
+    """Shape (size,): the sum of `of` in each group, or without `of` the number of elements."""
     return np.bincount(group, of, size).astype(np.int64)
 
 
 def entries(table: Table, size: int) -> Int64:
-    """Shape (size,): how often each number is in the table, whatever its shape."""
-    # Shifted by one, so that -1 needs no mask: a mask of 300,000 entries costs more than the count.
+    """Shape (size,): how often each number occurs in the table, which may have any shape."""
+    # Shifting by one avoids a mask for -1: masking 300,000 entries costs more than counting them.
     return sums(table.ravel() + 1, size + 1)[1:]
 
 
 def rank_within(group: Array) -> Int64:
-    """The rank of each element within its group, from 0; equal groups must stand together."""
+    """The rank of each element within its group, from 0; the elements of a group must be adjacent."""
     start = np.flatnonzero(np.r_[len(group) > 0, group[1:] != group[:-1]])
     return np.arange(len(group)) - np.repeat(start, np.diff(np.r_[start, len(group)]))
 
 
 def first_few(group: Array, few: Int64, *by: Array) -> Int64:
-    """The first `few[g]` elements of each group g; of `by` the last decides first, as in np.lexsort."""
+    """The first `few[g]` elements of each group g in the order of `by`, its last key first (np.lexsort)."""
     order = np.lexsort((*by, group))
     return order[rank_within(group[order]) < few[group[order]]]
 
 
 def alike(*columns: Array, sort: bool = False) -> tuple[Int64, Int64]:
-    """Rows that are equal in all columns: the first row of each group, and the group of each row.
+    """Group rows that are equal in all columns: the first row of each group, and the group of each row.
 
-    With `sort` groups are in the order of their columns, the first column deciding first.
+    With `sort`, groups are sorted by their columns, the first column being the primary key.
     """
     key = np.zeros(len(columns[0]), np.uint64)
     for number, column in enumerate(columns):
@@ -73,9 +73,9 @@ def alike(*columns: Array, sort: bool = False) -> tuple[Int64, Int64]:
 
 
 def rows_with(chosen: Bool, table: Table) -> Bool:
-    """Which rows of the table have a chosen number; the last of `chosen` stands for -1."""
+    """Which rows of the table contain a chosen number; the last element of `chosen` stands for -1."""
     out, few = np.zeros(len(table), np.bool_), np.flatnonzero(chosen)
-    if len(few) <= 4 and not chosen[-1]:  # to compare is far quicker than to look up
+    if len(few) <= 4 and not chosen[-1]:  # a few comparisons are far quicker than lookups
         for one in few.tolist():
             out[np.flatnonzero(table.ravel() == one) // table.shape[1]] = True
         return out
@@ -85,7 +85,7 @@ def rows_with(chosen: Bool, table: Table) -> Bool:
 
 
 def twice(table: Table) -> Bool:
-    """Which rows of the table have some number twice."""
+    """Which rows of the table contain some number twice."""
     out, wide = np.zeros(len(table), np.bool_), table.shape[1] > 8
     for one, two in pairwise(np.sort(table, axis=1).T) if wide else combinations(table.T, 2):
         out |= (one == two) & (one >= 0)
@@ -93,16 +93,16 @@ def twice(table: Table) -> Bool:
 
 
 def tally(table: Table, of: Int64, size: int) -> Int64:
-    """Shape (rows, size): how many entries of each row fall on each number.
+    """Shape (rows, size): how many entries of each row map to each number.
 
-    `of` gives the number of each value in the table; its last element stands for -1 and is `size`.
+    `of` maps the values in the table to numbers; its last element stands for -1 and is `size`.
     """
     row = np.arange(len(table))[:, None] * (size + 1)
     return sums((of[table] + row).ravel(), len(table) * (size + 1)).reshape(-1, size + 1)[:, :size]
 
 
 def scattered(shape: int | tuple[int, ...], index: Any, values: Any, empty: int = -1) -> Int64:
-    """An array with these values at an index (or a tuple of them), and `empty` everywhere else."""
+    """An array with these values at an index (or a tuple of indices), and `empty` everywhere else."""
     out = np.full(shape, empty, np.int64)
     out[index] = values
     return out

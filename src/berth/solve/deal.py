@@ -1,16 +1,17 @@
 """From sums to entries: which Items give one up, which get one, and on which Member.
 
-The networks say how many entries leave and join each kind of Items in each zone. Here they are
-dealt out by arrays, a turn at a time and by lot (from the Items' keys, never from chance):
+The networks say how many entries leave and join each kind of Items in each zone. The deal turns
+these numbers into entries with array operations, in turns. Where it has a choice it draws lots,
+which are derived from the Items' keys or from fixed seeds, so the same input gives the same plan:
 
-1. `leave` (a module of its own): entries go where a kind has too many in a zone.
-2. `swap`: what is still above a Member's target goes to another Member of its zone.
-3. `seek`: each Item that lacks a replica is given the zone of the new one (a tiny flow by kind).
-4. `seat`: within a zone the vacancies are dealt by lot; who would be twice on a Member exchanges
-   with another.
+1. `leave` (in its own module): remove entries where a kind has too many in a zone.
+2. `swap`: remove what is still above a Member's target; it goes to another Member of the zone.
+3. `seek`: choose the zone of each missing replica (a small flow by kind).
+4. `seat`: deal the vacancies of each zone by lot; an Item that would get a Member twice exchanges
+   the seat with another Item.
 
-Nothing here has to be perfect: what does not fit is left over for `repair`, and what is not the
-best is noticed, as the certificate counts the plan afresh.
+The deal need not be perfect: `repair` handles entries that do not fit, and the certificate counts
+the plan independently, so a plan that is not optimal is recognised.
 """
 
 import numpy as np
@@ -33,33 +34,33 @@ from berth.solve.moves import Moves
 from berth.solve.shares import filled
 from berth.solve.work import Work
 
-TURNS = 20  # of leaving by lot and of swapping; what is left after them is left over
-TRIES = 60  # turns of exchanges between seats
+TURNS = 20  # maximum turns of `leave` and of `swap`; `repair` handles what remains
+TRIES = 60  # maximum turns of exchanges between seats
 
 
 class Deal:
-    """The Items that may change, and who holds them in the end.
+    """The Items that may change, and the Members that hold them.
 
-    `rows` are rows of the Problem in the order of their keys; `at`, shape (rows, w), the positions
-    that hold each (at first as now, in the end as planned); `load` that of all Members. With
-    `wide` all Items may change.
+    `rows` are rows of the Problem in the order of their keys. `at`, shape (rows, w), has the
+    positions that hold each Item, and `load` the loads of all Members: those of now at first, those
+    of the plan after `run`. With `wide`, all Items may change.
     """
 
     def __init__(self, work: Work, moves: Moves, wide: bool) -> None:
         self.work, self.moves, self.kinds, found = work, moves, work.kinds, work.intervals
         self.load = work.load.copy()
-        # What a draining Member keeps is settled by its age; the others may end anywhere within.
+        # The network of moves fixed the loads of draining Members; others may end anywhere in their interval.
         draining = work.members.draining
         self.low = np.where(draining, moves.draining_load, found.load_low)
         self.high = np.where(draining, moves.draining_load, found.load_high)
         has, kinds = work.kinds.spread.sum(axis=1), work.kinds
         self.unfit: Bool = np.any((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low), axis=1)
         self.unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
-        every = work.kind
-        self.rows = work.by_key(every >= 0 if wide else self._choice(every) & (every >= 0))
-        self.at, self.kind = work.at[self.rows].astype(np.int64), every[self.rows].astype(np.int64)
+        kind_of_row = work.kind
+        self.rows = work.by_key(kind_of_row >= 0 if wide else self._choice(kind_of_row) & (kind_of_row >= 0))
+        self.at, self.kind = work.at[self.rows].astype(np.int64), kind_of_row[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
-        # Entries: local row, column, Member, its area, kind, whether the primary is there, a lot.
+        # For each entry: its row and column in `at`, Member, area, kind, whether it is the primary, a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
         self.member = self.at[self.item, self.column]
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
@@ -67,29 +68,29 @@ class Deal:
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
         self.have = self._in_areas(self.at)
         total = moves.leave.sum(axis=1)
-        self.scarce = 4 * total > np.maximum(1, kinds.count)  # kinds of which many Items give an entry
+        self.scarce = 4 * total > np.maximum(1, kinds.count)  # kinds of which many Items give up an entry
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
         self.left_over, self.swapped = np.zeros(len(self.rows), np.bool_), np.zeros(len(self.load), np.bool_)
-        # Where zones are merged a kind does not tell who is twice in one: then all are looked at.
+        # With merged zones a kind does not show whether an Item is twice in one, so all are checked.
         self.changed = np.full(len(self.rows), bool(work.state.merged))
 
     def run(self) -> None:
-        """Bring Members to their targets, and give Items what they lack, after `leave`."""
+        """After `leave`: bring Members to their targets, and place the missing replicas."""
         self._swap()
         self._seat(*self._seek())
 
-    def _choice(self, every: Int32) -> Bool:
-        """Items of kinds that lose or get something, and some on Members that have too much.
+    def _choice(self, kind_of_row: Int32) -> Bool:
+        """A sample of the Items of kinds that lose or get entries, and of those on overfull Members.
 
-        A few per hundred are enough where only few change; they are drawn by lot, from the low bits
-        of their keys, as they are sorted by the high ones.
+        If few Items of a kind change, a few percent of them are choice enough. The sample is drawn by
+        the low bits of the Items' hashes, because Items are sorted by the high bits.
         """
         kinds, state, load = self.kinds, self.work.state, self.load
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
         need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
         share = np.where(need > 0, 0.02 + 8 * need / np.maximum(1, kinds.count), 0.0)
         bar = np.ceil(np.where(self.unfit, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
-        take = lot < np.append(bar, 0)[every]
+        take = lot < np.append(bar, 0)[kind_of_row]
         excess = np.maximum(0, load - self._targets())
         if excess.any():
             part = float(((4 * excess + 6) / np.maximum(1, load))[excess > 0].max())
@@ -99,7 +100,7 @@ class Deal:
         return take
 
     def misfits(self) -> Bool:
-        """Shape (rows,): Items that have not got what their intervals ask for, or are twice in a cell."""
+        """Shape (rows,): Items that are outside their intervals, or twice in a cell."""
         kinds, out = self.kinds, self.unfit[self.kind]
         some = np.flatnonzero(out | self.changed)
         kind, have = self.kind[some], self._in_areas(self.at[some])
@@ -110,13 +111,13 @@ class Deal:
         return out
 
     def loads_fit(self) -> bool:
-        """Whether each Member's load, and with them the number of replicas placed, is as it must be."""
+        """Whether each Member's load is in its interval and all replicas are placed that can be."""
         found = self.work.intervals
         fits = (self.load >= found.load_low) & (self.load <= found.load_high)
         return bool(fits.all()) and int(self.load.sum()) == found.placed
 
     def moved(self) -> int:
-        """Entries on Members that do not hold the Item now."""
+        """The number of entries on Members that do not hold the Item now."""
         some = np.flatnonzero(self.changed)
         at, new = self.at[some], self.at[some] >= 0
         for column in self.work.state.at[self.rows[some]].T:
@@ -128,17 +129,17 @@ class Deal:
         return tally(at, np.append(self.work.area, self.work.areas), self.work.areas)
 
     def to_spare(self) -> tuple[Int64, Int64]:
-        """Shape (positions,) each: what is above a Member's interval, and what it has within."""
+        """Shape (positions,) each: load above a Member's interval, and other load above its lower end."""
         over = np.maximum(0, self.load - self.high)
         return over, np.maximum(0, self.load - over - self.low)
 
     def one_each(self, pick: Int64) -> Int64:
-        """At most one entry of an Item, rather not its primary."""
+        """At most one of these entries for each Item, preferably not its primary."""
         pick = pick[np.argsort(self.leads[pick], kind="stable")]
         return pick[np.sort(np.unique(self.item[pick], return_index=True)[1])]
 
     def take(self, pick: Int64, left: Int64) -> None:
-        """These entries go; so many fewer are left to go of their kinds in their areas."""
+        """Remove these entries, and count them off `left`: what their kinds still have to give by area."""
         self.gone[pick] = self.changed[self.item[pick]] = True
         self.load -= sums(self.member[pick], len(self.load))
         np.add.at(self.given, self.item[pick], 1)
@@ -146,7 +147,7 @@ class Deal:
         np.subtract.at(left, (self.kind_of[pick], self.area[pick]), 1)
 
     def _targets(self) -> Int64:
-        """Loads that the areas' sums allow, at the least cost in level 11 of those with fewest moves."""
+        """Loads with the areas' totals: of those with the fewest moves the most even for the limits."""
         target, limit = np.clip(self.load, self.low, self.high), np.maximum(1, self.work.members.limit)
         for area, total in enumerate(self.moves.loads.tolist()):
             here = np.flatnonzero(self.work.area == area)
@@ -160,28 +161,29 @@ class Deal:
         target = self._targets()
         quota, vacant = np.maximum(0, self.load - target), np.maximum(0, target - self.load)
         pool = np.flatnonzero((quota > 0)[self.member] & ~self.gone)
-        # Rather not a primary, nor an Item that is on many of the few Members that receive; and where
-        # these are very few, rather a primary than an Item of which another entry moves there.
+        # Avoid primaries, and Items that are already on several of the Members with much to receive.
+        # If those are very few, a primary is better than an Item of which another entry already leaves,
+        # as that would compete for the same Members.
         taker = np.append(vacant > 0.02 * vacant.sum(), False)
-        met = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
-        few = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
+        competing = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
+        few_takers = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
         for turn in range(TURNS):
             if not quota.any():
                 break
             given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
-            first, second = (given, lead) if few else (lead, given)
-            pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], met, second, first)]
+            first, second = (given, lead) if few_takers else (lead, given)
+            pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], competing, second, first)]
             if turn < TURNS - 1:
                 pick = self.one_each(pick)
             self.take(pick, np.zeros_like(self.moves.leave))
             self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))
             rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]
-            pool, met = pool[rest], met[rest]
+            pool, competing = pool[rest], competing[rest]
         self.vacant = np.maximum(0, target - self.load)
 
     def _seek(self) -> tuple[Int64, Int64]:
-        """Which Items get an entry in which area: (local rows, areas), one for each entry."""
+        """Which Items get an entry in which area: (rows of `at`, areas), one element for each entry."""
         kinds, areas = self.kinds, self.work.areas
         self.at[self.item[self.gone], self.column[self.gone]] = -1
         vacant, have = sums(self.work.area, areas, self.vacant), self._in_areas(self.at)
@@ -200,27 +202,27 @@ class Deal:
         low, high = (np.maximum(0, (end[kind] - here)[g, a]) * size[g] for end in ends_of[1])
         arcs = net.add_preferred(groups[g], ends[a], low, high, "unfit")
         flow = net.solve(total)
-        # Area after area round the Items of a group: each gets as many as the others, or one more.
+        # Area by area, round and round the Items of a group, so their numbers differ by at most one.
         amount = sum(flow.units[some] for some in arcs)
         g, a = np.repeat(g, amount), np.repeat(a, amount)
         start = np.cumsum(size) - size
         return lacks[np.argsort(group, kind="stable")[start[g] + rank_within(g) % size[g]]], a
 
     def _seat(self, seeker: Int64, area: Int64) -> None:
-        """Deal the vacancies of each area to its seekers by lot, then let those exchange that clash."""
+        """Deal the vacancies of each area to its seekers by lot, then exchange seats that clash."""
         work = self.work
         lot = (self.lot[seeker].astype(np.uint64) * SALT[7] + area.astype(np.uint64) * SALT[8]) * SALT[9]
         order = np.lexsort((seeker, lot >> np.uint64(24), area))
         seeker, area = seeker[order], area[order]
         seats = np.repeat(np.arange(len(self.vacant)), self.vacant)
-        # Each Member's places evenly over the list, its neighbours by lot: if lists were dealt in
-        # turn, Items would share all their Members, and one lost could not be made up for.
+        # Spread each Member's places evenly over the list, with neighbours by lot. Dealt in a regular
+        # order, Items would share all their Members, and losing one would leave no good replacements.
         spot = (rank_within(seats) + np.random.default_rng(3).random(len(seats))) / self.vacant[seats]
         seats = seats[first_few(work.area[seats], sums(area, work.areas), seats, spot)]
         clashing = _exchange(seats, seeker, area, work.cell, self.at)
         self.left_over[seeker[clashing]] = True
         seeker, seats = np.delete(seeker, clashing), np.delete(seats, clashing)
-        # Write the new entries into the gaps of each Item's row.
+        # Write the new entries into the empty columns of each Item's row.
         self.load += sums(seats, len(self.load))
         order = np.argsort(seeker, kind="stable")
         seeker, seats = seeker[order], seats[order]
@@ -232,20 +234,20 @@ class Deal:
 
 
 def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) -> Int64:
-    """Exchange seats (in place) until no Item is twice in a cell; which seats clash in the end.
+    """Exchange seats (in place) until no Item is twice in a cell; returns the seats that still clash.
 
-    Seats are grouped by area. One seat of an Item changes at a time: if both did, they could
-    clash for ever.
+    Seats are sorted by area. Only one seat of an Item changes at a time: if two clashing seats both
+    changed, they could clash again in every turn.
     """
     holds, size = np.append(cell, -1)[at[seeker]], np.bincount(area)
     start = np.cumsum(size) - size
-    # Seats of one Item, as places in the list, to see whether two of them are in one cell.
+    # For each Item its seats, as indices into `seats`, to find two of them in one cell.
     order = np.argsort(seeker, kind="stable")
-    mine = rank_within(seeker[order])
-    fellow = scattered((len(at), int(mine.max(initial=0)) + 1), (seeker[order], mine), order)
+    nth_seat = rank_within(seeker[order])
+    seats_of = scattered((len(at), int(nth_seat.max(initial=0)) + 1), (seeker[order], nth_seat), order)
 
     def clash(places: Int64, values: Int64) -> Bool:
-        spot, others = cell[values][:, None], fellow[seeker[places]]
+        spot, others = cell[values][:, None], seats_of[seeker[places]]
         out = (holds[places] == spot).any(axis=1)
         if others.shape[1] > 1:
             used = (others >= 0) & (others != places[:, None])
@@ -259,23 +261,23 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
             break
         one = bad[np.unique(seeker[bad], return_index=True)[1]]
         two = start[area[one]] + (rng.random(len(one)) * size[area[one]]).astype(np.int64)
-        busy = sums(np.append(seeker[one], seeker[two]), len(fellow))
-        fine = (busy[seeker[one]] == 1) & (busy[seeker[two]] == 1)
-        one, two = one[fine], two[fine]
-        fine = ~clash(one, seats[two]) & ~clash(two, seats[one])
-        one, two = one[fine], two[fine]
+        changes = sums(np.append(seeker[one], seeker[two]), len(seats_of))
+        valid = (changes[seeker[one]] == 1) & (changes[seeker[two]] == 1)
+        one, two = one[valid], two[valid]
+        valid = ~clash(one, seats[two]) & ~clash(two, seats[one])
+        one, two = one[valid], two[valid]
         seats[one], seats[two] = seats[two], seats[one]
         bad = bad[clash(bad, seats[bad])]
-    for place in bad[:50].tolist():  # one by one it did not work: many partners at once
+    for place in bad[:50].tolist():  # random partners did not help: check many partners of each seat
         others = start[area[place]] + rng.permutation(size[area[place]])[:4_000]
         others = others[seeker[others] != seeker[place]]
         here = np.full(len(others), place)
-        fine = ~clash(here, seats[others]) & ~clash(others, seats[here])
-        if fine.any():
-            other = others[fine.argmax()]
+        valid = ~clash(here, seats[others]) & ~clash(others, seats[here])
+        if valid.any():
+            other = others[valid.argmax()]
             seats[place], seats[other] = seats[other], seats[place]
     bad = bad[clash(bad, seats[bad])]
-    # Of two seats of an Item in one cell only one has to go; both where it holds one there already.
+    # Of two seats of an Item in one cell only one has to go, or both if it also holds an entry there.
     own = (holds[bad] == cell[seats[bad]][:, None]).any(axis=1)
     pair = seeker[bad] * (int(cell.max(initial=0)) + 1) + cell[seats[bad]]
     spare = np.ones(len(bad), np.bool_)

@@ -1,11 +1,12 @@
-"""`Solver`: one certified plan of a Pool after another, each within a bound of time.
+"""`Solver`: certified plans of a Pool, each within a deadline.
 
-    quick, in this process ──> thorough, in another ──> the best certified ──> plain
-      (small events)             (all else, with          so far (where          (recovers what is
-                                  a deadline)             that failed)            missing, moves nothing)
+    quick, in this process ──> thorough, in another ──> best certified ──> plain
+      (small events)             process (all other       plan so far        (places missing
+                                 events, with a           (if thorough       replicas, moves
+                                 deadline)                failed)            nothing)
 
-Whoever answers, the certificate counts the plan afresh. One that it rejects is never used: the
-next engine answers, and what happened is reported with the problem.
+The certificate checks every plan. A plan that it rejects is never used: the next engine answers,
+and the rejection is reported with the problem.
 """
 
 import logging
@@ -28,28 +29,28 @@ from berth.solve.tuning import DEFAULT, Tuning
 
 logger = logging.getLogger(__name__)
 
-Reject = Callable[[str, Sequence[str], Problem], None]  # the engine, what is wrong, and the problem
+Reject = Callable[[str, Sequence[str], Problem], None]  # called with the engine, the faults and the problem
 
 
 def log_rejected(engine: str, faults: Sequence[str], _: Problem) -> None:
-    """Log what the certificate rejected."""
+    """Log a rejected plan."""
     logger.error("the plan of the %s engine is not used: %s", engine, "; ".join(faults))
 
 
 @dataclass(slots=True)
 class Pending:
-    """A question for the other process. `ask` may run in any thread, the rest only in the solver's."""
+    """A question for the other process. `ask` may run in any thread, all else only in the solver's."""
 
-    problem: Problem  # a copy: the solver's own may change meanwhile
+    problem: Problem  # a copy, because the original may change meanwhile
     started: float
     best: Solution | None  # the best certified plan so far
     apart: Apart
-    seconds: float  # what the answer may still take
+    seconds: float  # time left for the answer
     reply: object = None
     failed: str = ""
 
     def ask(self) -> None:
-        """Wait for the answer; blocks, never raises, and ends about when the deadline does."""
+        """Wait for the answer; blocks until about the deadline at most, and never raises."""
         try:
             self.reply = self.apart.ask(self.problem, self.seconds)
         except EngineError as error:
@@ -57,11 +58,10 @@ class Pending:
 
 
 class Solver:
-    """Plans for one Pool, again and again. Keeps what the next small event starts from.
+    """Solves one Pool repeatedly, and keeps state so that small events cost little.
 
-    `engine` names the thorough engine (module:function), and `rejected` is called for answers that
-    were not used. `apart` is another process that is there already, for solvers that share one;
-    `start` and `close` are those of that process.
+    `engine` names the thorough engine (module:function), and `rejected` is called for each answer
+    that is not used. Solvers may share a process: `apart`. `start` and `close` act on the process.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Solver:
         self._last: Int32 | None = None
 
     def solve(self, problem: Problem, touched: Touched | None = None) -> Solution:
-        """Where each Item should be: always certified, and the best in all levels where it is `optimal`.
+        """Where each Item should be: always certified, and the best plan in all levels if `optimal`.
 
         `touched` names the rows that changed since the last call with the same arrays, which may
-        have grown; without it everything is read again. It saves work and changes nothing: the
-        plan depends on the problem alone. Never raises for a Problem of the documented form.
+        have grown; without it, everything is read again. It only saves work: the plan depends on
+        the problem alone. Never raises for a Problem of the documented form.
         """
         found = self.begin(problem, touched)
         if isinstance(found, Solution):
@@ -90,7 +90,7 @@ class Solver:
         return self.complete(found)
 
     def begin(self, problem: Problem, touched: Touched | None = None) -> Solution | Pending:
-        """`solve` as far as it goes at once: the plan, or what has to be asked in another process."""
+        """The first half of `solve`, without waiting: the plan, or a question for the other process."""
         started, best = perf_counter(), None
         try:
             if self._state is None or touched is None:
@@ -103,8 +103,8 @@ class Solver:
         except TooLargeError:
             pass
         except (NoFlowError, MemoryError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            # What numpy and OR-tools raise where the mistake is ours, in the networks or in what is
-            # kept. It must not end the controller: the other process and the next call read all anew.
+            # numpy and OR-tools raise these for a bug in the networks or in the state. It must not end
+            # the controller: the other process and the next call start from the problem alone.
             logger.exception("the quick engine failed")
             self._rejected("quick", [repr(error)], problem)
             self._state = None
@@ -112,10 +112,10 @@ class Solver:
         return Pending(deepcopy(problem), started, best, self._apart, seconds)
 
     def complete(self, pending: Pending) -> Solution:
-        """The plan after `pending.ask()`: the other process's, or the best there is without it."""
+        """The plan after `pending.ask()`: from the other process, or else the best one available."""
         problem, found, trouble = pending.problem, pending.best, pending.failed
         match pending.reply:
-            # Another process may send anything: its plan is certified anew.
+            # The other process may send anything, so its plan is certified here.
             case Solution(members=members, proof=Proof(bounds=dict(bounds)), engine=str(name), why=str(why)):
                 other = self._unless_rejected(problem, certified(problem, members, bounds, name, why))
                 if other is None:
@@ -142,7 +142,7 @@ class Solver:
         return found or certified(problem, nothing, unproven, "plain", why)
 
     def _give(self, found: Solution, started: float, trouble: str = "") -> Solution:
-        """The plan with the time that it took, and the rows that differ from the last one."""
+        """The plan with the time it took, and the rows that differ from the previous plan."""
         last, now, self._last, changed = self._last, found.members, found.members, None
         if last is not None:
             width, shared = max(last.shape[1], now.shape[1]), min(len(last), len(now))
@@ -154,11 +154,11 @@ class Solver:
 
 
 def solve(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
-    """The plan of a Problem that is solved once; see `Solver.solve`."""
+    """Solve a Problem once; see `Solver.solve`."""
     with closing(Solver(tuning)) as solver:
         return solver.solve(problem)
 
 
 def _costs(found: Solution) -> list[int]:
-    """What a plan reaches, as numbers that should be small."""
+    """The levels that a plan reaches, as numbers to minimise."""
     return [(-1 if name == "placed" else 1) * found.proof.reached[name] for name in LEVELS]

@@ -1,15 +1,19 @@
-"""The exact network: Items that hold exactly the same are one kind, every Member a node of its own.
+"""The exact network: Items with the same holders form one kind, and every Member is a node.
 
     source ──> kind ──> kind in zone a ──> Member 1 ──> sink
                    └──> kind in zone b ──> Member 2 ──>
 
-Items of one kind are interchangeable in every level, so any way to deal a kind's entries out to
-its Items is as good as another: Member after Member, round and round, puts an Item at most once on
-a Member and as evenly as can be in every zone. So what the flow says can be done, and it is best.
+The flow gives, for each kind, the number of its Items that each Member holds. Every such flow can
+be carried out: list the kind's entries zone by zone and within a zone Member by Member, and deal
+them to the kind's Items in turn, round and round. A Member holds at most as many entries as the
+kind has Items, and they are adjacent in the list, so none of the Items gets it twice. For the same
+reason the Items' numbers of replicas differ by at most 1, in total and in each zone, which is what
+the rising costs assume. And as the Items of a kind hold the same, it does not matter in any level
+which of them gets which entry. So the flow's cost is the value of the plan, and it is optimal.
 
-It has kinds × Members arcs, which is why the pooled way goes first. Two forms: within the intervals
-only the levels from `moves` on are left to decide; where pooling promised what cannot be done, all
-levels are in the network, with the rising arcs of `intervals` for each kind and Member.
+The network has kinds × Members arcs, which is why the pooled method is tried first. It has two
+forms. Within the intervals only the levels from `moves` on are left to decide. If no plan lies in
+the intervals, all levels are in the network, with the rising arcs of `intervals`.
 """
 
 from typing import NamedTuple
@@ -27,7 +31,7 @@ LATER = ("moves", "draining-age", "primaries-moved", "even")
 
 
 class Placement(NamedTuple):
-    """Who holds some Items, as positions of shape (rows, v), and the bounds that prove it to be the best."""
+    """Who holds some Items, as positions of shape (rows, v), and a bound for each level."""
 
     rows: Int64
     at: Int64
@@ -35,20 +39,20 @@ class Placement(NamedTuple):
 
 
 def exact(work: Work, arcs: int, whole: bool) -> Placement:
-    """The best placement; with `whole` in all levels, else within the intervals.
+    """The best placement: over all levels with `whole`, otherwise within the intervals.
 
-    Raises TooLargeError where the network would have more than `arcs` arcs, and NoFlowError where
-    the intervals cannot be met.
+    Raises TooLargeError if the network would have more than `arcs` arcs, and NoFlowError if no
+    plan lies in the intervals.
     """
     rows, count = _same_holdings(work, arcs)
     state, found, members, size = work.state, work.intervals, work.members, len(count)
     start = np.cumsum(count) - count
-    one = rows[start]  # the first Item of each kind stands for all
+    one = rows[start]  # the first Item of each kind represents all of them
     lead, holds = state.lead[one].astype(np.int64), np.zeros((size, len(work.area) + 1), np.bool_)
     holds[np.arange(size)[:, None], state.at[one]] = True
     codes = work.code(state.wants[one].astype(np.int64), holds[:, :-1].sum(axis=1))
-    coarse, coarser = np.searchsorted(work.codes, codes), work.demand
-    demand = Demand(coarser.asked[coarse], coarser.right[coarse], coarser.wanted[coarse], count)
+    row, base = np.searchsorted(work.codes, codes), work.demand
+    demand = Demand(base.asked[row], base.right[row], base.wanted[row], count)
 
     net = Network(*(SHAPE_LEVELS if whole else ()), *LATER, limit=work.arcs)
     ends, nodes = net.add_nodes(len(members.limit), hub=True), net.add_nodes(size)
@@ -61,9 +65,9 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
         net.add(ends[at], net.sink, 0, units.size,
                 balance=units.cost, misplaced=draining, draining_age=rank[at])  # fmt: skip
     else:
-        open_members, open_zones, total = found.load_high > 0, (found.zone_high > 0)[coarse], found.placed
-        net.add(net.source, nodes, found.placed_low[coarse] * count, found.placed_high[coarse] * count)
-        low, high = found.zone_low[coarse], found.zone_high[coarse]
+        open_members, open_zones, total = found.load_high > 0, (found.zone_high > 0)[row], found.placed
+        net.add(net.source, nodes, found.placed_low[row] * count, found.placed_high[row] * count)
+        low, high = found.zone_low[row], found.zone_high[row]
         net.add(nodes[:, None], inside, low * count[:, None], high * count[:, None])
         add_loads(net, work, ends, np.ones(len(ends), np.bool_), np.arange(len(ends)), steps=1 << 40)
     kind, member = np.nonzero(open_zones[:, members.zone] & open_members)
@@ -75,7 +79,7 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
     later["primaries-moved"] += int((state.lead >= 0).sum())
     shape = shape_bounds(flow.totals, demand, units.unfilled) if whole else found.bounds
 
-    # Deal each kind's entries to its Items, zone by zone and Member after Member, round and round.
+    # Deal each kind's entries to its Items, zone by zone and Member by Member, round and round.
     order = np.lexsort((member, members.zone[member], kind))
     kind, member = (np.repeat(a[order], flow.units[on][order]) for a in (kind, member))
     item = start[kind] + rank_within(kind) % count[kind]
@@ -86,14 +90,14 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
 
 
 def _same_holdings(work: Work, arcs: int) -> tuple[Int64, Int64]:
-    """All Items that ask for something, by kind and key, and how many there are of each kind."""
+    """All Items that request replicas, sorted by kind and key, and the number of Items of each kind."""
     state, size = work.state, len(work.area)
     rows = work.by_key(state.wants > 0)
     salt = np.append(SALT[np.arange(size) % 4000] + np.arange(size, dtype=np.uint64), np.uint64(0))
     held = sum((salt[column] for column in state.at[rows].T), np.zeros(len(rows), np.uint64))
     first, kind = alike(state.wants[rows], state.lead[rows], held)
     if len(first) * work.usable > arcs:
-        raise TooLargeError(f"an exact network of {len(first) * work.usable} arcs")
-    # Kinds in the order of their first Item's key, so that rows do not matter.
+        raise TooLargeError(f"the exact network has {len(first) * work.usable} arcs, the limit is {arcs}")
+    # Kinds are ordered by the key of their first Item, so that the order of rows does not matter.
     kind = np.argsort(np.argsort(first))[kind]
     return rows[np.argsort(kind, kind="stable")], sums(kind, len(first))

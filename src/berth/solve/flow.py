@@ -1,14 +1,17 @@
-"""Min-cost flow with costs in levels: an earlier level is worth more than all later ones together.
+"""Min-cost flow with costs in levels: one unit of an earlier level outweighs all later levels.
 
-One weight per level would be the obvious way, but OR-tools multiplies costs by the number of nodes
-within 64 bits. So as many levels as fit are weighed together and solved in one *stage*; then the
-network is narrowed to its optimal flows, and the next levels are solved on what is left. By
-complementary slackness a flow is optimal for given prices exactly when arcs of positive reduced
-cost are empty and arcs of negative reduced cost full, so those arcs are fixed
-(Ahuja, Magnanti, Orlin: Network Flows, 1993, section 9.4).
+A single weighted cost over all levels would overflow: OR-tools multiplies costs by the number of
+nodes, in 64 bits. So a *stage* combines as many levels as fit into one cost. After it the network
+is restricted to the optimal flows of that stage, and the next stage solves the remaining levels.
 
-The same theorem makes the *intervals* that the whole solver rests on: what `Flow.low` and
-`Flow.high` say of an arc holds for every optimal flow, and every flow within them is optimal.
+Prices (node potentials) make the restriction possible. With optimal prices, the reduced cost of an
+arc is cost + price[tail] - price[head]. By complementary slackness a flow is optimal exactly if it
+leaves every arc of positive reduced cost empty and fills every arc of negative reduced cost
+(Ahuja, Magnanti, Orlin: Network Flows, 1993, section 9.4). So these arcs are fixed, and arcs of
+reduced cost 0 stay free.
+
+The *intervals* that the whole solver is built on follow from the same theorem: every optimal flow
+lies between `Flow.low` and `Flow.high`, and every feasible flow between them is optimal.
 """
 
 from collections.abc import Mapping
@@ -20,32 +23,33 @@ from ortools.graph.python import min_cost_flow
 
 from berth.solve.model import Int64
 
-BUDGET = 2**60  # largest (weighed cost) × (nodes) given to OR-tools, with room to spare in 64 bits
+BUDGET = 2**60  # maximum (weighted cost) × (nodes) given to OR-tools, well within 64 bits
 
 Numbers = int | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
 
 class TooLargeError(RuntimeError):
-    """A network would have more arcs than may be spent on it."""
+    """A network or a plan exceeds the budget of the solve; the message says by what."""
 
 
 class NoFlowError(RuntimeError):
-    """No flow satisfies the network's bounds, or OR-tools did not find the one of least cost."""
+    """No flow satisfies the network's bounds, or OR-tools failed to find a flow of minimum cost."""
 
 
 class Flow(NamedTuple):
-    """A flow of least cost in all levels; arrays of shape (arcs,)."""
+    """A flow of minimum cost in all levels; arrays of shape (arcs,)."""
 
-    units: Int64  # what flows on each arc
-    low: Int64  # the least and the most that the arc carries in any flow as good as this one
+    units: Int64  # the flow on each arc
+    low: Int64  # the flow on each arc lies in [low, high] in every optimal flow
     high: Int64
-    totals: Mapping[str, int]  # cost of this flow in each level
+    totals: Mapping[str, int]  # the cost in each level
 
 
 class Network:
-    """A source, a sink, and nodes and arcs that are added in bulk; then `solve`.
+    """A source, a sink, and nodes and arcs that are added in bulk before `solve`.
 
-    `levels` names the levels of cost, most important first; `limit` is the most arcs there may be.
+    `levels` names the levels of cost, most important first; `limit` is the maximum number of arcs.
+    Costs in other levels are ignored.
     """
 
     def __init__(self, *levels: str, limit: int | None = None) -> None:
@@ -57,7 +61,7 @@ class Network:
         self.source, self.sink = self.add_nodes(2, hub=True).tolist()
 
     def add_nodes(self, count: int, hub: bool = False) -> Int64:
-        """Number `count` new nodes. At most four arcs in a row may touch no hub: see `_span`."""
+        """Add nodes, return their numbers. A path has at most four arcs without a hub: see `_span`."""
         new = np.arange(self.nodes, self.nodes + count)
         self.nodes += count
         if hub:
@@ -65,7 +69,7 @@ class Network:
         return new
 
     def add(self, tail: Numbers, head: Numbers, low: Numbers, high: Numbers, **costs: Numbers) -> Int64:
-        """Add arcs (arguments are broadcast) and return their numbers. A cost is for one unit."""
+        """Add arcs (arguments are broadcast) and return their numbers. A cost applies to each unit."""
         given = [np.asarray(x) for x in (tail, head, low, high, *costs.values())]
         columns = np.empty((len(given), *np.broadcast(*given).shape), np.int64)
         for number, values in enumerate(given):
@@ -81,18 +85,18 @@ class Network:
     def add_preferred(
         self, tail: Numbers, head: Numbers, low: Int64, high: Int64, level: str, by: int = 1, **costs: Numbers
     ) -> tuple[Int64, Int64]:
-        """Two arcs each: in `level` the units up to `low` gain something, those from there to `high` not."""
+        """Add two arcs for each row: units up to `low` cost `-by` in `level`, those up to `high` nothing."""
         preferred = self.add(tail, head, 0, low, **{level: -by}, **costs)
         return preferred, self.add(tail, head, 0, high - low, **costs)
 
     def solve(self, total: int, intervals: bool = False) -> Flow:
-        """The flow of least cost, level by level, of `total` units from the source to the sink.
+        """The flow of minimum cost, level by level, of `total` units from the source to the sink.
 
-        `Flow.low` and `Flow.high` are right where `intervals` asks for them: it costs another search
-        for prices. Raises NoFlowError where the bounds cannot be met, or TooLargeError.
+        `Flow.low` and `Flow.high` are valid only with `intervals`, as they need one more search for
+        prices. Raises NoFlowError if the bounds cannot be met, TooLargeError above `limit` arcs.
         """
         if self.limit is not None and self.arcs > self.limit:
-            raise TooLargeError(f"a network of {self.arcs} arcs")
+            raise TooLargeError(f"a network has {self.arcs} arcs, the limit is {self.limit}")
         tail, head, low, high = arcs = np.concatenate(self._parts, axis=1)
         costs = {name: np.zeros(self.arcs, np.int64) for name in self.levels}
         for first, name, part in self._costs:
@@ -102,7 +106,7 @@ class Network:
         while True:
             weights = self._weigh([costs[name] for name in left], arcs)
             cost = sum((w * costs[name] for w, name in zip(weights, left, strict=False)), 0 * tail)
-            units, left = self._cheapest(arcs, cost, total), left[len(weights) :]
+            units, left = self._minimum(arcs, cost, total), left[len(weights) :]
             if left or intervals:
                 price = self._prices(arcs, cost, units)
                 reduced = cost + price[tail] - price[head]
@@ -112,13 +116,13 @@ class Network:
                 return Flow(units, low, high, {name: int(units @ costs[name]) for name in self.levels})
 
     def _weigh(self, costs: list[Int64], arcs: Int64) -> list[int]:
-        """The weights of as many of the levels as fit into one stage (the last weighs 1)."""
+        """The weights of the levels in the next stage, which takes as many as fit; the last weight is 1."""
         spans = [self._span(cost, arcs) for cost in costs]
         tops = [int(np.abs(cost).max(initial=0)) for cost in costs]
         weights: list[int] = []
         for count in range(len(costs), 0, -1):
-            # Only sums along simple cycles of the residual network are ever compared, so a level
-            # must outweigh what all that follow in the stage can change along one of them.
+            # A flow is optimal if no simple cycle of the residual network lowers the cost, so a level
+            # only has to outweigh what the later levels of the stage can change along one such cycle.
             weights, below = [], 0
             for span in reversed(spans[:count]):
                 weights.insert(0, below + 1)
@@ -129,10 +133,10 @@ class Network:
         return weights
 
     def _span(self, cost: Int64, arcs: Int64) -> int:
-        """The most that a level changes along a simple cycle of the residual network.
+        """The maximum change of a level along a simple cycle of the residual network.
 
-        A simple cycle visits a hub at most once, so it has at most two arcs there; and between two
-        hubs it has at most four arcs that touch none.
+        A simple cycle visits a hub at most once, so it has at most two arcs at that hub; and between
+        two hubs it has at most four arcs that touch no hub.
         """
         hub = np.zeros(self.nodes, np.bool_)
         hub[np.concatenate(self._hubs)] = True
@@ -143,8 +147,8 @@ class Network:
         between = int(size[~(hub[tail] | hub[head])].max(initial=0))
         return 2 * int(dearest[hub].sum()) + 4 * int(hub.sum()) * between
 
-    def _cheapest(self, arcs: Int64, cost: Int64, total: int) -> Int64:
-        """Units of each arc in a flow of least cost, by OR-tools."""
+    def _minimum(self, arcs: Int64, cost: Int64, total: int) -> Int64:
+        """The units on each arc in a flow of minimum cost, by OR-tools."""
         tail, head, low, high = arcs
         need = np.zeros(self.nodes, np.int64)
         need[self.source], need[self.sink] = total, -total
@@ -156,14 +160,14 @@ class Network:
         added = engine.add_arcs_with_capacity_and_unit_cost(*ends, (high - low)[use], cost[use])
         engine.set_nodes_supplies(np.arange(self.nodes, dtype=np.int32), need)
         if (low > high).any() or engine.solve() != engine.OPTIMAL:
-            raise NoFlowError(f"no flow on {self.nodes} nodes and {len(use)} arcs")
+            raise NoFlowError(f"a network of {self.nodes} nodes and {len(use)} arcs has no feasible flow")
         units[use] += np.asarray(engine.flows(added), np.int64)
         return np.asarray(units)
 
     def _prices(self, arcs: Int64, cost: Int64, units: Int64) -> Int64:
-        """Prices that prove `units` to be of least cost (Bellman-Ford, all arcs in each turn).
+        """Prices that prove `units` to be of minimum cost (Bellman-Ford on the residual network).
 
-        All nodes start at 0, as if joined to a root, so nodes that nothing reaches have prices too.
+        All nodes start at price 0, as if a root were joined to each, so unreachable nodes get prices, too.
         """
         tail, head, low, high = arcs
         more, less, price = units < high, units > low, np.zeros(self.nodes, np.int64)
@@ -179,4 +183,4 @@ class Network:
             if (best == price[to]).all():
                 return price
             price[to] = best
-        raise NoFlowError("the flow that OR-tools found is not of least cost")
+        raise NoFlowError("the flow that OR-tools found does not have minimum cost")

@@ -1,4 +1,4 @@
-"""Levels 1 to 7 as one small flow, and from its prices the intervals that every best plan lies in.
+"""The levels before `moves` as one small flow, and the intervals that contain every best plan.
 
          replicas             in one zone              load
        1st 2nd 3rd            1st 2nd 3rd          below | band | above
@@ -8,21 +8,25 @@
             │                 └──────────> zone c ────────────────> ┘
             └──────────────── not placed ─────────────────────────> ┘
 
-A *kind* here is all Items that ask for as many replicas and hold as many. Every arrow is a bundle
-of arcs whose cost rises: the second replica of an Item in a zone costs a zone pair, the last one
-may cost an Item in a single zone, each unit of load outside of the band what the level `balance`
-asks. Costs that rise are convex, so a flow fills the cheap arcs first and the sum is right. The
-Members of a zone are pooled: their units of equal cost are one arc.
+A *kind* in this module is the set of Items that want the same number of replicas and hold the same
+number. Every arrow is a bundle of parallel arcs of rising cost: the second replica of an Item in a
+zone costs a zone pair, its last replica may leave it in a single zone, and each unit of load
+outside a Member's band costs what the level `balance` charges. Rising costs are convex, so an
+optimal flow fills the cheaper arcs first and the total is the value of the level. The Members of a
+zone are pooled: their units of equal cost share one arc.
 
-That is a few hundred arcs for any number of Items. What it gives is more than a bound: by
-complementary slackness the arcs that are full, or empty, in one best flow are so in all of them.
-Read Item by Item and Member by Member this says how many replicas an Item gets, how many of them
-in each zone, and what load a Member may have. A placement is best in all these levels *exactly
-if* each Item, zone and load lies in its interval, and as many replicas are placed as can be: the
-whole proof is one pass over the arrays.
+The network has a few hundred arcs for any number of Items, and it gives more than a bound. An arc
+with a positive reduced cost is empty in every optimal flow, one with a negative reduced cost is
+full in every optimal flow (see `flow`). Each arc is the nth unit of something, so counting the
+arcs that must be full and those that may be filled gives an interval for each quantity: the
+replicas of an Item, its replicas in each zone, and the load of each Member. For example, if the
+first replica of a kind must be placed and the second may be, an Item of that kind has 1 or 2.
 
-Pooling forgets that an Item is at most once on a Member. Where that matters no placement may
-reach the intervals; then they are a bound that is not met, and `exact` has to answer.
+A placement is optimal in all these levels *exactly if* every quantity lies in its interval and the
+maximum number of replicas is placed. So the whole proof is one pass over the arrays.
+
+Pooling ignores that a Member holds an Item at most once. If this matters, possibly no placement
+lies within the intervals. Then the bounds are not met, and `exact` answers.
 """
 
 from collections.abc import Mapping
@@ -43,19 +47,19 @@ class Members(NamedTuple):
     zone: Int64  # 0 to zones-1, in the order of each zone's first position
     zones: int
     draining: Bool
-    age_rank: Int64  # 1 for the youngest that drains, rising to the oldest; 0 for the others
+    age_rank: Int64  # 1 for the youngest draining Member, rising to the oldest; 0 for the others
     low: Int64  # the band
     high: Int64
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Kinds of Items by what they ask for and hold; arrays of shape (kinds,), sorted by both."""
+    """Kinds of Items by requested and held replicas; arrays of shape (kinds,), sorted by both."""
 
-    asked: Int64
-    right: Int64  # entries on live Members, at most as many as wanted: given up if fewer are placed
-    wanted: Int64
-    count: Int64
+    asked: Int64  # replicas requested
+    right: Int64  # held on live Members, at most `wanted`: placing fewer gives replicas up
+    wanted: Int64  # replicas requested, at most one on each usable Member
+    count: Int64  # Items of the kind
 
     @property
     def total(self) -> int:
@@ -64,7 +68,7 @@ class Demand:
 
 
 class Intervals(NamedTuple):
-    """What every plan that is best in the levels up to `zone-pairs` has, and every such plan is best."""
+    """Bounds that hold for exactly the plans that are optimal in the levels up to `zone-pairs`."""
 
     placed_low: Int64  # shape (kinds,): replicas of an Item
     placed_high: Int64
@@ -73,16 +77,16 @@ class Intervals(NamedTuple):
     load_low: Int64  # shape (positions,): load of a Member
     load_high: Int64
     placed: int  # replicas placed, of all Items together
-    bounds: dict[str, int]  # the best value of each level before `moves`
+    bounds: dict[str, int]  # the optimal value of each level before `moves`
 
 
 def intervals(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[Intervals, int]:
-    """Solve the pooled flow; see the module's introduction. Raises NoFlowError only if it is built wrong.
+    """Solve the pooled flow of the module's docstring. A NoFlowError would be a bug: it always has a flow.
 
-    `reach` is how many units next to each band have single arcs at first; the second value is how
-    many were needed, a good first guess for the next time.
+    `reach` is the number of units next to each band that get their own arcs at first. The second
+    value is the number that was needed, which is a good first guess for the next solve.
     """
-    while True:  # a few times at most: `reach` grows until no limit is farther out
+    while True:  # ends after a few turns, when `reach` exceeds every limit
         found, far = _solve(members, demand, rule, reach)
         if not far or reach >= int(members.limit.max(initial=0)):
             return found, reach
@@ -90,8 +94,10 @@ def intervals(members: Members, demand: Demand, rule: Zones, reach: int) -> tupl
 
 
 def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[Intervals, bool]:
-    """The intervals, with single arcs for the `reach` units next to each band, and whether some load
-    may lie farther out, where units are lumped and the cost is wrong.
+    """The intervals, with an arc for each of the `reach` units next to a band.
+
+    Units farther out share one arc with an inexact cost. The second value says whether some load
+    may lie there, so that a larger `reach` is needed.
     """
     net, size, zones = Network(*SHAPE_LEVELS), len(demand.count), members.zones
     hubs, kinds = net.add_nodes(zones, hub=True), net.add_nodes(size)
@@ -106,7 +112,7 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
     flow = net.solve(demand.total, intervals=True)
     bounds = shape_bounds(flow.totals, demand, units.unfilled)
 
-    edges = []  # the least, and the most, of each kind, of each kind in each zone, and of each class
+    edges = []  # minimum and maximum: of each kind, of each kind in each zone, of each class of Members
     for full in (flow.low > 0, flow.high > 0):
         placed = sums(replica[0], size, full[replica[1]])
         zoned = sums(in_zone[0], size * zones, full[in_zone[1]]).reshape(size, zones)
@@ -114,7 +120,7 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
     (placed_low, zone_low, low), (placed_high, zone_high, high) = edges
     near_low, near_high, limit = members.low[at] - reach, members.high[at] + reach, members.limit[at]
     beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (limit > near_high)
-    # Of a Member with a limit in the millions all units in question cost the same.
+    # With a limit in the millions the floors make all these units cost the same: then the cost is exact.
     beyond &= SCALE * (reach + 2 + demand.total) // np.maximum(limit, 1) > SCALE * (reach + 1) // np.maximum(
         limit, 1
     )
@@ -126,14 +132,14 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
 def add_demand(
     net: Network, kinds: Int64, inside: Int64, demand: Demand, members: Members, rule: Zones
 ) -> tuple[Int64, Int64]:
-    """The left half of the picture: rising arcs source -> `kinds` -> `inside` (shape (kinds, zones)).
+    """Add the left half of the picture: rising arcs source -> `kinds` -> `inside` (shape (kinds, zones)).
 
-    Returns for the arcs of a 1st, 2nd, ... replica their kinds and numbers, shape (2, arcs), and
-    for those of a replica in a zone likewise, kinds × zones + zone in the place of the kind.
+    Returns two arrays of shape (2, arcs). The first has the kinds and the arcs of a 1st, 2nd, ...
+    replica; the second has kind × zones + zone and the arcs of a 1st, 2nd, ... replica in a zone.
     """
     in_zone = sums(members.zone[members.limit > 0], members.zones)
-    together = rule != Zones.IGNORE
-    apart = together and int((in_zone > 0).sum()) > 1
+    zones_matter = rule != Zones.IGNORE
+    several_zones = zones_matter and int((in_zone > 0).sum()) > 1
     net.add(net.source, net.sink, 0, demand.total, placed=1)
     replica, zoned = [np.zeros((2, 0), np.int64)], [np.zeros((2, 0), np.int64)]
     for nth in range(1, int(demand.wanted.max(initial=0)) + 1):
@@ -145,15 +151,18 @@ def add_demand(
         if rule == Zones.REQUIRE:
             fits &= nth <= np.maximum(1, demand.asked - 1)
         kind, zone = np.nonzero(fits[:, None] & (in_zone >= nth))
-        last = (demand.wanted[kind] == nth) & (nth > 1) & apart
-        pairs, ends = (nth - 1) * together, (kinds[kind], inside[kind, zone])
+        last = (demand.wanted[kind] == nth) & (nth > 1) & several_zones
+        pairs, ends = (nth - 1) * zones_matter, (kinds[kind], inside[kind, zone])
         arcs = net.add(*ends, 0, demand.count[kind], single_zone=last, zone_pairs=pairs)
         zoned.append(np.stack([kind * members.zones + zone, arcs]))
     return np.hstack(replica), np.hstack(zoned)
 
 
 def shape_bounds(totals: Mapping[str, int], demand: Demand, unfilled: int) -> dict[str, int]:
-    """The levels before `moves`, from what the arcs cost."""
+    """The values of the levels before `moves`, from the costs of a flow.
+
+    Arcs count in `given-up` and `balance` what is saved against a plan that places nothing.
+    """
     bounds = {name: totals[name] for name in SHAPE_LEVELS}
     bounds["given-up"] += int(demand.right @ demand.count)
     bounds["placed"] = demand.total - bounds["placed"]
@@ -162,20 +171,20 @@ def shape_bounds(totals: Mapping[str, int], demand: Demand, unfilled: int) -> di
 
 
 class Units(NamedTuple):
-    """Units of load by cost. Members that are equal in zone, limit, band and draining are a class."""
+    """Units of load by cost. Members that are equal in zone, limit, band and draining form a class."""
 
     first: Int64  # the first position of each class
     class_of: Int64  # the class of each position
-    unfilled: int  # what the units below the bands save when all of them are filled
-    of: Int64  # for each bundle of units of a class that cost the same: the class,
-    cost: Int64  # the cost of a unit,
-    size: Int64  # and how many units on one Member
+    unfilled: int  # the cost in `balance` if all units below the bands stay empty
+    of: Int64  # for each bundle of units of equal cost: its class,
+    cost: Int64  # the cost of one unit,
+    size: Int64  # and the number of units on one Member of the class
 
 
 def units_of_load(members: Members, reach: int, single: bool = False) -> Units:
-    """Every unit of load with its cost; the farthest are lumped at the cost of the `reach` + 1st.
+    """Every unit of load with its cost; units beyond `reach` all get the cost of number `reach` + 1.
 
-    With `single` each Member is a class of its own, and no unit below its band is lumped.
+    With `single`, each Member is its own class, and every unit below its band has its exact cost.
     """
     columns = (members.zone, members.limit, members.low, members.high, members.draining)
     everyone = np.arange(len(members.limit))

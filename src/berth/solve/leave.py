@@ -1,13 +1,16 @@
-"""Which entries leave: of each kind of Items as many in each zone as the networks say.
+"""Choose the entries that leave: the networks say how many of each kind of Items in each zone.
 
-An entry costs one move if it leaves from a Member that has to shed one anyway, and two if that
-Member has to shed another one besides. So what Members must shed is counted by a small flow,
+Suppose that an entry leaves a zone from a Member that is not above its interval. The Member then
+gets another entry instead, and some other Member that is above its interval still has to shed one:
+two moves, where one would do if the entry left from that Member. So leaving entries are matched
+with Members that have to shed, by a small flow:
 
     source ──> Member ──> kind in a zone ──> sink
-       what it has above     what has to
-       its interval          leave there
+       load above its         entries that
+       interval               leave there
 
-and the rest is chosen by lot. Primaries go last, except where Members could not shed enough then.
+When no Member has to shed any more, the remaining entries are chosen by lot. Primaries leave last,
+unless Members could not shed enough without them.
 """
 
 import numpy as np
@@ -19,24 +22,24 @@ from berth.solve.model import Int64
 
 
 def leave(deal: Deal) -> None:
-    """Take away what leaves; Items of kinds of which not enough could leave become `left_over`."""
+    """Remove the entries that leave. Some Items of a kind that could not give enough become `left_over`."""
     left, areas = deal.moves.leave.copy(), deal.work.areas
     size, total = np.maximum(1, deal.kinds.count), left.sum(axis=1)
-    most = -(-total // size)  # entries that one Item gives
-    # Kinds with little choice go first.
+    max_given = -(-total // size)  # entries that one Item gives
+    # Kinds with little choice come first.
     tight = (deal.scarce | deal.unfit)[:, None]
     later = left * ~tight
-    left = _choose(deal, left * tight, most, later.sum(axis=0)) + later
+    left = _choose(deal, left * tight, max_given, later.sum(axis=0)) + later
     if left.any():
-        left = _choose(deal, left, most, np.zeros(areas, np.int64))
+        left = _choose(deal, left, max_given, np.zeros(areas, np.int64))
     deal.left_over[first_few(deal.kind, 4 * left.sum(axis=1))] = True
 
 
-def _choose(deal: Deal, left: Int64, most: Int64, later: Int64) -> Int64:
-    """Take away `left` entries, shape (kinds, areas), in a few turns; returns what could not be found.
+def _choose(deal: Deal, left: Int64, max_given: Int64, later: Int64) -> Int64:
+    """Remove `left` entries, shape (kinds, areas), in a few turns; returns how many were not found.
 
-    An Item gives at most `most` of its kind in all, one more in each turn. `later`, shape (areas,),
-    says how many more will leave each area afterwards.
+    An Item gives at most `max_given` of its kind in total, and in turn n at most n. `later`, shape
+    (areas,), is the number of entries that another call will remove from each area afterwards.
     """
     kinds, group = deal.kinds, deal.kind_of * deal.work.areas + deal.area
     low, high = kinds.area_low.ravel(), kinds.area_high.ravel()
@@ -44,47 +47,48 @@ def _choose(deal: Deal, left: Int64, most: Int64, later: Int64) -> Int64:
     for turn in range(TURNS):
         candidates = candidates[~deal.gone[candidates] & (left.ravel()[group[candidates]] > 0)]
         item, area, kind = deal.item[candidates], deal.area[candidates], deal.kind_of[candidates]
-        may = deal.given[item] < np.minimum(most, turn + 1)[kind]
+        may = deal.given[item] < np.minimum(max_given, turn + 1)[kind]
         pool = candidates[may & (deal.have[item, area] > low[group[candidates]])]
-        if not len(pool) and turn >= most.max(initial=0):
+        if not len(pool) and turn >= max_given.max(initial=0):
             break
         item, kind, total = deal.item[pool], deal.kind_of[pool], deal.have.sum(axis=1)
-        # What Items must give goes before anything else.
+        # Entries that an Item cannot keep in any plan go before all others.
         must = deal.have[item, deal.area[pool]] > high[group[pool]]
         must |= (total > kinds.placed_high[deal.kind])[item]
         first = must if must.any() else np.ones(len(pool), np.bool_)
-        surely, maybe = deal.to_spare()
-        # Where entries come what a Member gives below its interval is made up for at no cost.
-        maybe[deal.moves.join.sum(axis=0)[deal.work.area] > 0] = 0
-        over = (surely + maybe > 0)[deal.member[pool]]
-        # A primary can wait where enough others will leave the area for its Members to shed all.
+        excess, slack = deal.to_spare()
+        # Where entries join an area they refill Members that gave too many: then slack does not matter.
+        slack[deal.moves.join.sum(axis=0)[deal.work.area] > 0] = 0
+        over = (excess + slack > 0)[deal.member[pool]]
+        # A primary can wait if enough other entries will leave the area to cover all excess there.
         more = later + left.sum(axis=0) - np.maximum(0, deal.have - kinds.area_high[deal.kind]).sum(axis=0)
-        more -= sums(deal.work.area, len(more), surely)
+        more -= sums(deal.work.area, len(more), excess)
         waits = deal.leads[pool] & must & (more >= 0)[deal.area[pool]]
         stages = first & over & ~waits, first & ~deal.leads[pool], first
         stage = next((number for number, some in enumerate(stages) if some.any()), 2)
         some = stages[stage]
         pool, item, kind = pool[some], item[some], kind[some]
-        # Rather from Items that gave none, that need no entry elsewhere, and of kinds with little choice.
+        # Prefer Items that gave none yet, that need no entry elsewhere, and of kinds with little choice.
         share = left.ravel() / np.maximum(1, sums(group[pool], left.size))
         choice = (64 * (1 - np.minimum(1, share))).astype(np.int64)[group[pool]]
         needs = total[item] <= kinds.placed_low[kind]
         cost = 512 * np.minimum(deal.given[item], 9) + 256 * needs + 200 * deal.leads[pool] + 2 * choice
         cell, few = group[pool], left.ravel()
         if stage == 0:
-            cell, few = _shed(deal, pool, group[pool], left.ravel(), surely, maybe)
+            cell, few = _shed(deal, pool, group[pool], left.ravel(), excess, slack)
         pool = pool[first_few(cell, few, deal.entry_lot[pool], cost)]
         deal.take(deal.one_each(pool), left)
     return left
 
 
 def _shed(
-    deal: Deal, pool: Int64, group: Int64, left: Int64, surely: Int64, maybe: Int64
+    deal: Deal, pool: Int64, group: Int64, left: Int64, excess: Int64, slack: Int64
 ) -> tuple[Int64, Int64]:
-    """How many entries of the pool go: as many as Members `surely` have to shed, then as they `maybe` do.
+    """Solve the flow of the module's docstring: Members first shed their `excess`, then their `slack`.
 
-    Returns the cell of each entry (its Member, its group, and whether the primary is there; where
-    there are few entries, each is a cell), and how many of each cell go.
+    Returns the cell of each entry of the pool, and how many entries of each cell go. A cell is a
+    Member, a group (kind and area) and whether the Member is primary; if there are few entries,
+    each is its own cell.
     """
     members, giver = np.unique(deal.member[pool], return_inverse=True)
     groups, taker = np.unique(group, return_inverse=True)
@@ -93,19 +97,19 @@ def _shed(
     _, one, cell, have = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
     net = Network("gives", "primaries", "choice", limit=deal.work.arcs)
     ends, inside = net.add_nodes(len(groups), hub=True), net.add_nodes(len(members), hub=True)
-    total = int((surely + maybe)[members].sum())
+    total = int((excess + slack)[members].sum())
     net.add(net.source, net.sink, 0, total)
-    for amount, gain in ((surely, 3), (maybe, 1)):
+    for amount, gain in ((excess, 3), (slack, 1)):
         net.add(net.source, inside, 0, amount[members], gives=-gain)
     heads = ends[taker]
-    if few:  # then the flow also sees that an Item gives one entry of a group in a turn
+    if few:  # the flow can then also respect that an Item gives one entry of a group in a turn
         code = deal.item[pool] * deal.work.areas + deal.area[pool]
         _, first, gate = np.unique(code, return_index=True, return_inverse=True)
         gates = net.add_nodes(len(first))
         net.add(gates, heads[first], 0, 1)
         heads = gates[gate]
     net_arcs = net.add(inside[giver[one]], heads[one], 0, have, primaries=deal.leads[pool][one])
-    # Kinds of which most of what there is has to go come first: the others have more choice.
+    # Kinds that must give most of their entries come first, because the others have more choice.
     there = sums(taker, len(groups))
     net.add(ends, net.sink, 0, left[groups], choice=64 - 64 * np.minimum(left[groups], there) // there)
     return cell, net.solve(total).units[net_arcs]

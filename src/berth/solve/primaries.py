@@ -1,4 +1,4 @@
-"""Which of an Item's Members is slot 0, and the order of the others (level 10 of the objective)."""
+"""Choose which of an Item's Members is slot 0, and order the others (level `primaries-moved`)."""
 
 import numpy as np
 from ortools.graph.python import max_flow
@@ -9,29 +9,29 @@ from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import filled, held_live
 from berth.solve.tuning import Tuning
 
-SPREADS = 12  # flows over Members at most
+SPREADS = 12  # maximum number of flows over Members
 STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 512)
-"""Primaries above and below a Member's count at which the cost of one more is looked at."""
+"""Distances from a Member's number of primaries at which the cost of one more is evaluated."""
 
 
 def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning: Tuning) -> Int32:
     """Order the Members of the given Items by slot; slot 0 first.
 
-    A primary stays where its Member stays (with `Primaries.ACTIVE` it may move for balance).
-    Where one must be chosen, a Member that holds the Item already goes before one that would
-    still have to prepare it, and one that does not drain before either; among those the choice
-    balances primaries in proportion to limits. The others that stay keep their order, new ones
-    come last. `counts`, shape (m,), says how many primaries each Member has among other Items.
+    A primary stays if its Member keeps the Item (with `Primaries.ACTIVE` it may move for balance).
+    For other Items, Members that are not draining are preferred to draining ones, and then Members
+    that hold the Item already to those that would still have to prepare it. Among equals the choice
+    balances primaries in proportion to limits. The remaining Members keep their order, and new ones
+    come last. `counts`, shape (m,), is the number of primaries that each Member has of other Items.
     """
     if not len(rows):
         return members
     by_key = np.argsort(problem.member_key, kind="stable")
     none, width = len(by_key), problem.held.shape[1]
-    # Columns in the order of keys, empty ones last: rows of Members must not matter.
+    # Sort columns by Member key, empty ones last, so that the order of Member rows does not matter.
     rank = np.append(np.argsort(by_key), none)[members]
     columns = np.argsort(rank, axis=1)
     members, rank = np.take_along_axis(members, columns, axis=1), np.take_along_axis(rank, columns, axis=1)
-    # The place of each in the Item's `held`, or the width for a new entry.
+    # The slot of each entry in the Item's `held`, or the width for a new entry.
     held, slots = np.where(held_live(problem, rows), problem.held[rows], -2), np.full(members.shape, width)
     for column in range(width):
         slots[members == held[:, column : column + 1]] = column
@@ -48,7 +48,7 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
         some = members[undecided]
         tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[undecided])
         allowed = tier == tier.min(axis=1, keepdims=True)
-        # By rank from here on: what is alike is told apart by keys.
+        # Members are numbered by rank from here on, so that ties are broken by key.
         choosing = _Choosing(problem.limit[by_key].astype(np.int64), counts[by_key], tuning)
         ranks_of = np.where(some < 0, -1, rank[undecided]).astype(np.int64)
         choice[undecided] = choosing.columns(ranks_of, allowed, current[undecided])
@@ -59,9 +59,10 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
 
 
 class _Choosing:
-    """Chooses each row's primary: the most even primaries for the limits, then fewest changes.
+    """Chooses each row's primary: primaries as even as possible for the limits, then fewest changes.
 
-    The arrays of shape (rows, v) say who holds an Item, who of them may lead it, and who does now.
+    Arrays of shape (rows, v) say which Members hold an Item, which of them may be its primary
+    (`allowed`), and which is now (`current`).
     """
 
     def __init__(self, limit: Int64, counts: Int64, tuning: Tuning) -> None:
@@ -91,9 +92,9 @@ class _Choosing:
         return column
 
     def _ideal(self, members: Table, allowed: Bool) -> Int64 | None:
-        """The choice that fills Members as if each Item could be led by any; None where there is none.
+        """A choice as even as if every Member could be the primary of every Item; None if there is none.
 
-        Nothing is more even than that, so it needs no costs: a maximal flow finds it in no time.
+        No choice is more even, so the search needs no costs: a maximum flow finds it fast.
         """
         item, column = np.nonzero(allowed)
         used, member = np.unique(members[item, column], return_inverse=True)
@@ -113,7 +114,7 @@ class _Choosing:
         return out
 
     def _one_by_one(self, members: Table, allowed: Bool, current: Bool) -> Int64:
-        """A network with every Item and every Member that it may be led by."""
+        """Solve a network with an arc for each Item and each Member that may be its primary."""
         item, column = np.nonzero(allowed)
         used, member = np.unique(members[item, column], return_inverse=True)
         net = Network("even", "changes")
@@ -127,10 +128,10 @@ class _Choosing:
         return scattered(len(members), item[taken], column[taken])
 
     def _spread(self, members: Table, allowed: Bool, column: Int64) -> Int64:
-        """One flow over Members: an arc a -> b carries Items that a leads and b may lead.
+        """Improve the choice by a flow over Members: arc a -> b carries Items that may move from a to b.
 
-        A row may stand on several arcs, so what the flow says is carried out as far as it goes, and
-        the next flow begins there.
+        An Item may be counted on several arcs, so some of the flow may not be feasible. The rest is
+        carried out, and the next flow starts from the result.
         """
         size, per, other, rows = len(self.per), self.per, allowed.copy(), np.arange(len(members))
         leader = members[rows, column]
@@ -141,26 +142,26 @@ class _Choosing:
         item, place = item[order], place[order]
         pairs, first, several = np.unique(code[order], return_index=True, return_counts=True)
         giver, taker = np.divmod(pairs, size)
-        mine = entries(leader, size)
-        have = self.counts + mine
+        own_count = entries(leader, size)
+        have = self.counts + own_count
         gain = SCALE * have[giver] // per[giver] - SCALE * (have[taker] + 1) // per[taker]
         if gain.max(initial=0) <= 0:
             return column
-        if len(pairs) > self.tuning.primary_arcs:  # too many for one flow: those that help most at once
+        if len(pairs) > self.tuning.primary_arcs:  # too many for one flow: take those with the largest gain
             use = np.sort(np.argsort(-gain, kind="stable")[: self.tuning.primary_arcs])
             giver, taker, several, first = giver[use], taker[use], several[use], first[use]
         used, node = np.unique(np.concatenate([giver, taker]), return_inverse=True)
         net = Network("even", "changes")
         nodes = net.add_nodes(len(used), hub=True)
-        mine, before, per = mine[used], self.counts[used], per[used]
-        net.add(net.source, nodes, 0, mine)
+        own_count, before, per = own_count[used], self.counts[used], per[used]
+        net.add(net.source, nodes, 0, own_count)
         arcs = net.add(nodes[node[: len(giver)]], nodes[node[len(giver) :]], 0, several, changes=1)
-        # Units by what they cost: one by one near the present count, in bundles at their dearest farther out.
+        # Single units near the current count; farther out bundles at the cost of their most expensive unit.
         steps = np.array([-(2**30), *(-step for step in STEPS[:0:-1]), *STEPS, 2**30])
-        edge = np.maximum(0, mine[:, None] + steps)
-        even = SCALE * (before[:, None] + np.minimum(edge[:, 1:], mine.sum())) // per[:, None]
+        edge = np.maximum(0, own_count[:, None] + steps)
+        even = SCALE * (before[:, None] + np.minimum(edge[:, 1:], own_count.sum())) // per[:, None]
         net.add(nodes[:, None], net.sink, 0, np.diff(edge, axis=1), even=even)
-        flow = np.minimum(net.solve(int(mine.sum())).units[arcs], several)
+        flow = np.minimum(net.solve(int(own_count.sum())).units[arcs], several)
         some = np.repeat(np.arange(len(flow)), flow)
         picks = first[some] + rank_within(some)
         picks, out = picks[np.unique(item[picks], return_index=True)[1]], column.copy()

@@ -1,9 +1,9 @@
-"""The net below the dealing: Items that do not fit yet, and some others, decided anew and exactly.
+"""Repair a deal: solve the Items that do not fit again, exactly, together with some others.
 
     source ──> Item ──> Item in zone a ──> (merged zone) ──> Member ──> sink
 
-The network has the Items apart, but only a few Members for each: those that hold it, those that it
-was dealt, and some drawn by lot. So it is small, and what it finds is the best among these.
+Each Item is a node of the network, but it has only a few Members to choose from: its holders, those
+it was dealt, and some drawn by lot. So the network stays small, and finds the best of these choices.
 """
 
 import numpy as np
@@ -13,42 +13,41 @@ from berth.solve.deal import Deal
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 
-TURNS = 4  # networks, each of more Items than the one before
-POLISH = 1  # networks only to make some moves unnecessary
+TURNS = 4  # maximum number of networks, each with more Items than the one before
 NEVER = 1 << 40
 CHOICES = 8  # Members drawn by lot for each Item
 
 
 def repair(deal: Deal, moves: int) -> int:
-    """Decide the Items that do not fit, and others, until all fit with so few moves or the turns are spent.
+    """Solve Items again until all fit with at most `moves` moves, or until the turns are used up.
 
-    `moves` is the bound; with more than that some entries have moved for nothing, and Items that
-    moved are decided anew. Returns how many moved for nothing, or NEVER where something does not fit.
+    `moves` is the bound: any move beyond it is needless. Returns the number of needless moves, or
+    NEVER if something still does not fit.
     """
-    tuning, polished, quick = deal.work.tuning, 0, deal.work.quick
+    tuning, polished, quick = deal.work.tuning, False, deal.work.quick
     polish = max(tuning.polish_items, 0 if quick else len(deal.work.at) // tuning.polish_part)
     for turn in range(TURNS):
         bad, size = deal.misfits(), tuning.repair_items << turn
         if not bad.any() and deal.loads_fit():
-            # Of many Items that moved hardly any would be in a sample.
-            few = int((deal.given > 0).sum()) <= max(6 * polish, len(deal.work.at) // 8)
-            if deal.moved() <= moves or polished == POLISH or not few:
+            # If many Items moved, a sample would hardly contain those with needless moves.
+            few_moved = int((deal.given > 0).sum()) <= max(6 * polish, len(deal.work.at) // 8)
+            if deal.moved() <= moves or polished or not few_moved:
                 break
-            polished, size = polished + 1, polish
+            polished, size = True, polish  # one network may be spent only on saving moves
         some = _sample(deal, bad | deal.left_over, size, turn)
         if not len(some):
             break
-        _decide(deal, some, turn)
+        _solve_again(deal, some, turn)
     fits = not deal.misfits().any() and deal.loads_fit()
     return max(0, deal.moved() - moves) if fits else NEVER
 
 
 def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
-    """The bad Items, some on Members that are too full, some that moved, and some more by lot."""
+    """Bad Items, some on overfull Members, some that moved, and some more by lot."""
     lot = np.random.default_rng(11 + turn)
     over = np.append(deal.load > deal.work.intervals.load_high, False)
     parts = [np.flatnonzero(bad)[:size], np.flatnonzero(rows_with(over, deal.at))[: size // 2]]
-    # What moved within its area might stay if another Item left the area from the same Member.
+    # A move within an area is needless if another Item can leave the area from the same Member instead.
     kinds = np.asarray(deal.moves.leave.any(axis=1))
     leaves = kinds[deal.kind] & rows_with(np.append(deal.swapped, False), deal.at)
     some = (deal.given > 0, leaves, deal.scarce[deal.kind], np.ones(len(deal.rows), np.bool_))
@@ -56,25 +55,25 @@ def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
     return np.unique(np.concatenate(parts))
 
 
-def _decide(deal: Deal, some: Int64, turn: int) -> None:
-    """Solve the network of these Items (local rows), and write what it says into the deal."""
+def _solve_again(deal: Deal, some: Int64, turn: int) -> None:
+    """Solve the network of these Items (rows of `at`), and write the result into the deal."""
     work, kinds, found, kind = deal.work, deal.kinds, deal.work.intervals, deal.kind[some]
     was, now = work.state.at[deal.rows[some]].astype(np.int64), deal.at[some]
     fixed = deal.load - entries(now, len(deal.load))
     item, member = _choices(deal, kind, [was, now], fixed, turn)
-    net = Network("amiss", "moves", "draining-age", "primaries-moved", limit=work.arcs)
+    net = Network("misfits", "moves", "draining-age", "primaries-moved", limit=work.arcs)
     ends, items = net.add_nodes(len(fixed), hub=True), net.add_nodes(len(some))
     total = int(kinds.placed_high[kind].sum())
-    # As many in all as must be placed: an Item in its interval may still be one too few.
+    # Place the exact total: with every Item in its interval, one replica may still be missing.
     net.add(net.source, net.sink, 0, np.clip(total + int(fixed.sum()) - found.placed, 0, total))
-    net.add(net.source, net.sink, 0, total, amiss=1)
-    net.add_preferred(net.source, items, kinds.placed_low[kind], kinds.placed_high[kind], "amiss")
+    net.add(net.source, net.sink, 0, total, misfits=1)
+    net.add_preferred(net.source, items, kinds.placed_low[kind], kinds.placed_high[kind], "misfits")
     pairs, pair = np.unique(item * work.areas + work.area[member], return_inverse=True)
     inside, owner, where = net.add_nodes(len(pairs)), pairs // work.areas, pairs % work.areas
     low, high = kinds.area_low[kind[owner], where], kinds.area_high[kind[owner], where]
-    net.add_preferred(items[owner], inside, low, high, "amiss")
+    net.add_preferred(items[owner], inside, low, high, "misfits")
     gate = inside[pair]
-    shared = work.cell[member] >= len(work.area)  # at most one in a merged zone
+    shared = work.cell[member] >= len(work.area)  # Members of merged zones: at most one entry in a zone
     code = item[shared] * (1 << 24) + work.cell[member[shared]]
     cells, first, cell = np.unique(code, return_index=True, return_inverse=True)
     gates = net.add_nodes(len(cells))
@@ -84,8 +83,8 @@ def _decide(deal: Deal, some: Int64, turn: int) -> None:
     chosen = net.add(gate, ends[member], 0, 1, moves=~held, primaries_moved=-1 * lead)
     high = np.maximum(0, found.load_high - fixed)
     low = np.clip(found.load_low - fixed, 0, high)
-    net.add_preferred(ends, net.sink, low, high, "amiss", draining_age=work.members.age_rank)
-    taken = np.flatnonzero(net.solve(total).units[chosen] > 0)  # by Item, as the choices are
+    net.add_preferred(ends, net.sink, low, high, "misfits", draining_age=work.members.age_rank)
+    taken = np.flatnonzero(net.solve(total).units[chosen] > 0)  # sorted by Item, like the choices
     column = rank_within(item[taken])
     deal.at = widened(deal.at, int(column.max(initial=-1)) + 1)
     deal.at[some] = -1
@@ -96,7 +95,7 @@ def _decide(deal: Deal, some: Int64, turn: int) -> None:
 
 
 def _choices(deal: Deal, kind: Int64, parts: list[Int64], fixed: Int64, turn: int) -> tuple[Int64, Int64]:
-    """(Item, Member) pairs, sorted: who holds it, who was dealt it, and Members with room by lot."""
+    """Sorted (Item, Member) pairs: holders now, holders in the deal, and Members with room by lot."""
     work, found, lot = deal.work, deal.work.intervals, np.random.default_rng(23 + turn)
     short = (deal.load < found.load_low) & (found.load_high > 0)
     for some, count in ((found.load_high > fixed, CHOICES), (short, 3)):
@@ -106,6 +105,6 @@ def _choices(deal: Deal, kind: Int64, parts: list[Int64], fixed: Int64, turn: in
     table = np.concatenate(parts, axis=1)
     item, column = np.nonzero(table >= 0)
     member = table[item, column]
-    fine = (deal.kinds.area_high[kind[item], work.area[member]] > 0) & (found.load_high[member] > 0)
-    code = np.unique(item[fine] * len(fixed) + member[fine])
+    valid = (deal.kinds.area_high[kind[item], work.area[member]] > 0) & (found.load_high[member] > 0)
+    code = np.unique(item[valid] * len(fixed) + member[valid])
     return code // len(fixed), code % len(fixed)

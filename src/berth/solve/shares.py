@@ -1,4 +1,4 @@
-"""What follows from the Problem alone, before anything is placed: who can hold, fair shares, bands."""
+"""Properties of a Problem that no plan changes: placeable Members, fair shares, bands."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from berth.solve.model import SCALE, Bool, Int32, Int64, Problem
 
 
 def placeable(problem: Problem) -> Bool:
-    """Shape (m,): Members that may hold something: live, with a limit above 0."""
+    """Shape (m,): Members that may hold Items: live, with a limit above 0."""
     return problem.live & (problem.limit > 0)
 
 
 def wanted(problem: Problem) -> Int32:
-    """Shape (n,): replicas that an Item wants: those asked for, at most one on each placeable Member."""
+    """Shape (n,): replicas wanted: those requested, but at most one on each placeable Member."""
     return np.minimum(problem.replicas, np.int32(placeable(problem).sum()))
 
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """Fair share (a fraction, for people) and band of each Member, in Items; 0 for those not live."""
+    """Fair share (a fraction, for display) and band of each Member, in Items; 0 if it is not live."""
 
     share: np.ndarray
     low: Int64
@@ -29,9 +29,9 @@ class Bands:
 def bands(problem: Problem, total: int | None = None) -> Bands:
     """Fair share F = limit × min(wanted, L) / L and band [floor(F) − s, ceil(F) + s].
 
-    s is floor(F × tolerance), L the sum of the limits of live Members that do not drain. A
-    draining Member's band is [0, limit]. `total` is the sum of `wanted` where it is known.
-    All of it in whole numbers: a float would round a band now and then.
+    s is floor(F × tolerance), L the sum of the limits of live Members that are not draining. A
+    draining Member's band is [0, limit]. `total` is the sum of `wanted`, if the caller knows it.
+    The arithmetic uses integers only, because floats would occasionally round a band wrongly.
     """
     limit, sharing = problem.limit.astype(np.int64), problem.live & ~problem.draining
     room = int(limit[sharing].sum())
@@ -45,22 +45,22 @@ def bands(problem: Problem, total: int | None = None) -> Bands:
 
 
 def age_ranks(problem: Problem) -> Int64:
-    """Shape (m,): 1 for the youngest live Member that drains, counting up to the oldest; others 0."""
+    """Shape (m,): 1 for the youngest live draining Member, counting up to the oldest; 0 for others."""
     ranks = np.zeros(len(problem.limit), dtype=np.int64)
     rows = np.flatnonzero(problem.live & problem.draining)
-    # Equal ages should not be; the key then keeps the answer independent of the rows.
+    # Ages should be distinct. If they are not, the key keeps the result independent of the rows.
     ranks[rows[np.lexsort((problem.member_key[rows], -problem.age[rows]))]] = np.arange(1, len(rows) + 1)
     return ranks
 
 
 def held_live(problem: Problem, rows: Int32 | Int64) -> Bool:
-    """Shape (len(rows), w): which of the `held` entries of these Items are on live Members."""
+    """Shape (len(rows), w): which `held` entries of these Items are on live Members."""
     held = problem.held[rows]
     return np.asarray((held >= 0) & np.append(problem.live, False)[held])
 
 
 def filled(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
-    """Loads between `low` and `high` with this sum, least in Σ floor(SCALE·k/limit); ties by position."""
+    """Loads from `low` to `high` with this sum and the minimum Σ floor(SCALE·k/limit); ties by position."""
 
     def up_to(cost: int) -> Int64:
         return np.clip(((cost + 1) * limit - 1) // SCALE, low, high)
@@ -70,7 +70,7 @@ def filled(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
         middle = (below + above) // 2
         below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)
     out, top = up_to(below) if below >= 0 else low.copy(), up_to(above)
-    # The next units all cost the same. A turn fills a Member or deals what is left: one, as a rule.
+    # The next units all cost the same. A turn fills a Member or uses up the rest; usually one is enough.
     for _ in range(len(limit) + 2):
         rest = total - int(out.sum())
         more = np.flatnonzero(top > out)[: max(0, rest)]

@@ -1,10 +1,10 @@
-"""What is kept of a Pool between two solves, so that a small event costs little.
+"""What the solver keeps of a Pool between two solves, so that a small event costs little.
 
-Members become *positions*: the live ones in the order of their keys, so that rows mean nothing.
-Items become *kinds*: all that ask for as many replicas and hold as many in each zone are one kind,
-and the networks see kinds only. Everything here follows from the Problem; `update` brings it up
-to date row by row, and a State built anew says the same (only its numbers of kinds and columns may
-be others, which is why `work` sorts both).
+Live Members get *positions* in the order of their keys, so the order of rows does not matter. Items
+are grouped into *kinds*: Items of one kind request the same number of replicas and hold the same
+number in each zone, and most networks work on kinds only. The State is derived from the Problem
+alone. `update` applies changed rows; the result equals a State built from scratch, except for the
+numbering of kinds and columns, which `work` therefore sorts.
 """
 
 import numpy as np
@@ -14,21 +14,25 @@ from berth.solve.model import Int64, Problem, Touched
 from berth.solve.shares import age_ranks
 from berth.solve.tuning import Tuning
 
-MANY = -1  # the area of all zones that are too many and too small to be looked at one by one
+MERGED = -1  # the area that stands for all merged zones: many small ones
 ROWS = {"at": -1, "lead": -1, "wants": 0, "hash": 0, "kind": -1, "stays": -1, "headless": False}
-"""The arrays with a row for each Item, and what is in the row of one that was not read yet."""
+"""The arrays with a row for each Item, and the value in rows that have not been read yet."""
 
 
 class State:
-    """Who holds what, by position, and the kinds of Items that there are.
+    """Who holds what, by position, and the kinds of Items.
 
-    `row` has the Problem's row of each position, `position` the reverse; `load`, `limit`, ... have
-    one value for each position. `at` has shape (n, w): positions that hold the Item, -1 for none or
-    not live, in slot order; `lead`, shape (n,), the position of its primary or -1; `hash`, shape
-    (n,), a number by which Items are sorted and drawn. `kind`, shape (n,), numbers kinds; `count`,
-    `asked` and `spread` describe each: how many Items, replicas asked for, and entries in each area
-    (a zone, or MANY). `stays`, shape (n, w), has the Members' rows in the Problem if nothing moves,
-    the primary first, and `headless` who has no primary. `merged` are the zones in the area MANY.
+    Members: `row` maps positions to rows of the Problem and `position` maps back; `load`, `limit`, ...
+    have one value for each position. `merged` are the zones in the area MERGED.
+
+    Items: `at`, shape (n, w), has the positions that hold each Item in slot order, -1 for an empty
+    slot or a Member that is not live; `lead`, shape (n,), the position of its primary or -1; `hash`,
+    shape (n,), a number to sort and draw Items by. `stays`, shape (n, w), has the Item's plan if
+    nothing moves, as rows of the Problem, the primary first; `headless` says whether it has no primary.
+
+    Kinds: `kind`, shape (n,), has the kind of each Item; `count`, `asked` and `spread` have the number
+    of Items of each kind, the replicas that one requests, and its entries in each area (a zone, or
+    MERGED).
     """
 
     def __init__(self, problem: Problem, tuning: Tuning) -> None:
@@ -45,8 +49,8 @@ class State:
         self.age_rank, self.usable = age_ranks(problem)[self.row], self.limit > 0
 
     def _columns(self) -> Int64:
-        """Shape (positions + 1,): the column of `spread` of each position; the last is for nobody."""
-        names = np.where(np.isin(self.zone, list(self.merged)), MANY, self.zone)
+        """Shape (positions + 1,): the column of `spread` of each position; the last is for position -1."""
+        names = np.where(np.isin(self.zone, list(self.merged)), MERGED, self.zone)
         known, inverse = np.unique(names, return_inverse=True)
         columns = [self.slots.setdefault(name, len(self.slots)) for name in known.tolist()]
         return np.append(np.array(columns, np.int64)[inverse], len(self.slots))
@@ -78,13 +82,13 @@ class State:
         self.spread = np.zeros((0, 0), np.int64)
 
     def regroup(self, merged: frozenset[int]) -> None:
-        """Make the kinds anew, with these zones in the area MANY."""
+        """Rebuild the kinds with these zones in the area MERGED."""
         self.merged = merged
         self._reset_kinds()
         self._sort_into_kinds(np.arange(len(self.at)))
 
     def update(self, problem: Problem, touched: Touched) -> None:
-        """Bring the state up to date with the rows that changed."""
+        """Apply the rows of the Problem that changed."""
         self.problem, (n, width) = problem, problem.held.shape
         stale = len(self._table) > 1000 + 4 * int((self.count > 0).sum())
         outgrown = self.at.dtype == np.int16 and len(problem.live) >= 32_000
@@ -102,7 +106,7 @@ class State:
             self._read(problem, rows)
 
     def _move_positions(self, problem: Problem) -> Int64:
-        """Take over Members that came, went or changed; returns the Items that are to be read."""
+        """Apply Members that came, went or changed; returns the Items that have to be read again."""
         before, keys, zones, loads = self.row, self.key, self.zone, self.load
         self._read_members(problem)
         now = self.position[before]
@@ -121,16 +125,16 @@ class State:
         return np.flatnonzero(lost | gained)
 
     def _read(self, problem: Problem, rows: Int64) -> None:
-        """Read what these Items hold and ask for."""
-        every = self._every(rows)
-        held, leads, wants = problem.held[every], problem.held_primary[every], problem.replicas[every]
+        """Read what these Items hold and request."""
+        index = self._index(rows)
+        held, leads, wants = problem.held[index], problem.held_primary[index], problem.replicas[index]
         place = self.position.astype(self.at.dtype)
         at, lead = place[held], place[leads]
         lead[(held != leads[:, None]).all(axis=1)] = -1
-        at[wants <= 0] = -1  # what it holds goes whatever else happens
-        self.load += entries(at, len(self.row)) - entries(self.at[every], len(self.row))
-        self.hash[every] = mixed(problem.item_key[every])
-        self.at[every], self.lead[every], self.wants[every] = at, lead, wants
+        at[wants <= 0] = -1  # its entries go in every plan
+        self.load += entries(at, len(self.row)) - entries(self.at[index], len(self.row))
+        self.hash[index] = mixed(problem.item_key[index])
+        self.at[index], self.lead[index], self.wants[index] = at, lead, wants
         self._sort_into_kinds(rows)
         stays, some = np.where(at >= 0, held, -1), (at >= 0).any(axis=1)
         gaps = ((stays[:, 1:] >= 0) & (stays[:, :-1] < 0)).any(axis=1)
@@ -140,26 +144,26 @@ class State:
         order[(here == lead[mixed_up][:, None]) & (here >= 0)] = -1
         order = np.argsort(order, axis=1, kind="stable")
         stays[mixed_up] = np.take_along_axis(stays[mixed_up], order, axis=1)
-        self.stays[every], self.headless[every] = stays, some & (lead < 0)
+        self.stays[index], self.headless[index] = stays, some & (lead < 0)
 
-    def _every(self, rows: Int64) -> slice | Int64:
+    def _index(self, rows: Int64) -> slice | Int64:
         return slice(None) if len(rows) == len(self.at) else rows  # a slice copies nothing
 
     def _sort_into_kinds(self, rows: Int64) -> None:
         columns = self._columns()
-        areas, known, every = len(self.slots), len(self._table), self._every(rows)
+        areas, known, index = len(self.slots), len(self._table), self._index(rows)
         factor = np.append(SALT[(100 + np.arange(areas)) % len(SALT)], np.uint64(0))[columns]
-        at, wants, old = self.at[every], self.wants[every], self.kind[every]
+        at, wants, old = self.at[index], self.wants[index], self.kind[index]
         key = wants.astype(np.uint64) * SALT[0]
         for column in at.T:
             key += factor[column]
         found, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         numbers = np.array([self._table.setdefault(k, len(self._table)) for k in found.tolist()], np.int32)
-        new = first[numbers >= known]  # numbered in this order
+        new = first[numbers >= known]  # in the order of their new numbers
         wider = np.zeros((known, areas - self.spread.shape[1]), np.int64)
         self.spread = np.vstack([np.hstack([self.spread, wider]), tally(at[new], columns, areas)])
         self.asked = np.append(self.asked, wants[new])
         kind = numbers[inverse]
         self.count = np.append(self.count, np.zeros(len(new), np.int64))
         self.count += sums(kind, len(self._table)) - sums(old[old >= 0], len(self._table))
-        self.kind[every] = kind
+        self.kind[index] = kind

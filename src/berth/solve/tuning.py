@@ -1,32 +1,32 @@
-"""The sizes at which the solver changes its ways, so that tests can enter every branch when small."""
+"""The sizes at which the solver switches methods; tests lower them so that small Pools enter every branch."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Thresholds and budgets. All are counted in steps, so a plan never depends on the clock."""
+    """Thresholds and budgets. Work is counted in steps, so a plan does not depend on the clock."""
 
-    merge_zones: int = 16  # with more zones than this, small ones are looked at together
-    reach: int = 4  # units of load on either side of a band that have arcs of their own at first
-    even_units: int = 200_000  # at most so many units of load are told apart by level 11
-    surplus_entries: int = 60_000  # at most so many entries that have to go have arcs of their own
-    shed_entries: int = 3_000  # of which Members must give some, up to which each is seen by itself
-    repair_items: int = 60  # in the first network that repairs a deal; each further one has twice as many
-    polish_items: int = 400  # that moved, and as many others, decided anew where some moved for nothing;
-    polish_part: int = 50  # or one of so many of all Items, if that is more
-    primary_choices: int = 6_000  # up to so many (Item, Member) choices of primaries are one network
-    primary_arcs: int = 40_000  # at most, in a flow of primaries over Members
-    exact_arcs: int = 1_500_000  # the exact network has at most so many
-    close_exact_arcs: int = 300_000  # and so many where only some moves may be too many
-    # What may be done in the caller's process, in a few hundredths of a second: arcs of one network,
-    # Items looked at, entries moved. What needs more is left to a process of its own.
+    merge_zones: int = 16  # above this number of zones, small zones are merged into one area
+    reach: int = 4  # units of load on either side of a band that get their own arcs at first
+    even_units: int = 200_000  # above this many units of load, `even` is ignored
+    surplus_entries: int = 60_000  # up to this many surplus entries get their own arcs
+    shed_entries: int = 3_000  # up to this many candidates to shed get their own arcs
+    repair_items: int = 60  # Items in the first repair network; the size doubles each turn
+    polish_items: int = 400  # Items solved again if the plan has needless moves,
+    polish_part: int = 50  # or one in this many of all Items, whichever is more
+    primary_choices: int = 6_000  # up to this many (Item, Member) choices of a primary form one network
+    primary_arcs: int = 40_000  # maximum arcs in a flow of primaries over Members
+    exact_arcs: int = 1_500_000  # maximum arcs in the exact network,
+    close_exact_arcs: int = 300_000  # and where only the moves are not proven
+    # Budgets for a solve in the caller's process, a few hundredths of a second: arcs of a network,
+    # Items to change, entries to move. A solve that exceeds them goes to the other process.
     quick_exact_arcs: int = 12_000
     quick_arcs: int = 40_000
     quick_items: int = 12_000
     quick_moves: int = 4_000
-    seconds: float = 20.0  # all engines together answer within this time, or the plain one does
-    memory: int = 6 << 30  # bytes of address space that the other process may have
+    seconds: float = 20.0  # deadline for all engines together; after it the plain engine answers
+    memory: int = 6 << 30  # maximum address space of the other process, in bytes
 
 
 DEFAULT = Tuning()

@@ -1,7 +1,8 @@
-"""One solve's view of the State: zones as areas in a fixed order, kinds with their intervals.
+"""The view of the State that one solve works with: areas in a fixed order, kinds with their intervals.
 
-Between the steps of a solve some Items are known to lose certain entries (those on a Member that
-must end empty, say). These `over_rows` are looked at apart; the State itself does not change.
+During a solve, some Items are found to lose certain entries in every best plan, for example those
+on a Member that must end empty. The solve then treats these entries as gone: an overlay on the rows
+`over_rows`, which does not change the State.
 """
 
 from dataclasses import dataclass
@@ -12,30 +13,31 @@ from berth.solve.arrays import Table, alike, entries, rows_with, scattered, sums
 from berth.solve.intervals import Demand, Members, intervals
 from berth.solve.model import Bool, Int64
 from berth.solve.shares import bands
-from berth.solve.state import MANY, State
+from berth.solve.state import MERGED, State
 
-RADIX = 1 << 31  # more than an Item may hold
+RADIX = 1 << 31  # more than the number of replicas that an Item can hold
 
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """Items that ask for, held at first, and hold now as much in each area."""
+    """Kinds of Items: those with equal requests, equal held replicas, and equal entries in each area."""
 
-    count: Int64  # shape (kinds,)
-    spread: Int64  # shape (kinds, areas): entries that an Item holds now
-    placed_low: Int64  # the intervals: shape (kinds,)
+    count: Int64  # shape (kinds,): Items of the kind
+    spread: Int64  # shape (kinds, areas): entries of an Item, without those known to go
+    placed_low: Int64  # shape (kinds,): interval of the replicas of an Item
     placed_high: Int64
-    area_low: Int64  # and (kinds, areas)
+    area_low: Int64  # shape (kinds, areas): interval of its replicas in an area
     area_high: Int64
 
 
 class Work:
     """What the networks and the dealing of one solve share.
 
-    `area`, shape (positions,), numbers zones, the last being all merged ones; `cell` is the same for
-    two Members that no Item may have both of (a Member itself, or a merged zone). `at` and `load`
-    are as in the State, but for the entries that are known to go; `kind`, shape (n,), numbers kinds,
-    -1 for who asks for nothing. With `quick` the solve raises TooLargeError rather than take long.
+    `area`, shape (positions,), is the number of each Member's area: its zone, or the last area for
+    all merged zones. An Item may have at most one entry in a `cell`, which is a Member, or a merged
+    zone. `at` and `load` are those of the State without the entries known to go. `kind`, shape (n,),
+    is the kind of each Item, -1 if it requests no replica. With `quick`, a solve that would exceed the
+    budgets of the caller's process raises TooLargeError.
     """
 
     def __init__(self, state: State, quick: bool) -> None:
@@ -43,7 +45,8 @@ class Work:
         self.state, self.tuning, self.rule, self.quick = state, tuning, problem.zones, quick
         self.arcs, self.usable = tuning.quick_arcs if quick else None, int(state.usable.sum())
         known, first, zone = np.unique(state.zone, return_index=True, return_inverse=True)
-        order = np.argsort(first, kind="stable")  # by the key of a zone's first Member, whatever its number
+        # Zones are ordered by the key of their first Member, so that their numbers do not matter.
+        order = np.argsort(first, kind="stable")
         self._zone_names = known[order]
         wanted = np.minimum(state.asked, self.usable)
         band = bands(problem, int(wanted @ state.count))
@@ -69,65 +72,66 @@ class Work:
         self._make_kinds()
 
     def _active_codes(self) -> Int64:
-        """The codes of the State's kinds that have Items and ask for something."""
+        """The codes of the State's kinds that have Items and request replicas."""
         state = self.state
         self._active = np.flatnonzero((state.count > 0) & (state.asked > 0))
         return self.code(state.asked[self._active], state.spread[self._active].sum(axis=1))
 
     def code(self, asked: Int64, held: Int64) -> Int64:
-        """What Items ask for and hold as one number; `codes` has that of each row of the demand."""
+        """Requested and held replicas as one number; `codes` has the code of each row of the demand."""
         return asked * RADIX + np.minimum(held, np.minimum(asked, self.usable))
 
     def _small_zones(self) -> frozenset[int]:
-        """Zones of which no Item may have two entries and none needs one, if there are many zones.
+        """If there are many zones: those in which an Item needs no entry and may have at most one.
 
-        For these one area is as good as many: an Item has so many of them, each in another.
+        Such zones are interchangeable to an Item: what matters is the number of its entries in them,
+        each in a different one. So one area can stand for all of them.
         """
         names, found = self._zone_names, self.intervals
         if len(names) <= self.tuning.merge_zones:
             return frozenset()
         some = found.placed_high > 0
         small = (found.zone_low[some] == 0).all(axis=0) & (found.zone_high[some] == 1).all(axis=0)
-        small |= sums(self.members.zone, len(names), found.load_high > 0) == 0  # all there go anyway
+        small |= sums(self.members.zone, len(names), found.load_high > 0) == 0  # the zone ends empty anyway
         return frozenset(names[small].tolist())
 
     def _number_areas(self) -> None:
-        """In the order of zones, merged zones as the last; the State's columns and the intervals likewise."""
+        """Number areas in the order of zones, merged zones last; reorder columns and intervals likewise."""
         state, found, zone, names = self.state, self.intervals, self.members.zone, self._zone_names
         single = np.flatnonzero(~np.isin(names, list(state.merged)))
         columns = [state.slots[name] for name in names[single].tolist()]
         low, high = found.zone_low[:, single], found.zone_high[:, single]
         if state.merged:
-            columns.append(state.slots[MANY])
+            columns.append(state.slots[MERGED])
             low = np.column_stack([low, np.zeros(len(low), np.int64)])
             high = np.column_stack([high, found.placed_high])
         self.areas, self._area_low, self._area_high = len(columns), low, high
         place = scattered(len(names), single, np.arange(len(single)), empty=len(single))
         self.area, own = place[zone], np.arange(len(zone))
         self.cell = np.where(self.area < len(single), own, len(own) + zone)
-        self._coarse = np.searchsorted(self.codes, self._active_codes())
+        self._demand_row = np.searchsorted(self.codes, self._active_codes())
         self._spread = state.spread[self._active][:, np.array(columns, np.int64)]
 
     def lay_over(self, rows: Int64, at: Table) -> None:
-        """From now on these Items hold this (they only lose entries); kinds and loads follow."""
+        """Set what these Items hold for the rest of the solve (they only lose entries)."""
         self.load += entries(at, len(self.load)) - entries(self.at[rows], len(self.load))
         self.at[rows] = at
         self.over_rows = np.union1d(self.over_rows, rows)
         self._make_kinds()
 
     def _make_kinds(self) -> None:
-        """The State's kinds without the rows that lie over it, and the kinds of these."""
+        """The State's kinds without the rows of the overlay, and the kinds of those rows."""
         state, active, found = self.state, self._active, self.intervals
         base = scattered(len(state.count) + 1, active, np.arange(len(active)))[state.kind[self.over_rows]]
-        asks = base >= 0  # the others ask for nothing
+        asks = base >= 0  # the others request no replica
         left = state.count[active] - sums(base[asks], len(active))
         keep = np.flatnonzero(left > 0)
         over = tally(self.at[self.over_rows[asks]], np.append(self.area, self.areas), self.areas)
-        coarse = np.concatenate([self._coarse[keep], self._coarse[base[asks]]])
+        demand_row = np.concatenate([self._demand_row[keep], self._demand_row[base[asks]]])
         spread = np.concatenate([self._spread[keep], over])
-        # In an order of their own, so that neither rows nor history matter.
-        first, group = alike(coarse, *spread.T, sort=True)
-        c, weight = coarse[first], np.append(left[keep], np.ones(len(over), np.int64))
+        # Sorted by their columns, so that neither the order of rows nor history matters.
+        first, group = alike(demand_row, *spread.T, sort=True)
+        c, weight = demand_row[first], np.append(left[keep], np.ones(len(over), np.int64))
         self.kinds = Kinds(
             sums(group, len(first), weight), spread[first],
             found.placed_low[c], found.placed_high[c], self._area_low[c], self._area_high[c],
@@ -143,7 +147,7 @@ class Work:
         return rows[np.argsort(self.state.hash[rows], kind="stable")]
 
     def empty_members(self) -> None:
-        """Take away what is on Members that end empty in every best plan."""
+        """Remove the entries on Members that end empty in every best plan."""
         gone = np.append((self.intervals.load_high == 0) & (self.load > 0), False)
         if gone.any():
             rows = np.flatnonzero(rows_with(gone, self.at))
