@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import test_protocol  # noqa: F401 - its module is one of those that a mutation looks through
-from explore import Counterexample, Fleet, Reached, State
+from explore import Counterexample, Fleet, Reached, State, search
 from mutations import MUTATIONS, mutated
 
 
-def search(fleet: Fleet, start: State, max_states: int) -> Reached:
+def explored(fleet: Fleet, start: State, max_states: int) -> Reached:
     try:
-        return fleet.search(start, max_states=max_states)
+        return search(fleet, start, max_states=max_states)
     finally:
         fleet.close()
 
@@ -18,19 +18,19 @@ def search(fleet: Fleet, start: State, max_states: int) -> Reached:
 @pytest.mark.parametrize("kind", ["election", "order", "silence", "no answer"])
 def test_no_promise_is_broken_wherever_one_disturbance_of_a_kind_leads(kind: str) -> None:
     fleet = Fleet(exclusive=True, kinds=frozenset({kind}))
-    assert search(fleet, fleet.settled(), 30_000).complete
+    assert explored(fleet, fleet.settled(), 30_000).complete
 
 
 def test_no_promise_is_broken_wherever_an_election_while_another_leader_grants_leads() -> None:
     fleet = Fleet(exclusive=True, kinds=frozenset({"election"}))
-    reached = search(fleet, fleet.granting(), 4_000)
+    reached = explored(fleet, fleet.granting(), 4_000)
     assert reached.depth >= 3
 
 
 @pytest.mark.parametrize("exclusive", [True, False], ids=["Exclusive", "Overlap"])
 def test_no_promise_is_broken_near_a_fleet_at_rest(exclusive: bool) -> None:
     fleet = Fleet(exclusive=exclusive, disturbances=3)
-    reached = search(fleet, fleet.settled(), 6_000)
+    reached = explored(fleet, fleet.settled(), 6_000)
     assert reached.depth >= 2
 
 
@@ -38,7 +38,7 @@ def test_no_promise_is_broken_near_a_fleet_at_rest(exclusive: bool) -> None:
 @pytest.mark.parametrize("exclusive", [True, False], ids=["Exclusive", "Overlap"])
 def test_no_promise_is_broken_in_the_nearest_million_states(exclusive: bool) -> None:
     fleet = Fleet(exclusive=exclusive, disturbances=2)
-    reached = search(fleet, fleet.settled(), 1_000_000)
+    reached = explored(fleet, fleet.settled(), 1_000_000)
     print(reached)
     assert reached.complete or reached.states >= 1_000_000
 
@@ -65,7 +65,7 @@ def test_the_exploration_finds_a_short_way_to_break_a_promise_if(name: str) -> N
     with mutated(mutation):
         fleet = Fleet(exclusive=exclusive, disturbances=disturbances, kinds=frozenset({kind}))
         with pytest.raises(Counterexample) as found:
-            search(fleet, getattr(fleet, start)(), 20_000)
+            explored(fleet, getattr(fleet, start)(), 20_000)
     assert found.value.broken.startswith(promise)
     assert len(found.value.trace) <= 8
 
