@@ -22,6 +22,7 @@ from explore_values import (
     Request,
 )
 from protocol_leader import pool_object
+from protocol_world import losing
 
 from berth.controller.apply import Applier
 from berth.controller.burst import Burst
@@ -353,11 +354,7 @@ class Process:
             members = {member.name: member.live for member in self.brain.ledger.members.values()}
             live = tuple(members[name] for name in MEMBERS)
             self.news = self.news._replace(decided=True, live=live)
-        gone: dict[str, set[int]] = {}
-        for write in decision.writes:
-            for edit in write.edits:
-                if edit.entry is None:
-                    gone.setdefault(edit.item, set()).add(write.row)
+        gone = losing(decision.writes)
         for write in decision.writes:
             taken = (edit.item for edit in write.edits if edit.entry is None)
             claims = (self._claim(write.row, item, gone[item]) for item in taken)

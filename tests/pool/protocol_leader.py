@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from protocol_world import Broken, Claim, World, entries
+from protocol_world import Broken, Claim, World, entries, losing
 
 from berth.controller.apply import Applier
 from berth.controller.burst import Burst
@@ -452,11 +452,7 @@ class Leader:
         if not decision.writes:
             return
         self.exclusive = ledger.policy.handoff is Handoff.EXCLUSIVE
-        gone: dict[str, set[int]] = {}
-        for write in decision.writes:
-            for edit in write.edits:
-                if edit.entry is None:
-                    gone.setdefault(edit.item, set()).add(write.row)
+        gone = losing(decision.writes)
         for write in decision.writes:
             member = ledger.members[write.row]
             assert member.assignment is not None

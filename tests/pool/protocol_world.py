@@ -7,14 +7,25 @@ its sender hears of it, is for the test to choose.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from berth.kinds import Entry, parse_entry
 from berth.kube import Conflict, Forbidden, Invalid, NotFound
-from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, MemberInfo, Policy, PoolInfo
+from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, MemberInfo, Policy, PoolInfo, Write
 
 KINDS = ("items", "members", "assignments", "leases", "pool")
+
+
+def losing(writes: Iterable[Write]) -> dict[str, set[int]]:
+    """The rows of the Members that each Item is taken from, by the Item's name."""
+    rows: dict[str, set[int]] = {}
+    for write in writes:
+        for edit in write.edits:
+            if edit.entry is None:
+                rows.setdefault(edit.item, set()).add(write.row)
+    return rows
 
 
 class Event(NamedTuple):
