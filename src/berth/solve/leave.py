@@ -44,6 +44,8 @@ def _choose(deal: Deal, left: Int64, max_given: Int64, later: Int64) -> Int64:
     kinds, group = deal.kinds, deal.kind_of * deal.work.areas + deal.area
     low, high = kinds.area_low.ravel(), kinds.area_high.ravel()
     candidates = np.flatnonzero(left.ravel()[group] > 0)
+    # Where entries join an area they refill Members that gave too many: then slack does not matter.
+    refilled = (deal.moves.join.sum(axis=0) > 0)[deal.work.area]
     for turn in range(TURNS):
         candidates = candidates[~deal.gone[candidates] & (left.ravel()[group[candidates]] > 0)]
         item, area, kind = deal.item[candidates], deal.area[candidates], deal.kind_of[candidates]
@@ -57,8 +59,7 @@ def _choose(deal: Deal, left: Int64, max_given: Int64, later: Int64) -> Int64:
         must |= (total > kinds.placed_high[deal.kind])[item]
         first = must if must.any() else np.ones(len(pool), np.bool_)
         excess, slack = deal.to_spare()
-        # Where entries join an area they refill Members that gave too many: then slack does not matter.
-        slack[deal.moves.join.sum(axis=0)[deal.work.area] > 0] = 0
+        slack[refilled] = 0
         over = (excess + slack > 0)[deal.member[pool]]
         # A primary can wait if enough other entries will leave the area to cover all excess there.
         more = later + left.sum(axis=0) - np.maximum(0, deal.have - kinds.area_high[deal.kind]).sum(axis=0)
