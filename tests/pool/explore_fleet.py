@@ -28,10 +28,10 @@ from explore_values import (
     Seat,
 )
 from explore_workers import Member, at_work, entries, fates, is_primary, renewed, session_of, stopped, worked
+from objects import pool_spec
 from protocol_world import Broken
 
 from berth.kinds import Handoff
-from berth.pool import Policy
 
 STOPS_AFTER = LEASE * 1.1
 """Seconds without a renewal after which a process stops itself, by a clock that is a tenth slow."""
@@ -107,7 +107,7 @@ class Fleet:
         self.reported = reported
         self.numbers = Numbers()
         handoff = Handoff.EXCLUSIVE if exclusive else Handoff.OVERLAP
-        self.seats = Seats(Policy(handoff=handoff), reported, self.numbers)
+        self.seats = Seats(pool_spec(handoff=handoff), reported, self.numbers)
         self._replicas, self._limits = replicas, limits
         self._disturbances, self._kinds = disturbances, kinds
         self.doing = ""

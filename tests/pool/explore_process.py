@@ -21,7 +21,7 @@ from explore_values import (
     News,
     Request,
 )
-from protocol_leader import pool_object
+from objects import assignment_object, item_object
 from protocol_world import losing
 
 from berth.controller.apply import Applier
@@ -30,16 +30,7 @@ from berth.controller.lead import Lead
 from berth.controller.term import Replaced
 from berth.kinds import AssignmentObject, ReadAssignmentSpec
 from berth.kube import Backoff, Conflict, Forbidden, Invalid, Meta, NotFound, RequestTimeout
-from berth.pool import (
-    AssignmentInfo,
-    Brain,
-    Decision,
-    ItemInfo,
-    LeaseChanged,
-    LeaseInfo,
-    LeaseRead,
-    Outcome,
-)
+from berth.pool import Brain, Decision, LeaseChanged, LeaseInfo, LeaseRead, Outcome
 
 if TYPE_CHECKING:
     from explore_leader import Seats
@@ -210,7 +201,7 @@ class Process:
         if replicas is not None:
             for name, was, count in zip(ITEMS, cache.replicas, replicas, strict=True):
                 if was != count:
-                    brain.observe(ItemInfo(name, count, f"u-{name}"), self.now)
+                    brain.observe(item_object(name, count, f"u-{name}"), self.now)
             for name, was, limit in zip(MEMBERS, cache.limits, limits, strict=True):
                 if was != limit:
                     brain.observe(self.seats.member(name, limit), self.now)
@@ -273,7 +264,7 @@ class Process:
             return
         newest = Meta(request.name, "ns", "u", str(self.informer.seen + 1))
         if request.what in ("take over", "raise term", "get pool"):
-            future.set_result(pool_object(self.seats.pool(data)))
+            future.set_result(self.seats.pool(data))
         elif request.what == "list":
             names, shown = data
             version = str(self.informer.seen + (not shown))
@@ -363,7 +354,7 @@ class Process:
     def _claim(self, row: int, item: str, gone: set[int]) -> tuple[Any, ...] | None:
         ledger, solution = self.brain.ledger, self.brain.target.solution
         member, index = ledger.members[row], ledger.items.of[item]
-        replicas = ledger.item_info[index].replicas
+        replicas = int(ledger.arrays.replicas[index])
         if not replicas:
             return None
         if not (member.live or member.awaited):
@@ -383,18 +374,17 @@ class Process:
 
     def _ready(self, member: Any, item: str) -> bool:
         """Whether an entry is ready, read from the objects."""
-        there, lease = member.assignment, f"l-{member.name}"
-        if self.leases.follows(lease, there.written_for):
+        if self.leases.follows(member.lease, member.written_for):
             return False  # granted to a session that has ended
-        if not member.info.reported:
+        if not member.reported:
             return True
-        report = f"{item}@{member.entries[item].grant}="
-        prepared = report + "Ready" in there.reports or report + "Active" in there.reports
-        return prepared and self.leases.holder(lease) == there.session
+        report, reports = f"{item}@{member.entries[item].grant}=", member.assignment.status.items
+        prepared = report + "Ready" in reports or report + "Active" in reports
+        return prepared and self.leases.holder(member.lease) == member.session
 
 
-def _info(there: Assignment) -> AssignmentInfo:
-    return AssignmentInfo(
+def _info(there: Assignment) -> AssignmentObject:
+    return assignment_object(
         there.name,
         there.items,
         there.term,

@@ -10,39 +10,17 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
-from protocol_world import Broken, Claim, World, entries, losing
+from protocol_objects import shown
+from protocol_world import Broken, Claim, World, losing
 
 from berth.controller.apply import Applier
 from berth.controller.burst import Burst
 from berth.controller.lead import Lead
 from berth.controller.reads import LeaseReader
 from berth.controller.term import Replaced
-from berth.kinds import (
-    AssignmentObject,
-    LeaseObject,
-    LeaseSpec,
-    PoolObject,
-    ReadAssignmentSpec,
-    ReadAssignmentStatus,
-    ReadPoolSpec,
-    ReadPoolStatus,
-)
-from berth.kube import Backoff, Conflict, DeadlinePassed, Meta, NotFound, ServerError
-from berth.pool import (
-    Brain,
-    Decision,
-    Gone,
-    Handoff,
-    LeaseChanged,
-    LeaseInfo,
-    LeaseRead,
-    Leases,
-    MemberInfo,
-    Outcome,
-    PoolInfo,
-    lease_info,
-)
+from berth.kinds import Handoff, LeaseObject
+from berth.kube import Backoff, Conflict, DeadlinePassed
+from berth.pool import Brain, Decision, Gone, LeaseChanged, LeaseRead, Leases, Outcome, lease_info
 from berth.solve import Problem, Solution, Solver, Touched, solve
 
 SOLVE = "solve"
@@ -93,21 +71,19 @@ class FakeClient:
     async def get(self, path: str, params: Any = None, *, type: Any = None, deadline: Any = None) -> Any:
         world = self._leader.world
         if "/pools/" in path:
-            return await self._send("get pool", lambda: pool_object(world.need_pool()), reads=True)
+            return await self._send("get pool", lambda: shown(world.need_pool()), reads=True)
         name = path.rsplit("/", 1)[1]
         if "/leases/" in path:
-            return await self._send(f"get lease {name}", lambda: lease_object(world, name), reads=True)
-        return await self._send(f"get {name}", lambda: assignment_object(world, name), reads=True)
+            return await self._send(f"get lease {name}", lambda: shown(world.need_lease(name)), reads=True)
+        return await self._send(f"get {name}", lambda: shown(world.need_assignment(name)), reads=True)
 
     async def list(
         self, path: str, *, type: Any = None, metadata_only: bool = False, deadline: Any = None
     ) -> Any:
         world = self._leader.world
-        if "/leases" in path:
-            there, one = world.stores["leases"], lease_object
-        else:
-            there, one = world.assignments, assignment_object
-        return await self._send(f"list {path}", lambda: [one(world, name) for name in there], reads=True)
+        need = world.need_lease if "/leases" in path else world.need_assignment
+        there = world.stores["leases" if "/leases" in path else "assignments"]
+        return await self._send(f"list {path}", lambda: [shown(need(name)) for name in there], reads=True)
 
     async def create(self, path: str, body: Any, *, type: Any = None, deadline: Any = None) -> Any:
         world = self._leader.world
@@ -115,14 +91,14 @@ class FakeClient:
 
             def make() -> Any:
                 world.create_pool()
-                return pool_object(world.need_pool())
+                return shown(world.need_pool())
 
             return await self._send("create pool", make)
         meta = body["metadata"]
 
         def act() -> Any:
-            world.create_assignment(meta["name"], meta["ownerReferences"][0]["uid"], body["spec"])
-            return assignment_object(world, meta["name"])
+            owner = meta["ownerReferences"][0]["uid"]
+            return shown(world.create_assignment(meta["name"], owner, body["spec"]))
 
         return await self._send(f"create {meta['name']}", act)
 
@@ -137,7 +113,7 @@ class FakeClient:
                     world.take_over(leader.name, patch)
                 else:
                     world.raise_term(leader.name, patch)
-                return pool_object(world.need_pool())
+                return shown(world.need_pool())
 
             return await self._send(f"term {patch}", act_pool)
         name = path.rsplit("/", 1)[1]
@@ -147,8 +123,7 @@ class FakeClient:
         exclusive = leader.exclusive
 
         def act() -> Any:
-            world.patch_assignment(leader.name, name, patch, claims, limit, exclusive)
-            return assignment_object(world, name)
+            return shown(world.patch_assignment(leader.name, name, patch, claims, limit, exclusive))
 
         return await self._send(f"patch {name} {patch[2]['value']}", act)
 
@@ -167,50 +142,6 @@ class FakeClient:
                 world.forget_epochs()
 
         return await self._send(f"delete {name}", act)
-
-
-def pool_object(pool: PoolInfo) -> PoolObject:
-    meta = Meta("pool", "ns", pool.uid, str(pool.version))
-    policy = pool.policy
-    spec = {
-        "handoff": policy.handoff,
-        "zones": policy.zones,
-        "balance": {
-            "tolerancePercent": policy.tolerance,
-            "primaries": "Active" if policy.active_primaries else "Promotion",
-        },
-        "moves": {"maxInFlight": policy.max_in_flight},
-        "outage": {
-            "delaySeconds": int(policy.outage_delay),
-            "brakePercent": policy.brake_percent,
-            "brakeMinMembers": policy.brake_min_members,
-        },
-        "itemStatus": policy.item_status,
-    }
-    status = ReadPoolStatus(pool.term, pool.leader)
-    return PoolObject(meta, msgspec.convert(spec, ReadPoolSpec), status)
-
-
-def lease_object(world: World, name: str) -> LeaseObject:
-    if not world.leases_readable:
-        raise ServerError(500, "InternalError", name)
-    there: LeaseInfo | None = world.stores["leases"].get(name)
-    if there is None:
-        raise NotFound(404, "NotFound", name)
-    spec = LeaseSpec(there.holder, int(there.duration), there.renewed, there.transitions)
-    return LeaseObject(Meta(name, "ns", resource_version=str(there.version)), spec)
-
-
-def assignment_object(world: World, name: str) -> AssignmentObject:
-    there = world.assignments.get(name)
-    if there is None:
-        raise NotFound(404, "NotFound", name)
-    meta = Meta(name, "ns", there.uid, str(there.resource_version), there.generation)
-    return AssignmentObject(
-        metadata=meta,
-        spec=ReadAssignmentSpec("pool", there.term, there.written_for or None, there.items),
-        status=ReadAssignmentStatus(there.session, there.reports),
-    )
 
 
 class FakeInformer:
@@ -334,7 +265,7 @@ class Leader:
             elif self.leases.put(new, now):
                 self.brain.observe(LeaseChanged(name), now)
         elif new is not None:
-            self.brain.observe(new, now)
+            self.brain.observe(shown(new), now)
         elif kind == "pool":
             self.brain.observe(Gone("Pool", old.uid if old else ""), now)
         else:
@@ -358,7 +289,7 @@ class Leader:
         if answer.changed:
             self.brain.observe(LeaseChanged(name), now)
         self.brain.observe(LeaseRead(name, (lease.spec.holder_identity or "") if lease else ""), now)
-        return expired and answer.unseen
+        return expired and answer.missed
 
     # ---- leading --------------------------------------------------------------------------------
 
@@ -417,7 +348,7 @@ class Leader:
         """Write the statuses of the Members."""
         for member in self.ledger.members.values():
             there = self.world.members.get(member.name)
-            if member.info is not None and there is not None and there.uid == member.info.uid:
+            if member.info is not None and there is not None and there.uid == member.uid:
                 self.world.said_live[there.uid] = member.live
 
     def _reported(self) -> tuple[set[str], set[str]]:
@@ -456,7 +387,7 @@ class Leader:
         for write in decision.writes:
             member = ledger.members[write.row]
             assert member.assignment is not None
-            key = (member.name, member.assignment.generation)
+            key = (member.name, member.assignment.metadata.generation)
             self.limits[key] = member.limit
             self.claims[key] = {
                 edit.item: claim
@@ -467,8 +398,8 @@ class Leader:
     def _claim(self, member: Any, item: str, gone: dict[str, set[int]]) -> Claim | None:
         ledger, solution = self.ledger, self.brain.target.solution
         row = ledger.items.of[item]
-        seen = ledger.item_info.get(row)
-        if seen is None or not seen.replicas:
+        replicas = int(ledger.arrays.replicas[row])
+        if not replicas:
             return None
         if not (member.live or member.awaited):
             self._check_death(member)
@@ -476,16 +407,16 @@ class Leader:
         assert solution is not None
         placed = int((solution.members[row] >= 0).sum())
         counted = frozenset(
-            (m.name, m.assignment.uid, m.entries[item].grant)
+            (m.name, m.assignment.metadata.uid, m.entries[item].grant)
             for m in ledger.members.values()
             if m.live and item in m.entries and m.row not in gone[item]
             if m.assignment is not None and self._ready(m, item)
         )
-        return Claim(min(seen.replicas, max(1, placed)), counted)
+        return Claim(min(replicas, max(1, placed)), counted)
 
     def _check_death(self, member: Any) -> None:
         """Whoever is taken for dead had not renewed its Lease when that was read."""
-        lease = member.info.lease if member.info else None
+        lease = member.lease
         watch = self.leases._watches.get(lease)
         if watch is None or watch.deleted or not watch.lease.holder:
             return
@@ -496,13 +427,11 @@ class Leader:
 
     def _ready(self, member: Any, item: str) -> bool:
         """Whether an entry is ready, read from the objects."""
-        seen: MemberInfo = member.info
-        there = member.assignment
-        if seen.lease is not None and self.leases.follows(seen.lease, there.written_for):
-            return False  # given to a session that has ended
-        if not seen.reported:
+        if member.lease and self.leases.follows(member.lease, member.written_for):
+            return False  # granted to a session that has ended
+        if not member.reported:
             return True
-        report = f"{item}@{entries(there)[item].grant}="
-        if report + "Ready" not in there.reports and report + "Active" not in there.reports:
+        report, reports = f"{item}@{member.entries[item].grant}=", member.assignment.status.items
+        if report + "Ready" not in reports and report + "Active" not in reports:
             return False
-        return seen.lease is None or self.leases.holder(seen.lease) == there.session
+        return not member.lease or self.leases.holder(member.lease) == member.session

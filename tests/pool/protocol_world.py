@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from berth.kinds import Entry, parse_entry
-from berth.kube import Conflict, Forbidden, Invalid, NotFound
-from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, MemberInfo, Policy, PoolInfo, Write
+from protocol_objects import Assignment, Item, Member, Pool, entries, primaries
+
+from berth.kinds import ReadPoolSpec
+from berth.kube import Conflict, Forbidden, Invalid, NotFound, ServerError
+from berth.pool import LeaseInfo, Write
 
 KINDS = ("items", "members", "assignments", "leases", "pool")
 
@@ -61,7 +63,7 @@ class Process:
     renewed: float
     running: bool = True
     connected: bool = True
-    spec: AssignmentInfo | None = None
+    spec: Assignment | None = None
     """The Assignment as it last saw it."""
     phases: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Item -> (grant, phase), as it would report."""
@@ -114,36 +116,48 @@ class World:
         return f"u{self.uids}"
 
     @property
-    def items(self) -> dict[str, ItemInfo]:
+    def items(self) -> dict[str, Item]:
         return self.stores["items"]
 
     @property
-    def members(self) -> dict[str, MemberInfo]:
+    def members(self) -> dict[str, Member]:
         return self.stores["members"]
 
     @property
-    def assignments(self) -> dict[str, AssignmentInfo]:
+    def assignments(self) -> dict[str, Assignment]:
         return self.stores["assignments"]
 
     @property
-    def pool(self) -> PoolInfo | None:
+    def pool(self) -> Pool | None:
         return self.stores["pool"].get("pool")
 
     # ---- what a leader writes -------------------------------------------------------------------
 
-    def create_pool(self) -> PoolInfo:
+    def create_pool(self) -> Pool:
         if self.pool is not None:
             raise Conflict(409, "AlreadyExists", "pool")
-        self.put("pool", "pool", PoolInfo(self.uid(), self.version + 1, Policy()))
+        self.put("pool", "pool", Pool(self.uid(), self.version + 1, ReadPoolSpec()))
         assert self.pool is not None
         return self.pool
 
-    def need_pool(self) -> PoolInfo:
+    def need_pool(self) -> Pool:
         if self.pool is None:
             raise NotFound(404, "NotFound", "pool")
         return self.pool
 
-    def take_over(self, leader: str, body: dict[str, Any]) -> PoolInfo:
+    def need_assignment(self, name: str) -> Assignment:
+        if name not in self.assignments:
+            raise NotFound(404, "NotFound", name)
+        return self.assignments[name]
+
+    def need_lease(self, name: str) -> LeaseInfo:
+        if not self.leases_readable:
+            raise ServerError(500, "InternalError", name)
+        if name not in self.stores["leases"]:
+            raise NotFound(404, "NotFound", name)
+        return self.stores["leases"][name]
+
+    def take_over(self, leader: str, body: dict[str, Any]) -> Pool:
         """The merge patch of a take-over."""
         pool = self.need_pool()
         meta, status = body["metadata"], body["status"]
@@ -151,14 +165,14 @@ class World:
             raise Conflict(409, "Conflict", "pool")
         return self._set_term(pool, status["term"], status["leader"])
 
-    def raise_term(self, leader: str, patch: list[dict[str, Any]]) -> PoolInfo:
+    def raise_term(self, leader: str, patch: list[dict[str, Any]]) -> Pool:
         """The JSON patch that raises the term."""
         pool = self.need_pool()
         if not pool.term or [op["value"] for op in patch[:2]] != [pool.uid, pool.term]:
             raise Invalid(422, "Invalid", "test failed")
         return self._set_term(pool, patch[2]["value"], pool.leader)
 
-    def _set_term(self, pool: PoolInfo, term: int, leader: str) -> PoolInfo:
+    def _set_term(self, pool: Pool, term: int, leader: str) -> Pool:
         if term < pool.term:
             raise Broken(f"the Pool's term went from {pool.term} to {term}")
         self.put("pool", "pool", pool._replace(version=self.version + 1, term=term, leader=leader))
@@ -169,11 +183,11 @@ class World:
         if self.pool is not None and term < self.pool.term:
             raise Forbidden(403, "Forbidden", "spec.term is below the Pool's status.term")
 
-    def create_assignment(self, name: str, owner: str, spec: dict[str, Any]) -> AssignmentInfo:
+    def create_assignment(self, name: str, owner: str, spec: dict[str, Any]) -> Assignment:
         if name in self.assignments:
             raise Conflict(409, "AlreadyExists", name)
         self.fence(spec["term"])
-        new = AssignmentInfo(
+        new = Assignment(
             name,
             tuple(spec["items"]),
             spec["term"],
@@ -194,7 +208,7 @@ class World:
         claims: dict[str, Claim],
         limit: int,
         exclusive: bool,
-    ) -> AssignmentInfo:
+    ) -> Assignment:
         """A leader's JSON patch of `spec`, if uid and generation are those it tests; promises are checked."""
         old = self.assignments.get(name)
         if old is None:
@@ -225,8 +239,8 @@ class World:
     def _check_write(
         self,
         leader: str,
-        old: AssignmentInfo,
-        new: AssignmentInfo,
+        old: Assignment,
+        new: Assignment,
         claims: dict[str, Claim],
         limit: int,
         exclusive: bool,
@@ -298,7 +312,7 @@ class World:
             return primaries(there) if self.for_it(process, there) else set()
         return process.active
 
-    def for_it(self, process: Process, there: AssignmentInfo | None) -> bool:
+    def for_it(self, process: Process, there: Assignment | None) -> bool:
         """Whether the entries of an Assignment are for this process."""
         return there is None or there.written_for in ("", process.session)
 
@@ -438,14 +452,3 @@ class World:
         floor = max((a.term for a in self.assignments.values()), default=0)
         self.epochs = {name: min(epoch, floor) for name, epoch in self.epochs.items()}
         self.had = {(name, epoch): who for (name, epoch), who in self.had.items() if epoch <= floor}
-
-
-def entries(assignment: AssignmentInfo | None) -> dict[str, Entry]:
-    """The entries of an Assignment by Item."""
-    parsed = [parse_entry(text) for text in (assignment.items if assignment else ())]
-    return {entry.name: entry for entry in parsed}
-
-
-def primaries(assignment: AssignmentInfo | None) -> set[str]:
-    """Items of which an Assignment lists slot 0."""
-    return {name for name, entry in entries(assignment).items() if entry.primary}

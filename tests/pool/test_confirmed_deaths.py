@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from objects import assignment_object, item_object, member_object
 from reading import let_time_pass, pass_time
 
-from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, Leases, Ledger, Liveness, MemberInfo
+from berth.pool import LeaseInfo, Leases, Ledger, Liveness
 
 
 def lease(renewed: str = "r1", holder: str = "s1", version: int = 1) -> LeaseInfo:
@@ -188,9 +189,9 @@ def fleet() -> Ledger:
     """A Member with a Lease of 10 s that holds x."""
     fleet = Ledger(Leases())
     fleet.leases.put(lease(), 100.0)
-    fleet.put_item(ItemInfo("x", 1))
-    fleet.put_member(MemberInfo("m", 5, lease="l", uid="u"), 100.0)
-    fleet.put_assignment(AssignmentInfo("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1"), 100.0)
+    fleet.put_item(item_object("x", 1))
+    fleet.put_member(member_object("m", 5, lease="l", uid="u"), 100.0)
+    fleet.put_assignment(assignment_object("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1"), 100.0)
     return fleet
 
 
@@ -209,7 +210,7 @@ def test_a_member_lives_until_its_death_is_confirmed_and_died_when_its_lease_ran
 def test_a_member_that_appears_with_a_lease_that_ran_out_long_ago_was_never_alive(fleet: Ledger) -> None:
     fleet.leases.put(LeaseInfo("old", "s0", "r0", 10.0), 100.0)
     fleet.leases.advance(110.0)
-    fleet.put_member(MemberInfo("n", 5, lease="old", uid="v"), 110.0)
+    fleet.put_member(member_object("n", 5, lease="old", uid="v"), 110.0)
     member = fleet.members[1]
     assert not member.live
     answer = fleet.leases.put_read("old", LeaseInfo("old", "s1", "r1", 10.0, version=5), 111.0, 111.0)
@@ -221,7 +222,7 @@ def test_a_member_that_appears_with_a_lease_that_ran_out_long_ago_was_never_aliv
 def test_a_renewal_brings_a_member_to_life_whose_lease_was_to_be_read(fleet: Ledger) -> None:
     fleet.leases.put(LeaseInfo("old", "s0", "r0", 10.0), 100.0)
     fleet.leases.advance(110.0)
-    fleet.put_member(MemberInfo("n", 5, lease="old", uid="v"), 110.0)
+    fleet.put_member(member_object("n", 5, lease="old", uid="v"), 110.0)
     assert fleet.leases.put(LeaseInfo("old", "s0", "r1", 10.0), 111.0)
     fleet.lease_changed("old", 111.0)
     assert fleet.members[1].live

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from berth.pool import Health, Outage, outage
-from berth.pool.outage import TOGETHER
+from berth.kinds import ReadOutage
+from berth.pool.outage import TOGETHER, Health, OutageState, outage
 
 
 def judge(
-    *members: Health, now: float = 1000.0, delay: float = 0.0, percent: int = 55, least: int = 10
-) -> Outage:
-    return outage(members, now, delay=delay, brake_percent=percent, brake_min_members=least)
+    *members: Health, now: float = 1000.0, delay: int = 0, percent: int = 55, least: int = 10
+) -> OutageState:
+    return outage(members, now, ReadOutage(delay, percent, least))
 
 
 def fleet(live: int, dead: int, *, since: float = 990.0, holds: int = 1) -> list[Health]:
@@ -23,17 +23,17 @@ def test_without_a_delay_nobody_is_waited_for() -> None:
 
 
 def test_within_the_delay_a_dead_member_is_waited_for() -> None:
-    decided = judge(*fleet(9, 1), delay=30.0)
+    decided = judge(*fleet(9, 1), delay=30)
     assert decided.awaited == {9}
     assert decided.until == 1020.0
 
 
 def test_after_the_delay_it_is_not() -> None:
-    assert judge(*fleet(9, 1), delay=10.0).awaited == frozenset()
+    assert judge(*fleet(9, 1), delay=10).awaited == frozenset()
 
 
 def test_one_that_holds_nothing_is_not_waited_for() -> None:
-    assert judge(*fleet(9, 1, holds=0), delay=30.0).awaited == frozenset()
+    assert judge(*fleet(9, 1, holds=0), delay=30).awaited == frozenset()
 
 
 def test_more_than_the_brakes_share_dying_together_keeps_them_all() -> None:
@@ -63,9 +63,9 @@ def test_the_brake_ends_by_itself_when_enough_are_back() -> None:
 
 
 def test_one_that_only_an_earlier_leader_found_dead_is_waited_for_until_that_is_confirmed() -> None:
-    doubted = Health(9, 990.0, 1, 10.0, 5.0, doubted=True)
-    assert judge(*fleet(9, 0), doubted).awaited == {9}
-    assert judge(*fleet(9, 0), doubted._replace(doubted=False)).awaited == frozenset()
+    unconfirmed = Health(9, 990.0, 1, 10.0, 5.0, unconfirmed=True)
+    assert judge(*fleet(9, 0), unconfirmed).awaited == {9}
+    assert judge(*fleet(9, 0), unconfirmed._replace(unconfirmed=False)).awaited == frozenset()
 
 
 def test_a_live_member_whose_lease_is_still_to_be_read_gives_no_moment_that_has_passed() -> None:

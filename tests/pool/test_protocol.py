@@ -15,11 +15,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from objects import pool_spec
 from protocol_leader import SOLVE, Leader, Network, Request
+from protocol_objects import Item, Member
 from protocol_world import KINDS, Process, World
 
+from berth.kinds import Handoff, ReadPoolSpec, ZonePolicy
 from berth.kube import ApiError, RequestTimeout, ServerError
-from berth.pool import Handoff, ItemInfo, MemberInfo, Policy, Why, ZonePolicy
+from berth.pool import Why
 
 ITEMS = [f"i{n}" for n in range(4)]
 MEMBERS = [f"m{n}" for n in range(4)]
@@ -27,13 +30,13 @@ NAMES = st.sampled_from
 CONTROLLERS = range(2)
 
 policies = st.builds(
-    Policy,
+    pool_spec,
     handoff=st.sampled_from([Handoff.EXCLUSIVE, Handoff.EXCLUSIVE, Handoff.OVERLAP]),
     zones=st.sampled_from(ZonePolicy),
     tolerance=st.sampled_from([0, 50]),
     active_primaries=st.booleans(),
     max_in_flight=st.sampled_from([None, None, 1, 2]),
-    outage_delay=st.sampled_from([0.0, 0.0, 30.0]),
+    outage_delay=st.sampled_from([0, 0, 30]),
     brake_percent=st.just(55),
     brake_min_members=st.sampled_from([3, 10]),
 )
@@ -157,7 +160,7 @@ class Protocol(RuleBasedStateMachine):
         data=st.data(),
     )
     def fleet_appears(
-        self, policy: Policy, members: int, settled: bool, elsewhere: bool, data: st.DataObject
+        self, policy: ReadPoolSpec, members: int, settled: bool, elsewhere: bool, data: st.DataObject
     ) -> None:
         world = self.world
         world.solves_elsewhere = elsewhere
@@ -179,7 +182,7 @@ class Protocol(RuleBasedStateMachine):
     def put_item(self, name: str, replicas: int) -> None:
         old = self.world.items.get(name)
         uid = old.uid if old else self.world.uid()
-        self.world.put("items", name, ItemInfo(name, replicas, uid, (old.generation if old else 0) + 1))
+        self.world.put("items", name, Item(name, replicas, uid, (old.generation if old else 0) + 1))
 
     @rule(name=NAMES(ITEMS), replicas=st.sampled_from([None, 0, 1, 1, 2, 3]))
     def item_changes(self, name: str, replicas: int | None) -> None:
@@ -197,7 +200,7 @@ class Protocol(RuleBasedStateMachine):
             )
             world.put("members", name, changed)
             return
-        seen = MemberInfo(
+        seen = Member(
             name,
             spec["limit"],
             spec["zone"],
@@ -440,7 +443,7 @@ class Protocol(RuleBasedStateMachine):
             leader.deliver(kind, 10_000)
         waits = {leader.ledger.items.names[row]: wait for row, wait in leader.brain.progress.waits.items()}
         stuck = {n: wait for n, wait in waits.items() if wait.why not in (Why.LIMIT, Why.NO_PLACE)}
-        budget = leader.ledger.policy.max_in_flight is not None
+        budget = leader.ledger.policy.moves.max_in_flight is not None
         if any(w.why is Why.LIMIT for w in waits.values()) and budget:
             stuck = {n: w for n, w in stuck.items() if w.why is not Why.BUDGET}
         assert not stuck, stuck

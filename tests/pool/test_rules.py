@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from berth.kinds import Entry
-from berth.pool import Edit, Holding, Rules, Step, View, Why, step
+from berth.pool import Why
+from berth.pool.rules import Edit, Holding, Rules, Step, View, step
 
 A, B, C, D = range(4)
 TERM = 20
@@ -28,7 +29,9 @@ def item(replicas: int, *holdings: Holding, target: tuple[int, ...] = (), **chan
 
 
 def rules(**changes: Any) -> Rules:
-    plain = Rules(TERM, room=lambda _: 10, fullness=lambda _: 0.0, primaries=lambda _: 0.0)
+    plain = Rules(
+        TERM, room=lambda _: 10, writable=lambda _: True, fullness=lambda _: 0.0, primaries=lambda _: 0.0
+    )
     return plain._replace(**changes)
 
 

@@ -3,21 +3,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from objects import assignment_object, item_object, member_object, pool_spec
 
-from berth.pool import (
-    AssignmentInfo,
-    Handoff,
-    ItemInfo,
-    LeaseInfo,
-    Leases,
-    Ledger,
-    MemberInfo,
-    Policy,
-    Progress,
-    plan_round,
-)
+from berth.kinds import Handoff
+from berth.pool import LeaseInfo, Leases, Ledger
 from berth.pool import round as round_module
 from berth.pool.bulk import Sorted
+from berth.pool.progress import Progress
+from berth.pool.round import plan_round
 from berth.solve import solve
 
 
@@ -25,7 +18,7 @@ from berth.solve import solve
 def fleets(draw: st.DrawFn) -> Ledger:
     """Small Pools in any state: fresh, settled, with gaps, dead Members, leftovers of gone Items."""
     leases = Leases()
-    policy = Policy(
+    policy = pool_spec(
         handoff=draw(st.sampled_from(Handoff)),
         active_primaries=draw(st.booleans()),
     )
@@ -34,19 +27,21 @@ def fleets(draw: st.DrawFn) -> Ledger:
     items = [f"i{i}" for i in range(draw(st.integers(0, 5)))]
     for item in items:
         if draw(st.integers(0, 5)):
-            fleet.put_item(ItemInfo(item, draw(st.integers(0, 3)), item, 1))
+            fleet.put_item(item_object(item, draw(st.integers(0, 3)), item, 1))
     for name in names:
         lease = f"lease-{name}" if draw(st.booleans()) else None
         if lease and draw(st.booleans()):
             leases.put(LeaseInfo(lease, "someone", "then", 10.0), 0.0)
-        seen = MemberInfo(name, draw(st.integers(0, 4)), draw(st.sampled_from("ab")), lease=lease, uid=name)
+        seen = member_object(
+            name, draw(st.integers(0, 4)), draw(st.sampled_from("ab")), lease=lease, uid=name
+        )
         fleet.put_member(seen, 0.0)
         held = draw(st.lists(st.sampled_from(items), unique=True)) if items else []
         entries = []
         for item in sorted(held):
             slot = draw(st.integers(0, 3))
             entries.append(f"{item}#{slot}@{draw(st.integers(1, 3))}" + (":3" if slot == 0 else ""))
-        fleet.put_assignment(AssignmentInfo(name, tuple(entries), 3, f"a-{name}", name, 1, 1), 0.0)
+        fleet.put_assignment(assignment_object(name, tuple(entries), 3, f"a-{name}", name, 1, 1), 0.0)
     return fleet
 
 

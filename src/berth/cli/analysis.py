@@ -11,27 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn
 
+from msgspec.structs import replace
+
 from berth.cli.objects import PoolObjects
-from berth.kinds import Entry
-from berth.pool import (
-    AssignmentInfo,
-    Brain,
-    LeaseChanged,
-    LeaseInfo,
-    Leases,
-    Ledger,
-    MemberEdit,
-    MemberInfo,
-    Outcome,
-    Policy,
-    PoolInfo,
-    Wait,
-    Why,
-    assignment_info,
-    item_info,
-    member_info,
-    policy_of,
+from berth.kinds import (
+    API_VERSION,
+    AssignmentObject,
+    Entry,
+    MemberObject,
+    Meta,
+    PoolObject,
+    ReadPoolStatus,
 )
+from berth.kinds.meta import OwnerReference
+from berth.pool import Brain, LeaseChanged, LeaseInfo, Leases, Ledger, MemberEdit, Outcome, Wait, Why
 from berth.pool.conditions import wait_words
 from berth.pool.member import read_entries
 from berth.pool.reasons import Reason, reasons
@@ -78,33 +71,38 @@ def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
     """
     leases = Leases()
     brain = Brain(pool.namespace, pool.name, leases)
-    brain.observe(PoolInfo("", policy=policy_of(pool.pool) if pool.pool else Policy()), NOW)
+    brain.observe(pool.pool or PoolObject(Meta(pool.name, pool.namespace)), NOW)
     for item in pool.items.values():
-        brain.observe(item_info(item), NOW)
-    for name, member in pool.members.items():
-        info = member_info(member)
-        if info.lease is None:
-            brain.observe(info, NOW)
+        brain.observe(item, NOW)
+    for member in pool.members.values():
+        if member.spec.lease_name:
+            _observe_with_lease(brain, pool, member, wall)
         else:
-            # Two Members may name one Lease, and the conditions are per Member.
-            _observe_with_lease(brain, pool, info._replace(lease=f"{info.lease}/{name}"), wall)
+            brain.observe(member, NOW)
     for name, assignment in pool.assignments.items():
-        written = assignment_info(assignment)
         if name in pool.members and not pool.is_former(assignment):
-            written = written._replace(owner=pool.members[name].metadata.uid)
-        brain.observe(written, NOW)
+            assignment = _owned(assignment, pool.members[name])
+        brain.observe(assignment, NOW)
     return brain
 
 
-def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberInfo, wall: datetime | None) -> None:
+def _owned(assignment: AssignmentObject, member: MemberObject) -> AssignmentObject:
+    """The Assignment, owned by this Member."""
+    owner = OwnerReference(API_VERSION, "Member", member.metadata.name, member.metadata.uid)
+    return replace(assignment, metadata=replace(assignment.metadata, owner_references=(owner,)))
+
+
+def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberObject, wall: datetime | None) -> None:
     """Observe a Member while its Lease was still renewed, and then what its condition `Live` says."""
-    leases, name = brain.ledger.leases, member.lease
-    assert name is not None
-    condition = pool.live_condition(member.name)
-    assignment = pool.assignments.get(member.name)
+    leases, member_name, lease_name = brain.ledger.leases, member.metadata.name, member.spec.lease_name or ""
+    condition = pool.live_condition(member_name)
+    assignment = pool.assignments.get(member_name)
     holder = assignment.status.session if assignment else ""
     if pool.lease_holders is not None:
-        holder = pool.lease_holders.get(pool.members[member.name].spec.lease_name or "", holder)
+        holder = pool.lease_holders.get(lease_name, holder)
+    # Two Members may name one Lease, and the conditions are per Member.
+    name = f"{lease_name}/{member_name}"
+    member = replace(member, spec=replace(member.spec, lease_name=name))
     lease = LeaseInfo(name, holder or "unknown")
     if condition is None or condition.status != "False":
         leases.put(lease, NOW)
@@ -143,9 +141,9 @@ def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
         if (info := state.info) is not None:
             found[state.name] = MemberSummary(
                 name=state.name,
-                zone=info.zone,
-                limit=info.limit,
-                draining=info.draining or info.limit == 0,
+                zone=info.spec.zone,
+                limit=info.spec.limit,
+                draining=info.spec.draining or info.spec.limit == 0,
                 live=state.live,
                 items=len(state.entries),
                 primaries=sum(entry.slot == 0 for entry in state.entries.values()),
@@ -330,13 +328,14 @@ def next_round(pool: PoolObjects, wall: datetime | None = None) -> NextRound:
         state = brain.ledger.member_named(name)
         if state is not None and not state.owned:
             # A leader creates or replaces these Assignments before anything else.
-            brain.observe(AssignmentInfo(name, owner=member.metadata.uid), NOW)
+            brain.observe(_owned(AssignmentObject(Meta(name)), member), NOW)
     brain.start()
     decision = brain.decide(NOW)
     while decision.take_over or decision.solve:
         if decision.take_over:
             term = decision.take_over.above + 1
-            outcome = Outcome(pool=PoolInfo("taken-over", policy=brain.ledger.policy, term=term))
+            taken_over = Meta(pool.name, pool.namespace, uid="taken-over")
+            outcome = Outcome(pool=PoolObject(taken_over, brain.ledger.policy, ReadPoolStatus(term)))
         elif decision.solve:
             outcome = Outcome(solution=_solve(brain, decision.solve.problem))
         brain.done(outcome, NOW)

@@ -19,7 +19,6 @@ from berth.cli.options import Context, Files, Kubeconfig, Namespace, Output, Out
 from berth.cli.reasons import (
     item_waits,
     member_waits,
-    problem_of,
     unreleased,
     why_changed,
     why_one_zone,
@@ -152,7 +151,7 @@ def _entry_facts(now: NextRound, item: str, member: str, entry: Entry) -> Facts:
         "live": plan.live(member),
         "ready": state is not None and state.ready(item),
         "phase": report.phase.value if report and report.grant == entry.grant else None,
-        "problem": problem_of(state, entry) if state else None,
+        "problem": state.problem(entry) if state else None,
         "stays": stays,
         "why": "the plan keeps it here" if stays else why_removed(plan, item, member),
     }
@@ -197,8 +196,8 @@ def member_facts(now: NextRound, name: str) -> Facts:
             {"item": c.item, "why": why_removed(plan, c.item, name)} for c in changes if name in c.leaves
         ],
         "problems": [
-            {"item": item, "grant": grant, "message": text}
-            for item, grant, text in (state.assignment.problems if state and state.assignment else ())
+            {"item": problem.item, "grant": problem.grant, "message": problem.message}
+            for problem in (state.assignment.status.problems if state and state.assignment else ())
         ],
         "malformed": list(state.malformed) if state else [],
         "waitsFor": _waits_facts(member_waits(now, name)),

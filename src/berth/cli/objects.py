@@ -42,12 +42,12 @@ class PoolObjects:
     @property
     def term(self) -> int:
         """The term of the leader; 0 before the first."""
-        return self.pool.status.term if self.pool and self.pool.status else 0
+        return self.pool.term if self.pool else 0
 
     @property
     def leader(self) -> str:
         """The leader; empty before the first."""
-        return self.pool.status.leader if self.pool and self.pool.status else ""
+        return self.pool.leader if self.pool else ""
 
     def live_condition(self, member: str) -> ReadCondition | None:
         """The condition `Live` of a Member."""

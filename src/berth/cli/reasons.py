@@ -116,24 +116,9 @@ def _failures(now: NextRound, item: str, rows: tuple[int, ...]) -> Waiting | Non
     found = {}
     for row in rows:
         member = now.ledger.members.get(row)
-        if member is not None and (why := _failure(member, item)) is not None:
+        if member is not None and (why := member.failure(item)) is not None:
             found[member.name] = f"{member.name} reports Failed: {why}"
     return Waiting(Phase.FAILED.value, "; ".join(found.values()), tuple(found)) if found else None
-
-
-def _failure(member: MemberState, item: str) -> str | None:
-    entry, report = member.entries.get(item), member.reports.get(item)
-    if entry is None or report is None or not member.session_holds:
-        return None
-    if (report.grant, report.phase) != (entry.grant, Phase.FAILED):
-        return None
-    return problem_of(member, entry) or "it gives no reason"
-
-
-def problem_of(member: MemberState, entry: Entry) -> str | None:
-    """What the Member reports as the problem of an entry."""
-    problems = member.assignment.problems if member.assignment else ()
-    return next((text for item, grant, text in problems if (item, grant) == (entry.name, entry.grant)), None)
 
 
 def member_waits(now: NextRound, name: str) -> Waiting | None:
@@ -183,5 +168,4 @@ def _first_wait(now: NextRound, items: list[str]) -> Waiting | None:
 
 def unreleased(state: MemberState) -> list[str]:
     """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
-    reported = state.info is not None and state.info.reported
-    return sorted(state.entries.keys() | state.reports.keys() if reported else state.entries.keys())
+    return sorted(state.entries.keys() | state.reports.keys() if state.reported else state.entries.keys())

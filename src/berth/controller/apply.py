@@ -11,7 +11,7 @@ import msgspec
 from berth.controller.solving import Solve
 from berth.controller.term import PoolTerm
 from berth.controller.writes import Applied, AssignmentWriter
-from berth.kinds import AssignmentObject, Meta
+from berth.kinds import AssignmentObject, Meta, PoolObject
 from berth.kube import (
     ASSIGNMENTS,
     ApiError,
@@ -24,7 +24,7 @@ from berth.kube import (
     Invalid,
     NotFound,
 )
-from berth.pool import Decision, Outcome, PoolInfo, TakeOver, Write
+from berth.pool import Decision, Outcome, TakeOver, Write
 
 POLL = 0.01
 """Seconds between two looks at the cache."""
@@ -89,12 +89,12 @@ class Applier:
 
     # ---- taking over -----------------------------------------------------------------------
 
-    async def _take_over(self, take: TakeOver, decision: Decision) -> PoolInfo:
+    async def _take_over(self, take: TakeOver, decision: Decision) -> PoolObject:
         if take.check:  # written by the next leader, or else by hand
             with suppress(NotFound):
                 await self._term.check(decision.term, decision.uid)
         pool = await self._term.take_over(take.above, take.known)
-        await self._caught_up(pool.version)
+        await self._caught_up(int(pool.metadata.resource_version))
         return pool
 
     async def _caught_up(self, version: int) -> None:

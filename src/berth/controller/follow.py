@@ -31,12 +31,7 @@ from berth.pool import (
     LeaseChanged,
     LeaseRead,
     Leases,
-    MemberInfo,
-    assignment_info,
-    item_info,
     lease_info,
-    member_info,
-    pool_info,
 )
 
 logger = logging.getLogger(__name__)
@@ -207,7 +202,7 @@ class Follower:
             if pool.brain.ledger.doubts_holder(name):
                 self._observe(pool, LeaseRead(name, holder))
         self._timer.set()
-        return expired and answer.unseen
+        return expired and answer.missed
 
     def _leases_of(self, namespace: str) -> Leases:
         return self._leases.setdefault(namespace, Leases())
@@ -227,14 +222,14 @@ class Follower:
         pool.brain.observe(event, self._clock() if now is None else now)
         pool.burst.wake()
         # Other Leases that have run out are read when that is noticed.
-        if pool.brain.needs_read(event.lease if isinstance(event, MemberInfo) else None):
+        if pool.brain.needs_read(event.spec.lease_name if isinstance(event, MemberObject) else None):
             self.reads_due.set()
 
     def put_pool(self, pool: PoolObject, deleted: bool) -> None:
         """A Pool appeared, changed or is gone."""
         meta = pool.metadata
         if not deleted:
-            self._observe(self.pool(meta.namespace, meta.name), pool_info(pool))
+            self._observe(self.pool(meta.namespace, meta.name), pool)
         elif (gone := self.pools.get((meta.namespace, meta.name))) is not None:
             self._observe(gone, Gone("Pool", meta.uid))
 
@@ -242,14 +237,14 @@ class Follower:
         item = new or old
         assert item is not None
         if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = item_info(item) if new else Gone("Item", item.metadata.name)
+            event = new or Gone("Item", item.metadata.name)
             self._observe(self.pool(item.metadata.namespace, item.spec.pool), event)
 
     def _on_member(self, _: EventKind, old: MemberObject | None, new: MemberObject | None) -> None:
         member = new or old
         assert member is not None
         if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = member_info(member) if new else Gone("Member", member.metadata.name)
+            event = new or Gone("Member", member.metadata.name)
             self._observe(self.pool(member.metadata.namespace, member.spec.pool), event)
 
     def _on_assignment(
@@ -259,7 +254,7 @@ class Follower:
             left = self.pool(gone.metadata.namespace, gone.spec.pool)
             self._observe(left, Gone("Assignment", gone.metadata.name))
         if new is not None:
-            self._observe(self.pool(new.metadata.namespace, new.spec.pool), assignment_info(new))
+            self._observe(self.pool(new.metadata.namespace, new.spec.pool), new)
 
     def _on_lease(self, _: EventKind, old: LeaseObject | None, new: LeaseObject | None) -> None:
         lease = new or old

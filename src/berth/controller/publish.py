@@ -124,11 +124,12 @@ class Publisher:
         metrics.round_seconds.labels(*labels).observe(made.seconds)
         if made.queued is not None:
             metrics.queue_seconds.labels(*labels).observe(made.queued)
-        for lane, count in made.lanes.items():
+        lanes = made.lanes
+        for lane, count in lanes.items():
             metrics.changes.labels(*labels, lane.value).inc(count)
-        many = made.lanes.total() > MAX_LINES
+        many = lanes.total() > MAX_LINES
         if many:
-            counts = " ".join(f"{lane.value}={count}" for lane, count in sorted(made.lanes.items()))
+            counts = " ".join(f"{lane.value}={count}" for lane, count in sorted(lanes.items()))
             logger.info("pool=%s members=%d %s", self._brain, len(made.accepted), counts)
         _log_changes(str(self._brain), made.accepted, logging.DEBUG if many else logging.INFO)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from berth.kinds import API_VERSION, PoolObject
 from berth.kube import POOLS, ApiError, Client, Conflict, Deadline, NotFound
-from berth.pool import PoolInfo, pool_info
 
 
 class Replaced(Exception):  # noqa: N818 - a state, not a fault
@@ -22,7 +21,7 @@ class PoolTerm:
         self._leader = leader
         self._deadline = deadline
 
-    async def take_over(self, above: int, known: PoolInfo | None = None) -> PoolInfo:
+    async def take_over(self, above: int, known: PoolObject | None = None) -> PoolObject:
         """Raise the term above `above` and whatever the Pool has; creates a Pool that is missing.
 
         Raises ApiError. `known`, the Pool as the last event showed it, saves a read if nobody has written it
@@ -32,16 +31,15 @@ class PoolTerm:
             pool, known = known or await self._get_or_create(), None
             term = max(above, pool.term) + 1
             body = {
-                "metadata": {"resourceVersion": str(pool.version), "uid": pool.uid},
+                "metadata": {"resourceVersion": pool.metadata.resource_version, "uid": pool.metadata.uid},
                 "status": {"term": term, "leader": self._leader},
             }
             try:
-                answer = await self._client.patch(
+                return await self._client.patch(
                     self._path + "/status", body, kind="merge", type=PoolObject, deadline=self._deadline
                 )
             except (Conflict, NotFound):
                 continue
-            return pool_info(answer)
 
     async def raise_to(self, term: int, uid: str) -> None:
         """Raise the term of the Pool with that uid by one, to `term`.
@@ -61,25 +59,24 @@ class PoolTerm:
 
         Raises Replaced if another leader has it, NotFound if it is gone or another Pool of that name.
         """
-        pool = pool_info(await self._client.get(self._path, type=PoolObject, deadline=self._deadline))
-        if pool.uid != uid:
+        pool = await self._client.get(self._path, type=PoolObject, deadline=self._deadline)
+        if pool.metadata.uid != uid:
             raise NotFound(404, "NotFound", f"Pool {self._name} was deleted and created again")
         ours = pool.leader == self._leader and pool.term == term + 1
         if pool.term != term and not ours:
             raise Replaced(f"Pool {self._name} is in term {pool.term}, not {term}: another leader has it")
         return pool.term
 
-    async def _get_or_create(self) -> PoolInfo:
+    async def _get_or_create(self) -> PoolObject:
         try:
-            pool = await self._client.get(self._path, type=PoolObject, deadline=self._deadline)
+            return await self._client.get(self._path, type=PoolObject, deadline=self._deadline)
         except NotFound:
             body = {"apiVersion": API_VERSION, "kind": "Pool", "metadata": {"name": self._name}, "spec": {}}
             try:
-                pool = await self._client.create(
+                return await self._client.create(
                     self._collection, body, type=PoolObject, deadline=self._deadline
                 )
             except ApiError as error:
                 if error.status != 409:
                     raise
-                pool = await self._client.get(self._path, type=PoolObject, deadline=self._deadline)
-        return pool_info(pool)
+                return await self._client.get(self._path, type=PoolObject, deadline=self._deadline)

@@ -53,20 +53,19 @@ def assignment_patch(member: MemberState, spec: dict[str, Any]) -> list[dict[str
     """
     assert member.assignment is not None
     return [
-        {"op": "test", "path": "/metadata/uid", "value": member.assignment.uid},
-        {"op": "test", "path": "/metadata/generation", "value": member.assignment.generation},
+        {"op": "test", "path": "/metadata/uid", "value": member.assignment.metadata.uid},
+        {"op": "test", "path": "/metadata/generation", "value": member.assignment.metadata.generation},
         {"op": "replace", "path": "/spec", "value": spec},
     ]
 
 
 def assignment_object(namespace: str, member: MemberState, spec: dict[str, Any]) -> dict[str, Any]:
     """A new Assignment, owned by its Member."""
-    assert member.info is not None
     owner = {
         "apiVersion": API_VERSION,
         "kind": "Member",
         "name": member.name,
-        "uid": member.info.uid,
+        "uid": member.uid,
         "controller": True,
         "blockOwnerDeletion": False,
     }
@@ -223,7 +222,7 @@ class AssignmentWriter:
             return True
         except ApiError:
             return False
-        meta, known = there.metadata, member.assignment
+        meta, known = there.metadata, member.assignment.metadata
         if (meta.uid, meta.generation) == (known.uid, known.generation):
             return False
         applied.note_version(int(meta.resource_version))
@@ -253,8 +252,8 @@ class AssignmentWriter:
         return int(answer.metadata.resource_version)
 
     async def _delete(self, delete: Delete) -> None:
-        known = delete.assignment
-        preconditions = {"uid": known.uid, "resourceVersion": str(known.resource_version)}
+        known = delete.assignment.metadata
+        preconditions = {"uid": known.uid, "resourceVersion": known.resource_version}
         await self._client.delete(
             ASSIGNMENTS.path(self._namespace, known.name),
             body={"preconditions": preconditions},

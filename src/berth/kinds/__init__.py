@@ -65,6 +65,7 @@ from berth.kinds.pool import (
     PoolSpec,
     PoolStatus,
     PrimaryBalance,
+    ReadOutage,
     ReadPoolSpec,
     ReadPoolStatus,
     ReadSlots,
@@ -80,7 +81,7 @@ __all__ = [
     "MemberSpec", "MemberStatus", "Meta", "Moves", "ObjectMeta", "Outage", "OwnerReference", "Phase",
     "Pool", "PoolObject", "PoolSpec", "PoolStatus", "PrimaryBalance", "Problem", "ReadAssignmentSpec",
     "ReadAssignmentStatus", "ReadCondition", "ReadItemSpec", "ReadItemStatus", "ReadMemberSpec",
-    "ReadMemberStatus", "ReadPoolSpec", "ReadPoolStatus", "ReadProblem", "ReadSlots", "Readiness", "Report",
-    "Slots", "ZonePolicy", "condition_status", "format_entry", "format_report", "is_name", "parse_entries",
-    "parse_entry", "parse_report",
+    "ReadMemberStatus", "ReadOutage", "ReadPoolSpec", "ReadPoolStatus", "ReadProblem", "ReadSlots",
+    "Readiness", "Report", "Slots", "ZonePolicy", "condition_status", "format_entry", "format_report",
+    "is_name", "parse_entries", "parse_entry", "parse_report",
 ]  # fmt: skip

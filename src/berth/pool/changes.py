@@ -1,13 +1,18 @@
-"""Changes of entries: what each is for, and those of a round by the Member whose Assignment lists them."""
+"""Changes of entries: what each is for, those of a round by Member, and the loads while they are planned."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+
 from berth.kinds import Entry
 from berth.pool.member import MemberState
+from berth.pool.rules import Edit
+from berth.solve.model import Int32
 
 
 class Lane(StrEnum):
@@ -24,13 +29,13 @@ class Lane(StrEnum):
     DEMOTE = "demote"
     """The primary became a replica."""
     SESSION = "session"
-    """Given anew, with a new grant, as the Member's process was started again."""
+    """Granted again, as the Member's process was restarted."""
     SLOT = "slot"
     """Only the number of the slot changed."""
 
 
 def lane(before: Entry | None, after: Entry | None, *, is_move: bool) -> Lane:
-    """The lane of a change from `before` to `after`; `is_move` is looked at for an added entry only."""
+    """The lane of a change from `before` to `after`; `is_move` matters for an added entry only."""
     if after is None:
         return Lane.REMOVE
     if before is None:
@@ -71,6 +76,56 @@ class Round:
             self.members[member.row] = replace(member)
         return edits
 
-    def add(self, member: MemberState, edit: MemberEdit) -> None:
-        """Add an edit of that Member's Assignment."""
-        self.edits(member).append(edit)
+
+class Loads:
+    """Entries and primaries of each Member as the round goes on; adds count at once, removals do not.
+
+    Room that a removal frees is used in the next round: an Assignment at its limit never gets an
+    entry, not even in the write that takes another away.
+    """
+
+    def __init__(self, members: Mapping[int, MemberState]) -> None:
+        self._members = members
+        self._room: dict[int, int] = {}
+        self._primaries: dict[int, int] = {}
+
+    def writable(self, row: int) -> bool:
+        """Whether the Member can get entries now: it is live, and its Assignment exists."""
+        member = self._members[row]
+        return member.owned and member.live
+
+    def room(self, row: int) -> int:
+        """How many more entries the Member may get."""
+        if row not in self._room:
+            member = self._members[row]
+            self._room[row] = member.limit - len(member.entries) if self.writable(row) else 0
+        return self._room[row]
+
+    def primaries(self, row: int) -> float:
+        """Its primaries, in proportion to its limit."""
+        if row not in self._primaries:
+            self._primaries[row] = sum(e.slot == 0 for e in self._members[row].entries.values())
+        return self._primaries[row] / max(1, self._members[row].limit)
+
+    def fullness(self, row: int) -> float:
+        """Its entries before the round, in proportion to its limit."""
+        member = self._members[row]
+        return len(member.entries) / max(1, member.limit)
+
+    def take_many(self, entries: Int32, primaries: Int32) -> None:
+        """Count new entries: the Member row of each, and of those that are primaries."""
+        for row, count in zip(*(a.tolist() for a in np.unique(entries, return_counts=True)), strict=True):
+            self._room[row] = self.room(row) - count
+        for row, count in zip(*(a.tolist() for a in np.unique(primaries, return_counts=True)), strict=True):
+            self.primaries(row)
+            self._primaries[row] += count
+
+    def take(self, edit: Edit, member: MemberState) -> None:
+        """Count what an edit adds."""
+        if edit.entry is None:
+            return
+        if edit.entry.name not in member.entries:
+            self._room[edit.member] = self.room(edit.member) - 1
+        if edit.entry.slot == 0:
+            self.primaries(edit.member)
+            self._primaries[edit.member] += 1

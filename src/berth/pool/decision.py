@@ -1,4 +1,4 @@
-"""What goes into the brain of a Pool and what comes out of it: events, decisions, outcomes and facts."""
+"""What goes into the brain of a Pool and what comes out: events, decisions, outcomes and facts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from berth.kinds import Entry
+from berth.kinds import AssignmentObject, Entry, ItemObject, MemberObject, PoolObject
 from berth.pool.changes import Lane, MemberEdit
 from berth.pool.member import MemberState
-from berth.pool.model import AssignmentInfo, ItemInfo, MemberInfo, PoolInfo
 from berth.solve import Problem, Solution, Touched
 
-# ---- events: what `observe` takes beside ItemInfo, MemberInfo, AssignmentInfo and PoolInfo --------
+# ---- events: what `observe` takes besides objects -------------------------------------------------
 
 
 class Gone(NamedTuple):
@@ -20,7 +19,7 @@ class Gone(NamedTuple):
 
     kind: Literal["Item", "Member", "Assignment", "Pool"]
     name: str
-    """Of a Pool its uid."""
+    """For a Pool, its uid."""
 
 
 class LeaseChanged(NamedTuple):
@@ -36,7 +35,7 @@ class LeaseRead(NamedTuple):
     holder: str
 
 
-Event = ItemInfo | MemberInfo | AssignmentInfo | PoolInfo | Gone | LeaseChanged | LeaseRead
+Event = ItemObject | MemberObject | AssignmentObject | PoolObject | Gone | LeaseChanged | LeaseRead
 
 # ---- decisions: what `decide` returns -------------------------------------------------------------
 
@@ -45,10 +44,10 @@ class TakeOver(NamedTuple):
     """Raise the term of the Pool object above `above`; create the object where it is missing."""
 
     above: int
-    known: PoolInfo | None
+    known: PoolObject | None
     """The Pool object as last observed, which saves a read if nobody has written it since."""
     check: bool
-    """Make sure first that no other leader has raised the term: Assignments of a later term were observed."""
+    """Check first that no other leader has raised the term: Assignments of a later term were observed."""
 
 
 class Question(NamedTuple):
@@ -58,7 +57,7 @@ class Question(NamedTuple):
     touched: Touched | None
     """What changed since the last answer; None: anything."""
     thorough: bool
-    """False while the thorough engine has just failed: only what is quick is tried."""
+    """False while the thorough engine has just failed: only the quick ones are tried."""
 
 
 class Write(NamedTuple):
@@ -92,29 +91,29 @@ class Write(NamedTuple):
 class Delete(NamedTuple):
     """An Assignment to delete that belongs to no Member, or to an earlier one of its name.
 
-    Only as it was last observed: what its status says of work under way must not be missed.
+    Only as it was last observed: its status may report work in progress since then.
     """
 
     row: int
-    assignment: AssignmentInfo
+    assignment: AssignmentObject
 
     @property
     def items(self) -> set[str]:
         """Items that it lists: none of them is promoted elsewhere before it is gone."""
-        return {text.partition("#")[0] for text in self.assignment.items}
+        return {text.partition("#")[0] for text in self.assignment.spec.items}
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done next for a Pool.
+    """What to do next for a Pool.
 
-    One of `take_over`, `solve` and `rewrites`, or a round (`deletes`, `writes` and `repairs`), or rest.
+    One of `take_over`, `solve` and `rewrites`, or a round (`deletes`, `writes` and `repairs`), or nothing.
     """
 
     take_over: TakeOver | None = None
     solve: Question | None = None
     rewrites: tuple[Write, ...] = ()
-    """Assignments to write again as they are, so that an earlier write without an answer cannot arrive."""
+    """Assignments to write again unchanged, so that an earlier write without an answer cannot arrive."""
     uid: str = ""
     """uid of the Pool object that this leader has taken over."""
     term: int = 0
@@ -122,14 +121,14 @@ class Decision:
     raise_term: bool = False
     """Raise the Pool's term to `term` before anything is written: the writes grant or promote."""
     deletes: tuple[Delete, ...] = ()
-    """To be made before anything is promoted."""
+    """To be made before any promotion."""
     writes: tuple[Write, ...] = ()
     """At most one for each Assignment; an edit with `after` waits for the writes of those Members."""
     repairs: tuple[Write, ...] = ()
-    """Assignments to create or clean, after all else."""
+    """Assignments to create or clean, after everything else."""
     facts: tuple[Fact, ...] = ()
     rests: bool = False
-    """Nothing is to be done until the next event, or `wake_at`."""
+    """There is nothing to do until the next event, or `wake_at`."""
     wake_at: float | None = None
     """When to decide again at the latest (monotonic seconds); None: not before an event."""
 
@@ -148,18 +147,18 @@ class Accepted(NamedTuple):
 class Outcome:
     """What came of a decision."""
 
-    pool: PoolInfo | None = None
-    """The Pool as the take-over has left it."""
+    pool: PoolObject | None = None
+    """The Pool after the take-over."""
     solution: Solution | None = None
     term: int | None = None
     """The term that the Pool is in now, where this leader has raised it."""
     pool_gone: bool = False
-    """The Pool object is gone, or is another: it has to be taken over again."""
+    """The Pool object is gone, or is another one: it has to be taken over again."""
     refused: bool = False
     """Nothing was written, as the term could not be raised."""
     accepted: list[Accepted] = field(default_factory=list)
     again: set[str] = field(default_factory=set)
-    """Items whose edits were not made, to be looked at again."""
+    """Items whose edits were not made, to be processed again."""
     in_doubt: dict[str, set[str]] = field(default_factory=dict)
     """Members whose write got no answer, so that it may yet be accepted, and the Items of its edits."""
     rewritten: set[str] = field(default_factory=set)
@@ -167,16 +166,12 @@ class Outcome:
     failed_objects: set[int] = field(default_factory=set)
     """Rows of `deletes` and `repairs` that were not made."""
     error: str = ""
-    """The first failure, as the API server words it; empty where all went well."""
+    """The first failure, as the API server words it; empty if everything went well."""
     retry_in: float = 0.0
     """Seconds after which a decision that failed is made again."""
 
-    def lanes(self) -> Counter[Lane]:
-        """Accepted changes of entries, by what they are for."""
-        return Counter(edit.lane for _, edits in self.accepted for edit in edits)
 
-
-# ---- facts: what is published of it ---------------------------------------------------------------
+# ---- facts: what to publish -----------------------------------------------------------------------
 
 
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
@@ -184,7 +179,7 @@ DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
 
 
 class Notice(NamedTuple):
-    """A Kubernetes Event to be recorded of an object of the Pool's namespace."""
+    """A Kubernetes Event to record about an object of the Pool's namespace."""
 
     kind: str
     name: str
@@ -222,10 +217,14 @@ class RoundMade(NamedTuple):
     """A round has ended."""
 
     accepted: list[Accepted]
-    lanes: Counter[Lane]
     seconds: float
     queued: float | None
     """Seconds from the first event that the round served until it started; None without one."""
+
+    @property
+    def lanes(self) -> Counter[Lane]:
+        """Accepted changes of entries, by what they are for."""
+        return Counter(edit.lane for _, edits in self.accepted for edit in edits)
 
 
 class Failed(NamedTuple):

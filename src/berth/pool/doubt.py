@@ -10,13 +10,14 @@ class InDoubt:
     """Members whose Assignment may yet change by a write that this leader has given up on.
 
     Each write tests the generation that it replaces, so another write of the same Assignment stops it
-    for good. Until that is done the Items concerned are left alone: a removal that arrives late, after
-    another Member has given up the Item as well, would take its last replica.
+    for good. Until then the Items concerned are left alone: a removal that arrives late, after another
+    Member has given up the Item as well, would take its last replica.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._pending: dict[str, set[str]] = {}
+        """Items of the edits by Member."""
         self._retry_at = 0.0
 
     def note(self, outcome: Outcome) -> None:
@@ -30,17 +31,13 @@ class InDoubt:
         self._retry_at = 0.0
 
     def items(self) -> set[str]:
-        """Items that must not be touched for now."""
-        blocked: set[str] = set()
-        for name, items in self._pending.items():
-            member = self._ledger.member_named(name)
-            blocked |= items
-            if member is not None:
-                blocked |= member.entries.keys()
-        return blocked
+        """Items that must not be changed for now."""
+        blocked = set[str]().union(*self._pending.values())
+        members = map(self._ledger.member_named, self._pending)
+        return blocked.union(*(member.entries for member in members if member is not None))
 
     def due(self, now: float) -> bool:
-        """Whether some of them are to be stopped now; those whose Assignment is gone are."""
+        """Whether some of them must be stopped now; those whose Assignment is gone already are."""
         for name in list(self._pending):
             member = self._ledger.member_named(name)
             if member is None or member.assignment is None:
@@ -48,12 +45,12 @@ class InDoubt:
         return bool(self._pending) and now >= self._retry_at
 
     def rewrites(self) -> tuple[Write, ...]:
-        """Each of these Assignments as it is, to be written again."""
-        members = (self._ledger.member_named(name) for name in sorted(self._pending))
+        """Each of these Assignments unchanged, to be written again."""
+        members = map(self._ledger.member_named, sorted(self._pending))
         return tuple(Write.of(member) for member in members if member is not None)
 
     def rewritten(self, outcome: Outcome, now: float) -> None:
-        """Some can no longer arrive; the others are tried again later."""
+        """Some can no longer arrive; the others are stopped later."""
         for name in outcome.rewritten:
             self._pending.pop(name, None)
         self._retry_at = now + outcome.retry_in if outcome.error else 0.0

@@ -10,16 +10,15 @@ from itertools import islice
 from typing import NamedTuple
 
 from berth.kinds import Phase
-from berth.pool.leases import Leases
-from berth.pool.liveness import Liveness
+from berth.pool.liveness import Leases, Liveness
 from berth.pool.member import MemberState
 
-_GONE = (Liveness.LONG_EXPIRED, Liveness.RELEASED)
-"""What ran there has stopped."""
+_STOPPED = (Liveness.LONG_EXPIRED, Liveness.RELEASED)
+"""States of a Lease whose holder is guaranteed to have stopped."""
 
 
 def stopped(member: MemberState) -> bool:
-    """Whether a Member that is not live has surely stopped working, not only let its Lease run out."""
+    """Whether a Member that is not live has stopped working, and has not only let its Lease expire."""
     return not member.live and member.liveness is not Liveness.EXPIRED
 
 
@@ -27,7 +26,8 @@ class LastPrimary(NamedTuple):
     """Who held an Item's slot 0 before it was taken from there."""
 
     member: str
-    lease: str | None
+    lease: str
+    """Name of its Lease; empty if it had none."""
     session: str
 
 
@@ -44,12 +44,12 @@ def status_holds_back(member: MemberState, item: str) -> bool:
     """Whether a Member that may have been the primary has not released yet."""
     if member.info is None or member.assignment is None:
         return False
-    if member.info.lease is not None:
-        if member.liveness in _GONE or not member.session_holds:
+    if member.lease:
+        if member.liveness in _STOPPED or not member.session_holds:
             return False
         if member.liveness is Liveness.EXPIRED:
             return True
-    if not member.info.reported:
+    if not member.reported:
         return False
     if item in member.entries:
         return may_be_active(member, item)
@@ -58,30 +58,18 @@ def status_holds_back(member: MemberState, item: str) -> bool:
 
 def holds_back(last: LastPrimary, member: MemberState | None, item: str, leases: Leases, now: float) -> bool:
     """Whether the last primary has not released yet; `member` is who has that name now, if anybody."""
-    if (
-        member is not None
-        and member.info is not None
-        and member.assignment is not None
-        and member.assignment.session == last.session
-        and member.info.lease == last.lease
-    ):
-        return status_holds_back(member, item)
+    there = member is not None and member.info is not None and member.assignment is not None
+    if member is not None and there and member.session == last.session:
+        if member.lease == last.lease:
+            return status_holds_back(member, item)
+        if member.reported and item not in member.reports:
+            return False  # it has reported the release itself, whichever Lease it names
     if not last.session:
         return False
-    if (
-        member is not None
-        and member.info is not None
-        and member.info.reported
-        and member.assignment is not None
-        and member.assignment.session == last.session
-        and item not in member.reports
-    ):
-        return False  # it has reported the release itself, whichever Lease it names
-    # Its Assignment is gone or another session's: only its Lease can still speak for that process.
-    if last.lease is None:
-        # Without one a Member lives as long as its object. That process has not reported yet.
-        unheard = member is not None and (member.assignment is None or not member.assignment.session)
-        return unheard and member is not None and member.info is not None and member.info.reported
+    # Its Assignment is gone or another session's: only its Lease can still prove that this process runs.
+    if not last.lease:
+        # Without one a Member lives as long as its object. Its new process has not reported yet.
+        return member is not None and not member.session and member.reported
     if leases.holder(last.lease) != last.session:
         return False
     return leases.liveness(last.lease, now) in (Liveness.LIVE, Liveness.EXPIRED)
@@ -103,8 +91,11 @@ class FormerPrimaries:
         self._members = members
         self._member_named = member_named
         self._of: dict[str, dict[str, LastPrimary]] = {}
+        """By Item and by Member."""
         self._items: dict[tuple[str, str], set[str]] = {}
+        """Items by ("member", name) and by ("lease", name)."""
         self._releasing: dict[str, set[int]] = {}
+        """Rows of the Members whose status reports work as primary, by Item."""
 
     def __contains__(self, item: str) -> bool:
         return item in self._of or item in self._releasing
@@ -124,20 +115,15 @@ class FormerPrimaries:
 
     def unreleased(self, item: str, now: float) -> list[str]:
         """Names of Members that may still work as primary of the Item without holding its slot 0."""
-        names = {
-            self._members[row].name
-            for row in self._releasing.get(item, ())
-            if status_holds_back(self._members[row], item)
-        }
-        for last in self._of.get(item, {}).values():
-            if self._holds_back(item, last, now):
-                names.add(last.member)
-        return sorted(names)
+        reporting = (self._members[row] for row in self._releasing.get(item, ()))
+        names = {member.name for member in reporting if status_holds_back(member, item)}
+        lasts = self._of.get(item, {}).values()
+        return sorted(names.union(last.member for last in lasts if self._holds_back(item, last, now)))
 
     def sweep(self, now: float) -> None:
         """Forget those who have released, among an eighth of the Items (at least 1,000), in turns.
 
-        Without this each primary that ever moved would be remembered for ever.
+        Without this each primary that ever moved would be remembered forever.
         """
         for item in list(islice(self._of, max(1000, len(self._of) // 8))):
             for last in list(self._of[item].values()):
@@ -146,7 +132,7 @@ class FormerPrimaries:
             if item in self._of:
                 self._of[item] = self._of.pop(item)  # to the end
 
-    def put(self, item: str, member: str, lease: str | None, session: str) -> None:
+    def put(self, item: str, member: str, lease: str, session: str) -> None:
         """The Item's slot 0 was this Member's, with that Lease; replaces what was noted of the Member."""
         self._drop(item, member)
         last = LastPrimary(member, lease, session)
@@ -156,12 +142,9 @@ class FormerPrimaries:
 
     def note_taken(self, member: MemberState, item: str) -> None:
         """The Item's slot 0 is taken from this Member."""
-        lease = member.info.lease if member.info else None
-        session = member.assignment.session if member.assignment else ""
         last = self._of.get(item, {}).get(member.name)
-        if last is not None and last.session == session and last.lease:
-            lease = last.lease
-        self.put(item, member.name, lease, session)
+        known = last.lease if last is not None and last.session == member.session else ""
+        self.put(item, member.name, known or member.lease, member.session)
 
     def note_report(self, member: MemberState, item: str) -> None:
         """What this Member holds of the Item, or reports of it, has changed."""
@@ -187,14 +170,13 @@ class FormerPrimaries:
             return
         if not lasts:
             del self._of[item]
-        for key in _keys(last):
-            if any(key in _keys(other) for other in lasts.values()):
-                continue  # another of them has the same Lease
-            items = self._items[key]
-            items.discard(item)
-            if not items:
+        # Another of them may have the same Lease.
+        for key in _keys(last) - set[tuple[str, str]]().union(*map(_keys, lasts.values())):
+            self._items[key].discard(item)
+            if not self._items[key]:
                 del self._items[key]
 
 
-def _keys(last: LastPrimary) -> list[tuple[str, str]]:
-    return [("member", last.member), *([("lease", last.lease)] if last.lease else [])]
+def _keys(last: LastPrimary) -> set[tuple[str, str]]:
+    keys = {("member", last.member), ("lease", last.lease)}
+    return keys if last.lease else keys - {("lease", "")}

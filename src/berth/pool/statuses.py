@@ -1,4 +1,4 @@
-"""Which statuses of a Pool have to be written, and the figures that describe it."""
+"""Which statuses of a Pool must be written, and the figures that describe it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class StatusWrite(NamedTuple):
     name: str
     row: int
     status: Status | None
-    """None: it is taken away."""
+    """None: it is removed."""
 
 
 class Statuses:
-    """Which statuses of a Pool have to be written. `wall` is the time of day, as conditions have it.
+    """Which statuses of a Pool must be written. `wall` is the time of day, as conditions have it.
 
     `store` has the objects as the API server has them, by namespace and name.
     """
@@ -48,9 +48,7 @@ class Statuses:
             self._ready[member.name] = status["ready"]
             if there.reported_live and not member.live:
                 live = status["conditions"][0]
-                notices.append(
-                    Notice("Member", member.name, member.info.uid, live["reason"], live["message"])
-                )
+                notices.append(Notice("Member", member.name, member.uid, live["reason"], live["message"]))
             if not same_status(status, there.status):
                 writes.append(StatusWrite(member.name, row, status))
         return writes, notices
@@ -66,20 +64,21 @@ class Statuses:
         mode = ledger.policy.item_status
         writes = []
         for row in rows:
-            item = ledger.item_info.get(row)
-            there = store.get((self._brain.namespace, item.name)) if item else None
-            if item is None or there is None:
+            name = ledger.items.names[row] if row in ledger.generations else None
+            there = store.get((self._brain.namespace, name)) if name else None
+            if name is None or there is None:
                 continue
             old = there.status
             if mode is ItemStatusMode.NONE:
                 if old is not None:  # a stale status is worse than none
-                    writes.append(StatusWrite(item.name, row, None))
+                    writes.append(StatusWrite(name, row, None))
                 continue
             status = item_status(self._brain, row, Conditions(old.conditions if old else (), wall))
-            if mode is ItemStatusMode.PROBLEMS and old is None and _all_true(status):
+            healthy = all(condition["status"] == "True" for condition in status["conditions"])
+            if mode is ItemStatusMode.PROBLEMS and old is None and healthy:
                 continue
             if not same_status(status, old):
-                writes.append(StatusWrite(item.name, row, status))
+                writes.append(StatusWrite(name, row, status))
         return writes
 
     def pool(
@@ -129,11 +128,7 @@ def gauges(brain: Brain, now: float) -> Gauges:
         limit=sum(m.limit for m in members if m.live),
         short=Counter(reason.value for reason in brain.target.short.values()),
         waiting=Counter(wait.why.value for wait in waits.values()),
-        oldest=brain.handoffs.oldest(waits, now),
+        oldest=brain.progress.oldest(now),
         moving=brain.progress.moving,
         paused=brain.outage.braking,
     )
-
-
-def _all_true(status: Status) -> bool:
-    return all(c["status"] == "True" for c in status["conditions"])
