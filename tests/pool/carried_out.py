@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from objects import assignment_object, changed, item_object, member_object, pool_object
 
 from berth.kinds import ReadPoolSpec, ReadPoolStatus, format_entry
-from berth.pool import Accepted, Brain, Decision, Fact, Gone, Leases, Outcome
+from berth.pool import Brain, Decision, Fact, Gone, Leases, Outcome
 from berth.solve import Problem, Solution, Touched
 
 Solve = Callable[[Problem, Touched | None, bool], Awaitable[Solution]]
@@ -90,6 +90,6 @@ class Carried:
                 there, items=items, term=decision.term, generation=there.metadata.generation + 1
             )
             self.brain.observe(written, self.now)
-            outcome.accepted.append(Accepted(write.member.name, write.edits))
+            outcome.accepted.append(write)
         self.facts += self.brain.done(outcome, self.now)
         return decision

@@ -158,6 +158,10 @@ def _named(names: tuple[str, ...], values: tuple[Any, ...] | None) -> Any:
     return frozenset(zip(names, values, strict=True))
 
 
+def _ticks_since(renewed: str | None, tick: int) -> int | None:
+    return min(OLD, tick - int(renewed[1:])) if renewed else None
+
+
 def _assignment(there: AssignmentObject) -> tuple[Any, ...]:
     spec, status = there.spec, there.status
     return (there.metadata.generation, spec.items, spec.term, spec.session, status.session, status.items)
@@ -188,8 +192,8 @@ def canonical(kept: Kept) -> tuple[Any, ...]:
     watches = frozenset(
         (
             name,
-            watch.lease.holder,
-            min(OLD, tick - int(watch.lease.renewed[1:])) if watch.lease.renewed else None,
+            watch.holder,
+            _ticks_since(watch.lease.spec.renew_time, tick),
             ago(watch.at),
             watch.deleted,
             watch.found_dead,
@@ -227,9 +231,7 @@ def canonical(kept: Kept) -> tuple[Any, ...]:
     )
     primaries = (
         frozenset((item, frozenset(lasts.values())) for item, lasts in former._of.items()),
-        frozenset(
-            (item, frozenset(members[r] for r in rows)) for item, rows in former._releasing.items() if rows
-        ),
+        frozenset((item, frozenset(names)) for item, names in former._releasing.items() if names),
     )
     plan = None
     if target.solution is not None:

@@ -36,7 +36,7 @@ TARGET = "berth.pool.target"
 FORMER = "berth.pool.former"
 LEDGER = "berth.pool.ledger"
 MEMBER = "berth.pool.member"
-WORLD = "protocol_world"
+STORE, WORLD = "protocol_store", "protocol_world"
 
 MUTATIONS = [
     Mutation(
@@ -57,11 +57,11 @@ MUTATIONS = [
         "ready = sum(h.ready for h in here)",
         "ready = len(here)",
     ),
-    Mutation("entries are added whatever the limit", RULES, "if rules.room(member) <= 0:", "if False:"),
+    Mutation("entries are added whatever the limit", RULES, "if rules.loads.room(member) <= 0:", "if False:"),
     Mutation(
         "adds of one round do not count for each other's room",
         CHANGES,
-        "self._room[edit.member] = self.room(edit.member) - 1",
+        "self._room[row] = self.room(row) - 1",
         "pass",
     ),
     Mutation(
@@ -139,7 +139,7 @@ MUTATIONS = [
     ),
     Mutation(
         "writes without an answer are forgotten",
-        "berth.pool.doubt",
+        "berth.pool.progress",
         "self._pending.setdefault(member, set()).update(items)",
         "pass",
     ),
@@ -206,7 +206,7 @@ MUTATIONS = [
     Mutation(
         "an event that is older than what was read counts",
         "berth.pool.liveness",
-        "if old is not None and lease.version and lease.version < old.read_version:",
+        "if old is not None and old.is_newer_than(lease):",
         "if False:",
     ),
     Mutation(
@@ -218,7 +218,7 @@ MUTATIONS = [
     Mutation(
         "a new leader takes from those that the one before it had found dead",
         "berth.pool.outage",
-        "member.unconfirmed or ",
+        "unconfirmed or ",
         "",
     ),
     Mutation(
@@ -229,7 +229,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the API server does not fence",
-        WORLD,
+        STORE,
         "if self.pool is not None and term < self.pool.term:",
         "if False:",
     ),
@@ -271,7 +271,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a restart where all is in its place is not looked at",
-        "berth.pool.bulk",
+        "berth.pool.round",
         "if not m.live or m.restarted",
         "if not m.live",
     ),

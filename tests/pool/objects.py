@@ -13,6 +13,8 @@ from berth.kinds import (
     Handoff,
     ItemObject,
     ItemStatusMode,
+    LeaseObject,
+    LeaseSpec,
     MemberObject,
     Meta,
     PoolObject,
@@ -51,6 +53,18 @@ def member_object(
         Meta(name, "ns", uid, generation=generation, creation_timestamp=created),
         ReadMemberSpec(limit, "pool", zone, draining, lease, readiness),
     )
+
+
+def lease_object(
+    name: str,
+    holder: str = "",
+    renewed: str = "",
+    duration: float = 15.0,
+    transitions: int = 0,
+    version: int = 0,
+) -> LeaseObject:
+    meta = Meta(name, "ns", resource_version=str(version))
+    return LeaseObject(meta, LeaseSpec(holder, int(duration), renewed, transitions))
 
 
 def owned_by(name: str, uid: str) -> tuple[OwnerReference, ...]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from objects import assignment_object, item_object, member_object, pool_object
+from objects import assignment_object, item_object, lease_object, member_object, pool_object
 
-from berth.kinds import Entry, LeaseObject, LeaseSpec, Meta, ReadPoolSpec, parse_entry
-from berth.pool import LeaseInfo
+from berth.kinds import Entry, ReadPoolSpec, parse_entry
 
 
 class Item(NamedTuple):
@@ -51,14 +50,26 @@ class Pool(NamedTuple):
     leader: str = ""
 
 
-SHOWN = {Item: item_object, Member: member_object, Assignment: assignment_object, Pool: pool_object}
+class Lease(NamedTuple):
+    name: str
+    holder: str
+    renewed: str
+    duration: float
+    transitions: int = 0
+    version: int = 0
+
+
+SHOWN = {
+    Item: item_object,
+    Member: member_object,
+    Assignment: assignment_object,
+    Pool: pool_object,
+    Lease: lease_object,
+}
 
 
 def shown(value: Any) -> Any:
     """The object as it is read."""
-    if isinstance(value, LeaseInfo):
-        spec = LeaseSpec(value.holder, int(value.duration), value.renewed, value.transitions)
-        return LeaseObject(Meta(value.name, "ns", resource_version=str(value.version)), spec)
     build: Any = SHOWN[type(value)]
     return build(*value)
 

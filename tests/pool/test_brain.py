@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 from carried_out import Carried
-from objects import pool_spec
+from objects import lease_object, pool_spec
 
 from berth.kinds import ReadPoolSpec
-from berth.pool import LeaseChanged, LeaseInfo, Outcome, RoundMade
+from berth.pool import LeaseChanged, Outcome, RoundMade
 from berth.pool.target import MAX_TURNS
 from berth.solve import Problem, Solution, Touched, solve
 
@@ -103,12 +103,12 @@ async def test_members_that_change_without_end_get_and_lose_nothing() -> None:
 
 async def test_a_member_that_dies_meanwhile_is_waited_for_as_the_policy_says() -> None:
     stage = Stage(pool_spec(outage_delay=60.0), b=5)
-    stage.leases.put(LeaseInfo("l", "s", "r", 1000.0), stage.now)
+    stage.leases.put(lease_object("l", "s", "r", 1000.0), stage.now)
     stage.member("a", 5, "x#0@1:1", lease="l")
     stage.item("x")
 
     def die() -> None:
-        stage.leases.put(LeaseInfo("l", ""), stage.now)
+        stage.leases.put(lease_object("l", ""), stage.now)
         stage.brain.observe(LeaseChanged("l"), stage.now)
 
     stage.solver.events = [lambda: None, die]

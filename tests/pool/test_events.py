@@ -6,12 +6,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from objects import assignment_object, changed, item_object, member_object
+from objects import assignment_object, changed, item_object, lease_object, member_object
 from reading import let_time_pass
 
 from berth.kinds import Entry, Report, format_entry, format_report
 from berth.kinds.entry import Phase
-from berth.pool import LeaseInfo, Leases, Ledger
+from berth.pool import Leases, Ledger
 
 ITEMS = ["i0", "i1", "i2"]
 MEMBERS = ["m0", "m1", "m2"]
@@ -111,8 +111,8 @@ class Told:
                     fleet.put_assignment(changed(what, name=name), self.now)
             case "lease":
                 if what is None:
-                    self.leases.delete(name, self.now)
-                elif self.leases.put(LeaseInfo(name, what[0], what[1], 10.0), self.now):
+                    self.leases.delete(lease_object(name), self.now)
+                elif self.leases.put(lease_object(name, what[0], what[1], 10.0), self.now):
                     fleet.lease_changed(name, self.now)
 
 

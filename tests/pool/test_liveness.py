@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from objects import assignment_object, changed, item_object, member_object
+from objects import assignment_object, changed, item_object, lease_object, member_object
 from reading import let_time_pass, pass_time
 
-from berth.pool import LeaseInfo, Leases, Ledger, Liveness
+from berth.kinds import LeaseObject
+from berth.pool import Leases, Ledger, Liveness
 from berth.pool.former import stopped
 from berth.pool.liveness import safety_margin
 
 
-def lease(renewed: str = "r1", holder: str = "s1", seconds: float = 10.0) -> LeaseInfo:
-    return LeaseInfo("l", holder, renewed, seconds)
+def lease(renewed: str = "r1", holder: str = "s1", seconds: float = 10.0) -> LeaseObject:
+    return lease_object("l", holder, renewed, seconds)
 
 
 def test_a_lease_counts_from_when_its_renewal_was_seen() -> None:
@@ -67,7 +68,7 @@ def test_a_lease_that_was_given_up_has_no_live_holder() -> None:
 def test_a_deleted_lease_counts_until_it_would_have_expired() -> None:
     leases = Leases()
     leases.put(lease(), 100.0)
-    leases.delete("l", 103.0)
+    leases.delete(lease(), 103.0)
     assert leases.liveness("l", 109.0) is Liveness.LIVE
     assert leases.advance(110.0) == ["l"]
     assert leases.liveness("l", 110.0) is Liveness.EXPIRED
@@ -78,7 +79,7 @@ def test_a_deleted_lease_counts_until_it_would_have_expired() -> None:
 def test_a_deleted_lease_that_comes_back_counts_from_then() -> None:
     leases = Leases()
     leases.put(lease(), 100.0)
-    leases.delete("l", 103.0)
+    leases.delete(lease(), 103.0)
     leases.put(lease(), 108.0)
     assert leases.liveness("l", 117.0) is Liveness.LIVE
 
@@ -117,7 +118,7 @@ def test_no_moment_of_change_is_missed() -> None:
 def fleet_with(reported: bool = True, **changes: str) -> tuple[Ledger, Leases]:
     leases = Leases()
     fleet = Ledger(leases)
-    leases.put(LeaseInfo("l", "s1", "r1", 10.0), 100.0)
+    leases.put(lease_object("l", "s1", "r1", 10.0), 100.0)
     fleet.put_item(item_object("x", 1))
     fleet.put_member(member_object("m", 5, lease="l", reported=reported, uid="u"), 100.0)
     fleet.put_assignment(
@@ -144,7 +145,7 @@ def test_other_phases_grants_and_items_do_not_make_it_ready(report: str) -> None
 
 def test_reports_of_another_session_than_the_leases_holder_count_for_nothing() -> None:
     fleet, leases = fleet_with()
-    assert leases.put(LeaseInfo("l", "s2", "r2", 10.0), 101.0)
+    assert leases.put(lease_object("l", "s2", "r2", 10.0), 101.0)
     fleet.changed.converge.clear()
     fleet.lease_changed("l", 101.0)
     assert not ready(fleet)
@@ -252,7 +253,7 @@ def test_a_process_at_work_by_what_an_earlier_member_was_given_has_not_released(
     leases = Leases()
     fleet = Ledger(leases)
     fleet.put_item(item_object("x", 1))
-    leases.put(LeaseInfo("l", "s1", "r1", 10.0), 100.0)
+    leases.put(lease_object("l", "s1", "r1", 10.0), 100.0)
     fleet.put_assignment(
         assignment_object("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1", ("x@3=Active",)), 100.0
     )
@@ -271,7 +272,7 @@ def test_a_member_whose_lease_was_never_seen_has_never_lived() -> None:
     member = fleet.member_named("m")
     assert member is not None
     assert (member.live, member.lived) == (False, False)
-    fleet.leases.put(LeaseInfo("l", "s", "r", 10.0), 101.0)
+    fleet.leases.put(lease_object("l", "s", "r", 10.0), 101.0)
     fleet.lease_changed("l", 101.0)
     assert (member.live, member.lived) == (True, True)
     let_time_pass(fleet, 111.0)

@@ -7,7 +7,6 @@ The promises of docs/architecture.md are checked at every write and after every 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import Any
 
@@ -16,18 +15,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from objects import pool_spec
-from protocol_leader import SOLVE, Leader, Network, Request
 from protocol_objects import Item, Member
-from protocol_world import KINDS, Process, World
+from protocol_run import CONTROLLERS, Run
+from protocol_store import KINDS
 
 from berth.kinds import Handoff, ReadPoolSpec, ZonePolicy
-from berth.kube import ApiError, RequestTimeout, ServerError
+from berth.kube import ApiError
 from berth.pool import Why
 
 ITEMS = [f"i{n}" for n in range(4)]
 MEMBERS = [f"m{n}" for n in range(4)]
 NAMES = st.sampled_from
-CONTROLLERS = range(2)
 
 policies = st.builds(
     pool_spec,
@@ -57,98 +55,19 @@ answers = st.one_of(
 )
 
 
-class Protocol(RuleBasedStateMachine):
+class Protocol(Run, RuleBasedStateMachine):
     """Everything that may happen, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.world = World()
-        self.network = Network()
-        self.leaders: list[Leader] = []
-        self.started = 0
         self.steps = 0
-        for _ in CONTROLLERS:
-            self.leaders.append(self._controller())
-
-    def _controller(self) -> Leader:
-        self.started += 1
-        leader = Leader(f"c{self.started}", self.world, self.network, self.loop)
-        return leader
 
     def teardown(self) -> None:
         try:
             self.converges_in_the_end()
         finally:
+            STEPS.append(self.steps)
             self.close()
-
-    def close(self) -> None:
-        STEPS.append(self.steps)
-        for leader in self.leaders:
-            leader.quit()
-        self.network.late.clear()
-        self.spin()
-        self.loop.close()
-
-    # ---- helpers --------------------------------------------------------------------------------
-
-    def spin(self) -> None:
-        """Run the controllers until each waits for an answer or an event."""
-        while True:
-            self.loop.call_soon(self.loop.stop)
-            self.loop.run_forever()
-            if not self.loop._ready:  # type: ignore[attr-defined]
-                break
-        for leader in self.leaders:
-            for task in (leader.task, leader.reading):
-                if task is not None and task.done() and not task.cancelled():
-                    error = task.exception()
-                    if error is not None:
-                        raise error
-
-    def answer(self, request: Request, outcome: str) -> None:
-        self.network.pending.remove(request)
-        result: Any = None
-        error: ApiError | None = None
-        if request.what == SOLVE:
-            outcome = "ok"
-        if outcome in ("ok", "unheard"):
-            try:
-                result = request.act()
-            except ApiError as refused:
-                error = refused
-            self.promises_hold()
-        if outcome in ("unheard", "lost"):
-            error = RequestTimeout(request.what)
-        elif outcome == "late":
-            error = RequestTimeout(request.what)
-            if not request.reads:
-                self.network.late.append(request)
-        elif outcome == "refused":
-            error = ServerError(503, "ServiceUnavailable", request.what)
-        if not request.answer.done():
-            if error is not None:
-                request.answer.set_exception(error)
-            else:
-                request.answer.set_result(result)
-        self.spin()
-
-    def answer_all(self, leader: Leader) -> None:
-        for _ in range(90):
-            mine = [r for r in self.network.pending if r.leader is leader]
-            if not mine:
-                if not leader.busy:
-                    return
-                for kind in KINDS:
-                    leader.deliver(kind, 10_000)
-                self.spin()
-                if not leader.busy:
-                    return
-                continue
-            self.answer(mine[0], "ok")
-
-    def process(self, name: str) -> Process | None:
-        return self.world.processes.get(name)
 
     # ---- people ---------------------------------------------------------------------------------
 
@@ -363,12 +282,6 @@ class Protocol(RuleBasedStateMachine):
         self.spin()
         self.answer_some(leader, answers)
 
-    def answer_some(self, leader: Leader, answers: tuple[str, ...]) -> None:
-        for outcome in answers:
-            mine = [r for r in self.network.pending if r.leader is leader]
-            if mine:
-                self.answer(mine[0], outcome)
-
     @rule(pick=st.integers(0, 30), answers=answers)
     def respond(self, pick: int, answers: tuple[str, ...]) -> None:
         for outcome in answers:
@@ -414,10 +327,6 @@ class Protocol(RuleBasedStateMachine):
     def promises_hold_after_each_step(self) -> None:
         self.steps += 1
         self.promises_hold()
-
-    def promises_hold(self) -> None:
-        self.world.check()
-        self.world.check_exclusive()
 
     def converges_in_the_end(self) -> None:
         """When nothing more goes wrong, everything comes to be where the plan wants it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from objects import assignment_object, changed, item_object, member_object, pool_spec
+from objects import assignment_object, changed, item_object, lease_object, member_object, pool_spec
 from reading import let_time_pass
 
 from berth.kinds import AssignmentObject, Handoff
-from berth.pool import LeaseInfo, Leases, Ledger
+from berth.pool import Leases, Ledger
 
 
 def entries(count: int, slot: int, term: int) -> tuple[str, ...]:
@@ -28,7 +28,7 @@ def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
     # Members come and go as pods do, each with a name and a Lease of its own.
     for turn in range(30):
         name, now = f"pod-{turn}", 100.0 * turn
-        leases.put(LeaseInfo(name, f"s-{name}", "then"), now)
+        leases.put(lease_object(name, f"s-{name}", "then"), now)
         fleet.put_member(member_object(name, 500, lease=name, uid=f"u-{name}"), now)
         fleet.put_assignment(assignment(name, entries(100, 0, turn + 1), 1), now)
         if turn:
@@ -44,7 +44,7 @@ def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
 def test_who_may_still_work_is_not_forgotten() -> None:
     leases = Leases()
     fleet = Ledger(leases, pool_spec(handoff=Handoff.EXCLUSIVE))
-    leases.put(LeaseInfo("old", "s-old", "then", duration=10.0), 0.0)
+    leases.put(lease_object("old", "s-old", "then", duration=10.0), 0.0)
     fleet.put_item(item_object("i000", 1))
     fleet.put_member(member_object("old", 5, lease="old", uid="u-old"), 0.0)
     fleet.put_assignment(assignment("old", entries(1, 0, 1), 1), 0.0)
@@ -61,7 +61,7 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
     leases = Leases()
     fleet = Ledger(leases)
     count = 3000
-    leases.put(LeaseInfo("old", "s-old", "then", duration=10.0), 0.0)
+    leases.put(lease_object("old", "s-old", "then", duration=10.0), 0.0)
     fleet.put_member(member_object("old", 4096, lease="old", uid="u-old"), 0.0)
     for n in range(count):
         fleet.put_item(item_object(f"i{n:03d}", 1))
@@ -79,7 +79,7 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
 def two_of_one_lease(handoff: Handoff) -> tuple[Ledger, Leases]:
     """Slot 0 of x was taken from a, then from b, which name one Lease and both say that they work."""
     leases = Leases()
-    leases.put(LeaseInfo("l", "s", "then", 10.0), 0.0)
+    leases.put(lease_object("l", "s", "then", 10.0), 0.0)
     fleet = Ledger(leases, pool_spec(handoff=handoff))
     fleet.put_item(item_object("x", 1))
     for name in "ab":

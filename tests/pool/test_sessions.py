@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from objects import assignment_object, changed, item_object, member_object
+from objects import assignment_object, changed, item_object, lease_object, member_object
 
 from berth.kinds import Entry, parse_entry
-from berth.pool import LeaseInfo, Leases, Ledger, MemberState
+from berth.pool import Leases, Ledger, MemberState
 
 
 class Told:
@@ -24,7 +24,7 @@ class Told:
 
     def lease(self, holder: str) -> None:
         self.version += 1
-        if self.leases.put(LeaseInfo("l", holder, str(self.version), 10.0), 0.0):
+        if self.leases.put(lease_object("l", holder, str(self.version), 10.0), 0.0):
             self.fleet.lease_changed("l", 0.0)
 
     def assign(self, written_for: str, **changes: Any) -> None:

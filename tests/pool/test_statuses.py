@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from carried_out import Carried
-from objects import assignment_object, item_object, member_object
+from objects import assignment_object, item_object, lease_object, member_object
 from reading import let_time_pass
 
-from berth.pool import Brain, Conditions, LeaseInfo, Leases, Wait, Why, pool_status
-from berth.pool.conditions import item_status
+from berth.pool import Brain, Conditions, Leases, Wait, Why, pool_status
 from berth.pool.outage import OutageState
 from berth.pool.reasons import Reason
+from berth.pool.statuses import item_status
 from berth.solve import Problem, Solution, Touched, solve
 
 NEW = Conditions((), "2026-01-01T00:00:00Z")
@@ -24,7 +24,7 @@ def state_of(*members: str, replicas: int = 1, limit: int = 5) -> Brain:
     fleet = brain.ledger
     fleet.put_item(item_object("i", replicas, generation=3))
     for slot, name in enumerate(members):
-        fleet.leases.put(LeaseInfo(name, "s", "r1", 10.0), 100.0)
+        fleet.leases.put(lease_object(name, "s", "r1", 10.0), 100.0)
         fleet.put_member(member_object(name, limit, lease=name, uid=name), 100.0)
         entry = f"i#{slot}@2" + (":2" if slot == 0 else "")
         fleet.put_assignment(assignment_object(name, (entry,), 2, uid="a", owner=name, session="s"), 100.0)
@@ -35,7 +35,7 @@ def die(state: Brain, name: str, *, braking: bool = False) -> None:
     """The Member's Lease runs out, and its Items wait for it."""
     fleet = state.ledger
     for other in fleet.members.values():
-        if other.name != name and fleet.leases.put(LeaseInfo(other.name, "s", "r2", 10.0), 109.0):
+        if other.name != name and fleet.leases.put(lease_object(other.name, "s", "r2", 10.0), 109.0):
             fleet.lease_changed(other.name, 109.0)
     let_time_pass(fleet, 110.5)
     row = fleet.member_rows.of[name]

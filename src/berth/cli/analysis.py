@@ -18,16 +18,19 @@ from berth.kinds import (
     API_VERSION,
     AssignmentObject,
     Entry,
+    LeaseObject,
+    LeaseSpec,
     MemberObject,
     Meta,
     PoolObject,
     ReadPoolStatus,
 )
 from berth.kinds.meta import OwnerReference
-from berth.pool import Brain, LeaseChanged, LeaseInfo, Leases, Ledger, MemberEdit, Outcome, Wait, Why
-from berth.pool.conditions import wait_words
+from berth.pool import Brain, LeaseChanged, Leases, Ledger, MemberEdit, Outcome, Wait, Why
+from berth.pool.liveness import DEFAULT_DURATION
 from berth.pool.member import read_entries
 from berth.pool.reasons import Reason, reasons
+from berth.pool.statuses import wait_words
 from berth.solve import Problem, Solution, Solver, bands
 
 NOW = 1e6
@@ -103,7 +106,7 @@ def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberObject, w
     # Two Members may name one Lease, and the conditions are per Member.
     name = f"{lease_name}/{member_name}"
     member = replace(member, spec=replace(member.spec, lease_name=name))
-    lease = LeaseInfo(name, holder or "unknown")
+    lease = LeaseObject(Meta(name), LeaseSpec(holder or "unknown"))
     if condition is None or condition.status != "False":
         leases.put(lease, NOW)
         brain.observe(member, NOW)
@@ -111,10 +114,10 @@ def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberObject, w
         brain.observe(member, NOW)
     else:
         died = NOW - _age(condition.last_transition_time, wall)
-        leases.put(lease, died - lease.duration)
-        brain.observe(member, died - lease.duration)
+        leases.put(lease, died - DEFAULT_DURATION)
+        brain.observe(member, died - DEFAULT_DURATION)
         if condition.reason == "LeaseReleased":
-            lease = lease._replace(holder="")
+            lease = replace(lease, spec=LeaseSpec())
             leases.put(lease, died)
         leases.advance(NOW)
         leases.put_read(name, lease, NOW, NOW)  # the leader that wrote the condition has read it

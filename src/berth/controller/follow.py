@@ -31,7 +31,6 @@ from berth.pool import (
     LeaseChanged,
     LeaseRead,
     Leases,
-    lease_info,
 )
 
 logger = logging.getLogger(__name__)
@@ -194,7 +193,7 @@ class Follower:
         """Take what a read has shown, started at `started`; whether the watch had missed a renewal."""
         now, leases = self._clock(), self._leases[namespace]
         expired = name in leases.unread()
-        answer = leases.put_read(name, lease_info(lease) if lease else None, started, now)
+        answer = leases.put_read(name, lease, started, now)
         if answer.changed:
             self._leases_changed(namespace, [name], now)
         holder = (lease.spec.holder_identity or "") if lease else ""
@@ -263,8 +262,8 @@ class Follower:
         leases, now = self._leases_of(namespace), self._clock()
         before = leases.next_change()
         if new is None:
-            leases.delete(name, now, lease_info(lease).version)
-        elif leases.put(lease_info(new), now):
+            leases.delete(lease, now)
+        elif leases.put(new, now):
             self._leases_changed(namespace, [name], now)
         if before is None or leases.next_change() != before:
             self._timer.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
 from prometheus_client import Gauge
@@ -26,7 +27,6 @@ from berth.kube import (
     Resource,
 )
 from berth.pool import (
-    Accepted,
     Arrived,
     Fact,
     Failed,
@@ -37,7 +37,7 @@ from berth.pool import (
     Status,
     Statuses,
     StatusWrite,
-    gauges,
+    Write,
 )
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Publisher:
             case Notice():
                 self._recorder.record(self._brain.namespace, fact)
             case LogLine(level, message):
-                logger.log(level, "pool=%s %s", self._brain, message)
+                getattr(logger, level)("pool=%s %s", self._brain, message)
             case Solved(engine, seconds, failed):
                 metrics.solve_seconds.labels(*labels, engine).observe(seconds)
                 metrics.solver_failures.labels(*labels).inc(failed)
@@ -165,7 +165,7 @@ class Publisher:
         for notice in notices:
             self._recorder.record(self._brain.namespace, notice)
         failed, error = await self._write(MEMBERS, writes)
-        self._statuses.put_back_members(failed)
+        self._statuses.put_back(members=failed)
         if error is not None:
             raise error
 
@@ -176,7 +176,7 @@ class Publisher:
             writes = self._statuses.items(rows[start : start + CHUNK], store, timestamp())
             failed, error = await self._write(ITEMS, writes)
             if error is not None:
-                self._statuses.put_back_items({*failed, *rows[start + CHUNK :]})
+                self._statuses.put_back(items={*failed, *rows[start + CHUNK :]})
                 raise error
             # A new leader looks at every Item and mostly finds nothing to write: others get their turn.
             await self._sleep(0)
@@ -236,32 +236,38 @@ class Publisher:
             await self._patch(POOLS, brain.name, status)
 
     def _export(self, status: Status) -> None:
-        metrics, labels, now = self._metrics, self._labels, gauges(self._brain, self._clock())
-        metrics.term.labels(*labels).set(self._brain.term)
+        metrics, labels, brain = self._metrics, self._labels, self._brain
+        members = [m for m in brain.ledger.members.values() if m.info is not None]
+        metrics.term.labels(*labels).set(brain.term)
         metrics.items.labels(*labels).set(status["items"])
-        metrics.members.labels(*labels).set(now.members)
-        metrics.live_members.labels(*labels).set(now.live)
-        metrics.limits.labels(*labels).set(now.limit)
+        metrics.members.labels(*labels).set(len(members))
+        metrics.live_members.labels(*labels).set(sum(m.live for m in members))
+        metrics.limits.labels(*labels).set(sum(m.limit for m in members if m.live))
         for name, value in status["slots"].items():
             metrics.slots.labels(*labels, name).set(value)
-        for gauge, counts in ((metrics.unplaced, now.short), (metrics.waiting, now.waiting)):
+        short = Counter(reason.value for reason in brain.target.short.values())
+        waiting = Counter(wait.why.value for wait in brain.progress.waits.values())
+        for gauge, counts in ((metrics.unplaced, short), (metrics.waiting, waiting)):
             for reason in _reasons(gauge, labels) | counts.keys():
                 gauge.labels(*labels, reason).set(counts[reason])
-        for reason in _reasons(metrics.oldest_wait, labels) - now.oldest.keys():
+        oldest = brain.progress.oldest(self._clock())
+        for reason in _reasons(metrics.oldest_wait, labels) - oldest.keys():
             metrics.oldest_wait.remove(*labels, reason)
-        for reason, age in now.oldest.items():
+        for reason, age in oldest.items():
             metrics.oldest_wait.labels(*labels, reason).set(time.time() - age)
-        metrics.moves_in_flight.labels(*labels).set(now.moving)
-        metrics.paused.labels(*labels).set(now.paused)
+        metrics.moves_in_flight.labels(*labels).set(brain.progress.moving)
+        metrics.paused.labels(*labels).set(brain.outage.braking)
 
 
-def _log_changes(pool: str, accepted: list[Accepted], level: int) -> None:
+def _log_changes(pool: str, accepted: list[Write], level: int) -> None:
     if not logger.isEnabledFor(level):
         return
-    for member, edits in accepted:
-        for item, entry, _, lane in edits:
+    for write in accepted:
+        for item, entry, _, lane in write.edits:
             what = f"slot={entry.slot} grant={entry.grant} epoch={entry.epoch}" if entry else "removed"
-            logger.log(level, "pool=%s item=%s member=%s lane=%s %s", pool, item, member, lane.value, what)
+            logger.log(
+                level, "pool=%s item=%s member=%s lane=%s %s", pool, item, write.member.name, lane.value, what
+            )
 
 
 def _reasons(gauge: Gauge, pool: tuple[str, str]) -> set[str]:

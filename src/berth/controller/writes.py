@@ -10,7 +10,7 @@ from typing import Any
 
 from berth.kinds import API_VERSION, AssignmentObject, Entry, format_entry
 from berth.kube import ASSIGNMENTS, ApiError, Client, ConnectionLost, Deadline, NotFound, ServerError
-from berth.pool import Accepted, Delete, MemberEdit, MemberState, Outcome, Write
+from berth.pool import Delete, MemberEdit, MemberState, Outcome, Write
 
 MAX_PARALLEL = 16
 """Writes of Assignments under way at once."""
@@ -180,7 +180,7 @@ class AssignmentWriter:
         except ApiError as error:
             return error
         applied.note_version(version)
-        applied.accepted.append(Accepted(write.member.name, edits))
+        applied.accepted.append(write._replace(edits=edits))
         return version
 
     async def repair(self, repairs: Iterable[Write], term: int, applied: Applied) -> None:

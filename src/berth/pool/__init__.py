@@ -4,10 +4,8 @@
 """
 
 from berth.pool.brain import Brain
-from berth.pool.changes import Lane, MemberEdit
-from berth.pool.conditions import Conditions, Status, pool_status
+from berth.pool.changes import Lane, MemberEdit, Write
 from berth.pool.decision import (
-    Accepted,
     Arrived,
     Decision,
     Delete,
@@ -23,17 +21,16 @@ from berth.pool.decision import (
     RoundMade,
     Solved,
     TakeOver,
-    Write,
 )
 from berth.pool.ledger import Ledger
-from berth.pool.liveness import LeaseInfo, Leases, Liveness, lease_info, safety_margin
+from berth.pool.liveness import Leases, Liveness, safety_margin
 from berth.pool.member import MemberState
 from berth.pool.reasons import Wait, Why
-from berth.pool.statuses import Gauges, Statuses, StatusWrite, gauges
+from berth.pool.statuses import Conditions, Status, Statuses, StatusWrite, pool_status
 
 __all__ = [
-    "Accepted", "Arrived", "Brain", "Conditions", "Decision", "Delete", "Event", "Fact", "Failed", "Gauges",
-    "Gone", "Lane", "LeaseChanged", "LeaseInfo", "LeaseRead", "Leases", "Ledger", "Liveness", "LogLine",
+    "Arrived", "Brain", "Conditions", "Decision", "Delete", "Event", "Fact", "Failed",
+    "Gone", "Lane", "LeaseChanged", "LeaseRead", "Leases", "Ledger", "Liveness", "LogLine",
     "MemberEdit", "MemberState", "Notice", "Outcome", "RoundMade", "Solved", "Status", "StatusWrite",
-    "Statuses", "TakeOver", "Wait", "Why", "Write", "gauges", "lease_info", "pool_status", "safety_margin",
+    "Statuses", "TakeOver", "Wait", "Why", "Write", "pool_status", "safety_margin",
 ]  # fmt: skip

@@ -29,11 +29,8 @@ class Rows:
         assert name is not None
         return name
 
-    def add(self, name: str) -> tuple[int, bool]:
-        """The row of `name`, and whether it is new."""
-        row = self.of.get(name)
-        if row is not None:
-            return row, False
+    def add(self, name: str) -> int:
+        """A row for a new name."""
         if self._free:
             row = self._free.pop()
             self.names[row] = name
@@ -41,7 +38,7 @@ class Rows:
             row = len(self.names)
             self.names.append(name)
         self.of[name] = row
-        return row, True
+        return row
 
     def forget(self, name: str) -> None:
         """Give up the row of `name`."""
@@ -143,7 +140,7 @@ def as_rows(rows: set[int]) -> Int32:
 
 def known_rows(items: Iterable[int], solution: Solution) -> Int64:
     """Those of the Item rows that the solution has: later ones are of Items that came after it."""
-    return np.array([row for row in items if row < len(solution.primary)], dtype=np.int64)
+    return np.array([row for row in items if row < len(solution.members)], dtype=np.int64)
 
 
 def rank_ages(members: Iterable[MemberState], ages: np.ndarray) -> set[int]:

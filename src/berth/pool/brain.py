@@ -7,13 +7,12 @@ one is asked for. Events that would disturb the writes of a decision are deferre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject
+from berth.pool.changes import Write
 from berth.pool.decision import (
-    ERROR,
-    INFO,
-    WARNING,
     Decision,
     Delete,
     Event,
@@ -27,14 +26,12 @@ from berth.pool.decision import (
     Outcome,
     RoundMade,
     TakeOver,
-    Write,
 )
-from berth.pool.doubt import InDoubt
 from berth.pool.ledger import Ledger
 from berth.pool.liveness import Leases
 from berth.pool.member import MemberState
 from berth.pool.outage import NO_OUTAGE, OutageState, judge
-from berth.pool.progress import Progress
+from berth.pool.progress import InDoubt, Progress
 from berth.pool.round import due_items, plan_round
 from berth.pool.target import Target
 
@@ -65,15 +62,12 @@ class Brain:
         self._deferred: list[tuple[Event, float]] = []
         self._decision = Decision(rests=True)
         self._processed: list[int] = []
-        """Item rows of the present round."""
         self._objects: set[int] = set()
-        """Member rows whose Assignment objects the present round creates, cleans or deletes."""
+        """Rows of the Items and of the Assignment objects that the present round is about."""
         self._started: float | None = None
         """When the present round started."""
-        self._serving: float | None = None
-        """When the first event was observed that the present round serves."""
-        self._unserved: float | None = None
-        """When the first event was observed that no round serves yet."""
+        self._serving = self._unserved = math.inf
+        """When the first event was observed that the present round serves, and that no round serves yet."""
         self._retry_at: float | None = None
         self._lead_at = 0.0
         """When the next attempt to take over is made."""
@@ -90,8 +84,7 @@ class Brain:
 
         Reading what was written takes as long as writing it, and rows keep their meaning meanwhile.
         """
-        if self._unserved is None:
-            self._unserved = now
+        self._unserved = min(self._unserved, now)
         if self.writing:
             self._deferred.append((event, now))
         else:
@@ -124,7 +117,7 @@ class Brain:
 
     def age(self, now: float) -> float:
         """Seconds since the first event that no round has served; 0 without one."""
-        return 0.0 if self._unserved is None else now - self._unserved
+        return max(0.0, now - self._unserved)
 
     def needs_read(self, lease: str | None) -> bool:
         """Whether `leases_to_read` may name this Lease, or one whose holder is uncertain."""
@@ -142,9 +135,10 @@ class Brain:
         """Start to lead: what an earlier lead has left behind may be out of date."""
         self.stop()
         changed = self.ledger.changed
-        self.target.start()
+        self.target.put_back()
+        self.target = Target(self.ledger)
         self.progress = Progress()
-        self._in_doubt.forget()
+        self._in_doubt = InDoubt(self.ledger)
         self.term, self.uid, self.failure = 0, "", ""
         self._started, self._retry_at, self._lead_at = None, None, 0.0
         self._finished = self._again = False
@@ -166,7 +160,7 @@ class Brain:
             decision = Decision(rests=True, wake_at=self._wake_at(now))
         else:
             if self._started is None:
-                self._started, self._serving, self._unserved = now, self._unserved, None
+                self._started, self._serving, self._unserved = now, self._unserved, math.inf
                 self._retry_at, self._again, self.target.turns = None, False, 0
             decision = self._decide(now)
             if decision.rests:
@@ -200,7 +194,7 @@ class Brain:
         """Whether the Pool must be taken over (again): it is gone, or others have written in later terms."""
         return self.uid in ("", self._gone) or self.ledger.highest_term > self.term
 
-    def needed(self) -> bool:
+    def _needed(self) -> bool:
         """Whether there is a Pool, or something that names it: else a deleted one stays deleted."""
         exists = self.pool is not None and self.pool.metadata.uid != self._gone
         members = self.ledger.members.values()
@@ -208,15 +202,15 @@ class Brain:
 
     def _take_over(self, now: float) -> Decision:
         highest = self.ledger.highest_term
-        if self.needed():
+        if self._needed():
             if now < self._lead_at:  # no event makes an earlier attempt worthwhile
-                self._unserve()
+                self._unserved = min(self._serving, self._unserved)
                 return Decision(rests=True, wake_at=self._lead_at)
             # Our own term too: a Pool that was deleted and created again has none.
             above, check = max(highest, self.term), bool(self.uid) and highest > self.term
             return Decision(take_over=TakeOver(above, self.pool, check), term=self.term, uid=self.uid)
         # What Members that are gone have left behind in a Pool that is gone too.
-        deletes = self._deletes(self._take_objects())
+        deletes = _deletes(self._take_objects())
         return Decision(deletes=deletes, uid=self.uid, term=self.term, rests=not deletes)
 
     def _round(self, facts: list[Fact], now: float) -> Decision:
@@ -235,35 +229,24 @@ class Brain:
         ledger.former.sweep(now)
         facts += progress.arrivals(items, self.target.lacking(items), now)
         ledger.changed.item_status.update(items)
-        objects = self._take_objects()
-        deletes = self._deletes(objects)
-        rest = objects - planned.writes.keys() - {delete.row for delete in deletes}
-        repairs = [Write.of(ledger.members[row]) for row in sorted(rest) if self._needs_repair(row)]
+        members = self._take_objects()
+        repairs = [Write.of(m) for m in members if m.broken and m.row not in planned.writes]
         facts += [_malformed(write.member) for write in repairs if write.member.malformed]
         return Decision(
             uid=self.uid,
             term=self.term + planned.raises_term,
             raise_term=planned.raises_term,
-            deletes=deletes,
-            writes=tuple(Write(planned.members[row], edits) for row, edits in planned.writes.items()),
+            deletes=_deletes(members),
+            writes=tuple(planned.writes.values()),
             repairs=tuple(repairs),
             facts=tuple(facts),
         )
 
-    def _take_objects(self) -> set[int]:
-        changed = self.ledger.changed
-        objects = {row for row in changed.assignments if row in self.ledger.members}
-        self._objects, changed.assignments = objects, set()
-        return objects
-
-    def _deletes(self, rows: Iterable[int]) -> tuple[Delete, ...]:
-        members = (self.ledger.members[row] for row in sorted(rows))
-        return tuple(Delete(m.row, m.assignment) for m in members if m.assignment and m.orphaned)
-
-    def _needs_repair(self, row: int) -> bool:
-        member = self.ledger.members[row]
-        broken = member.assignment is None or bool(member.malformed) or member.unstamped
-        return member.info is not None and broken
+    def _take_objects(self) -> list[MemberState]:
+        """The Members whose Assignment objects this round creates, cleans or deletes."""
+        changed, members = self.ledger.changed, self.ledger.members
+        self._objects, changed.assignments = changed.assignments & members.keys(), set()
+        return [members[row] for row in sorted(self._objects)]
 
     def _items_to_process(self) -> list[int]:
         ledger, blocked = self.ledger, self._in_doubt.items()
@@ -310,16 +293,16 @@ class Brain:
     def _taken_over(self, outcome: Outcome, now: float) -> list[Fact]:
         if outcome.pool is None:
             self._retry_at = self._lead_at = now + outcome.retry_in
-            self._unserve()
+            self._unserved = min(self._serving, self._unserved)
             self._finish()
             text = f"cannot take over, next attempt in {outcome.retry_in:.1f} s: {outcome.error}"
-            return [LogLine(WARNING, text)]
+            return [LogLine("warning", text)]
         self._started, self._lead_at = now, 0.0
         self.term, self.uid = outcome.pool.term, outcome.pool.metadata.uid
         self._observe(outcome.pool, now)
-        self._in_doubt.forget()
+        self._in_doubt = InDoubt(self.ledger)  # the higher term stops what was sent in earlier ones
         # A Pool that was created again has no term; writes made before it was deleted still count.
-        return [] if self._lost() else [LogLine(INFO, f"leading in term {self.term}")]
+        return [] if self._lost() else [LogLine("info", f"leading in term {self.term}")]
 
     def _after_round(self, outcome: Outcome, now: float) -> list[Fact]:
         changed, rows = self.ledger.changed, self.ledger.items.of
@@ -331,7 +314,7 @@ class Brain:
             self._put_back()
         else:
             assert self._started is not None
-            queued = None if self._serving is None else max(0.0, self._started - self._serving)
+            queued = None if self._serving == math.inf else max(0.0, self._started - self._serving)
             facts.append(RoundMade(outcome.accepted, now - self._started, queued))
         if not outcome.error:
             self.failure = ""
@@ -344,13 +327,8 @@ class Brain:
     def _fail(self, outcome: Outcome, now: float) -> Failed:
         self._retry_at = now + outcome.retry_in
         self.failure = outcome.error
-        self._unserve()
+        self._unserved = min(self._serving, self._unserved)  # the events are as old as before
         return Failed(outcome.error, outcome.retry_in)
-
-    def _unserve(self) -> None:
-        """The round failed: the events that it was to serve are as old as before."""
-        since = [at for at in (self._serving, self._unserved) if at is not None]
-        self._unserved = min(since, default=None)
 
     def _put_back(self) -> None:
         """Nothing was written of the round that was decided last."""
@@ -370,8 +348,12 @@ class Brain:
             try:
                 self._observe(event, at)
             except Exception as error:
-                facts.append(LogLine(ERROR, f"cannot process the event {event!r}: {error!r}"))
+                facts.append(LogLine("error", f"cannot process the event {event!r}: {error!r}"))
         return facts
+
+
+def _deletes(members: Iterable[MemberState]) -> tuple[Delete, ...]:
+    return tuple(Delete(m.row, m.assignment) for m in members if m.assignment and m.orphaned)
 
 
 def _malformed(member: MemberState) -> Notice:

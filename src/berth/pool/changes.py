@@ -11,7 +11,6 @@ import numpy as np
 
 from berth.kinds import Entry
 from berth.pool.member import MemberState
-from berth.pool.rules import Edit
 from berth.solve.model import Int32
 
 
@@ -56,25 +55,51 @@ class MemberEdit(NamedTuple):
     lane: Lane
 
 
+class Write(NamedTuple):
+    """An Assignment to create or to replace."""
+
+    member: MemberState
+    """A copy of what was known when this was decided: the write replaces exactly that generation."""
+    edits: list[MemberEdit]
+
+    @staticmethod
+    def of(member: MemberState) -> Write:
+        """The Assignment as it is: to create, clean or rewrite it, or to add edits."""
+        return Write(replace(member), [])
+
+    @property
+    def row(self) -> int:
+        """Row of the Member."""
+        return self.member.row
+
+    def entries(self, edits: list[MemberEdit]) -> dict[str, Entry]:
+        """The entries once these edits are made."""
+        entries = dict(self.member.entries)
+        for edit in edits:
+            if edit.entry is None:
+                entries.pop(edit.item, None)
+            else:
+                entries[edit.item] = edit.entry
+        return entries
+
+
 @dataclass(slots=True)
 class Round:
-    """The edits of one round, by Member row."""
+    """The edits of one round."""
 
     term: int
     """Term of the round's grants and promotions."""
-    writes: dict[int, list[MemberEdit]] = field(default_factory=dict)
-    members: dict[int, MemberState] = field(default_factory=dict)
-    """Each Member of `writes` as it was when this was planned: a copy, as a decision never changes."""
+    writes: dict[int, Write] = field(default_factory=dict)
+    """By Member row."""
     raises_term: bool = False
     """Whether anything is granted or promoted, so that the term must be raised first."""
 
     def edits(self, member: MemberState) -> list[MemberEdit]:
         """The edits of that Member's Assignment, to be added to."""
-        edits = self.writes.get(member.row)
-        if edits is None:
-            edits = self.writes[member.row] = []
-            self.members[member.row] = replace(member)
-        return edits
+        write = self.writes.get(member.row)
+        if write is None:
+            write = self.writes[member.row] = Write.of(member)
+        return write.edits
 
 
 class Loads:
@@ -120,12 +145,10 @@ class Loads:
             self.primaries(row)
             self._primaries[row] += count
 
-    def take(self, edit: Edit, member: MemberState) -> None:
-        """Count what an edit adds."""
-        if edit.entry is None:
-            return
-        if edit.entry.name not in member.entries:
-            self._room[edit.member] = self.room(edit.member) - 1
-        if edit.entry.slot == 0:
-            self.primaries(edit.member)
-            self._primaries[edit.member] += 1
+    def take(self, row: int, entry: Entry) -> None:
+        """Count an entry that is written, if it is new or has become the primary."""
+        if entry.name not in self._members[row].entries:
+            self._room[row] = self.room(row) - 1
+        if entry.primary:
+            self.primaries(row)
+            self._primaries[row] += 1

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from berth.kinds import AssignmentObject, Entry, ItemObject, MemberObject, PoolObject
-from berth.pool.changes import Lane, MemberEdit
-from berth.pool.member import MemberState
+from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject
+from berth.pool.changes import Lane, Write
 from berth.solve import Problem, Solution, Touched
 
 # ---- events: what `observe` takes besides objects -------------------------------------------------
@@ -60,34 +59,6 @@ class Question(NamedTuple):
     """False while the thorough engine has just failed: only the quick ones are tried."""
 
 
-class Write(NamedTuple):
-    """An Assignment to create or to replace."""
-
-    member: MemberState
-    """A copy of what was known when this was decided: the write replaces exactly that generation."""
-    edits: list[MemberEdit]
-
-    @staticmethod
-    def of(member: MemberState) -> Write:
-        """The Assignment as it is: to create it, to clean it or to write it again."""
-        return Write(replace(member), [])
-
-    @property
-    def row(self) -> int:
-        """Row of the Member."""
-        return self.member.row
-
-    def entries(self, edits: list[MemberEdit]) -> dict[str, Entry]:
-        """The entries once these edits are made."""
-        entries = dict(self.member.entries)
-        for edit in edits:
-            if edit.entry is None:
-                entries.pop(edit.item, None)
-            else:
-                entries[edit.item] = edit.entry
-        return entries
-
-
 class Delete(NamedTuple):
     """An Assignment to delete that belongs to no Member, or to an earlier one of its name.
 
@@ -136,13 +107,6 @@ class Decision:
 # ---- outcomes: what `done` takes ------------------------------------------------------------------
 
 
-class Accepted(NamedTuple):
-    """A write of an Assignment that the API server accepted."""
-
-    member: str
-    edits: list[MemberEdit]
-
-
 @dataclass(slots=True)
 class Outcome:
     """What came of a decision."""
@@ -156,7 +120,8 @@ class Outcome:
     """The Pool object is gone, or is another one: it has to be taken over again."""
     refused: bool = False
     """Nothing was written, as the term could not be raised."""
-    accepted: list[Accepted] = field(default_factory=list)
+    accepted: list[Write] = field(default_factory=list)
+    """Writes that the API server accepted, with the edits that were made."""
     again: set[str] = field(default_factory=set)
     """Items whose edits were not made, to be processed again."""
     in_doubt: dict[str, set[str]] = field(default_factory=dict)
@@ -174,10 +139,6 @@ class Outcome:
 # ---- facts: what to publish -----------------------------------------------------------------------
 
 
-DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
-"""Levels of log lines, as in `logging`."""
-
-
 class Notice(NamedTuple):
     """A Kubernetes Event to record about an object of the Pool's namespace."""
 
@@ -192,7 +153,7 @@ class Notice(NamedTuple):
 class LogLine(NamedTuple):
     """A line for the log."""
 
-    level: int
+    level: Literal["info", "warning", "error"]
     message: str
 
 
@@ -216,7 +177,7 @@ class Arrived(NamedTuple):
 class RoundMade(NamedTuple):
     """A round has ended."""
 
-    accepted: list[Accepted]
+    accepted: list[Write]
     seconds: float
     queued: float | None
     """Seconds from the first event that the round served until it started; None without one."""
@@ -224,7 +185,7 @@ class RoundMade(NamedTuple):
     @property
     def lanes(self) -> Counter[Lane]:
         """Accepted changes of entries, by what they are for."""
-        return Counter(edit.lane for _, edits in self.accepted for edit in edits)
+        return Counter(edit.lane for write in self.accepted for edit in write.edits)
 
 
 class Failed(NamedTuple):

@@ -5,7 +5,7 @@ Under `Exclusive` nobody is promoted while this names anyone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
@@ -29,6 +29,11 @@ class LastPrimary(NamedTuple):
     lease: str
     """Name of its Lease; empty if it had none."""
     session: str
+
+    @property
+    def keys(self) -> set[tuple[str, str]]:
+        """What the Items are found by: the Member and the Lease."""
+        return {("member", self.member), ("lease", self.lease)}
 
 
 def may_be_active(member: MemberState, item: str) -> bool:
@@ -81,21 +86,15 @@ class FormerPrimaries:
     Two sources: slots 0 that were taken away, and Members whose status reports work as primary.
     """
 
-    def __init__(
-        self,
-        leases: Leases,
-        members: Mapping[int, MemberState],
-        member_named: Callable[[str], MemberState | None],
-    ) -> None:
+    def __init__(self, leases: Leases, member_named: Callable[[str], MemberState | None]) -> None:
         self._leases = leases
-        self._members = members
         self._member_named = member_named
         self._of: dict[str, dict[str, LastPrimary]] = {}
         """By Item and by Member."""
         self._items: dict[tuple[str, str], set[str]] = {}
-        """Items by ("member", name) and by ("lease", name)."""
-        self._releasing: dict[str, set[int]] = {}
-        """Rows of the Members whose status reports work as primary, by Item."""
+        """Items by the keys of their last primaries."""
+        self._releasing: dict[str, set[str]] = {}
+        """Members whose status reports work as primary, by Item."""
 
     def __contains__(self, item: str) -> bool:
         return item in self._of or item in self._releasing
@@ -115,8 +114,8 @@ class FormerPrimaries:
 
     def unreleased(self, item: str, now: float) -> list[str]:
         """Names of Members that may still work as primary of the Item without holding its slot 0."""
-        reporting = (self._members[row] for row in self._releasing.get(item, ()))
-        names = {member.name for member in reporting if status_holds_back(member, item)}
+        reporting = map(self._member_named, self._releasing.get(item, ()))
+        names = {member.name for member in reporting if member and status_holds_back(member, item)}
         lasts = self._of.get(item, {}).values()
         return sorted(names.union(last.member for last in lasts if self._holds_back(item, last, now)))
 
@@ -137,7 +136,7 @@ class FormerPrimaries:
         self._drop(item, member)
         last = LastPrimary(member, lease, session)
         self._of.setdefault(item, {})[member] = last
-        for key in _keys(last):
+        for key in last.keys:
             self._items.setdefault(key, set()).add(item)
 
     def note_taken(self, member: MemberState, item: str) -> None:
@@ -149,10 +148,10 @@ class FormerPrimaries:
     def note_report(self, member: MemberState, item: str) -> None:
         """What this Member holds of the Item, or reports of it, has changed."""
         if may_be_active(member, item):
-            self._releasing.setdefault(item, set()).add(member.row)
-        elif (rows := self._releasing.get(item)) is not None:
-            rows.discard(member.row)
-            if not rows:
+            self._releasing.setdefault(item, set()).add(member.name)
+        elif (names := self._releasing.get(item)) is not None:
+            names.discard(member.name)
+            if not names:
                 del self._releasing[item]
 
     def forget(self, item: str) -> None:
@@ -171,12 +170,7 @@ class FormerPrimaries:
         if not lasts:
             del self._of[item]
         # Another of them may have the same Lease.
-        for key in _keys(last) - set[tuple[str, str]]().union(*map(_keys, lasts.values())):
+        for key in last.keys.difference(*(other.keys for other in lasts.values())):
             self._items[key].discard(item)
             if not self._items[key]:
                 del self._items[key]
-
-
-def _keys(last: LastPrimary) -> set[tuple[str, str]]:
-    keys = {("member", last.member), ("lease", last.lease)}
-    return keys if last.lease else keys - {("lease", "")}

@@ -39,7 +39,7 @@ class Ledger:
         self.member_rows = Rows()
         self.members: dict[int, MemberState] = {}
         self.changed = Changed()
-        self.former = FormerPrimaries(leases, self.members, self.member_named)
+        self.former = FormerPrimaries(leases, self.member_named)
         self.sessions = Sessions(leases)
         self.highest_term = 0
         """Of all terms, grants and epochs observed below MAX_COUNTED_TERM: the next one must be above it."""
@@ -106,22 +106,20 @@ class Ledger:
             self._check_session(member)
             self._recheck_items(member)
         self.changed.member_status.add(row)
-        self.refresh(row, now)
+        self._refresh(member, now)
 
     def delete_member(self, name: str, now: float) -> None:
         """A Member object is gone: nobody holds what its Assignment lists."""
-        row = self.member_rows.of.get(name)
-        if row is None:
+        member = self.member_named(name)
+        if member is None:
             return
-        member = self.members[row]
-        self._by_lease[member.lease].discard(row)
+        self._by_lease[member.lease].discard(member.row)
         self._set_entries(member, {})
-        member.info = None
-        member.dead_since = None
+        member.info, member.dead_since, member.awaited = None, None, False
         self._check_session(member)
-        self.refresh(row, now)
-        self.changed.assignments.add(row)
-        self._forget_member_if_unused(row)
+        self._refresh(member, now)
+        self.changed.assignments.add(member.row)
+        self._forget_member_if_unused(member)
 
     def put_assignment(self, new: AssignmentObject, now: float) -> None:
         """An Assignment appeared or changed."""
@@ -140,20 +138,19 @@ class Ledger:
             self._set_reports(member, read_reports(new.status.items))
         if old is None or old.status.problems != new.status.problems:
             self.changed.member_status.add(member.row)
-        self.refresh(member.row, now)
+        self._refresh(member, now)
 
     def delete_assignment(self, name: str, now: float) -> None:
         """An Assignment is gone: nothing is held there, and nothing more will be reported."""
-        row = self.member_rows.of.get(name)
-        if row is None:
+        member = self.member_named(name)
+        if member is None:
             return
-        member = self.members[row]
         self._clear_assignment(member)
         member.malformed = ()
         self._check_session(member)
-        self.changed.assignments.add(row)
-        self.refresh(row, now)
-        self._forget_member_if_unused(row)
+        self.changed.assignments.add(member.row)
+        self._refresh(member, now)
+        self._forget_member_if_unused(member)
 
     def _clear_assignment(self, member: MemberState) -> None:
         # Before `member.assignment` is changed: it says who was primary there.
@@ -167,7 +164,7 @@ class Ledger:
             member = self.members[row]
             if self._check_session(member):
                 self._recheck_items(member)
-            self.refresh(row, now)
+            self._refresh(member, now)
             self.changed.member_status.add(row)
         items = self.items.of
         self.changed.converge.update(items[name] for name in self.former.of_lease(lease) if name in items)
@@ -194,9 +191,8 @@ class Ledger:
 
     # ---- liveness --------------------------------------------------------------------------
 
-    def refresh(self, row: int, now: float) -> None:
+    def _refresh(self, member: MemberState, now: float) -> None:
         """Bring liveness, effective limit and what depends on them up to date for one Member."""
-        member = self.members[row]
         before, was = member.live, member.liveness
         member.liveness = self._liveness(member)
         if member.live:
@@ -207,7 +203,7 @@ class Ledger:
         if before != member.live or was is not member.liveness:
             # From expired to long expired, too: `Exclusive` waits for that.
             self._recheck_items(member)
-            self.changed.member_status.add(row)
+            self.changed.member_status.add(member.row)
 
     def set_awaited(self, row: int, awaited: bool) -> None:
         """Let the Items of a dead Member wait for it, or no longer."""
@@ -232,7 +228,7 @@ class Ledger:
         row, arrays = member.row, self.arrays
         # A Member that is awaited keeps what it has and gets nothing new.
         limit = min(member.limit, len(member.entries)) if member.awaited else member.limit
-        live = member.live or (member.awaited and member.info is not None)
+        live = member.live or member.awaited
         if (arrays.live[row], arrays.limit[row]) != (live, limit):
             arrays.live[row], arrays.limit[row] = live, limit
             self._member_problem_changed(row)
@@ -268,19 +264,21 @@ class Ledger:
     # ---- keeping the indexes ---------------------------------------------------------------
 
     def _item_row(self, name: str) -> int:
-        row, new = self.items.add(name)
-        if new:
+        row = self.items.of.get(name)
+        if row is None:
+            row = self.items.add(name)
             self.arrays.add_item(row, name)
             self.changed.solve_items.add(row)
         return row
 
     def _member(self, name: str) -> MemberState:
-        row, new = self.member_rows.add(name)
-        if new:
+        member = self.member_named(name)
+        if member is None:
+            row = self.member_rows.add(name)
             self.arrays.add_member(row, name)
-            self.members[row] = MemberState(name, row)
+            member = self.members[row] = MemberState(name, row)
             self.changed.solve_members.add(row)
-        return self.members[row]
+        return member
 
     def _adopt(self, member: MemberState, old: AssignmentObject | None = None) -> None:
         """Read the entries of an Assignment that is this Member's own; another's count for nothing."""
@@ -322,17 +320,11 @@ class Ledger:
     def _reindex_item(self, row: int, name: str, changed: int, holds: bool) -> None:
         # Runs for each entry of a fleet at the start: plain tuples sort three times as fast as with a key.
         # Of equal claims (only edits by hand make them) the Member that is first by name has the better one.
-        members, names = self.members, self.member_rows.names
-        claims = []
-        for m in self.arrays.held_by(row):
-            if m != changed:
-                entry = members[m].entries[name]
-                claims.append((entry.slot, -entry.epoch, names[m], m))
-        if holds:
-            entry = members[changed].entries[name]
-            claims.append((entry.slot, -entry.epoch, names[changed], changed))
-        if len(claims) > 1:
-            claims.sort()
+        names = self.member_rows.names
+        holders = [m for m in self.arrays.held_by(row) if m != changed] + ([changed] if holds else [])
+        entries = [self.members[m].entries[name] for m in holders]
+        claims = [(e.slot, -e.epoch, names[m], m) for e, m in zip(entries, holders, strict=True)]
+        claims.sort()
         primary = claims[0][3] if claims and claims[0][0] == 0 else -1
         tidy = [slot for slot, *_ in claims] == list(range(len(claims)))
         self.arrays.set_held(row, [m for *_, m in claims], primary, tidy)
@@ -374,15 +366,14 @@ class Ledger:
 
     def _forget_item_if_unused(self, row: int) -> None:
         if row not in self.generations and self.arrays.held[row, 0] < 0:
-            name = self.items.names[row]
-            if name is not None:
-                self.items.forget(name)
-                self.former.forget(name)
+            name = self.items.name(row)
+            self.items.forget(name)
+            self.former.forget(name)
             # It stays in `changed.converge`: whoever notes what Items wait for must forget this one.
             self.changed.item_status.discard(row)
 
-    def _forget_member_if_unused(self, row: int) -> None:
-        member = self.members[row]
+    def _forget_member_if_unused(self, member: MemberState) -> None:
+        row = member.row
         if member.info is None and member.assignment is None:
             self._set_reports(member, {})
             del self.members[row]

@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
-from berth.kinds import LeaseObject
+from msgspec import structs
+
+from berth.kinds import LeaseObject, LeaseSpec, Meta
 
 DEFAULT_DURATION = 15.0
 """Seconds assumed if a Lease does not say how long it lasts."""
@@ -42,33 +44,6 @@ class Liveness(Enum):
     """Expired for a full safety margin more, as a read confirmed: the process has stopped itself."""
 
 
-class LeaseInfo(NamedTuple):
-    """What liveness depends on of a Lease; a field that the object lacks has its default."""
-
-    name: str
-    holder: str = ""
-    renewed: str = ""
-    """`spec.renewTime`, only compared for equality."""
-    duration: float = DEFAULT_DURATION
-    """Seconds."""
-    transitions: int = 0
-    version: int = 0
-    """resourceVersion, 0 if unknown."""
-
-
-def lease_info(lease: LeaseObject) -> LeaseInfo:
-    """What liveness depends on of this Lease."""
-    spec = lease.spec
-    return LeaseInfo(
-        name=lease.metadata.name,
-        holder=spec.holder_identity or "",
-        renewed=spec.renew_time or "",
-        duration=float(spec.lease_duration_seconds or DEFAULT_DURATION),
-        transitions=spec.lease_transitions or 0,
-        version=int(lease.metadata.resource_version or 0),
-    )
-
-
 def safety_margin(duration: float) -> float:
     """Seconds for which a Lease must have been expired until its holder is guaranteed to have stopped.
 
@@ -81,7 +56,7 @@ def safety_margin(duration: float) -> float:
 class LeaseWatch:
     """A Lease and when it was last observed to change; `at` is on the observer's monotonic clock."""
 
-    lease: LeaseInfo
+    lease: LeaseObject
     at: float
     deleted: bool = False
     """The object is gone. The Lease counts until it would have expired, as its holder may still run."""
@@ -94,31 +69,44 @@ class LeaseWatch:
     read_version: int = 0
     """resourceVersion that a read has shown: an event of an older one is out of date."""
 
-    def observe(self, lease: LeaseInfo, now: float) -> LeaseWatch:
+    def observe(self, lease: LeaseObject, now: float) -> LeaseWatch:
         """The watch after `lease` was observed at `now`; only a renewal restarts its duration."""
         if not self.is_renewed_by(lease):
             return replace(self, lease=lease)
         return LeaseWatch(lease, now, renewed=True, read_version=self.read_version)
 
-    def is_renewed_by(self, lease: LeaseInfo) -> bool:
+    def is_newer_than(self, lease: LeaseObject) -> bool:
+        """Whether a read has shown a newer version than that of an event."""
+        return 0 < _version(lease) < self.read_version
+
+    def is_renewed_by(self, lease: LeaseObject) -> bool:
         """Whether `lease` was renewed, released or created since the last observation."""
-        old = self.lease
-        same = (old.holder, old.renewed, old.transitions) == (lease.holder, lease.renewed, lease.transitions)
-        return self.deleted or not same
+        duration = lease.spec.lease_duration_seconds  # if only this differs, nothing has happened
+        return self.deleted or structs.replace(self.lease.spec, lease_duration_seconds=duration) != lease.spec
+
+    @property
+    def holder(self) -> str:
+        """holderIdentity; empty if it was released."""
+        return self.lease.spec.holder_identity or ""
+
+    @property
+    def duration(self) -> float:
+        """Seconds that the Lease lasts."""
+        return float(self.lease.spec.lease_duration_seconds or DEFAULT_DURATION)
 
     @property
     def expires(self) -> float:
         """When the Lease expires if it is not renewed."""
-        return self.at + self.lease.duration
+        return self.at + self.duration
 
     @property
     def long_expires(self) -> float:
         """When its holder is guaranteed to have stopped if it is not renewed."""
-        return self.expires + safety_margin(self.lease.duration)
+        return self.expires + safety_margin(self.duration)
 
     def liveness(self, now: float) -> Liveness:
         """The state at `now`."""
-        if not self.lease.holder:
+        if not self.holder:
             return Liveness.RELEASED
         if self._proven(self.long_expires, now):
             return Liveness.LONG_EXPIRED
@@ -132,14 +120,14 @@ class LeaseWatch:
         A read is due when it expires, and once more when its holder must have stopped: it may have been
         renewed at the last moment.
         """
-        if not self.lease.holder or now < self.expires:
+        if not self.holder or now < self.expires:
             return False
         return not self._proven(self.long_expires if now >= self.long_expires else self.expires, now)
 
     @property
     def unconfirmed(self) -> bool:
         """Whether its holder counts as dead only because the leader before this one found it dead."""
-        confirmed = self.deleted or not self.lease.holder or self.read_at >= self.expires
+        confirmed = self.deleted or not self.holder or self.read_at >= self.expires
         return self.found_dead and not confirmed
 
     def _proven(self, moment: float, now: float) -> bool:
@@ -148,9 +136,14 @@ class LeaseWatch:
 
     def next_change(self, now: float) -> float | None:
         """The moment after `now` at which a read is due or the state changes by itself, or None."""
-        if not self.lease.holder or now >= self.long_expires:
+        if not self.holder or now >= self.long_expires:
             return None
         return self.expires if now < self.expires else self.long_expires
+
+
+def _version(lease: LeaseObject) -> int:
+    """resourceVersion, 0 if unknown."""
+    return int(lease.metadata.resource_version or 0)
 
 
 class ReadResult(NamedTuple):
@@ -180,30 +173,27 @@ class Leases:
         """Holders that each Lease had before the present one, oldest first, as events or reads have shown."""
         self._confirmed: dict[str, tuple[str, str]] = {}
 
-    def put(self, lease: LeaseInfo, now: float) -> bool:
+    def put(self, lease: LeaseObject, now: float) -> bool:
         """Note a Lease as an event shows it at `now` (monotonic seconds); True if that changes anything.
 
         An event that is older than what a read has shown is out of date and changes nothing.
         """
-        old = self._watches.get(lease.name)
-        if old is not None and lease.version and lease.version < old.read_version:
+        old = self._watches.get(lease.metadata.name)
+        if old is not None and old.is_newer_than(lease):
             return False
         return self._set(old.observe(lease, now) if old else LeaseWatch(lease, now), now)
 
-    def delete(self, name: str, now: float, version: int = 0) -> None:
-        """Note that a Lease object is gone.
-
-        `version` is the resourceVersion that the last event had shown, 0 if unknown.
-        """
-        watch = self._watches.get(name)
-        if watch is not None and not (version and version < watch.read_version):
+    def delete(self, lease: LeaseObject, now: float) -> None:
+        """Note that a Lease object is gone; `lease` is as the last event had shown it."""
+        watch = self._watches.get(lease.metadata.name)
+        if watch is not None and not watch.is_newer_than(lease):
             self._set(replace(watch, deleted=True), now)
 
     def unread(self) -> AbstractSet[str]:
         """Leases that have expired according to the events, which no read has confirmed yet."""
         return self._unread
 
-    def put_read(self, name: str, lease: LeaseInfo | None, started: float, now: float) -> ReadResult:
+    def put_read(self, name: str, lease: LeaseObject | None, started: float, now: float) -> ReadResult:
         """Note what a read has shown that was started at `started`; `lease` None: there is none of that name.
 
         If an event came meanwhile the result is out of date, and changes nothing.
@@ -214,9 +204,9 @@ class Leases:
         if lease is None:
             new, missed = replace(old, deleted=True), not old.deleted
         elif missed := old.is_renewed_by(lease):
-            new = replace(old.observe(lease, now), read_version=lease.version)
+            new = replace(old.observe(lease, now), read_version=_version(lease))
         else:
-            new = replace(old, lease=lease, read_at=started, read_version=lease.version)
+            new = replace(old, lease=lease, read_at=started, read_version=_version(lease))
         return ReadResult(self._set(new, now), missed)
 
     def restart(
@@ -230,10 +220,10 @@ class Leases:
         changed.
         """
         for name in missing - self._watches.keys() - dead:
-            self._watches[name] = LeaseWatch(LeaseInfo(name, holder=UNKNOWN), now, deleted=True)
+            self._watches[name] = LeaseWatch(LeaseObject(Meta(name), LeaseSpec(UNKNOWN)), now, deleted=True)
         changed = []
         for name, watch in list(self._watches.items()):
-            live = watch.renewed and now < watch.expires and bool(watch.lease.holder)
+            live = watch.renewed and now < watch.expires and bool(watch.holder)
             new = replace(watch, found_dead=name in dead and not live, read_at=-math.inf)
             if self._set(new, now):
                 changed.append(name)
@@ -251,7 +241,7 @@ class Leases:
     def holder(self, name: str) -> str:
         """holderIdentity as last observed, or the empty string."""
         watch = self._watches.get(name)
-        return watch.lease.holder if watch else ""
+        return watch.holder if watch else ""
 
     def confirm(self, name: str, session: str) -> None:
         """Note that a read has shown the holder that was observed last, while entries were for `session`."""
@@ -268,12 +258,12 @@ class Leases:
     def expired_at(self, name: str, now: float) -> float:
         """When the Lease expired or was released; `now` if it has not or was never observed."""
         watch = self._watches.get(name)
-        return now if watch is None else min(now, watch.expires if watch.lease.holder else watch.at)
+        return now if watch is None else min(now, watch.expires if watch.holder else watch.at)
 
     def silence(self, name: str, now: float) -> tuple[float, float, bool]:
         """Seconds that a Lease lasts, seconds since an observed renewal, whether it is `unconfirmed`."""
         watch = self._watches.get(name)
-        return (watch.lease.duration, now - watch.at, watch.unconfirmed) if watch else (0.0, 0.0, False)
+        return (watch.duration, now - watch.at, watch.unconfirmed) if watch else (0.0, 0.0, False)
 
     def next_change(self) -> float | None:
         """The next moment to call `advance`, or None. May be early, never late."""
@@ -300,11 +290,11 @@ class Leases:
 
     def _set(self, watch: LeaseWatch, now: float) -> bool:
         """Make this the watch of its Lease; True if whoever uses the Lease must look at it again."""
-        name = watch.lease.name
+        name = watch.lease.metadata.name
         old, self._watches[name] = self._watches.get(name), watch
         was, self._last[name] = self._last.get(name), watch.liveness(now)
-        if old is not None and old.lease.holder not in ("", watch.lease.holder):
-            former = (*self._former.get(name, ()), old.lease.holder)
+        if old is not None and old.holder not in ("", watch.holder):
+            former = (*self._former.get(name, ()), old.holder)
             self._former[name] = former[-MAX_FORMER:]
         was_unread, unread = name in self._unread, watch.unread(now)
         if unread:
@@ -312,7 +302,7 @@ class Leases:
         else:
             self._unread.discard(name)
         self._enqueue(name, now)
-        same = old is not None and old.lease.holder == watch.lease.holder and was is self._last[name]
+        same = old is not None and old.holder == watch.holder and was is self._last[name]
         return not same or (was_unread and not unread)
 
     def _enqueue(self, name: str, now: float) -> None:

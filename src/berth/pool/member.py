@@ -97,6 +97,12 @@ class MemberState:
         return self.assignment is not None and not self.owned
 
     @property
+    def broken(self) -> bool:
+        """Whether the Assignment must be created, cleaned, or written with the right session."""
+        unusable = self.assignment is None or bool(self.malformed) or self.unstamped
+        return self.info is not None and not self.orphaned and unusable
+
+    @property
     def adopted(self) -> bool:
         """Whether the successor works with these very entries: an older leader wrote them for no session."""
         return not self.written_for and self.assignment is not None and self.session == self.successor

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from berth.kinds import ReadOutage
 from berth.pool.ledger import Ledger
+from berth.pool.liveness import Leases
 from berth.pool.member import MemberState
 
 TOGETHER = 300.0
@@ -23,22 +24,6 @@ TOGETHER = 300.0
 LATE = 0.6
 """Share of a Lease's duration after which a silent Member may be dead (three renewals per duration
 are usual). A dead Member's Items are kept for at most the rest of the duration while others may follow."""
-
-
-class Health(NamedTuple):
-    """What the brake considers about one Member."""
-
-    row: int
-    dead_since: float | None
-    """Monotonic seconds, None while it is live."""
-    holds: int
-    """Entries that it has."""
-    duration: float = 0.0
-    """Seconds that its Lease lasts; 0 if it has none."""
-    silent: float = 0.0
-    """Seconds since its Lease was last observed to be renewed."""
-    unconfirmed: bool = False
-    """Whether only an earlier leader found it dead: its Items are kept until a read confirms the death."""
 
 
 class OutageState(NamedTuple):
@@ -69,13 +54,7 @@ def judge(ledger: Ledger, before: OutageState, now: float) -> OutageState:
     """Apply the Pool's policy to its Members: those of the result are awaited from now on."""
     # A Member whose process is still starting never lived, so it has not died.
     members = [m for m in ledger.members.values() if m.info is not None and (m.lived or m.entries)]
-    one_died = any(m.dead_since is not None for m in members)  # without a death, silence proves nothing
-
-    def health(member: MemberState) -> Health:
-        silence = ledger.leases.silence(member.lease, now) if one_died else ()
-        return Health(member.row, member.dead_since, len(member.entries), *silence)
-
-    state = outage(map(health, members), now, ledger.policy.outage)
+    state = outage(members, ledger.leases, now, ledger.policy.outage)
     # All of them: one that came back and died again in between has to be marked again.
     for row in before.awaited | state.awaited:
         if row in ledger.members:
@@ -83,23 +62,25 @@ def judge(ledger: Ledger, before: OutageState, now: float) -> OutageState:
     return state
 
 
-def outage(members: Iterable[Health], now: float, policy: ReadOutage) -> OutageState:
+def outage(members: Iterable[MemberState], leases: Leases, now: float, policy: ReadOutage) -> OutageState:
     """Decide at `now` (monotonic seconds) which dead Members keep their Items.
 
     A Member counts as dying while it still holds something, or for `TOGETHER` seconds after its
     death, so that a wave of deaths counts as one even after its first Members have been emptied.
     """
-    live = 0
-    late: list[Health] = []
-    dying: list[Health] = []
+    live: list[MemberState] = []
+    dying: list[tuple[MemberState, float]] = []
     for member in members:
         if member.dead_since is None:
-            live += 1
-            if member.duration and member.silent > LATE * member.duration:
-                late.append(member)
-        elif member.holds or now - member.dead_since < TOGETHER:
-            dying.append(member)
-    counted = live + len(dying)
+            live.append(member)
+        elif member.entries or now - member.dead_since < TOGETHER:
+            dying.append((member, member.dead_since))
+    late: list[float] = []  # when the Leases of live Members that have been silent for long expire
+    for member in live if dying else ():  # without a death, silence proves nothing
+        duration, silent, _ = leases.silence(member.lease, now)
+        if silent > LATE * duration:
+            late.append(now + duration - silent)
+    counted = len(live) + len(dying)
 
     def brakes(dead: int) -> bool:
         return counted >= policy.brake_min_members and dead * 100 > policy.brake_percent * counted
@@ -107,12 +88,14 @@ def outage(members: Iterable[Health], now: float, policy: ReadOutage) -> OutageS
     braking, suspected = brakes(len(dying)), brakes(len(dying) + len(late))
     awaited = set()
     moments = []
-    for member in dying:
-        died = member.dead_since or 0.0
-        wait = max(policy.delay_seconds, (1 - LATE) * member.duration if suspected else 0.0)
-        if member.holds and (braking or member.unconfirmed or now - died < wait):
+    for member, died in dying:
+        duration, _, unconfirmed = leases.silence(member.lease, now)
+        wait = max(policy.delay_seconds, (1 - LATE) * duration if suspected else 0.0)
+        # One that only an earlier leader found dead keeps its Items until a read confirms the death.
+        if member.entries and (braking or unconfirmed or now - died < wait):
             awaited.add(member.row)
-        moments += [at for at in (died + policy.delay_seconds, died + wait, died + TOGETHER) if at > now]
+        moments += [died + policy.delay_seconds, died + wait, died + TOGETHER]
     if suspected and awaited:
-        moments += [at for member in late if (at := now + member.duration - member.silent) > now]
-    return OutageState(frozenset(awaited), braking, len(dying), counted, min(moments, default=None))
+        moments += late
+    until = min((at for at in moments if at > now), default=None)
+    return OutageState(frozenset(awaited), braking, len(dying), counted, until)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -25,7 +24,7 @@ class Why(StrEnum):
     STEP = "InProgress"
 
 
-WAITING = {
+WORDS = {
     Why.NOT_READY: "waiting for {who} to report ready",
     Why.LIMIT: "limit reached on {who}",
     Why.NO_PLACE: "no other Member has room, so {who} keeps it",
@@ -35,6 +34,7 @@ WAITING = {
     Why.OUTAGE: "waiting for {who} to return",
     Why.STEP: "the next step is under way",
 }
+"""The wait as a sentence; `who` are the Members that are waited for."""
 
 
 class Wait(NamedTuple):
@@ -44,12 +44,9 @@ class Wait(NamedTuple):
     members: tuple[int, ...] = ()
     """Rows of the Members that it waits for."""
 
-    def describe(self, names: Iterable[str], in_flight: int = 0, budget: int | None = None) -> str:
-        """The wait as a sentence; `names` are those of `members`."""
-        return WAITING[self.why].format(who=_listed([*names]), in_flight=in_flight, budget=budget)
 
-
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Names in a sentence, three at most."""
     if len(names) > 3:
         return f"{', '.join(names[:3])} and {len(names) - 3} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]])) or "the Member"

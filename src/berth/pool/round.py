@@ -1,17 +1,27 @@
-"""One round: the steps of all Items that need a look, gathered into one write per Member."""
+"""One round: the steps of all Items that need one, gathered into one write per Member.
+
+Most Items of a round over a whole fleet are at their targets or held by nobody, and need no rules. They are
+treated in array operations, so that such a round costs little more than its changes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import repeat
+from typing import NamedTuple
 
-from berth.kinds import Handoff, PrimaryBalance
-from berth.pool.bulk import place_fresh, sort_items
-from berth.pool.changes import Loads, MemberEdit, Round, lane
+import numpy as np
+
+from berth.kinds import Entry, Handoff, PrimaryBalance
+from berth.pool.arrays import known_rows
+from berth.pool.changes import Lane, Loads, MemberEdit, Round, lane
 from berth.pool.former import stopped
 from berth.pool.ledger import Ledger
 from berth.pool.progress import Progress
+from berth.pool.reasons import Why
 from berth.pool.rules import Holding, Rules, View, step
 from berth.solve import Solution
+from berth.solve.model import Int32
 
 
 def due_items(ledger: Ledger, progress: Progress) -> set[int]:
@@ -27,9 +37,9 @@ def due_items(ledger: Ledger, progress: Progress) -> set[int]:
         member = ledger.members[row]
         if member.restarted:  # all its entries in one write, or its new session gets none of them
             items.update(ledger.items.of[name] for name in member.entries)
-    if policy.moves.max_in_flight is not None and progress.for_budget:
-        left = max(0, policy.moves.max_in_flight - progress.moving)
-        items.update(sorted(progress.for_budget)[:left])
+    if policy.moves.max_in_flight is not None:
+        held_back = sorted(row for row, wait in progress.waits.items() if wait.why is Why.BUDGET)
+        items.update(held_back[: max(0, policy.moves.max_in_flight - progress.moving)])
     for row in [row for row in items if names[row] is None]:
         progress.forget(row)
         progress.since.pop(row, None)
@@ -51,21 +61,19 @@ def view_of(ledger: Ledger, row: int, solution: Solution, now: float) -> View:
                 entry.epoch,
                 member.ready(name),
                 member.live,
-                awaited=member.awaited and not member.live and member.info is not None,
+                member.awaited,
                 stopped=stopped(member),
                 restarted=member.restarted,
             )
         )
-    target: tuple[int, ...] = ()
-    primary = -1
     exists = row in ledger.generations
-    if exists and row < len(solution.primary):
+    target: tuple[int, ...] = ()
+    if exists and row < len(solution.members):
         target = tuple(m for m in solution.members[row].tolist() if m >= 0)
-        primary = int(solution.primary[row])
     unreleased: tuple[int, ...] = ()
     if ledger.policy.handoff is Handoff.EXCLUSIVE and exists:
         unreleased = tuple(ledger.member_rows.of.get(m, -1) for m in ledger.former.unreleased(name, now))
-    return View(name, int(ledger.arrays.replicas[row]), tuple(holdings), target, primary, unreleased)
+    return View(name, int(ledger.arrays.replicas[row]), tuple(holdings), target, unreleased)
 
 
 def plan_round(
@@ -98,11 +106,8 @@ def plan_round(
     in_flight = [view.in_flight() for view in views]
     moving = elsewhere + sum(in_flight)
     rules = Rules(
-        term=term,
-        room=loads.room,
-        writable=loads.writable,
-        fullness=loads.fullness,
-        primaries=loads.primaries,
+        term,
+        loads,
         exclusive=policy.handoff is Handoff.EXCLUSIVE,
         active_primaries=policy.balance.primaries is PrimaryBalance.ACTIVE,
         paused=braking,
@@ -113,15 +118,109 @@ def plan_round(
         done = step(view, rules)
         moving += done.in_flight - moves
         progress.note(ledger.items.of[view.name], done)
-        moved: list[int] = []
-        if done.moves:
-            holders = {holding.member for holding in view.holdings}
-            moved = [e.member for e in done.edits if e.entry and e.member not in holders][-done.moves :]
-        for edit in done.edits:
-            member = ledger.members[edit.member]
-            loads.take(edit, member)
-            reason = lane(member.entries.get(view.name), edit.entry, is_move=edit.member in moved)
-            result.edits(member).append(MemberEdit(view.name, edit.entry, edit.after, reason))
-            if edit.entry is not None and term in (edit.entry.grant, edit.entry.epoch):
-                result.raises_term = True
+        for row, entry, after in done.edits:
+            member = ledger.members[row]
+            reason = lane(member.entries.get(view.name), entry, is_move=row in done.moves)
+            result.edits(member).append(MemberEdit(view.name, entry, after, reason))
+            if entry is not None:
+                loads.take(row, entry)
+                result.raises_term |= term in (entry.grant, entry.epoch)
     return result
+
+
+# ---- many Items at once -----------------------------------------------------------------------------
+
+
+class Sorted(NamedTuple):
+    """Item rows by what a round has to do for them."""
+
+    at_target: list[int]
+    """Where the target wants them, slots in order: nothing to do."""
+    fresh: list[int]
+    """Held by nobody, and nobody was their primary: every entry of the target can be granted at once."""
+    others: list[int]
+    """Left to the step rules."""
+
+
+def sort_items(ledger: Ledger, solution: Solution, rows: list[int]) -> Sorted:
+    """Sort `rows` (each a row of an Item that exists or is held somewhere)."""
+    index = np.array(rows, dtype=np.int64)
+    known = index < len(solution.members)
+    index, rest = index[known], index[~known]
+    arrays = ledger.arrays
+    held, target = arrays.held[index], solution.members[index]
+    width = max(held.shape[1], target.shape[1])
+    same = (_padded(held, width) == _padded(target, width)).all(axis=1)
+
+    # A row of -1 reads the last Member, whose answer `held < 0` overrules.
+    steady = arrays.live.copy()
+    steady[[m.row for m in ledger.members.values() if not m.live or m.restarted]] = False
+    on_steady = (steady[held] | (held < 0)).all(axis=1)
+    primary = arrays.held_primary[index]
+    at_target = same & on_steady & arrays.tidy[index] & ((primary >= 0) | (held[:, 0] < 0))
+    if ledger.policy.balance.primaries is PrimaryBalance.ACTIVE:
+        at_target &= primary == target[:, 0]
+    exists = np.array([row in ledger.generations for row in index.tolist()], dtype=np.bool_)
+    at_target &= exists
+    fresh = exists & (held[:, 0] < 0) & (target[:, 0] >= 0)
+    if ledger.policy.handoff is Handoff.EXCLUSIVE:
+        names = ledger.items.names
+        fresh &= np.array([(names[row] or "") not in ledger.former for row in index.tolist()], dtype=np.bool_)
+    others = ~(at_target | fresh)
+    return Sorted(index[at_target].tolist(), index[fresh].tolist(), [*index[others].tolist(), *rest.tolist()])
+
+
+def place_fresh(
+    ledger: Ledger, solution: Solution, sorted_: Sorted, loads: Loads, progress: Progress, result: Round
+) -> list[int]:
+    """Add the entries of the fresh Items to `result`; returns the rows that are left to the rules.
+
+    Does what `step` would do in a hundredth of the time: 1 us for each entry.
+    """
+    if not sorted_.fresh:
+        return []
+    rows = np.array(sorted_.fresh)
+    targets = solution.members[rows]
+    wanted = np.bincount(np.concatenate((targets[targets >= 0], _new_in(ledger, solution, sorted_.others))))
+    short = [m for m in np.flatnonzero(wanted).tolist() if loads.room(m) < wanted[m]]
+    # If room is scarce the rules decide which Item gets it.
+    scarce = np.isin(targets, short).any(axis=1)
+    left: list[int] = rows[scarce].tolist()
+    rows, targets = rows[~scarce], targets[~scarce]
+    if not len(rows):
+        return left
+    _add(ledger, rows.tolist(), targets, result)
+    loads.take_many(targets[targets >= 0], targets[:, 0])
+    progress.note_under_way(rows.tolist())
+    result.raises_term = True
+    return left
+
+
+def _add(ledger: Ledger, rows: list[int], targets: Int32, result: Round) -> None:
+    names = np.array([ledger.items.names[row] for row in rows], dtype=object)
+    placed = targets >= 0
+    item = placed.nonzero()[0]
+    member, slot = targets[placed], (placed.cumsum(axis=1) - 1)[placed]
+    order = np.argsort(member, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
+    for part in parts:
+        named, slots = names[item[part]].tolist(), slot[part]
+        epochs = np.where(slots == 0, result.term, 0).tolist()
+        entries = map(Entry, named, slots.tolist(), repeat(result.term), epochs)
+        edits = result.edits(ledger.members[int(member[part[0]])])
+        edits += map(MemberEdit, named, entries, repeat(()), repeat(Lane.RECOVERY))
+
+
+def _new_in(ledger: Ledger, solution: Solution, rows: list[int]) -> Int32:
+    """The Member rows of all entries that `rows` have in the target and do not hold."""
+    index = known_rows(rows, solution)
+    targets, held = solution.members[index], ledger.arrays.held[index]
+    new: Int32 = targets[(targets >= 0) & ~(targets[:, :, None] == held[:, None, :]).any(axis=2)]
+    return new
+
+
+def _padded(rows: np.ndarray, width: int) -> np.ndarray:
+    wide = np.full((len(rows), width), -1, dtype=np.int32)
+    wide[:, : rows.shape[1]] = rows
+    wide.sort(axis=1)
+    return wide

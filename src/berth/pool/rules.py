@@ -7,11 +7,11 @@ outage brake added. Each rule is a function of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import count
 from typing import NamedTuple
 
 from berth.kinds import Entry
+from berth.pool.changes import Loads
 from berth.pool.reasons import Wait, Why
 
 
@@ -42,9 +42,7 @@ class View(NamedTuple):
     """Replicas asked for; 0 where the Item is gone."""
     holdings: tuple[Holding, ...]
     target: tuple[int, ...]
-    """Member rows that should hold it, slot order."""
-    primary: int
-    """Member row that should be primary, or -1."""
+    """Member rows that should hold it, in slot order: the first should be primary."""
     unreleased: tuple[int, ...] = ()
     """Member rows that may still work as primary without holding slot 0 (only under `Exclusive`).
 
@@ -78,12 +76,11 @@ class Step(NamedTuple):
 
     edits: tuple[Edit, ...] = ()
     wait: Wait | None = None
-    done: bool = False
-    """Nothing is left to do: the target is reached."""
+    """What the Item waits for next; None once it is at its target."""
     in_flight: int = 0
     """Moves under way, this step's adds included."""
-    moves: int = 0
-    """Adds of this step that are moves, not recovery."""
+    moves: tuple[int, ...] = ()
+    """Members whose adds in this step are moves, not recovery."""
 
 
 class Rules(NamedTuple):
@@ -91,14 +88,8 @@ class Rules(NamedTuple):
 
     term: int
     """Term of grants and promotions made now."""
-    room: Callable[[int], int]
-    """How many more entries a Member row may get in this round."""
-    writable: Callable[[int], bool]
-    """Whether the Assignment of a Member row exists, so that entries can be added to it."""
-    fullness: Callable[[int], float]
-    """Entries of a Member row in proportion to its limit."""
-    primaries: Callable[[int], float]
-    """Primaries of a Member row in proportion to its limit."""
+    loads: Loads
+    """Those of the Members, with what this round has added so far."""
     exclusive: bool = False
     active_primaries: bool = False
     moves_left: int | None = None
@@ -143,21 +134,21 @@ def step(view: View, rules: Rules) -> Step:
     if wait is None and any(h.awaited for h in here):
         why = Why.PAUSED if rules.paused else Why.OUTAGE
         wait = Wait(why, tuple(h.member for h in here if h.awaited))
-    done = not edits and wait is None and {h.member for h in here} == set(view.target)
-    if not done and wait is None:
+    if wait is None and (edits or {h.member for h in here} != set(view.target)):
         wait = Wait(Why.STEP)
-    return Step(tuple(edits), wait, done, view.surplus({h.member for h in stay}), moves)
+    return Step(tuple(edits), wait, view.surplus({h.member for h in stay}), tuple(moves))
 
 
-def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holding], int, Wait | None]:
+def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holding], list[int], Wait | None]:
     """Entries to add: on Members of the target with room; moves also within the budget.
 
-    An add is recovery while the Item has fewer entries than its target; else it is a move.
+    An add is recovery while the Item has fewer entries than its target; else it is a move. Returns the
+    entries, the Members of those that are moves, and the wait.
     """
     holders = {h.member for h in here}
     used = {h.slot for h in here}
     added: list[Holding] = []
-    moves = 0
+    moves: list[int] = []
     wait: Wait | None = None
     waited_for = tuple(h.member for h in here if h.awaited and h.member not in view.target)
     full: list[int] = []
@@ -169,18 +160,19 @@ def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdi
             wait = wait or Wait(Why.PAUSED)
         elif is_move and waited_for:
             wait = wait or Wait(Why.OUTAGE, waited_for)
-        elif is_move and rules.moves_left is not None and moves >= rules.moves_left:
+        elif is_move and rules.moves_left is not None and len(moves) >= rules.moves_left:
             wait = wait or Wait(Why.BUDGET)
-        elif rules.room(member) <= 0:
+        elif rules.loads.room(member) <= 0:
             full.append(member)
         else:
-            moves += is_move
+            if is_move:
+                moves.append(member)
             slot = _free(used)
             used.add(slot)
             added.append(Holding(member, slot, rules.term, 0, ready=False, live=True, awaited=False))
     if full:
         # A Member that has just appeared has no Assignment yet: creating that is the next step.
-        wait = Wait(Why.LIMIT if all(map(rules.writable, full)) else Why.STEP, tuple(full))
+        wait = Wait(Why.LIMIT if all(map(rules.loads.writable, full)) else Why.STEP, tuple(full))
     return added, moves, wait
 
 
@@ -197,7 +189,7 @@ def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdin
         return [], Wait(Why.PAUSED)
     need = min(view.replicas, max(1, len(view.target)))
     ready = sum(h.ready for h in here)
-    surplus.sort(key=lambda h: (-rules.fullness(h.member), h.slot != 0, h.slot))
+    surplus.sort(key=lambda h: (-rules.loads.fullness(h.member), h.slot != 0, h.slot))
     removed = []
     for holding in surplus:
         if ready - holding.ready >= need:
@@ -234,7 +226,7 @@ def primary(
         vacated, busy = (*vacated, claim.member), (*busy, claim.member)
     if holder is not None:
         balances = rules.active_primaries and not rules.paused and holder.member in view.target
-        better = next((h for h in stay if h.member == view.primary and h.ready), None)
+        better = next((h for h in stay if h.ready and h.member in view.target[:1]), None)
         if not balances or better is None or better is holder:
             return stay, False, (), None
         stay = _with(stay, holder._replace(slot=_free_slot(stay), epoch=0))
@@ -249,8 +241,8 @@ def primary(
             not h.ready,
             again is not None and h.member != again,
             h.member not in wanted,
-            h.member != view.primary,
-            rules.primaries(h.member),
+            h.member not in view.target[:1],
+            rules.loads.primaries(h.member),
             h.slot,
         )
 

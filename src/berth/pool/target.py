@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from berth.pool.arrays import as_rows, known_rows
-from berth.pool.decision import ERROR, INFO, Fact, LogLine, Question, Solved
+from berth.pool.decision import Fact, LogLine, Question, Solved
 from berth.pool.ledger import Ledger
 from berth.pool.reasons import Reason, reasons
 from berth.solve import Solution, Touched, held_live
@@ -34,12 +34,6 @@ class Target:
         self._failures = 0
         self._asked: tuple[Question, set[int], set[int]] | None = None
         """The question without an answer yet, and the Item and Member rows that it takes account of."""
-
-    def start(self) -> None:
-        """Forget what an earlier lead has left behind: it may be out of date."""
-        self.put_back()
-        self.solution, self.retry_at = None, None
-        self.turns = self._failures = 0
 
     def question(self, now: float) -> Question | None:
         """What must be solved before a round, at the cost of what changed since the last time.
@@ -81,21 +75,21 @@ class Target:
         changed = self._ledger.changed
         before, self.short = self.short, reasons(problem, solution)
         changed.item_status.update(row for row, _ in before.items() ^ self.short.items())
-        rows = range(len(solution.primary)) if solution.changed is None else solution.changed.tolist()
+        rows = range(len(solution.members)) if solution.changed is None else solution.changed.tolist()
         changed.converge.update(rows)
         return facts
 
     def _plan_retry(self, trouble: str, now: float) -> list[Fact]:
         """A solve that failed is repeated even if the problem does not change."""
         if not trouble:
-            facts: list[Fact] = [LogLine(INFO, "the solver has recovered")] if self._failures else []
+            facts: list[Fact] = [LogLine("info", "the solver has recovered")] if self._failures else []
             self._failures, self.retry_at = 0, None
             return facts
         self._failures += 1
         delay = min(MAX_RETRY_AFTER, RETRY_AFTER * 2.0 ** min(self._failures - 1, 10))
         self.retry_at = now + delay
         text = f"the solver gave no plan in time, next attempt in {delay:.0f} s: {trouble[:1000]}"
-        return [LogLine(ERROR, text)]
+        return [LogLine("error", text)]
 
     def out_of_date(self, items: set[int]) -> set[int]:
         """Those of the Items whose target is out of date, by an event that came while it was solved.
