@@ -267,7 +267,7 @@ def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, Entr
         state = ledger.member_named(name)
         entries = state.entries if state else {}
         if name not in pool.members:  # to the brain, nobody holds what such an Assignment lists
-            entries = read_entries(None, {}, assignment.spec.items).entries
+            entries, _ = read_entries(None, {}, assignment.spec.items)
         for item, entry in entries.items():
             held.setdefault(item, {})[name] = entry
     return held

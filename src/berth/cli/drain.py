@@ -276,7 +276,8 @@ def items_left(member: MemberObject, assignment: AssignmentObject) -> list[str]:
     """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
     if assignment.of_another(member.metadata.uid):
         return []
-    left = set(read_entries(None, {}, assignment.spec.items).entries)
+    entries, _ = read_entries(None, {}, assignment.spec.items)
+    left = set(entries)
     if member.spec.readiness is Readiness.REPORTED:
         left |= read_reports(assignment.status.items).keys()
     return sorted(left)

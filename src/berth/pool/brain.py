@@ -1,4 +1,4 @@
-"""One Pool as one object: `observe` takes events, `decide` says what to do, `done` takes what came of it.
+"""One Pool as one object: `observe` takes events, `decide` says what to do, `done` takes the outcome.
 
 It holds all that is known of the Pool, and nothing else changes that. Time is always an argument: the
 observer's monotonic clock, in seconds. A decision is carried out and its outcome is reported before the next

@@ -17,20 +17,13 @@ from berth.solve.model import Int32
 class Lane(StrEnum):
     """Why an entry was changed."""
 
-    RECOVERY = "recovery"
-    """Added where a replica was missing, first placements included."""
-    MOVE = "move"
-    """Added beside a replica that is to leave: for balance, for zones or for a drain."""
-    REMOVE = "remove"
-    """Taken away."""
-    PROMOTE = "promote"
-    """A replica became the primary."""
-    DEMOTE = "demote"
-    """The primary became a replica."""
-    SESSION = "session"
-    """Granted again, as the Member's process was restarted."""
-    SLOT = "slot"
-    """Only the number of the slot changed."""
+    RECOVERY = "recovery"  # added where a replica was missing, first placements included
+    MOVE = "move"  # added beside a replica that is to leave: for balance, for zones or for a drain
+    REMOVE = "remove"  # taken away
+    PROMOTE = "promote"  # a replica became the primary
+    DEMOTE = "demote"  # the primary became a replica
+    SESSION = "session"  # granted again, as the Member's process was restarted
+    SLOT = "slot"  # only the number of the slot changed
 
 
 def lane(before: Entry | None, after: Entry | None, *, is_move: bool) -> Lane:
@@ -83,25 +76,6 @@ class Write(NamedTuple):
         return entries
 
 
-@dataclass(slots=True)
-class Round:
-    """The edits of one round."""
-
-    term: int
-    """Term of the round's grants and promotions."""
-    writes: dict[int, Write] = field(default_factory=dict)
-    """By Member row."""
-    raises_term: bool = False
-    """Whether anything is granted or promoted, so that the term must be raised first."""
-
-    def edits(self, member: MemberState) -> list[MemberEdit]:
-        """The edits of that Member's Assignment, to be added to."""
-        write = self.writes.get(member.row)
-        if write is None:
-            write = self.writes[member.row] = Write.of(member)
-        return write.edits
-
-
 class Loads:
     """Entries and primaries of each Member as the round goes on; adds count at once, removals do not.
 
@@ -152,3 +126,23 @@ class Loads:
         if entry.primary:
             self.primaries(row)
             self._primaries[row] += 1
+
+
+@dataclass(slots=True)
+class Round:
+    """The edits of one round."""
+
+    term: int
+    """Term of the round's grants and promotions."""
+    loads: Loads
+    writes: dict[int, Write] = field(default_factory=dict)
+    """By Member row."""
+    raises_term: bool = False
+    """Whether anything is granted or promoted, so that the term must be raised first."""
+
+    def edits(self, member: MemberState) -> list[MemberEdit]:
+        """The edits of that Member's Assignment, to be added to."""
+        write = self.writes.get(member.row)
+        if write is None:
+            write = self.writes[member.row] = Write.of(member)
+        return write.edits

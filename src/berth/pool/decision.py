@@ -28,7 +28,7 @@ class LeaseChanged(NamedTuple):
 
 
 class LeaseRead(NamedTuple):
-    """A read of a Lease has shown this holder, empty where there is none."""
+    """A read of a Lease has shown this holder; empty if there is none."""
 
     name: str
     holder: str
@@ -40,7 +40,7 @@ Event = ItemObject | MemberObject | AssignmentObject | PoolObject | Gone | Lease
 
 
 class TakeOver(NamedTuple):
-    """Raise the term of the Pool object above `above`; create the object where it is missing."""
+    """Raise the term of the Pool object above `above`; create the object if it is missing."""
 
     above: int
     known: PoolObject | None
@@ -115,9 +115,9 @@ class Outcome:
     """The Pool after the take-over."""
     solution: Solution | None = None
     term: int | None = None
-    """The term that the Pool is in now, where this leader has raised it."""
+    """The term that the Pool is in now, if this leader has raised it."""
     pool_gone: bool = False
-    """The Pool object is gone, or is another one: it has to be taken over again."""
+    """The Pool object is gone, or is another one: it must be taken over again."""
     refused: bool = False
     """Nothing was written, as the term could not be raised."""
     accepted: list[Write] = field(default_factory=list)
@@ -170,7 +170,7 @@ class Arrived(NamedTuple):
     """An Item has arrived where the plan wants it."""
 
     lane: Lane
-    """RECOVERY where a replica was missing when it set out, else MOVE."""
+    """RECOVERY if a replica was missing when it set out, else MOVE."""
     seconds: float
 
 

@@ -1,6 +1,6 @@
 """Who may still work as primary of an Item without holding its slot 0.
 
-Under `Exclusive` nobody is promoted while this names anyone.
+Under `Exclusive` no Member is promoted while this names another.
 """
 
 from __future__ import annotations
@@ -38,11 +38,9 @@ class LastPrimary(NamedTuple):
 
 def may_be_active(member: MemberState, item: str) -> bool:
     """Whether the status of this Member reports work as primary although it does not hold slot 0."""
-    entry = member.entries.get(item)
-    report = member.reports.get(item)
-    if report is None or (entry is not None and entry.primary):
-        return False
-    return report.phase in (Phase.ACTIVE, Phase.DRAINING)
+    entry, report = member.entries.get(item), member.reports.get(item)
+    holds_slot_0 = entry is not None and entry.primary
+    return report is not None and not holds_slot_0 and report.phase in (Phase.ACTIVE, Phase.DRAINING)
 
 
 def status_holds_back(member: MemberState, item: str) -> bool:

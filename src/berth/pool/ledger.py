@@ -109,7 +109,7 @@ class Ledger:
         self._refresh(member, now)
 
     def delete_member(self, name: str, now: float) -> None:
-        """A Member object is gone: nobody holds what its Assignment lists."""
+        """A Member object is gone: what its Assignment lists is not held any more."""
         member = self.member_named(name)
         if member is None:
             return
@@ -153,7 +153,7 @@ class Ledger:
         self._forget_member_if_unused(member)
 
     def _clear_assignment(self, member: MemberState) -> None:
-        # Before `member.assignment` is changed: it says who was primary there.
+        # Before `member.assignment` is changed: it has the session that was primary there.
         self._set_entries(member, {})
         self._set_reports(member, {})
         member.assignment = None
@@ -285,8 +285,7 @@ class Ledger:
         entries: dict[str, Entry] = {}
         member.malformed = ()
         if member.owned and member.assignment:
-            parsed = read_entries(old, member.entries, member.assignment.spec.items)
-            entries, member.malformed = parsed.entries, parsed.malformed
+            entries, member.malformed = read_entries(old, member.entries, member.assignment.spec.items)
         self._set_entries(member, entries)
         self._check_session(member)
         self._note_orphan(member)
@@ -296,7 +295,8 @@ class Ledger:
     def _note_orphan(self, member: MemberState) -> None:
         """A process of this name may have started to work with what an earlier Member was granted."""
         if member.orphaned and member.assignment:
-            for entry in read_entries(None, {}, member.assignment.spec.items).entries.values():
+            entries, _ = read_entries(None, {}, member.assignment.spec.items)
+            for entry in entries.values():
                 if entry.primary:
                     self.former.note_taken(member, entry.name)
 
@@ -369,7 +369,7 @@ class Ledger:
             name = self.items.name(row)
             self.items.forget(name)
             self.former.forget(name)
-            # It stays in `changed.converge`: whoever notes what Items wait for must forget this one.
+            # It stays in `changed.converge`: the next round must forget what it waits for.
             self.changed.item_status.discard(row)
 
     def _forget_member_if_unused(self, member: MemberState) -> None:

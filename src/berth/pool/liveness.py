@@ -35,7 +35,7 @@ class Liveness(Enum):
     LIVE = "Live"
     """Its Lease is renewed, or it needs none."""
     MISSING = "LeaseMissing"
-    """It names a Lease that nobody has created yet."""
+    """It names a Lease that does not exist yet."""
     RELEASED = "LeaseReleased"
     """Its Lease has no holder: the process gave it up itself."""
     EXPIRED = "LeaseExpired"
@@ -150,7 +150,7 @@ class ReadResult(NamedTuple):
     """What a read of a Lease has changed."""
 
     changed: bool = False
-    """Its state or its holder, so that whoever uses it must look again."""
+    """Its state or its holder, so that what depends on it must be checked again."""
     missed: bool = False
     """It showed what the watch had not: the watch is late or silent."""
 
@@ -289,7 +289,7 @@ class Leases:
         return changed
 
     def _set(self, watch: LeaseWatch, now: float) -> bool:
-        """Make this the watch of its Lease; True if whoever uses the Lease must look at it again."""
+        """Make this the watch of its Lease; True if what depends on the Lease must be checked again."""
         name = watch.lease.metadata.name
         old, self._watches[name] = self._watches.get(name), watch
         was, self._last[name] = self._last.get(name), watch.liveness(now)
@@ -301,15 +301,12 @@ class Leases:
             self._unread.add(name)
         else:
             self._unread.discard(name)
-        self._enqueue(name, now)
-        same = old is not None and old.holder == watch.holder and was is self._last[name]
-        return not same or (was_unread and not unread)
-
-    def _enqueue(self, name: str, now: float) -> None:
         # One place in the queue for each Lease: a renewal moves the true moment later, and the queued one is
         # then merely early. 1,000 renewals a second cost 1,000 look-ups. Only a Lease that was renewed for a
         # shorter time than before is due earlier than it was queued for.
-        at = self._watches[name].next_change(now)
+        at = watch.next_change(now)
         if at is not None and at < self._queued.get(name, math.inf):
             heapq.heappush(self._queue, (at, name))
             self._queued[name] = at
+        same = old is not None and old.holder == watch.holder and was is self._last[name]
+        return not same or (was_unread and not unread)

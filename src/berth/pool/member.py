@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from berth.kinds import (
     MAX_SESSION,
@@ -47,8 +46,6 @@ class MemberState:
     awaited: bool = False
     """Not live, but its Items wait for it (outage delay or brake)."""
 
-    # ---- the objects ------------------------------------------------------------------------
-
     @property
     def uid(self) -> str:
         """uid of the Member object; empty without one."""
@@ -78,8 +75,6 @@ class MemberState:
     def written_for(self) -> str:
         """The session that the entries are for; empty if the Assignment names none."""
         return (self.assignment and self.assignment.spec.session) or ""
-
-    # ---- what follows from them -------------------------------------------------------------
 
     @property
     def live(self) -> bool:
@@ -207,20 +202,13 @@ class Sessions:
 # ---- the texts of an Assignment ---------------------------------------------------------------------
 
 
-class ParsedEntries(NamedTuple):
-    """`spec.items` of an Assignment, read."""
-
-    entries: dict[str, Entry]
-    malformed: tuple[str, ...]
-    """What is wrong, in words."""
-
-
 def read_entries(
     old: AssignmentObject | None, known: dict[str, Entry], items: tuple[str, ...]
-) -> ParsedEntries:
-    """Read `items`; strings that were in `old`, whose entries are `known`, are not parsed again.
+) -> tuple[dict[str, Entry], tuple[str, ...]]:
+    """The entries of `items` by Item name, and what is wrong with some, in words.
 
-    An Item that is listed twice counts once, as the entry with the higher epoch, then with the lower slot.
+    Strings that were in `old`, whose entries are `known`, are not parsed again. An Item that is listed twice
+    counts once, as the entry with the higher epoch, then with the lower slot.
     """
     # If an Item was listed twice `known` has only one of its entries: then all are parsed again.
     reuse = set(old.spec.items) if old and len(old.spec.items) == len(known) else set()
@@ -240,7 +228,7 @@ def read_entries(
             malformed.append(f"Item {name} is listed more than once")
             entry = max(entry, other, key=lambda e: (e.epoch, -e.slot))
         entries[name] = entry
-    return ParsedEntries(entries, tuple(malformed))
+    return entries, tuple(malformed)
 
 
 def read_reports(reports: tuple[str, ...]) -> dict[str, Report]:

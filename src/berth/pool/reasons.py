@@ -34,7 +34,7 @@ WORDS = {
     Why.OUTAGE: "waiting for {who} to return",
     Why.STEP: "the next step is under way",
 }
-"""The wait as a sentence; `who` are the Members that are waited for."""
+"""Each wait as a sentence; `who` are the Members that it is for."""
 
 
 class Wait(NamedTuple):

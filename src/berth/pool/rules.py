@@ -27,7 +27,7 @@ class Holding(NamedTuple):
     """As section "Assignment" of the API reference defines it."""
     live: bool
     awaited: bool
-    """Not live, but waited for."""
+    """Not live, but its Items wait for it."""
     stopped: bool = False
     """Not live, and its process is guaranteed to have stopped."""
     restarted: bool = False
@@ -39,7 +39,7 @@ class View(NamedTuple):
 
     name: str
     replicas: int
-    """Replicas asked for; 0 where the Item is gone."""
+    """Replicas asked for; 0 if the Item is gone."""
     holdings: tuple[Holding, ...]
     target: tuple[int, ...]
     """Member rows that should hold it, in slot order: the first should be primary."""
@@ -99,7 +99,7 @@ class Rules(NamedTuple):
 
 
 def step(view: View, rules: Rules) -> Step:
-    """The next allowed step for the Item: several edits where they may happen in one round."""
+    """The next allowed step for the Item: several edits if they may happen in one round."""
     # What another session was granted counts as never prepared. No pause or brake delays this: the session
     # before has ended, and the running one does nothing until the entries are its own.
     here = [h._replace(grant=rules.term) if h.restarted else h for h in view.holdings if h.live or h.awaited]
@@ -150,7 +150,7 @@ def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdi
     added: list[Holding] = []
     moves: list[int] = []
     wait: Wait | None = None
-    waited_for = tuple(h.member for h in here if h.awaited and h.member not in view.target)
+    awaited = tuple(h.member for h in here if h.awaited and h.member not in view.target)
     full: list[int] = []
     for member in view.target:
         if member in holders:
@@ -158,8 +158,8 @@ def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdi
         is_move = len(here) + len(added) >= len(view.target)
         if is_move and rules.paused:
             wait = wait or Wait(Why.PAUSED)
-        elif is_move and waited_for:
-            wait = wait or Wait(Why.OUTAGE, waited_for)
+        elif is_move and awaited:
+            wait = wait or Wait(Why.OUTAGE, awaited)
         elif is_move and rules.moves_left is not None and len(moves) >= rules.moves_left:
             wait = wait or Wait(Why.BUDGET)
         elif rules.loads.room(member) <= 0:
@@ -208,7 +208,7 @@ def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdin
 def primary(
     view: View, stay: list[Holding], vacated: tuple[int, ...], busy: tuple[int, ...], rules: Rules
 ) -> tuple[list[Holding], bool, tuple[int, ...], Wait | None]:
-    """Decide on slot 0: one holder at most, a new one where none is left.
+    """Decide on slot 0: one holder at most, a new one if none is left.
 
     `vacated` give up slot 0 in this step, `busy` are those that had it and may still work.
     Returns the entries, whether one was promoted, the Members whose writes must come first, and the wait.

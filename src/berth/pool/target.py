@@ -31,7 +31,8 @@ class Target:
         """When the thorough engine is asked again after it has failed; until then quick ones answer."""
         self.turns = 0
         """Solves of the present round."""
-        self._failures = 0
+        self._delay = 0.0
+        """Seconds between the last failure and the next attempt; 0 after a success."""
         self._asked: tuple[Question, set[int], set[int]] | None = None
         """The question without an answer yet, and the Item and Member rows that it takes account of."""
 
@@ -82,13 +83,12 @@ class Target:
     def _plan_retry(self, trouble: str, now: float) -> list[Fact]:
         """A solve that failed is repeated even if the problem does not change."""
         if not trouble:
-            facts: list[Fact] = [LogLine("info", "the solver has recovered")] if self._failures else []
-            self._failures, self.retry_at = 0, None
+            facts: list[Fact] = [LogLine("info", "the solver has recovered")] if self._delay else []
+            self._delay, self.retry_at = 0.0, None
             return facts
-        self._failures += 1
-        delay = min(MAX_RETRY_AFTER, RETRY_AFTER * 2.0 ** min(self._failures - 1, 10))
-        self.retry_at = now + delay
-        text = f"the solver gave no plan in time, next attempt in {delay:.0f} s: {trouble[:1000]}"
+        self._delay = min(MAX_RETRY_AFTER, 2 * self._delay or RETRY_AFTER)
+        self.retry_at = now + self._delay
+        text = f"the solver gave no plan in time, next attempt in {self._delay:.0f} s: {trouble[:1000]}"
         return [LogLine("error", text)]
 
     def out_of_date(self, items: set[int]) -> set[int]:
