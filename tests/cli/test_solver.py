@@ -108,7 +108,7 @@ def test_an_engine_that_fails_is_told_of_and_its_problem_is_saved(
     files = list((tmp_path / "berth").glob("*.json")) if logged else []
     if logged:
         (path,) = files
-        (record,) = [one for one in caplog.records if one.name == "berth.controller.rejected"]
+        (record,) = [one for one in caplog.records if one.name == "berth.saved"]
         assert record.levelname == "ERROR"
         words = record.getMessage()
         assert words.startswith("Pool default/p: the plan of the ")

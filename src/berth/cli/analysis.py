@@ -35,6 +35,7 @@ from berth.pool import (
 from berth.pool.conditions import wait_words
 from berth.pool.member import read_entries
 from berth.pool.reasons import Reason, reasons
+from berth.saved import Names, report
 from berth.solve import Problem, Solution, Solver, bands
 
 NOW = 1e6
@@ -230,12 +231,7 @@ def _solve(brain: Brain, problem: Problem) -> Solution:
     items, members = brain.ledger.items.names, brain.ledger.member_rows.names
 
     def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
-        # It loads the whole operator, which no other plan needs.
-        from berth.controller.rejected import report
-        from berth.controller.saved import Names
-
-        names = Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
-        report(engine, faults, wrong, names)
+        report(engine, faults, wrong, Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace))
 
     # A solver for each Pool: each has its own deadline, and its process ends here.
     with _exit_on_sigterm(), closing(Solver(rejected=rejected)) as solver:
