@@ -197,7 +197,7 @@ def test_what_is_held_with_the_changes_made_is_what_is_wanted(
         written = [f"{i}#{slot}@1:2" if slot == 0 else f"{i}#{slot}@1" for (_, i), slot in group]
         objects.append(assignment(name, *written))
     kinds = {"Item": Item, "Member": Member, "Assignment": Assignment}
-    pools, _ = pools_of(Manifest("", kinds[body["kind"]].model_validate(body)) for body in objects)
+    pools, _ = pools_of([Manifest("", kinds[body["kind"]].model_validate(body)) for body in objects])
     plan = plan_pool(pools["default", "p"])
     facts = plan_json(plan)
 

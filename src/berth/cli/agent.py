@@ -1,7 +1,5 @@
 """`berth agent`: hold Items for a worker in any language."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from pathlib import Path
@@ -10,8 +8,7 @@ from typing import Annotated
 import typer
 
 from berth.cli.errors import UsageError
-from berth.cli.logs import LogFormat, LogLevel, configure_logging
-from berth.cli.options import CLUSTER, PodKubeconfig, option
+from berth.cli.options import CLUSTER, LogFormat, LogLevel, PodKubeconfig, configure_logging, option
 from berth.member import NameTaken, SettingsError
 from berth.member.agent import run_agent
 

@@ -1,7 +1,5 @@
 """`berth controller`: the operator."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import logging
@@ -9,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from berth.cli.logs import LogFormat, LogLevel, configure_logging
-from berth.cli.options import PORT, Context, PodKubeconfig, option
+from berth.cli.options import PORT, Context, LogFormat, LogLevel, PodKubeconfig, configure_logging, option
 from berth.controller import Options, serve
 from berth.kube import load_config
 from berth.solve import Tuning

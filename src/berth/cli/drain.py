@@ -1,22 +1,18 @@
 """`berth drain` and `berth undrain`: empty Members, and let them hold Items again."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, NamedTuple, TextIO
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from berth.cli.cluster import NOT_INSTALLED, with_client
-from berth.cli.errors import UsageError, note
-from berth.cli.explain import not_found
+from berth.cli.cluster import with_client
+from berth.cli.errors import UsageError, not_found, note
 from berth.cli.objects import Source
 from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, option, print_json
 from berth.cli.tables import console
@@ -44,7 +40,7 @@ def drain_command(
     timeout: Annotated[
         str | None, option("How long to wait, as in 90s, 10m or 1h. Default: no limit.")
     ] = None,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = "table",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
@@ -62,13 +58,13 @@ def drain_command(
     async def run(client: Client, namespace: str | None) -> int:
         started = time.monotonic()
         drained = await set_limits(client, namespace, members, drain_patch)
-        if output is Output.TABLE:
+        if output == "table":
             for one in drained:
                 now = f"is draining: its limit was {one.before} and is now 0"
                 print(f"Member {one.name} {now if one.changed else 'is already draining'}", flush=True)
         left = await _wait(client, namespace, drained, seconds, output) if wait else {}
-        if output is Output.JSON:
-            print_json([_json(one, namespace) | _left_json(one, left, wait) for one in drained])
+        if output == "json":
+            print_json([_json(one, namespace) | _left_json(left.get(one.name), wait) for one in drained])
         elif not wait:
             print(f"berth drain {' '.join(members)} --wait waits until they are empty.")
         rest = {name: items for name, items in left.items() if items != []}
@@ -87,7 +83,7 @@ def undrain_command(
     limit: Annotated[
         int | None, option("The new limit. Default: the limit before the drain.", min=1, max=4096)
     ] = None,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = "table",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
@@ -96,7 +92,7 @@ def undrain_command(
 
     async def run(client: Client, namespace: str | None) -> None:
         undrained = await set_limits(client, namespace, members, lambda m: undrain_patch(m, limit))
-        if output is Output.JSON:
+        if output == "json":
             print_json([_json(one, namespace) for one in undrained])
             return
         for one in undrained:
@@ -120,8 +116,7 @@ def parse_duration(text: str) -> float:
 # ---- limits ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Limited:
+class Limited(NamedTuple):
     """A Member after its limit was set."""
 
     name: str
@@ -185,11 +180,7 @@ async def _get_member(client: Client, namespace: str | None, name: str) -> Json:
         return member
     except NotFound:
         pass
-    try:
-        found = await client.list(MEMBERS.path(namespace), type=MemberObject)
-    except NotFound:
-        raise UsageError(NOT_INSTALLED) from None
-    names = [member.metadata.name for member in found]
+    names = [m.metadata.name for m in await client.list(MEMBERS.path(namespace), type=MemberObject)]
     raise UsageError(not_found("Member", name, names, f"namespace {namespace}"))
 
 
@@ -199,16 +190,16 @@ async def _set_limit(
     for attempt in range(1, ATTEMPTS + 1):
         member = await _get_member(client, namespace, name)
         before = member["spec"]["limit"]
-        if (change := patch(member)) is not None:
-            # The annotation must have the limit that is replaced, so nobody else's write may come between.
-            change["metadata"]["resourceVersion"] = member["metadata"]["resourceVersion"]
-            try:
-                member = await client.patch(MEMBERS.path(namespace, name), change, "merge")
-            except Conflict:
-                if attempt == ATTEMPTS:
-                    raise
-                continue
-        break
+        if (change := patch(member)) is None:
+            break
+        # The annotation must have the limit that is replaced, so nobody else's write may come between.
+        change["metadata"]["resourceVersion"] = member["metadata"]["resourceVersion"]
+        try:
+            member = await client.patch(MEMBERS.path(namespace, name), change, "merge")
+            break
+        except (Conflict, NotFound):
+            if attempt == ATTEMPTS:
+                raise
     meta = member["metadata"]
     return Limited(meta["name"], meta["uid"], before, member["spec"]["limit"], meta["generation"])
 
@@ -217,8 +208,7 @@ def _json(one: Limited, namespace: str | None) -> Json:
     return {"member": one.name, "namespace": namespace, "limitBefore": one.before, "limit": one.limit}
 
 
-def _left_json(one: Limited, left: Left, waited: bool) -> Json:
-    items = left.get(one.name)
+def _left_json(items: list[str] | None, waited: bool) -> Json:
     return {"drained": items == [] if waited else None, "left": items}
 
 
@@ -285,8 +275,8 @@ def items_left(member: MemberObject, assignment: AssignmentObject) -> list[str]:
 @contextmanager
 def _progress(output: Output) -> Iterator[Callable[[Left], None]]:
     """A function that shows what is left: bars on a terminal, else lines."""
-    if output is Output.JSON or not sys.stdout.isatty():
-        stream = sys.stderr if output is Output.JSON else sys.stdout
+    if output == "json" or not sys.stdout.isatty():
+        stream = sys.stderr if output == "json" else sys.stdout
         before: dict[str, int] = {}
         yield lambda left: _print_changes(left, before, stream)
         return

@@ -1,14 +1,20 @@
 """The objects of each Pool at one moment, from manifests or from a cluster."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from berth.cli.errors import UsageError
-from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject, ReadCondition
+from berth.kinds import (
+    AssignmentObject,
+    ItemObject,
+    Key,
+    MemberObject,
+    PoolObject,
+    ReadCondition,
+    ReadPoolStatus,
+)
 
 KindObject = ItemObject | MemberObject | AssignmentObject | PoolObject
 Conditions = tuple[ReadCondition, ...]
@@ -36,22 +42,13 @@ class PoolObjects:
     items: dict[str, ItemObject] = field(default_factory=dict)
     members: dict[str, MemberObject] = field(default_factory=dict)
     assignments: dict[str, AssignmentObject] = field(default_factory=dict)
-    lease_holders: dict[str, str] | None = None
-    """holderIdentity by Lease; None where the Leases were not read."""
+    lease_holders: dict[Key, str] | None = None
+    """holderIdentity of each Lease, of all namespaces that were read; None where no Leases were."""
 
     @property
-    def term(self) -> int:
-        """The term of the leader; 0 before the first."""
-        return self.pool.status.term if self.pool and self.pool.status else 0
-
-    @property
-    def leader(self) -> str:
-        """The leader; empty before the first."""
-        return self.pool.status.leader if self.pool and self.pool.status else ""
-
-    def live_condition(self, member: str) -> ReadCondition | None:
-        """The condition `Live` of a Member."""
-        return find_condition(self.members.get(member), "Live")
+    def status(self) -> ReadPoolStatus:
+        """The status of the Pool; empty before the first leader."""
+        return (self.pool and self.pool.status) or ReadPoolStatus()
 
     def is_former(self, assignment: AssignmentObject) -> bool:
         """Whether an Assignment is owned by an earlier Member of that name, so that it does not count."""
@@ -60,7 +57,7 @@ class PoolObjects:
         return bool(uid) and assignment.of_another(uid)
 
 
-Pools = dict[tuple[str, str], PoolObjects]
+Pools = dict[Key, PoolObjects]
 """By namespace and name."""
 
 
@@ -85,7 +82,7 @@ def assemble(objects: Iterable[tuple[str, KindObject]]) -> Pools:
     return pools
 
 
-def display_names(pools: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def display_names(pools: Iterable[Key]) -> dict[Key, str]:
     """What each Pool is called, in order: its name, or `NAMESPACE/POOL` where two have that name."""
     found = sorted(pools)
     count = Counter(name for _, name in found)
@@ -127,5 +124,4 @@ class Source:
             return "any namespace"
         from berth.kube import load_config  # see `load`
 
-        namespace = self.namespace or load_config(self.kubeconfig, self.context).namespace
-        return f"namespace {namespace}"
+        return f"namespace {self.namespace or load_config(self.kubeconfig, self.context).namespace}"

@@ -1,12 +1,11 @@
-"""Options that several commands share, and output as JSON."""
-
-from __future__ import annotations
+"""Options that several commands share, and the output and the logs that they ask for."""
 
 import json
+import logging
 import sys
-from enum import StrEnum
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,16 +15,10 @@ def option(help: str, *names: str, panel: str | None = None, **more: Any) -> Any
     return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
-class Output(StrEnum):
-    """How a command answers."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 CLUSTER = "Cluster"
 PORT = {"min": 1, "max": 65535}
 
+Output = Literal["table", "json"]
 OutputOption = Annotated[Output, option("`table` for people, `json` for programs.", "--output", "-o")]
 Kubeconfig = Annotated[
     Path | None, option("Kubeconfig of the cluster. Default: that of kubectl.", panel=CLUSTER)
@@ -48,9 +41,47 @@ Files = Annotated[
         metavar="FILE...",
     ),
 ]
+LogFormat = Annotated[Literal["text", "json"], option("`text` is key=value.")]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], option("The lowest level that is logged.")]
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document."""
     json.dump(value, sys.stdout, indent=2)
     sys.stdout.write("\n")
+
+
+def configure_logging(form: str, level: str) -> None:
+    """Send all logs to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class _TextFormatter(logging.Formatter):
+    """`2026-01-02T03:04:05.678Z level=info logger=berth.x message`, and a traceback below it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"{_time(record)} level={record.levelname.lower()} logger={record.name}"
+        error = "\n" + self.formatException(record.exc_info) if record.exc_info else ""
+        return f"{prefix} {record.getMessage()}{error}"
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line, with a traceback in `error`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def _time(record: logging.LogRecord) -> str:
+    when = datetime.fromtimestamp(record.created, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

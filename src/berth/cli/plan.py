@@ -1,7 +1,5 @@
 """`berth plan`: what the solver wants, and what would change."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Annotated, Any
 
@@ -18,7 +16,6 @@ from berth.cli.options import (
     Files,
     Kubeconfig,
     Namespace,
-    Output,
     OutputOption,
     option,
     print_json,
@@ -38,7 +35,7 @@ def plan_command(
     more_files: Annotated[
         list[str] | None, typer.Argument(metavar="FILE", help="More files after -f.")
     ] = None,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = "table",
     everything: Annotated[bool, option("List every change, not only the first 20.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -60,17 +57,23 @@ def plan_command(
     source = Source((*(files or ()), *(more_files or ())), kubeconfig, context, namespace, all_namespaces)
     pools = source.load()
     plans = {name: plan_pool(pools[key]) for key, name in display_names(pools).items()}
-    if output is Output.JSON:
+    if output == "json":
         print_json({"pools": {name: plan_json(plan) for name, plan in plans.items()}})
-    else:
-        _print_plans(plans, None if everything else SHOWN)
+        return
+    screen = console()
+    if not plans:
+        screen.print("There are no Pools, Items or Members.")
+    for number, (name, plan) in enumerate(plans.items()):
+        if number:
+            screen.print()
+        _print_plan(screen, name, plan, None if everything else SHOWN)
 
 
 def plan_json(plan: PoolPlan) -> dict[str, Any]:
     """A plan for programs; a stable interface."""
     proof, changes = plan.solution.proof, plan.changes.values()
     return {
-        "slots": {"wanted": plan.slots_wanted, "placed": plan.slots_placed},
+        "slots": {"wanted": plan.slots_wanted, "placed": plan.items.total()},
         "members": {
             member.name: {
                 "zone": member.zone,
@@ -100,37 +103,28 @@ def plan_json(plan: PoolPlan) -> dict[str, Any]:
     }
 
 
-def _print_plans(plans: dict[str, PoolPlan], shown: int | None) -> None:
-    screen = console()
-    if not plans:
-        screen.print("There are no Pools, Items or Members.")
-    for number, (name, plan) in enumerate(plans.items()):
-        if number:
-            screen.print()
-        _print_plan(screen, name, plan, shown)
-
-
 def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -> None:
-    moving = list(plan.changes.values())
-    where = counted(len(plan.members), "Member")
-    slots = f"{plan.slots_placed} of {plan.slots_wanted} slots placed on {where}"
-    add, remove = sum(len(c.gains) for c in moving), sum(len(c.leaves) for c in moving)
-    changes = f"{add} to add, {remove} to remove, {sum(bool(c.promotes) for c in moving)} to promote"
-    screen.print(Text.assemble(("Pool ", "bold"), (name, "bold cyan"), f": {slots}; {changes}"))
+    changes = list(plan.changes.values())
+    slots = (
+        f"{plan.items.total()} of {plan.slots_wanted} slots placed on {counted(len(plan.members), 'Member')}"
+    )
+    add, remove = sum(len(c.gains) for c in changes), sum(len(c.leaves) for c in changes)
+    counts = f"{add} to add, {remove} to remove, {sum(bool(c.promotes) for c in changes)} to promote"
+    screen.print(Text.assemble(("Pool ", "bold"), (name, "bold cyan"), f": {slots}; {counts}"))
     troubled = plan.solution.engine == "plain" or plan.solution.trouble
     screen.print(_proof(plan), style="yellow" if troubled else "dim")
     if plan.members:
         own: list[Column[MemberSummary]] = [
-            Column("HELD", lambda m: plan.load[m.name], right=True),
+            Column("HELD", lambda m: m.items, right=True),
             Column("PLAN", lambda m: plan.items[m.name], right=True),
             Column("PRIMARIES", lambda m: plan.primaries[m.name], right=True),
         ]
         screen.print(member_table(plan.members.values(), lambda m: plan.items[m.name], *own))
     screen.print()
-    if moving:
-        why = {change.item: why_changed(plan, change) for change in moving}
-        counts = Counter(why.values()).most_common(6)
-        screen.print("Changes by reason: " + "; ".join(f"{count} × {reason}" for reason, count in counts))
+    if changes:
+        why = {change.item: why_changed(plan, change) for change in changes}
+        reasons = Counter(why.values()).most_common(6)
+        screen.print("Changes by reason: " + "; ".join(f"{count} × {reason}" for reason, count in reasons))
         columns: list[Column[Change]] = [
             Column("ITEM", lambda c: c.item),
             Column("FROM", lambda c: ", ".join(c.leaves) or "-", style="red", wrap=True),
@@ -138,12 +132,20 @@ def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -
             Column("PRIMARY", lambda c: c.promotes or ""),
             Column("WHY", lambda c: why[c.item], wrap=True),
         ]
-        screen.print(table(columns, moving[:shown]), *more(len(moving), shown))
+        screen.print(table(columns, changes[:shown]), *more(len(changes), shown))
     else:
         screen.print("Nothing changes.")
     if plan.short:
+        replicas = {name: plan.pool.items[name].spec.replicas for name in plan.short}
+        missing = {name: f"{n - len(plan.wanted[name])} of {n}" for name, n in replicas.items()}
+        short: list[Column[str]] = [
+            Column("CANNOT BE PLACED", lambda name: name, style="yellow"),
+            Column("MISSING", lambda name: missing[name], right=True),
+            Column("REASON", lambda name: plan.short[name].value),
+            Column("WHY", lambda name: MESSAGES[plan.short[name]], wrap=True),
+        ]
         screen.print()
-        screen.print(table(_short_columns(plan), sorted(plan.short)[:shown]), *more(len(plan.short), shown))
+        screen.print(table(short, sorted(plan.short)[:shown]), *more(len(plan.short), shown))
 
 
 def _proof(plan: PoolPlan) -> str:
@@ -163,18 +165,3 @@ def _proof(plan: PoolPlan) -> str:
         return f"Proven optimal in all {len(LEVELS)} levels by {engine}.{trouble}"
     reached, bound = found.proof.reached[level], found.proof.bounds[level]
     return f"Not proven optimal, by {engine}: {level} is {reached}, its bound {bound}.{trouble}"
-
-
-def _short_columns(plan: PoolPlan) -> list[Column[str]]:
-    """The columns of Items that cannot be placed."""
-    replicas = {name: item.spec.replicas for name, item in plan.pool.items.items()}
-
-    def missing(name: str) -> str:
-        return f"{replicas[name] - len(plan.wanted[name])} of {replicas[name]}"
-
-    return [
-        Column("CANNOT BE PLACED", lambda name: name, style="yellow"),
-        Column("MISSING", missing, right=True),
-        Column("REASON", lambda name: plan.short[name].value),
-        Column("WHY", lambda name: MESSAGES[plan.short[name]], wrap=True),
-    ]

@@ -1,12 +1,10 @@
 """`berth status`: Pools and Members at a glance, problems first; live with --watch."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from berth.cli.analysis import MemberSummary, brain_of, summarize
-from berth.cli.cluster import Follower, with_client
+from berth.cli.cluster import follow, with_client
 from berth.cli.objects import PoolObjects, Pools, Source, conditions_of, display_names, find_condition
 from berth.cli.options import (
     AllNamespaces,
@@ -30,6 +28,7 @@ from berth.cli.options import (
     print_json,
 )
 from berth.cli.tables import Column, console, member_table, more
+from berth.kube import Client
 from berth.pool import Ledger
 from berth.words import counted, still_here
 
@@ -49,7 +48,7 @@ NO_CONTROLLER = "no controller has led this Pool yet: is berth controller runnin
 
 def status_command(
     watch: Annotated[bool, option("Keep it up to date until Ctrl-C.", "--watch", "-w")] = False,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = "table",
     everything: Annotated[bool, option("List every problem, not only the first 15.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -66,10 +65,10 @@ def status_command(
     where = source.searched()
     shown = None if everything else SHOWN
     if watch:
-        with_client(source, lambda client, space: _watch(Follower(client, space), output, where, shown))
+        with_client(source, lambda client, space: _watch(client, space, output, where, shown))
         return
-    pools = overviews(source.load())
-    if output is Output.JSON:
+    pools = _overviews(source.load())
+    if output == "json":
         print_json(_json(pools))
     else:
         console().print(_view(pools, where, shown))
@@ -101,8 +100,7 @@ class Overview:
     """The worst first."""
 
 
-def overviews(pools: Pools) -> dict[str, Overview]:
-    """Each Pool at a glance, by its name, sorted."""
+def _overviews(pools: Pools) -> dict[str, Overview]:
     return {name: overview(pools[key]) for key, name in display_names(pools).items()}
 
 
@@ -124,17 +122,21 @@ def overview(pool: PoolObjects) -> Overview:
     )
 
 
+_BAD = {
+    ("Paused", "True"): "Paused",
+    ("Degraded", "True"): "Degraded",
+    ("Converged", "False"): "Not converged",
+}
+"""Conditions of a Pool that are problems, in words; the worst first."""
+
+
 def _pool_problems(pool: PoolObjects) -> list[Problem]:
-    found = [] if pool.leader else [Problem("Pool", pool.name, NO_CONTROLLER)]
-    for type_, bad, words in (
-        ("Paused", "True", "Paused"),
-        ("Degraded", "True", "Degraded"),
-        ("Converged", "False", "Not converged"),
-    ):
-        condition = find_condition(pool.pool, type_)
-        if condition is not None and condition.status == bad:
-            found.append(Problem("Pool", pool.name, f"{words} ({condition.reason}): {condition.message}"))
-    return found
+    found = {(condition.type, condition.status): condition for condition in conditions_of(pool.pool)}
+    messages = [] if pool.status.leader else [NO_CONTROLLER]
+    for key, words in _BAD.items():
+        if condition := found.get(key):
+            messages.append(f"{words} ({condition.reason}): {condition.message}")
+    return [Problem("Pool", pool.name, message) for message in messages]
 
 
 def _member_problems(pool: PoolObjects, ledger: Ledger, members: list[MemberSummary]) -> list[Problem]:
@@ -143,7 +145,7 @@ def _member_problems(pool: PoolObjects, ledger: Ledger, members: list[MemberSumm
         name, state = member.name, ledger.member_named(member.name)
         assert state is not None
         if not member.live:
-            condition = pool.live_condition(name)
+            condition = find_condition(pool.members[name], "Live")
             why = condition.message if condition else "its Lease has run out"
             dead.append(Problem("Member", name, f"not live: {why}"))
         for item, _, message in state.assignment.problems if state.assignment else ():
@@ -168,8 +170,7 @@ def _item_problems(pool: PoolObjects, ledger: Ledger) -> list[Problem]:
             if condition is not None and condition.status == "False":
                 words = condition.message
             found.append((count - replicas, Problem("Item", name, words)))
-    found.sort(key=lambda pair: pair[0])
-    return [problem for _, problem in found]
+    return [problem for _, problem in sorted(found, key=lambda pair: pair[0])]
 
 
 # ---- how it is shown -------------------------------------------------------------------------------
@@ -185,8 +186,8 @@ def overview_json(view: Overview) -> dict[str, Any]:
     return {
         "namespace": pool.namespace,
         "name": pool.name,
-        "term": pool.term,
-        "leader": pool.leader or None,
+        "term": pool.status.term,
+        "leader": pool.status.leader or None,
         "slots": {"wanted": view.wanted, "held": view.held, "ready": view.ready},
         "items": len(pool.items),
         "members": {
@@ -276,54 +277,39 @@ class _LastWarning(logging.Handler):
         return Text(f"{clock}  {self.text}", "yellow") if recent else Text(f"{clock}  Ctrl-C ends", "dim")
 
 
-async def _watch(follower: Follower, output: Output, where: str, shown: int | None) -> None:
+async def _watch(
+    client: Client, namespace: str | None, output: Output, where: str, shown: int | None
+) -> None:
     """Show the Pools whenever something changes, until cancelled."""
     warning = _LastWarning()
-    screen = console()
     logging.getLogger("berth").addHandler(warning)
-    try:
-        async with follower:
-            if output is Output.JSON:
-                await _repeat(follower, _printer(lambda pools: json.dumps(_json(pools), ensure_ascii=False)))
-            elif not screen.is_terminal:
-                await _repeat(follower, _printer(lambda pools: _text(pools, where)))
-            else:
-                with Live(console=screen, auto_refresh=False, screen=False) as live:
-
-                    def draw(pools: dict[str, Overview]) -> None:
-                        live.update(Group(_view(pools, where, shown), warning.footer()), refresh=True)
-
-                    # Without a change too, or an old warning would stay.
-                    await _repeat(follower, draw, WARNING_SECONDS / 2)
-    finally:
-        logging.getLogger("berth").removeHandler(warning)
+    screen = console()
+    async with follow(client, namespace) as (pools, changed):
+        if output == "table" and screen.is_terminal:
+            with Live(console=screen, auto_refresh=False) as live:
+                # Without a change too, or an old warning would stay.
+                async for views in _changes(pools, changed, WARNING_SECONDS / 2):
+                    live.update(Group(_view(views, where, shown), warning.footer()), refresh=True)
+        before = ""
+        async for views in _changes(pools, changed, None):
+            text = json.dumps(_json(views), ensure_ascii=False) if output == "json" else _text(views, where)
+            if text != before:
+                print(text, flush=True)
+            before = text
 
 
-async def _repeat(
-    follower: Follower, show: Callable[[dict[str, Overview]], None], seconds: float | None = None
-) -> None:
-    """Show the Pools after each change, and after `seconds` without one."""
+async def _changes(
+    pools: Callable[[], Pools], changed: asyncio.Event, seconds: float | None
+) -> AsyncIterator[dict[str, Overview]]:
+    """The Pools now, after each change, and after `seconds` without one."""
     while True:
         started = time.monotonic()
-        follower.changed.clear()
-        show(overviews(follower.pools()))
+        changed.clear()
+        yield _overviews(pools())
         await asyncio.sleep(max(PERIOD, SHARE * (time.monotonic() - started)))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await follower.changed.wait()
-
-
-def _printer(text: Callable[[dict[str, Overview]], str]) -> Callable[[dict[str, Overview]], None]:
-    """Prints the text where it differs from the one before."""
-    before = ""
-
-    def show(pools: dict[str, Overview]) -> None:
-        nonlocal before
-        if (now := text(pools)) != before:
-            print(now, flush=True)
-            before = now
-
-    return show
+                await changed.wait()
 
 
 def _text(pools: dict[str, Overview], where: str) -> str:

@@ -1,16 +1,13 @@
 """Tables, bars of load, and the console on which they are printed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from berth.cli.analysis import MemberSummary
+from berth.cli.analysis import MemberSummary
 
 T = TypeVar("T")
 Band = tuple[int, int]
