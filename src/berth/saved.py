@@ -39,14 +39,16 @@ class Names(NamedTuple):
     namespace: str = "default"
 
 
-def manifests(problem: Problem, names: Names | None = None) -> Iterator[dict[str, Any]]:
+ROWS = Names()
+"""Rows are called `item-7` and `member-7`."""
+
+
+def manifests(problem: Problem, names: Names = ROWS) -> Iterator[dict[str, Any]]:
     """Pool, Items, Members and Assignments that make the same problem again.
 
-    Rows are called `item-7` and `member-7` where no names are given. What a problem does not know
-    is made up: zones are called by number, creation times count seconds in the order of age, all
-    grants and epochs are 1. Numbers beyond what the API takes are written as they are.
+    What a problem does not know is made up: zones are called by number, creation times count seconds in
+    the order of age, all grants and epochs are 1. Numbers beyond what the API takes are written as they are.
     """
-    names = names or Names()
     pool = names.pool
 
     def body(kind: str, name: str, spec: dict[str, Any], created: str | None = None) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def manifests(problem: Problem, names: Names | None = None) -> Iterator[dict[str
 
 
 def save(
-    problem: Problem, folder: Path | str, names: Names | None = None, now: datetime | None = None
+    problem: Problem, folder: Path | str, names: Names = ROWS, now: datetime | None = None
 ) -> Path | None:
     """Write the manifests as a List to a new file in `folder`, which is made where it is missing.
 
@@ -140,7 +142,7 @@ def report(
     engine: str,
     faults: Sequence[str],
     problem: Problem,
-    names: Names | None = None,
+    names: Names = ROWS,
     folder: Path | str | None = None,
 ) -> Path | None:
     """Save the problem and log what is wrong with the engine's plan; gives the file, None without one.
@@ -149,7 +151,6 @@ def report(
     large problem takes a second or two.
     """
     where = default_folder() if folder is None else Path(folder)
-    names = names or Names()
     path = save(problem, where, names)
     hint = f"berth plan -f {path}" if path else f"the problem could not be saved in {where}"
     log(engine, faults, hint, names)
@@ -161,14 +162,8 @@ def log(engine: str, faults: Sequence[str], hint: str, names: Names) -> None:
     shown = [_named(fault, names) for fault in faults[:SHOWN]]
     if len(faults) > SHOWN:
         shown.append(f"and {len(faults) - SHOWN} more")
-    logger.error(
-        "Pool %s/%s: the plan of the %s engine is not used: %s (%s)",
-        names.namespace,
-        names.pool,
-        engine,
-        "; ".join(shown),
-        hint,
-    )
+    where, what = f"Pool {names.namespace}/{names.pool}", "; ".join(shown)
+    logger.error("%s: the plan of the %s engine is not used: %s (%s)", where, engine, what, hint)
 
 
 def _named(fault: str, names: Names) -> str:

@@ -43,7 +43,7 @@ def test_sums_and_bands_come_from_the_objects_themselves(tmp_path: Path) -> None
         assignment("n", "a#1@1", status={"session": "s", "items": ["a@1=Ready"]}),
         assignment("dead", "b#1@1"),
     )
-    assert (view.wanted, view.held, view.ready) == (4, 3, 3)
+    assert (view.pool.slots_wanted, view.held, view.ready) == (4, 3, 3)
     found = json.loads(json.dumps(overview_json(view)))
     assert found["slots"] == {"wanted": 4, "held": 3, "ready": 3}
     assert found["members"]["m"] == {

@@ -63,27 +63,11 @@ def agent_command(
 
     It runs until SIGTERM. docs/agent.md describes the protocols.
     """
+    # `run_agent` takes all options but those of the log, by the same names.
+    options = {key: value for key, value in locals().items() if not key.startswith("log_")}
     configure_logging(log_format, log_level)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    agent = run_agent(
-        http=http,
-        command=command,
-        file=file,
-        interval=interval,
-        timeout=timeout,
-        settle=settle,
-        health_port=health_port,
-        pool=pool,
-        name=name,
-        limit=limit,
-        zone=zone,
-        lease_seconds=lease_seconds,
-        drain_seconds=drain_seconds,
-        wait=wait,
-        kubeconfig=kubeconfig,
-        namespace=namespace,
-    )
     try:
-        raise typer.Exit(asyncio.run(agent))
+        raise typer.Exit(asyncio.run(run_agent(**options)))
     except (SettingsError, NameTaken) as error:
         raise UsageError(str(error)) from error

@@ -84,11 +84,6 @@ class PoolPlan:
     steps: dict[str, list[tuple[str, MemberEdit]]] = field(default_factory=dict)
     """By Item, in a next round: the Members and the edits of the step that the rules allow now."""
 
-    @property
-    def slots_wanted(self) -> int:
-        """The sum of replicas."""
-        return sum(item.spec.replicas for item in self.pool.items.values())
-
     def live(self, member: str) -> bool:
         """Whether the Member exists and counts as live."""
         return member in self.members and self.members[member].live
@@ -187,9 +182,9 @@ def plan_pool(pool: PoolObjects) -> PoolPlan:
     return _plan(pool, brain, _solve(brain, brain.ledger.problem()))
 
 
-def next_round(pool: PoolObjects, wall: datetime | None = None) -> PoolPlan:
-    """Decide as a controller that takes the Pool over now; `wall` is the time of day (default: now)."""
-    brain = brain_of(pool, wall)
+def next_round(pool: PoolObjects) -> PoolPlan:
+    """Decide as a controller that takes the Pool over now."""
+    brain = brain_of(pool)
     for name, member in pool.members.items():
         state = brain.ledger.member_named(name)
         if state is not None and not state.owned:

@@ -11,7 +11,7 @@ from rich.text import Text
 from berth.cli.analysis import PoolPlan, next_round, primary_of
 from berth.cli.errors import UsageError, not_found
 from berth.cli.objects import PoolObjects, Source, conditions_of
-from berth.cli.options import Context, Files, Kubeconfig, Namespace, OutputOption, print_json
+from berth.cli.options import Context, Files, Kubeconfig, Namespace, Output, print_json
 from berth.cli.reasons import (
     item_waits,
     member_waits,
@@ -39,7 +39,7 @@ def explain_command(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="`item` or `member`.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
     files: Files = None,
-    output: OutputOption = "table",
+    output: Output = "table",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,

@@ -55,8 +55,14 @@ def load_files(paths: list[str], namespace: str | None = None) -> Pools:
     Prints notes about what is left out to standard error. Raises UsageError, whose message names file,
     document, field and reason.
     """
+    manifests: list[Manifest] = []
     foreign: Counter[str] = Counter()
-    manifests = list(_read_manifests(paths, foreign))
+    for document in read_documents(paths):
+        for where, body in _unlisted(document):
+            if body["apiVersion"].partition("/")[0] == GROUP:
+                manifests.append(Manifest(where, _checked(where, body)))
+            else:
+                foreign[f"{brief(body['kind'])} ({brief(body['apiVersion'])})"] += 1
     for kind, count in sorted(foreign.items()):
         note(f"skipped {count} of kind {kind}: not of berth.dev")
     pools, left_out = pools_of(manifests, namespace)
@@ -105,17 +111,6 @@ def _struct(resource: Resource) -> KindObject:
 # ---- checks ----------------------------------------------------------------------------------------
 
 
-def _read_manifests(paths: list[str], foreign: Counter[str]) -> Iterator[Manifest]:
-    """Read and check the objects of files; `foreign` counts the kinds that are not Berth's."""
-    for document in read_documents(paths):
-        for where, body in _unlisted(document):
-            kind, version = body["kind"], body["apiVersion"]
-            if version.partition("/")[0] == GROUP:
-                yield Manifest(where, _checked(where, kind, version, body))
-            else:
-                foreign[f"{brief(kind)} ({brief(version)})"] += 1
-
-
 def _unlisted(document: Document, depth: int = 0) -> Iterator[Document]:
     """The document, or the items where it is a List."""
     where, body = document
@@ -142,8 +137,9 @@ def _unlisted(document: Document, depth: int = 0) -> Iterator[Document]:
         yield from _unlisted(Document(f"{where}, items[{number}]", inner), depth + 1)
 
 
-def _checked(where: str, kind: str, version: str, body: dict[str, Any]) -> Resource:
+def _checked(where: str, body: dict[str, Any]) -> Resource:
     """The object of an API version of Berth. Raises UsageError."""
+    kind, version = body["kind"], body["apiVersion"]
     if kind not in KINDS:
         raise UsageError(f"{where}: kind {brief(kind)} is not one of {GROUP}: {', '.join(KINDS)}")
     if version != API_VERSION:

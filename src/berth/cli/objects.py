@@ -50,6 +50,11 @@ class PoolObjects:
         """The status of the Pool; empty before the first leader."""
         return (self.pool and self.pool.status) or ReadPoolStatus()
 
+    @property
+    def slots_wanted(self) -> int:
+        """The sum of replicas."""
+        return sum(item.spec.replicas for item in self.items.values())
+
     def is_former(self, assignment: AssignmentObject) -> bool:
         """Whether an Assignment is owned by an earlier Member of that name, so that it does not count."""
         member = self.members.get(assignment.metadata.name)

@@ -18,8 +18,9 @@ def option(help: str, *names: str, panel: str | None = None, **more: Any) -> Any
 CLUSTER = "Cluster"
 PORT = {"min": 1, "max": 65535}
 
-Output = Literal["table", "json"]
-OutputOption = Annotated[Output, option("`table` for people, `json` for programs.", "--output", "-o")]
+Output = Annotated[
+    Literal["table", "json"], option("`table` for people, `json` for programs.", "--output", "-o")
+]
 Kubeconfig = Annotated[
     Path | None, option("Kubeconfig of the cluster. Default: that of kubectl.", panel=CLUSTER)
 ]
@@ -54,34 +55,28 @@ def print_json(value: Any) -> None:
 def configure_logging(form: str, level: str) -> None:
     """Send all logs to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
+    handler.setFormatter(_Formatter(form))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-class _TextFormatter(logging.Formatter):
-    """`2026-01-02T03:04:05.678Z level=info logger=berth.x message`, and a traceback below it."""
+class _Formatter(logging.Formatter):
+    """`2026-01-02T03:04:05.678Z level=info logger=berth.x message`, with a traceback below it; or as JSON."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self._json = form == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        prefix = f"{_time(record)} level={record.levelname.lower()} logger={record.name}"
-        error = "\n" + self.formatException(record.exc_info) if record.exc_info else ""
-        return f"{prefix} {record.getMessage()}{error}"
-
-
-class _JsonFormatter(logging.Formatter):
-    """One JSON object a line, with a traceback in `error`."""
-
-    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         entry = {
-            "time": _time(record),
+            "time": when.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
-        return json.dumps(entry)
-
-
-def _time(record: logging.LogRecord) -> str:
-    when = datetime.fromtimestamp(record.created, UTC)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self._json:
+            return json.dumps(entry)
+        line = "{time} level={level} logger={logger} {message}".format(**entry)
+        return f"{line}\n{entry['error']}" if "error" in entry else line

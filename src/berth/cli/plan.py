@@ -1,27 +1,19 @@
 """`berth plan`: what the solver wants, and what would change."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from berth.cli.analysis import Change, MemberSummary, PoolPlan, plan_pool
+from berth.cli.analysis import MemberSummary, PoolPlan, plan_pool
 from berth.cli.errors import UsageError
 from berth.cli.objects import Source, display_names
-from berth.cli.options import (
-    AllNamespaces,
-    Context,
-    Files,
-    Kubeconfig,
-    Namespace,
-    OutputOption,
-    option,
-    print_json,
-)
+from berth.cli.options import AllNamespaces, Context, Files, Kubeconfig, Namespace, Output, option, print_json
 from berth.cli.reasons import why_changed
-from berth.cli.tables import Column, console, member_table, more, table
+from berth.cli.tables import console, member_table, more, table
 from berth.pool.reasons import MESSAGES
 from berth.solve import LEVELS
 from berth.words import counted
@@ -35,7 +27,7 @@ def plan_command(
     more_files: Annotated[
         list[str] | None, typer.Argument(metavar="FILE", help="More files after -f.")
     ] = None,
-    output: OutputOption = "table",
+    output: Output = "table",
     everything: Annotated[bool, option("List every change, not only the first 20.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -73,7 +65,7 @@ def plan_json(plan: PoolPlan) -> dict[str, Any]:
     """A plan for programs; a stable interface."""
     proof, changes = plan.solution.proof, plan.changes.values()
     return {
-        "slots": {"wanted": plan.slots_wanted, "placed": plan.items.total()},
+        "slots": {"wanted": plan.pool.slots_wanted, "placed": plan.items.total()},
         "members": {
             member.name: {
                 "zone": member.zone,
@@ -105,47 +97,48 @@ def plan_json(plan: PoolPlan) -> dict[str, Any]:
 
 def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -> None:
     changes = list(plan.changes.values())
-    slots = (
-        f"{plan.items.total()} of {plan.slots_wanted} slots placed on {counted(len(plan.members), 'Member')}"
-    )
+    where = counted(len(plan.members), "Member")
+    slots = f"{plan.items.total()} of {plan.pool.slots_wanted} slots placed on {where}"
     add, remove = sum(len(c.gains) for c in changes), sum(len(c.leaves) for c in changes)
     counts = f"{add} to add, {remove} to remove, {sum(bool(c.promotes) for c in changes)} to promote"
     screen.print(Text.assemble(("Pool ", "bold"), (name, "bold cyan"), f": {slots}; {counts}"))
     troubled = plan.solution.engine == "plain" or plan.solution.trouble
     screen.print(_proof(plan), style="yellow" if troubled else "dim")
     if plan.members:
-        own: list[Column[MemberSummary]] = [
-            Column("HELD", lambda m: m.items, right=True),
-            Column("PLAN", lambda m: plan.items[m.name], right=True),
-            Column("PRIMARIES", lambda m: plan.primaries[m.name], right=True),
-        ]
-        screen.print(member_table(plan.members.values(), lambda m: plan.items[m.name], *own))
+        own: dict[str, Callable[[MemberSummary], int]] = {
+            "HELD": lambda m: m.items,
+            "PLAN": lambda m: plan.items[m.name],
+            "PRIMARIES": lambda m: plan.primaries[m.name],
+        }
+        screen.print(member_table(plan.members.values(), own["PLAN"], own))
     screen.print()
     if changes:
         why = {change.item: why_changed(plan, change) for change in changes}
         reasons = Counter(why.values()).most_common(6)
         screen.print("Changes by reason: " + "; ".join(f"{count} × {reason}" for reason, count in reasons))
-        columns: list[Column[Change]] = [
-            Column("ITEM", lambda c: c.item),
-            Column("FROM", lambda c: ", ".join(c.leaves) or "-", style="red", wrap=True),
-            Column("TO", lambda c: ", ".join(c.gains) or "-", style="green", wrap=True),
-            Column("PRIMARY", lambda c: c.promotes or ""),
-            Column("WHY", lambda c: why[c.item], wrap=True),
+        moves = [
+            (c.item, _members(c.leaves, "red"), _members(c.gains, "green"), c.promotes or "", why[c.item])
+            for c in changes[:shown]
         ]
-        screen.print(table(columns, changes[:shown]), *more(len(changes), shown))
+        screen.print(table(("ITEM", "FROM", "TO", "PRIMARY", "WHY"), moves), *more(len(changes), shown))
     else:
         screen.print("Nothing changes.")
     if plan.short:
-        replicas = {name: plan.pool.items[name].spec.replicas for name in plan.short}
-        missing = {name: f"{n - len(plan.wanted[name])} of {n}" for name, n in replicas.items()}
-        short: list[Column[str]] = [
-            Column("CANNOT BE PLACED", lambda name: name, style="yellow"),
-            Column("MISSING", lambda name: missing[name], right=True),
-            Column("REASON", lambda name: plan.short[name].value),
-            Column("WHY", lambda name: MESSAGES[plan.short[name]], wrap=True),
-        ]
+        headers = ("CANNOT BE PLACED", "MISSING", "REASON", "WHY")
+        short = [_short(plan, name) for name in sorted(plan.short)[:shown]]
         screen.print()
-        screen.print(table(short, sorted(plan.short)[:shown]), *more(len(plan.short), shown))
+        screen.print(table(headers, short), *more(len(plan.short), shown))
+
+
+def _members(names: list[str], style: str) -> Text:
+    return Text(", ".join(names) or "-", style)
+
+
+def _short(plan: PoolPlan, name: str) -> tuple[Text, Text, str, str]:
+    """An Item that cannot be placed, how many replicas are missing, and why."""
+    replicas, reason = plan.pool.items[name].spec.replicas, plan.short[name]
+    missing = f"{replicas - len(plan.wanted[name])} of {replicas}"
+    return Text(name, "yellow"), Text(missing, justify="right"), reason.value, MESSAGES[reason]
 
 
 def _proof(plan: PoolPlan) -> str:

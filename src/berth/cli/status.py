@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
@@ -17,17 +15,8 @@ from rich.text import Text
 from berth.cli.analysis import MemberSummary, brain_of, summarize
 from berth.cli.cluster import follow, with_client
 from berth.cli.objects import PoolObjects, Pools, Source, conditions_of, display_names, find_condition
-from berth.cli.options import (
-    AllNamespaces,
-    Context,
-    Kubeconfig,
-    Namespace,
-    Output,
-    OutputOption,
-    option,
-    print_json,
-)
-from berth.cli.tables import Column, console, member_table, more
+from berth.cli.options import AllNamespaces, Context, Kubeconfig, Namespace, Output, option, print_json
+from berth.cli.tables import console, member_table, more
 from berth.kube import Client
 from berth.pool import Ledger
 from berth.words import counted, still_here
@@ -40,15 +29,13 @@ PERIOD = 0.5
 """Seconds between two updates; more where a fleet is so large that an update takes long."""
 SHARE = 5
 """An update may take one part in this many of the time."""
-WARNING_SECONDS = 10.0
-"""Seconds for which a warning of the client is shown."""
 NOTHING = "There are no objects of berth.dev in {}."
 NO_CONTROLLER = "no controller has led this Pool yet: is berth controller running?"
 
 
 def status_command(
     watch: Annotated[bool, option("Keep it up to date until Ctrl-C.", "--watch", "-w")] = False,
-    output: OutputOption = "table",
+    output: Output = "table",
     everything: Annotated[bool, option("List every problem, not only the first 15.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -90,8 +77,6 @@ class Overview:
     """A Pool at a glance."""
 
     pool: PoolObjects
-    wanted: int
-    """The sum of replicas."""
     held: int
     """Entries on live Members."""
     ready: int
@@ -110,7 +95,6 @@ def overview(pool: PoolObjects) -> Overview:
     members = list(summarize(ledger).values())
     return Overview(
         pool=pool,
-        wanted=sum(item.spec.replicas for item in pool.items.values()),
         held=sum(member.items for member in members if member.live),
         ready=sum(member.ready for member in members if member.live),
         members=members,
@@ -188,7 +172,7 @@ def overview_json(view: Overview) -> dict[str, Any]:
         "name": pool.name,
         "term": pool.status.term,
         "leader": pool.status.leader or None,
-        "slots": {"wanted": view.wanted, "held": view.held, "ready": view.ready},
+        "slots": {"wanted": view.pool.slots_wanted, "held": view.held, "ready": view.ready},
         "items": len(pool.items),
         "members": {
             member.name: {key: value for key, value in member._asdict().items() if key != "name"}
@@ -202,11 +186,11 @@ def overview_json(view: Overview) -> dict[str, Any]:
     }
 
 
-COLUMNS: list[Column[MemberSummary]] = [
-    Column("ITEMS", lambda m: m.items, right=True),
-    Column("PRIMARIES", lambda m: m.primaries, right=True),
-    Column("READY", lambda m: m.ready, right=True),
-]
+COLUMNS: dict[str, Callable[[MemberSummary], int]] = {
+    "ITEMS": lambda m: m.items,
+    "PRIMARIES": lambda m: m.primaries,
+    "READY": lambda m: m.ready,
+}
 
 
 def _view(pools: dict[str, Overview], where: str, shown: int | None) -> RenderableType:
@@ -220,27 +204,21 @@ def _view(pools: dict[str, Overview], where: str, shown: int | None) -> Renderab
         parts += [Text.assemble(("  ! ", "bold red"), f"{who}: {what}") for who, what in lines[:shown]]
         parts += [Text("  ") + line for line in more(len(lines), shown)]
         if view.members:
-            parts.append(member_table(view.members, lambda m: m.items, *COLUMNS))
+            parts.append(member_table(view.members, COLUMNS["ITEMS"], COLUMNS))
     return Group(*parts)
 
 
 def headline(name: str, view: Overview) -> Text:
     """One line for a Pool."""
-    live = sum(member.live for member in view.members)
+    wanted, live = view.pool.slots_wanted, sum(member.live for member in view.members)
+    held = (f"{view.held} of {wanted} slots held", "green" if view.held >= wanted else "yellow")
+    ready = (f"{view.ready} ready", "green" if view.ready >= wanted else "yellow")
+    objects = f"; {counted(len(view.pool.items), 'Item')}, {live} of {len(view.members)} Members live; "
     converged = find_condition(view.pool.pool, "Converged")
     state = ("no leader", "yellow")
     if converged is not None:
         state = ("converged", "green") if converged.status == "True" else ("moving", "yellow")
-    return Text.assemble(
-        ("Pool ", "bold"),
-        (name, "bold cyan"),
-        ": ",
-        (f"{view.held} of {view.wanted} slots held", "green" if view.held >= view.wanted else "yellow"),
-        ", ",
-        (f"{view.ready} ready", "green" if view.ready >= view.wanted else "yellow"),
-        f"; {counted(len(view.pool.items), 'Item')}, {live} of {len(view.members)} Members live; ",
-        state,
-    )
+    return Text.assemble(("Pool ", "bold"), (name, "bold cyan"), ": ", held, ", ", ready, objects, state)
 
 
 def grouped(problems: list[Problem]) -> list[tuple[str, str]]:
@@ -261,55 +239,35 @@ def _who(kind: str, names: list[str]) -> str:
 # ---- --watch ---------------------------------------------------------------------------------------
 
 
-class _LastWarning(logging.Handler):
-    """Keeps the last warning of the client, to show it below the tables instead of across them."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.text, self.at = "", 0.0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text, self.at = record.getMessage(), time.monotonic()
-
-    def footer(self) -> Text:
-        clock = datetime.now().astimezone().strftime("%H:%M:%S")
-        recent = self.text and time.monotonic() - self.at < WARNING_SECONDS
-        return Text(f"{clock}  {self.text}", "yellow") if recent else Text(f"{clock}  Ctrl-C ends", "dim")
-
-
 async def _watch(
     client: Client, namespace: str | None, output: Output, where: str, shown: int | None
 ) -> None:
     """Show the Pools whenever something changes, until cancelled."""
-    warning = _LastWarning()
-    logging.getLogger("berth").addHandler(warning)
     screen = console()
     async with follow(client, namespace) as (pools, changed):
         if output == "table" and screen.is_terminal:
+            # Live prints warnings of the client above the tables.
             with Live(console=screen, auto_refresh=False) as live:
-                # Without a change too, or an old warning would stay.
-                async for views in _changes(pools, changed, WARNING_SECONDS / 2):
-                    live.update(Group(_view(views, where, shown), warning.footer()), refresh=True)
+                async for views in _changes(pools, changed):
+                    clock = datetime.now().astimezone().strftime("%H:%M:%S")
+                    footer = Text(f"{clock}  Ctrl-C ends", "dim")
+                    live.update(Group(_view(views, where, shown), footer), refresh=True)
         before = ""
-        async for views in _changes(pools, changed, None):
+        async for views in _changes(pools, changed):
             text = json.dumps(_json(views), ensure_ascii=False) if output == "json" else _text(views, where)
             if text != before:
                 print(text, flush=True)
             before = text
 
 
-async def _changes(
-    pools: Callable[[], Pools], changed: asyncio.Event, seconds: float | None
-) -> AsyncIterator[dict[str, Overview]]:
-    """The Pools now, after each change, and after `seconds` without one."""
+async def _changes(pools: Callable[[], Pools], changed: asyncio.Event) -> AsyncIterator[dict[str, Overview]]:
+    """The Pools now, and after each change."""
     while True:
         started = time.monotonic()
         changed.clear()
         yield _overviews(pools())
         await asyncio.sleep(max(PERIOD, SHARE * (time.monotonic() - started)))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await changed.wait()
+        await changed.wait()
 
 
 def _text(pools: dict[str, Overview], where: str) -> str:
