@@ -9,14 +9,6 @@ class UsageError(Exception):
     """Unusable input; the message says what is wrong and what to do."""
 
 
-def describe(error: Exception) -> str | None:
-    """The message of an error that the user can fix; None for any other."""
-    # Only commands that use a cluster import its client, which takes a second.
-    kube = sys.modules.get("berth.kube.errors")
-    fixable = (UsageError, OSError, *((kube.ConfigError, kube.ApiError) if kube else ()))
-    return str(error) if isinstance(error, fixable) else None
-
-
 def note(message: str) -> None:
     """Print one line on standard error, with control characters escaped."""
     line = f"berth: {' '.join(message.split())}"

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from berth.cli.analysis import PoolPlan, next_round, primary_of
+from berth.cli.analysis import MemberSummary, PoolPlan, next_round, primary_of
 from berth.cli.errors import UsageError, not_found
 from berth.cli.objects import PoolObjects, Source, conditions_of
 from berth.cli.options import Context, Files, Kubeconfig, Namespace, Output, print_json
@@ -114,24 +114,17 @@ def _item_facts(plan: PoolPlan, name: str) -> Facts:
 
 def _member_facts(plan: PoolPlan, name: str) -> Facts:
     state = plan.brain.ledger.member_named(name)
-    member = plan.members.get(name)
     entries = {item: here[name] for item, here in plan.held.items() if name in here}
-    changes = plan.changes.values()
+    primaries = sum(entry.slot == 0 for entry in entries.values())
+    gone = MemberSummary(name, "", 0, False, False, len(entries), primaries, 0, (0, 0))
+    changes, wait = plan.changes.values(), member_waits(plan, name)
     problems = state.assignment.problems if state and state.assignment else ()
-    wait = member_waits(plan, name)
     return {
         **_common_facts("Member", plan, name, plan.pool.members.get(name)),
-        "zone": member.zone if member else None,
-        "limit": member.limit if member else 0,
-        "draining": member is not None and member.draining,
-        "live": plan.live(name),
-        "items": len(entries),
-        "primaries": sum(entry.slot == 0 for entry in entries.values()),
-        "ready": member.ready if member else 0,
+        **plan.members.get(name, gone)._asdict(),
         "releasing": sorted(set(unreleased(state)) - entries.keys()) if state else [],
         "planned": plan.items[name],
         "plannedPrimaries": plan.primaries[name],
-        "band": member.band if member else (0, 0),
         "arrives": [{"item": c.item, "why": why_changed(plan, c)} for c in changes if name in c.gains],
         "leaves": [
             {"item": c.item, "why": why_removed(plan, c.item, name)} for c in changes if name in c.leaves

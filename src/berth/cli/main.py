@@ -11,7 +11,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from berth.cli.errors import describe, discard_output, note
+from berth.cli.errors import UsageError, discard_output, note
 
 
 class Command(NamedTuple):
@@ -105,24 +105,23 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
-        if (message := describe(error)) is not None:
-            note(message)
-            code = 2
-        elif (status := _wrong_options(program, error)) is not None:
-            code = status
-        else:
-            raise
+        code = _report(error, program)
     sys.exit(code)
 
 
-def _wrong_options(program: str, error: Exception) -> int | None:
-    """Report an error of typer about options and return the exit code; None for any other error.
+def _report(error: Exception, program: str) -> int:
+    """Print what the user can fix, and give the exit code. Raises any other error.
 
     typer has its own copy of click in a private module, so its errors are recognized by their attributes.
     """
+    # Only commands that use a cluster import its client, which takes a second.
+    kube = sys.modules.get("berth.kube.errors")
+    if isinstance(error, (UsageError, OSError, *((kube.ConfigError, kube.ApiError) if kube else ()))):
+        note(str(error))
+        return 2
     format_message, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
     if format_message is None or not isinstance(code, int):
-        return None
+        raise error
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else program
     if message := format_message():

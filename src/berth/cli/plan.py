@@ -1,7 +1,6 @@
 """`berth plan`: what the solver wants, and what would change."""
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -105,12 +104,7 @@ def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -
     troubled = plan.solution.engine == "plain" or plan.solution.trouble
     screen.print(_proof(plan), style="yellow" if troubled else "dim")
     if plan.members:
-        own: dict[str, Callable[[MemberSummary], int]] = {
-            "HELD": lambda m: m.items,
-            "PLAN": lambda m: plan.items[m.name],
-            "PRIMARIES": lambda m: plan.primaries[m.name],
-        }
-        screen.print(member_table(plan.members.values(), own["PLAN"], own))
+        screen.print(member_table(plan.members.values(), "PLAN", lambda m: _counts(plan, m)))
     screen.print()
     if changes:
         why = {change.item: why_changed(plan, change) for change in changes}
@@ -128,6 +122,11 @@ def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -
         short = [_short(plan, name) for name in sorted(plan.short)[:shown]]
         screen.print()
         screen.print(table(headers, short), *more(len(plan.short), shown))
+
+
+def _counts(plan: PoolPlan, member: MemberSummary) -> dict[str, int]:
+    name = member.name
+    return {"HELD": member.items, "PLAN": plan.items[name], "PRIMARIES": plan.primaries[name]}
 
 
 def _members(names: list[str], style: str) -> Text:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -72,8 +71,7 @@ class Problem(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(NamedTuple):
     """A Pool at a glance."""
 
     pool: PoolObjects
@@ -93,17 +91,9 @@ def overview(pool: PoolObjects) -> Overview:
     """The Pool as its objects are; nothing is solved."""
     ledger = brain_of(pool).ledger
     members = list(summarize(ledger).values())
-    return Overview(
-        pool=pool,
-        held=sum(member.items for member in members if member.live),
-        ready=sum(member.ready for member in members if member.live),
-        members=members,
-        problems=[
-            *_pool_problems(pool),
-            *_member_problems(pool, ledger, members),
-            *_item_problems(pool, ledger),
-        ],
-    )
+    problems = _pool_problems(pool) + _member_problems(pool, ledger, members) + _item_problems(pool, ledger)
+    live = [member for member in members if member.live]
+    return Overview(pool, sum(m.items for m in live), sum(m.ready for m in live), members, problems)
 
 
 _BAD = {
@@ -172,7 +162,7 @@ def overview_json(view: Overview) -> dict[str, Any]:
         "name": pool.name,
         "term": pool.status.term,
         "leader": pool.status.leader or None,
-        "slots": {"wanted": view.pool.slots_wanted, "held": view.held, "ready": view.ready},
+        "slots": {"wanted": pool.slots_wanted, "held": view.held, "ready": view.ready},
         "items": len(pool.items),
         "members": {
             member.name: {key: value for key, value in member._asdict().items() if key != "name"}
@@ -186,13 +176,6 @@ def overview_json(view: Overview) -> dict[str, Any]:
     }
 
 
-COLUMNS: dict[str, Callable[[MemberSummary], int]] = {
-    "ITEMS": lambda m: m.items,
-    "PRIMARIES": lambda m: m.primaries,
-    "READY": lambda m: m.ready,
-}
-
-
 def _view(pools: dict[str, Overview], where: str, shown: int | None) -> RenderableType:
     if not pools:
         return Text(NOTHING.format(where))
@@ -204,8 +187,12 @@ def _view(pools: dict[str, Overview], where: str, shown: int | None) -> Renderab
         parts += [Text.assemble(("  ! ", "bold red"), f"{who}: {what}") for who, what in lines[:shown]]
         parts += [Text("  ") + line for line in more(len(lines), shown)]
         if view.members:
-            parts.append(member_table(view.members, COLUMNS["ITEMS"], COLUMNS))
+            parts.append(member_table(view.members, "ITEMS", _counts))
     return Group(*parts)
+
+
+def _counts(member: MemberSummary) -> dict[str, int]:
+    return {"ITEMS": member.items, "PRIMARIES": member.primaries, "READY": member.ready}
 
 
 def headline(name: str, view: Overview) -> Text:
@@ -226,14 +213,12 @@ def grouped(problems: list[Problem]) -> list[tuple[str, str]]:
     names: dict[tuple[str, str], list[str]] = {}
     for problem in problems:
         names.setdefault((problem.kind, problem.message), []).append(problem.name)
-    return [(_who(kind, found), message) for (kind, message), found in names.items()]
 
+    def who(kind: str, found: list[str]) -> str:
+        some = ", ".join([*found[:NAMED], *(["..."] if len(found) > NAMED else [])])
+        return f"{kind} {some}" if len(found) == 1 else f"{len(found)} {kind}s ({some})"
 
-def _who(kind: str, names: list[str]) -> str:
-    if len(names) == 1:
-        return f"{kind} {names[0]}"
-    rest = ", ..." if len(names) > NAMED else ""
-    return f"{len(names)} {kind}s ({', '.join(names[:NAMED])}{rest})"
+    return [(who(kind, found), message) for (kind, message), found in names.items()]
 
 
 # ---- --watch ---------------------------------------------------------------------------------------

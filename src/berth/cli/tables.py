@@ -46,20 +46,18 @@ def more(count: int, shown: int | None) -> list[Text]:
 
 
 def member_table(
-    members: Collection[MemberSummary],
-    load: Callable[[MemberSummary], int],
-    own: dict[str, Callable[[MemberSummary], int]],
+    members: Collection[MemberSummary], load: str, counts: Callable[[MemberSummary], dict[str, int]]
 ) -> Table:
-    """A table of Members that compares `load` with their bands; `own` are the columns of one command."""
-    scale = max(max(load(m), 0 if m.draining else m.band[1]) for m in members)
+    """A table of Members with the `counts` of one command by header; it compares `load` with their bands."""
+    counted = [(m, counts(m)) for m in members]
+    scale = max(max(count[load], 0 if m.draining else m.band[1]) for m, count in counted)
 
-    def row(m: MemberSummary) -> list[Cell]:
-        bar, against = load_bar(load(m), m.band, scale), _against_band(load(m), m.band)
-        cells = [value(m) for value in own.values()]
-        return [m.name, m.zone or "-", m.limit, *cells, bar, band_text(m.band), against, _state(m)]
+    def row(m: MemberSummary, count: dict[str, int]) -> list[Cell]:
+        bar, against = load_bar(count[load], m.band, scale), _against_band(count[load], m.band)
+        return [m.name, m.zone or "-", m.limit, *count.values(), bar, band_text(m.band), against, _state(m)]
 
-    headers = ("MEMBER", "ZONE", "LIMIT", *own, "LOAD", "BAND", "", "STATE")
-    return table(headers, list(map(row, members)))
+    headers = ("MEMBER", "ZONE", "LIMIT", *counted[0][1], "LOAD", "BAND", "", "STATE")
+    return table(headers, [row(m, count) for m, count in counted])
 
 
 def load_bar(load: int, band: Band, scale: int) -> Text:

@@ -31,6 +31,7 @@ _WORDS: dict[str, bool | None] = {
     for form in (word, word.capitalize(), word.upper())
 } | {"": None, "~": None}
 _INT = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)")
+_OCTAL = re.compile(r"^([-+]?)0(?=[0-7])")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9_]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
@@ -152,9 +153,9 @@ class Unbounded:
         return brief(self.text, 24) + (f" ({digits} digits)" if digits > MAX_DIGITS else "")
 
 
-def parse_int(text: str, base: int = 10) -> int | Unbounded:
-    """A whole number. Raises ValueError where it has no digits."""
-    return Unbounded(text) if len(text) > MAX_DIGITS else int(text, base)
+def parse_int(text: str) -> int | Unbounded:
+    """A whole number as Python writes it. Raises ValueError where it has no digits."""
+    return Unbounded(text) if len(text) > MAX_DIGITS else int(text, 0)
 
 
 def parse_float(text: str) -> float | Unbounded:
@@ -202,11 +203,8 @@ def _untagged(text: str) -> Any:
 
 
 def _int(text: str) -> Any:
-    digits = text.replace("_", "")
-    prefix = digits.lstrip("-+")[:2]
-    octal_or_decimal = 8 if prefix[0] == "0" and prefix != "0" else 10
     try:
-        return parse_int(digits, {"0b": 2, "0x": 16}.get(prefix, octal_or_decimal))
+        return parse_int(_OCTAL.sub(r"\g<1>0o", text.replace("_", "")))
     except ValueError:  # such as 0x_
         return text
 
