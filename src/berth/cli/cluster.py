@@ -5,31 +5,18 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
+from berth import kinds, kube
 from berth.cli.errors import UsageError, note
 from berth.cli.objects import Pools, Source, assemble
-from berth.kinds import AssignmentObject, ItemObject, Key, LeaseObject, MemberObject, PoolObject
-from berth.kube import (
-    ASSIGNMENTS,
-    ITEMS,
-    LEASES,
-    MEMBERS,
-    POOLS,
-    Client,
-    Decoder,
-    Forbidden,
-    Informer,
-    NotFound,
-    Resource,
-    load_config,
-)
+from berth.kube import Client, Decoder, Forbidden, Informer, NotFound, Resource, load_config
 
 T = TypeVar("T")
 
 STRUCTS: dict[Resource, Any] = {
-    ITEMS: ItemObject,
-    MEMBERS: MemberObject,
-    ASSIGNMENTS: AssignmentObject,
-    POOLS: PoolObject,
+    kube.ITEMS: kinds.ItemObject,
+    kube.MEMBERS: kinds.MemberObject,
+    kube.ASSIGNMENTS: kinds.AssignmentObject,
+    kube.POOLS: kinds.PoolObject,
 }
 PATIENCE = 5.0
 """Seconds for which requests to an API server that does not answer are repeated: a person is waiting."""
@@ -82,12 +69,12 @@ async def _list(
     return found
 
 
-async def _lease_holders(client: Client, namespace: str | None) -> dict[Key, str] | None:
+async def _lease_holders(client: Client, namespace: str | None) -> dict[kinds.Key, str] | None:
     """The holder of each Lease; None where Leases may not be read."""
     # Every kubelet renews a Lease: in a large cluster those would be most of the answer.
     params = {"fieldSelector": "metadata.namespace!=kube-node-lease"} if namespace is None else {}
     try:
-        leases = await _list(client, LEASES, LeaseObject, namespace, params)
+        leases = await _list(client, kube.LEASES, kinds.LeaseObject, namespace, params)
     except Forbidden:
         # The holder only decides whose reports count; without it those of every session do.
         return None

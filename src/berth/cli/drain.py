@@ -38,9 +38,7 @@ Left = dict[str, list[str] | None]
 def drain_command(
     members: Annotated[list[str], typer.Argument(metavar="MEMBER", help="Members to empty.")],
     wait: Annotated[bool, option("Wait until they hold nothing.", "--wait")] = False,
-    timeout: Annotated[
-        str | None, option("How long to wait, as in 90s, 10m or 1h. Default: no limit.")
-    ] = None,
+    timeout: Annotated[str | None, option("How long to wait: 90s, 10m or 1h. Default: no limit.")] = None,
     output: Output = "table",
     kubeconfig: Kubeconfig = None,
     context: Context = None,

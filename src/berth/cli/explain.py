@@ -8,20 +8,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from berth.cli import reasons
 from berth.cli.analysis import MemberSummary, PoolPlan, next_round, primary_of
 from berth.cli.errors import UsageError, not_found
 from berth.cli.objects import PoolObjects, Source, conditions_of
 from berth.cli.options import Context, Files, Kubeconfig, Namespace, Output, print_json
-from berth.cli.reasons import (
-    item_waits,
-    member_waits,
-    problem_of,
-    unreleased,
-    why_changed,
-    why_one_zone,
-    why_promoted,
-    why_removed,
-)
 from berth.cli.tables import band_text, console, load_bar
 from berth.kinds import Entry, ItemObject, MemberObject
 from berth.pool import MemberEdit
@@ -91,8 +82,8 @@ def _item_facts(plan: PoolPlan, name: str) -> Facts:
     holders = sorted(here.items(), key=lambda pair: (pair[1].slot, -pair[1].epoch, pair[0]))
     primary = primary_of(here)
     change = plan.changes.get(name)
-    why = why_changed(plan, change) if change else ""
-    short, wait = plan.short.get(name), item_waits(plan, name)
+    why = reasons.why_changed(plan, change) if change else ""
+    short, wait = plan.short.get(name), reasons.item_waits(plan, name)
     return {
         **_common_facts("Item", plan, name, item),
         "replicas": replicas,
@@ -102,11 +93,11 @@ def _item_facts(plan: PoolPlan, name: str) -> Facts:
         "primary": {
             "now": primary,
             "wanted": wanted[0] if wanted else None,
-            "why": why_promoted(plan, name) if wanted and wanted[0] != primary else None,
+            "why": reasons.why_promoted(plan, name) if wanted and wanted[0] != primary else None,
         },
         "missing": replicas - len(wanted),
         "missingReason": {"reason": short.value, "message": MESSAGES[short]} if short else None,
-        "oneZone": why_one_zone(plan, name),
+        "oneZone": reasons.why_one_zone(plan, name),
         "next": [_step(member, edit, held=member in here) for member, edit in plan.steps.get(name, ())],
         "waitsFor": wait and wait._asdict(),
     }
@@ -117,18 +108,18 @@ def _member_facts(plan: PoolPlan, name: str) -> Facts:
     entries = {item: here[name] for item, here in plan.held.items() if name in here}
     primaries = sum(entry.slot == 0 for entry in entries.values())
     gone = MemberSummary(name, "", 0, False, False, len(entries), primaries, 0, (0, 0))
-    changes, wait = plan.changes.values(), member_waits(plan, name)
+    arrives = [change for change in plan.changes.values() if name in change.gains]
+    leaves = [change.item for change in plan.changes.values() if name in change.leaves]
+    wait = reasons.member_waits(plan, name)
     problems = state.assignment.problems if state and state.assignment else ()
     return {
         **_common_facts("Member", plan, name, plan.pool.members.get(name)),
         **plan.members.get(name, gone)._asdict(),
-        "releasing": sorted(set(unreleased(state)) - entries.keys()) if state else [],
+        "releasing": sorted(set(reasons.unreleased(state)) - entries.keys()) if state else [],
         "planned": plan.items[name],
         "plannedPrimaries": plan.primaries[name],
-        "arrives": [{"item": c.item, "why": why_changed(plan, c)} for c in changes if name in c.gains],
-        "leaves": [
-            {"item": c.item, "why": why_removed(plan, c.item, name)} for c in changes if name in c.leaves
-        ],
+        "arrives": [{"item": c.item, "why": reasons.why_changed(plan, c)} for c in arrives],
+        "leaves": [{"item": item, "why": reasons.why_removed(plan, item, name)} for item in leaves],
         "problems": [{"item": item, "grant": grant, "message": text} for item, grant, text in problems],
         "malformed": list(state.malformed) if state else [],
         "waitsFor": wait and wait._asdict(),
@@ -169,9 +160,9 @@ def _entry_facts(plan: PoolPlan, member: str, entry: Entry) -> Facts:
         "live": plan.live(member),
         "ready": state is not None and state.ready(item),
         "phase": report.phase.value if report and report.grant == entry.grant else None,
-        "problem": problem_of(state, entry) if state else None,
+        "problem": reasons.problem_of(state, entry) if state else None,
         "stays": stays,
-        "why": "the plan keeps it here" if stays else why_removed(plan, item, member),
+        "why": "the plan keeps it here" if stays else reasons.why_removed(plan, item, member),
     }
 
 

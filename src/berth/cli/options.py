@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,24 +16,22 @@ def option(help: str, *names: str, panel: str | None = None, **more: Any) -> Any
     return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
-CLUSTER = "Cluster"
+cluster_option = partial(option, panel="Cluster")
 PORT = {"min": 1, "max": 65535}
 
 Output = Annotated[
     Literal["table", "json"], option("`table` for people, `json` for programs.", "--output", "-o")
 ]
-Kubeconfig = Annotated[
-    Path | None, option("Kubeconfig of the cluster. Default: that of kubectl.", panel=CLUSTER)
-]
+Kubeconfig = Annotated[Path | None, cluster_option("Kubeconfig of the cluster. Default: that of kubectl.")]
 PodKubeconfig = Annotated[
     Path | None,
-    option("Kubeconfig of the cluster. Default: the pod's service account, or as kubectl.", panel=CLUSTER),
+    cluster_option("Kubeconfig of the cluster. Default: the pod's service account, or as kubectl."),
 ]
-Context = Annotated[str | None, option("Context in the kubeconfig.", panel=CLUSTER)]
+Context = Annotated[str | None, cluster_option("Context in the kubeconfig.")]
 Namespace = Annotated[
-    str | None, option("Namespace. Default: that of the context.", "--namespace", "-n", panel=CLUSTER)
+    str | None, cluster_option("Namespace. Default: that of the context.", "--namespace", "-n")
 ]
-AllNamespaces = Annotated[bool, option("Use all namespaces.", "--all-namespaces", "-A", panel=CLUSTER)]
+AllNamespaces = Annotated[bool, cluster_option("Use all namespaces.", "--all-namespaces", "-A")]
 Files = Annotated[
     list[str] | None,
     option(
