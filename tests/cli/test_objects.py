@@ -19,7 +19,7 @@ def pool(status: Any = None, holders: dict[str, str] | None = None, **spec: Any)
     held = assignment("m", "a#0@1:1", ownerReferences=owned_by("u"), status=reports)
     held["spec"] |= spec
     objects = (item("a"), member("m", 5, leaseName="l", readiness="Reported", uid="u", **more), held)
-    pools, _ = pools_of([Manifest("", KINDS[body["kind"]].model_validate(body)) for body in objects])
+    pools, _ = pools_of([Manifest("", KINDS[body["kind"]][0].model_validate(body)) for body in objects])
     found = pools["default", "p"]
     found.lease_holders = None if holders is None else {("default", k): v for k, v in holders.items()}
     return found

@@ -11,10 +11,10 @@ from rich.text import Text
 from berth.cli import reasons
 from berth.cli.analysis import MemberSummary, PoolPlan, next_round, primary_of
 from berth.cli.errors import UsageError, not_found
-from berth.cli.objects import PoolObjects, Source, conditions_of
+from berth.cli.objects import PoolObjects, Source, WithConditions, conditions_of
 from berth.cli.options import Context, Files, Kubeconfig, Namespace, Output, print_json
 from berth.cli.tables import band_text, console, load_bar
-from berth.kinds import Entry, ItemObject, MemberObject
+from berth.kinds import Entry
 from berth.pool import MemberEdit
 from berth.pool.reasons import MESSAGES
 from berth.words import counted
@@ -126,7 +126,7 @@ def _member_facts(plan: PoolPlan, name: str) -> Facts:
     }
 
 
-def _common_facts(kind: str, plan: PoolPlan, name: str, found: ItemObject | MemberObject | None) -> Facts:
+def _common_facts(kind: str, plan: PoolPlan, name: str, found: WithConditions | None) -> Facts:
     return {
         "kind": kind,
         "name": name,

@@ -8,30 +8,22 @@ from typing import Any, NamedTuple
 import msgspec
 from pydantic import ValidationError
 
+from berth import kinds
 from berth.cli.documents import Document, read_documents
 from berth.cli.errors import UsageError, brief, note
 from berth.cli.objects import KindObject, Pools, assemble
 from berth.cli.yaml_reader import Unbounded
-from berth.kinds import (
-    API_VERSION,
-    GROUP,
-    Assignment,
-    AssignmentObject,
-    Item,
-    ItemObject,
-    Member,
-    MemberObject,
-    Pool,
-    PoolObject,
-    parse_entry,
-    parse_report,
-)
 from berth.kinds.model import DNS_LABEL
 from berth.words import counted
 
-Resource = Item | Member | Assignment | Pool
-KINDS: dict[str, type[Resource]] = {"Item": Item, "Member": Member, "Assignment": Assignment, "Pool": Pool}
-_STRUCTS = {"Item": ItemObject, "Member": MemberObject, "Assignment": AssignmentObject, "Pool": PoolObject}
+Resource = kinds.Item | kinds.Member | kinds.Assignment | kinds.Pool
+KINDS: dict[str, tuple[type[Resource], type[KindObject]]] = {
+    "Item": (kinds.Item, kinds.ItemObject),
+    "Member": (kinds.Member, kinds.MemberObject),
+    "Assignment": (kinds.Assignment, kinds.AssignmentObject),
+    "Pool": (kinds.Pool, kinds.PoolObject),
+}
+"""What checks an object, and what it is read as."""
 _READ: Any = {
     "metadata": {"name", "uid", "generation", "creation_timestamp", "owner_references"},
     "spec": True,
@@ -59,7 +51,7 @@ def load_files(paths: list[str], namespace: str | None = None) -> Pools:
     foreign: Counter[str] = Counter()
     for document in read_documents(paths):
         for where, body in _unlisted(document):
-            if body["apiVersion"].partition("/")[0] == GROUP:
+            if body["apiVersion"].partition("/")[0] == kinds.GROUP:
                 manifests.append(Manifest(where, _checked(where, body)))
             else:
                 foreign[f"{brief(body['kind'])} ({brief(body['apiVersion'])})"] += 1
@@ -104,8 +96,7 @@ def _equal(one: Resource, other: Resource) -> bool:
 def _struct(resource: Resource) -> KindObject:
     """What Berth reads of an object, as it is read from a cluster."""
     fields = resource.model_dump(mode="json", by_alias=True, exclude_none=True, include=_READ)
-    found: KindObject = msgspec.convert(fields, _STRUCTS[resource.kind])
-    return found
+    return msgspec.convert(fields, KINDS[resource.kind][1])
 
 
 # ---- checks ----------------------------------------------------------------------------------------
@@ -120,7 +111,7 @@ def _unlisted(document: Document, depth: int = 0) -> Iterator[Document]:
         if not body.get(name) or not isinstance(body[name], str):
             raise UsageError(f"{where}: {name}: is required; every Kubernetes object has one")
     kind, version = body["kind"], body["apiVersion"]
-    ours = version.startswith(f"{GROUP}/") and kind.endswith("List")
+    ours = version.startswith(f"{kinds.GROUP}/") and kind.endswith("List")
     if not (kind == "List" or ours):
         yield document
         return
@@ -141,11 +132,11 @@ def _checked(where: str, body: dict[str, Any]) -> Resource:
     """The object of an API version of Berth. Raises UsageError."""
     kind, version = body["kind"], body["apiVersion"]
     if kind not in KINDS:
-        raise UsageError(f"{where}: kind {brief(kind)} is not one of {GROUP}: {', '.join(KINDS)}")
-    if version != API_VERSION:
-        raise UsageError(f"{where} ({kind}): apiVersion: must be {API_VERSION}, not {brief(version)}")
+        raise UsageError(f"{where}: kind {brief(kind)} is not one of {kinds.GROUP}: {', '.join(KINDS)}")
+    if version != kinds.API_VERSION:
+        raise UsageError(f"{where} ({kind}): apiVersion: must be {kinds.API_VERSION}, not {brief(version)}")
     try:
-        resource = KINDS[kind].model_validate(_completed(body))
+        resource = KINDS[kind][0].model_validate(_completed(body))
     except ValidationError as error:
         meta = body.get("metadata")
         name = meta.get("name", "") if isinstance(meta, dict) else ""
@@ -158,7 +149,7 @@ def _checked(where: str, body: dict[str, Any]) -> Resource:
     if meta.namespace and not (len(meta.namespace) <= 63 and DNS_LABEL.accepts(meta.namespace)):
         rule = f"{DNS_LABEL.message}, at most 63 characters"
         raise UsageError(f"{where}: metadata.namespace: {rule}, not {_shown(meta.namespace)}")
-    if isinstance(resource, Assignment):
+    if isinstance(resource, kinds.Assignment):
         _check_entries(where, resource.spec.items)
     return resource
 
@@ -210,7 +201,7 @@ _RULES = {
     "model_type": "must be a map",
 }
 """What a value must be, by pydantic's types of errors."""
-_PARSERS = {("spec", "items"): parse_entry, ("status", "items"): parse_report}
+_PARSERS = {("spec", "items"): kinds.parse_entry, ("status", "items"): kinds.parse_report}
 """Fields whose strings have a parser, which says better than their pattern what is wrong."""
 
 
