@@ -49,7 +49,7 @@ def test_every_command_says_what_it_does() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_the_help_of_each_says(name: str) -> None:
     first = load_command(name).help.split("\n")[0]
-    assert first == COMMANDS[name].summary
+    assert first == COMMANDS[name][2]
 
 
 EXAMPLES = [block for block in blocks("console") if "-f fleet.yaml" in block]

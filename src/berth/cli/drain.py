@@ -8,16 +8,17 @@ from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from berth.cli.analysis import brain_of
 from berth.cli.cluster import with_client
 from berth.cli.errors import UsageError, not_found, note
-from berth.cli.objects import Source
+from berth.cli.objects import PoolObjects, Source
 from berth.cli.options import Context, Kubeconfig, Namespace, Output, option, print_json
+from berth.cli.reasons import unreleased
 from berth.cli.tables import console
-from berth.kinds import AssignmentObject, MemberObject, Readiness
+from berth.kinds import AssignmentObject, MemberObject
 from berth.kube import ASSIGNMENTS, MEMBERS, Client, Conflict, NotFound
-from berth.pool.member import read_entries, read_reports
 from berth.words import counted, still_here
 
 PERIOD = 0.25
@@ -237,7 +238,10 @@ async def _wait(
                 if items is None or (before and len(items) == len(before)):
                     continue
                 words = f"{counted(len(items), 'Item')} left" if items else "empty"
-                _update(progress, tasks[member.name], len(items), words)
+                # A bar with a total of 0 would look busy for ever, even where a Member never held anything.
+                task = progress.tasks[tasks[member.name]]
+                total = max(task.total or 1, len(items))
+                progress.update(task.id, total=total, completed=total - len(items), words=words)
                 if not bars:
                     print(f"Member {member.name}: {words}", file=stream, flush=True)
             passed = time.monotonic() - started
@@ -247,12 +251,6 @@ async def _wait(
                 noted = True
                 note(f"{NO_CONTROLLER}: is berth controller running?")
             await asyncio.sleep(PERIOD if timeout is None else min(PERIOD, timeout - passed))
-
-
-def _update(progress: Progress, task: TaskID, left: int, words: str) -> None:
-    # A bar with a total of 0 would look busy for ever: a Member that never held anything is done.
-    total = max(progress.tasks[task].total or 1, left)
-    progress.update(task, total=total, completed=total - left, words=words)
 
 
 async def remaining(client: Client, namespace: str | None, drained: Limited) -> list[str] | None:
@@ -280,7 +278,7 @@ def items_left(member: MemberObject, assignment: AssignmentObject) -> list[str]:
     """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
     if assignment.of_another(member.metadata.uid):
         return []
-    left = set(read_entries(None, {}, assignment.spec.items).entries)
-    if member.spec.readiness is Readiness.REPORTED:
-        left |= read_reports(assignment.status.items).keys()
-    return sorted(left)
+    name = member.metadata.name
+    pool = PoolObjects("", member.spec.pool, members={name: member}, assignments={name: assignment})
+    state = brain_of(pool).ledger.member_named(name)
+    return unreleased(state) if state else []

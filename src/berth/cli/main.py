@@ -5,7 +5,7 @@ import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 import typer.main
@@ -13,28 +13,17 @@ from typer.core import TyperGroup
 
 from berth.cli.errors import UsageError, discard_output, note
 
-
-class Command(NamedTuple):
-    """A command that is not imported yet."""
-
-    module: str
-    panel: str
-    summary: str
-    """The first sentence of its help."""
-
-
 COMMANDS = {
-    "plan": Command("plan", "Inspect", "Show where Items should be, what would change, and why."),
-    "status": Command("status", "Inspect", "Show Pools and their Members, problems first."),
-    "explain": Command(
-        "explain", "Inspect", "Explain the state of an Item or a Member, and what it waits for."
-    ),
-    "drain": Command("drain", "Operate", "Empty Members, so that they can be stopped."),
-    "undrain": Command("drain", "Operate", "Let drained Members hold Items again."),
-    "controller": Command("controller", "Run", "Run the operator."),
-    "agent": Command("agent", "Run", "Hold Items for a worker in any language."),
-    "crds": Command("crds", "Install", "Print the CRDs and the admission policy."),
+    "plan": ("plan", "Inspect", "Show where Items should be, what would change, and why."),
+    "status": ("status", "Inspect", "Show Pools and their Members, problems first."),
+    "explain": ("explain", "Inspect", "Explain the state of an Item or a Member, and what it waits for."),
+    "drain": ("drain", "Operate", "Empty Members, so that they can be stopped."),
+    "undrain": ("drain", "Operate", "Let drained Members hold Items again."),
+    "controller": ("controller", "Run", "Run the operator."),
+    "agent": ("agent", "Run", "Hold Items for a worker in any language."),
+    "crds": ("crds", "Install", "Print the CRDs and the admission policy."),
 }
+"""The module of each command, its panel in the help, and the first sentence of its own help."""
 _SETTINGS: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
@@ -60,13 +49,14 @@ class _LazyGroup(TyperGroup):
 def load_command(name: str) -> Any:
     """Import a command: its module has the function `NAME_command`."""
     single = typer.Typer(**_SETTINGS)
-    single.command(name)(getattr(import_module(f"berth.cli.{COMMANDS[name].module}"), f"{name}_command"))
+    module, *_ = COMMANDS[name]
+    single.command(name)(getattr(import_module(f"berth.cli.{module}"), f"{name}_command"))
     return typer.main.get_command(single)
 
 
 app = typer.Typer(name="berth", cls=_LazyGroup, no_args_is_help=True, **_SETTINGS)
-for _name, _command in COMMANDS.items():
-    app.command(_name, help=_command.summary, rich_help_panel=_command.panel)(lambda: None)
+for _name, (_, _panel, _summary) in COMMANDS.items():
+    app.command(_name, help=_summary, rich_help_panel=_panel)(lambda: None)
 
 
 def _print_version(requested: bool) -> None:
