@@ -74,21 +74,21 @@ def pools_of(manifests: list[Manifest], namespace: str | None = None) -> tuple[P
     named = {space for _, resource in manifests if (space := resource.metadata.namespace)}
     home = namespace or (named.pop() if len(named) == 1 else DEFAULT_NAMESPACE)
     found: dict[tuple[str, str, str], Manifest] = {}
-    for where, resource in manifests:
-        kind, meta = resource.kind, resource.metadata
-        space = meta.namespace or home
-        placed = resource.model_copy(update={"metadata": meta.model_copy(update={"namespace": space})})
-        first = found.setdefault((kind, space, meta.name), Manifest(where, placed))
-        if first.resource is not placed and not _equal(first.resource, placed):
+    for manifest in manifests:
+        kind, meta = manifest.resource.kind, manifest.resource.metadata
+        first = found.setdefault((kind, meta.namespace or home, meta.name), manifest)
+        if first is not manifest and not _equal(first.resource, manifest.resource):
             differs = f"differs from the {kind} of that name in {first.where}: leave one of them out"
-            raise UsageError(f"{where} ({kind} {brief(meta.name)}): {differs}")
+            raise UsageError(f"{manifest.where} ({kind} {brief(meta.name)}): {differs}")
     inside = [key for key in found if namespace is None or key[1] == namespace]
     return assemble((key[1], _struct(found[key].resource)) for key in inside), len(found) - len(inside)
 
 
 def _equal(one: Resource, other: Resource) -> bool:
+    """Whether two objects are equal, or differ in that only one of them names the namespace of both."""
+    meta = other.metadata.model_copy(update={"namespace": one.metadata.namespace})
     try:
-        return one == other
+        return one == other.model_copy(update={"metadata": meta})
     except RecursionError:  # only fields that Berth does not read can be that deep
         return False
 
