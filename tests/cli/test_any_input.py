@@ -106,12 +106,12 @@ def check(berth: Run, seed: int) -> int:
     return answer.code
 
 
-def test_whatever_is_given_there_is_a_plan_or_one_line(berth: Run) -> None:
+def test_any_input_gives_a_plan_or_one_line(berth: Run) -> None:
     codes = [check(berth, seed) for seed in range(200)]
     assert 20 < codes.count(0) < 180, "both ways are tried"
 
 
 @pytest.mark.deep
-def test_whatever_is_given_there_is_a_plan_or_one_line_in_thousands_of_cases(berth: Run) -> None:
+def test_any_input_gives_a_plan_or_one_line_in_thousands_of_cases(berth: Run) -> None:
     for seed in range(1000, 6000):
         check(berth, seed)

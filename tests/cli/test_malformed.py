@@ -40,7 +40,7 @@ def laughs(first: str, each: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         # An Item is at most once on a Member.
         (entries("x#1@1", "x#1@1"), "document 1 (Assignment m): spec.items[1]: 'x#1@1' lists an Item that "
@@ -143,15 +143,15 @@ def laughs(first: str, each: str) -> str:
     ],
     ids=lambda value: value[:40].replace("\n", " ") if isinstance(value, str) else None,
 )  # fmt: skip
-def test_what_is_wrong_is_named_in_one_line_with_its_place(berth: Run, text: str, said: str) -> None:
-    refuses(berth, text, said)
+def test_what_is_wrong_is_named_in_one_line_with_its_place(berth: Run, text: str, expected: str) -> None:
+    refuses(berth, text, expected)
 
 
-def refuses(berth: Run, text: str, said: str) -> None:
+def refuses(berth: Run, text: str, expected: str) -> None:
     answer = berth("plan", "-f", "-", stdin=text)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("berth: standard input, ")
-    assert said in answer.err
+    assert expected in answer.err
     assert answer.err.count("\n") == 1
     assert answer.err[:-1].isprintable()
     assert len(answer.err) < 700
@@ -161,7 +161,7 @@ MEGA = 1_000_000
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (lambda: "a" * 50 * MEGA, "document 1: not a Kubernetes object but a string"),
         (lambda: f"{ITEM}spec: {{pool: {'a' * 50 * MEGA}}}\n", "spec.pool: must have 63 characters or fewer"),
@@ -171,11 +171,11 @@ MEGA = 1_000_000
         (lambda: '"' + "a" * 50 * MEGA, "not valid YAML"),
     ],
 )
-def test_a_line_of_fifty_megabytes_takes_seconds(berth: Run, text: Callable[[], str], said: str) -> None:
+def test_a_line_of_fifty_megabytes_takes_seconds(berth: Run, text: Callable[[], str], expected: str) -> None:
     whole = text()
-    begun = time.monotonic()
-    refuses(berth, whole, said)
-    assert time.monotonic() - begun < 20
+    started = time.monotonic()
+    refuses(berth, whole, expected)
+    assert time.monotonic() - started < 20
 
 
 def test_a_json_text_that_is_nested_too_deeply_names_the_file(berth: Run) -> None:
@@ -194,7 +194,7 @@ def test_names_that_look_like_times_are_names_as_for_kubectl(berth: Run) -> None
     ]
 
 
-def test_what_a_foreign_kind_says_does_no_harm(berth: Run) -> None:
+def test_the_content_of_a_foreign_kind_does_no_harm(berth: Run) -> None:
     text = (
         f"apiVersion: v1\nkind: Odd\nbig: {NINES}\nnone: .nan\n1: 2\nyes: no\nraw: !!binary aGFsbG8=\n"
         f"deep: {'[' * 150}{']' * 150}\n---\n{ITEM}"
@@ -215,7 +215,7 @@ def test_what_berth_does_not_read_may_be_deep_and_is_compared_all_the_same(berth
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (ITEM.encode("utf-16"), "not UTF-8 text (byte 0): save it in UTF-8"),
         (ITEM.encode("utf-16-le"), "line 1: not valid YAML: control characters are not allowed"),
@@ -225,13 +225,13 @@ def test_what_berth_does_not_read_may_be_deep_and_is_compared_all_the_same(berth
         (b" \n\n\xef\xbb\xbf"[:3], "this file is empty: give one with manifests"),
     ],
 )
-def test_a_file_that_is_no_text_is_named(berth: Run, tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_not_text_is_named(berth: Run, tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "fleet.yaml"
     path.write_bytes(content)
     answer = berth("plan", "-f", path)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith(f"berth: {path}")
-    assert said in answer.err
+    assert expected in answer.err
     assert answer.err.count("\n") == 1
 
 
@@ -247,7 +247,7 @@ def test_files_that_cannot_be_read_are_named_with_the_remedy(
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "folder.yaml" / "notes.txt").touch()
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")
-    for path, said in (
+    for path, expected in (
         ("/proc/self/mem", "Input/output error: give a file, a folder, or - for standard input"),
         (tmp_path / "none.yaml", "No such file or directory: give a file"),
         (tmp_path / "folder.yaml", "this folder has no manifests (.yaml, .yml, .json)"),
@@ -256,7 +256,7 @@ def test_files_that_cannot_be_read_are_named_with_the_remedy(
         ("x" * 5000, "File name too long"),
     ):
         answer = berth("plan", "-f", path)
-        assert (answer.code, answer.err.count("\n"), said in answer.err) == (2, 1, True), answer
+        assert (answer.code, answer.err.count("\n"), expected in answer.err) == (2, 1, True), answer
     monkeypatch.setattr(reading, "MAX_BYTES", 1 << 20)
     assert "/dev/zero: larger than 1 MiB" in berth("plan", "-f", "/dev/zero").err
 
@@ -269,7 +269,7 @@ def test_standard_input_that_is_closed_is_named() -> None:
     assert done.stderr == "berth: standard input is closed: give a file, or a pipe to read from\n"
 
 
-def test_what_does_not_fit_into_memory_is_said(tmp_path: Path) -> None:
+def test_input_that_does_not_fit_into_memory_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
     path.write_text(f"{ITEM}z: [" + "bc, " * 5_000_000)
     limit = 400 << 20
@@ -286,7 +286,7 @@ def test_what_does_not_fit_into_memory_is_said(tmp_path: Path) -> None:
 
 
 def test_a_stream_of_many_json_documents_takes_no_longer_than_a_list(berth: Run) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     answer = berth(
         "plan",
         "-o",
@@ -296,4 +296,4 @@ def test_a_stream_of_many_json_documents_takes_no_longer_than_a_list(berth: Run)
         stdin="".join(map(json.dumps, map(item, map("i{}".format, range(20_000))))),
     )
     assert answer.json["pools"]["p"]["slots"]["wanted"] == 20_000
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - started < 15

@@ -51,7 +51,7 @@ def test_reports_of_another_session_than_the_leases_holder_count_for_nothing(
         ("Unknown", "2026-01-01T00:01:00Z", Liveness.EXPIRED),
     ],
 )
-def test_a_dead_member_is_as_long_dead_as_its_condition_says(
+def test_a_dead_member_has_been_dead_since_the_time_in_its_condition(
     reason: str, since: str, expected: Liveness
 ) -> None:
     status = live("False", reason)

@@ -60,7 +60,7 @@ def test_words_stand_for_what_kubernetes_reads_into_them() -> None:
     assert next(yaml_documents("[1e999, .NaN]")) == [Unbounded("1e999"), Unbounded(".NaN")]
 
 
-def test_anchors_and_merges_mean_what_they_say() -> None:
+def test_anchors_and_merges_are_resolved() -> None:
     text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {y: 4, <<: [{z: 5, x: 6}, *a]}\nd: [*a, &b 7, *b]\n"
     a = {"x": 1, "y": 2}
     assert next(yaml_documents(text)) == {

@@ -62,9 +62,7 @@ def assemble(objects: Iterable[tuple[str, KindObject]]) -> Pools:
     for namespace, found in objects:
         name = found.metadata.name
         key = (namespace, name if isinstance(found, kinds.PoolObject) else found.spec.pool)
-        pool = pools.get(key)
-        if pool is None:
-            pool = pools[key] = PoolObjects(*key)
+        pool = pools.setdefault(key, PoolObjects(*key))
         match found:
             case kinds.ItemObject():
                 pool.items[name] = found
