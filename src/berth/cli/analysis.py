@@ -131,7 +131,10 @@ def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberInfo, wal
         brain.observe(member, NOW)
     else:
         lease = LeaseInfo(name, holder or "unknown")
-        expires = NOW + lease.duration if dead is None else NOW - _age(dead.last_transition_time, wall)
+        expires = NOW + lease.duration
+        if dead is not None:
+            age = (wall or datetime.now(UTC)) - datetime.fromisoformat(dead.last_transition_time)
+            expires = NOW - max(0.0, age.total_seconds())
         leases.put(lease, expires - lease.duration)
         brain.observe(member, expires - lease.duration)
         if dead is not None and dead.reason == "LeaseReleased":
@@ -142,15 +145,6 @@ def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberInfo, wal
         brain.observe(LeaseChanged(name), NOW)
     if pool.lease_holders is not None and holder:
         leases.confirm(name, (assignment and assignment.spec.session) or "")
-
-
-def _age(since: str, wall: datetime | None) -> float:
-    """Seconds from an RFC 3339 time until `wall`; 0 where `since` is no time."""
-    try:
-        then = datetime.fromisoformat(since)
-    except ValueError:
-        return 0.0
-    return max(0.0, ((wall or datetime.now(UTC)) - then).total_seconds())
 
 
 def summarize(ledger: Ledger) -> dict[str, MemberSummary]:

@@ -184,7 +184,7 @@ def _scalar(event: Any) -> Any:
     if tag not in _TYPES:
         raise _unknown_tag(event)
     value = _untagged(text)
-    if not isinstance(value, _TYPES[tag]) or (isinstance(value, bool) and tag != "bool"):
+    if type(value) not in _TYPES[tag]:
         raise YamlError(f"{brief(text)!r} is not a valid !!{tag}", event.start_mark)
     return value
 
