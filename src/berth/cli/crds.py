@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from berth.kinds.manifests import manifests
+from berth.kinds.crds import manifests
 
 
 def crds_command() -> None:

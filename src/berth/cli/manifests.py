@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,6 +25,7 @@ from berth.kinds import (
     MemberObject,
     Pool,
     PoolObject,
+    is_label,
 )
 from berth.kinds.model import DNS_LABEL
 from berth.words import counted
@@ -122,7 +123,7 @@ def _checked(where: str, kind: str, version: str, body: dict[str, Any]) -> Resou
     if not meta.name:
         raise UsageError(f"{where} ({kind}): metadata.name: is required")
     where = f"{where} ({kind} {brief(meta.name)})"
-    if meta.namespace and not (len(meta.namespace) <= 63 and DNS_LABEL.accepts(meta.namespace)):
+    if meta.namespace and not is_label(meta.namespace):
         rule = f"{DNS_LABEL.message}, at most 63 characters"
         raise UsageError(f"{where}: metadata.namespace: {rule}, not {shown(meta.namespace)}")
     if isinstance(resource, Assignment):
@@ -146,7 +147,7 @@ def _completed(body: dict[str, Any]) -> dict[str, Any]:
     return pruned
 
 
-def _check_entries(where: str, entries: list[str]) -> None:
+def _check_entries(where: str, entries: Sequence[str]) -> None:
     """An Item may be in an Assignment once."""
     first: dict[str, int] = {}
     for number, text in enumerate(entries):

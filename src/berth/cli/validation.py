@@ -23,6 +23,7 @@ _RULES = {
     "int_parsing": "must be a whole number",
     "string_type": "must be a string (put it in quotes)",
     "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
     "list_type": "must be a list",
     "dict_type": "must be a map",
     "model_type": "must be a map",

@@ -65,3 +65,19 @@ def condition_status(conditions: Iterable[ReadCondition], type_: str) -> bool | 
     """Whether the condition of that type holds; None where it does not say."""
     found = next((c.status for c in conditions if c.type == type_), None)
     return {"True": True, "False": False}.get(found or "")
+
+
+class LeaseSpec(Part, frozen=True):
+    """`spec` of a Lease of coordination.k8s.io; every field may be missing."""
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class LeaseObject(Part, frozen=True):
+    """A Lease as it is read."""
+
+    metadata: Meta
+    spec: LeaseSpec = LeaseSpec()
