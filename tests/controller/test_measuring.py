@@ -9,9 +9,8 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from berth.controller.burst import Burst
-from berth.controller.endpoint import endpoint
-from berth.controller.metrics import Metrics
+from berth.controller.follow import Burst
+from berth.controller.metrics import Metrics, endpoint
 from berth.pool import Arrived, Lane, Wait, Why
 from berth.pool.handoffs import Handoffs
 

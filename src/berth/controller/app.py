@@ -18,7 +18,6 @@ from berth.kube import POOLS, ApiError, Client, Config
 
 logger = logging.getLogger(__name__)
 
-
 POLL = 2.0
 """Seconds between two attempts to list the Pools."""
 
@@ -33,18 +32,18 @@ class _Patience:
             delay = min(10.0, delay * 1.5)
 
 
-def run(config: Config, options: Options, liveness: str | None = None) -> None:
-    """Run a controller until SIGTERM or SIGINT; blocks. `liveness` is a URL to answer probes at."""
-    asyncio.run(serve(config, options, liveness))
-
-
 async def serve(config: Config, options: Options, liveness: str | None = None) -> None:
-    """Run a controller in the running event loop."""
+    """Run a controller in the running event loop until SIGTERM or SIGINT. Raises SystemExit if it fails.
+
+    `liveness` is a URL to answer probes at.
+    """
     await _pools_served(config, options.namespaces)
     stop = asyncio.Event()
     registry = kopf.OperatorRegistry()
-    controllers: list[Controller] = []
-    failures: list[BaseException] = []
+    controller = Controller(config, options)
+    work = asyncio.create_task(controller.run())
+    # kopf ends with the controller; and it would wait five seconds for whatever still waits for this flag.
+    work.add_done_callback(lambda _: stop.set())
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -54,30 +53,12 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
         settings.networking.connect_timeout = 5
         settings.watching.inactivity_timeout = 90
         settings.watching.server_timeout = 300
-        try:
-            controller = await Controller(config, options).__aenter__()
-        except OSError as error:
-            # kopf would try again for ever, and nobody would lead meanwhile.
-            logger.critical("cannot serve metrics on port %s: %s", options.metrics_port, error.strerror)
-            failures.append(error)
-            stop.set()
-            return
-        controllers.append(controller)
-        assert controller.failed is not None
-        controller.failed.add_done_callback(failed)
-
-    def failed(future: asyncio.Future[None]) -> None:
-        if not future.cancelled() and (error := future.exception()) is not None:
-            logger.critical("the controller failed and is stopping: %s", error, exc_info=error)
-            failures.append(error)
-            stop.set()
 
     @kopf.on.cleanup(registry=registry)
     async def end(**_: Any) -> None:
-        for controller in controllers:
-            await controller.__aexit__()
-        # kopf waits five seconds for anything that still waits for this flag.
-        stop.set()
+        # Here, as kopf would wait in vain for tasks that are left when it ends.
+        work.cancel()
+        await asyncio.wait({work})
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
@@ -85,13 +66,12 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
 
     @kopf.on.probe(id="leading", registry=registry)
     def leading(**_: Any) -> bool:
-        return any(controller.leading for controller in controllers)
+        return controller.leading
 
     @kopf.on.event(GROUP, POOLS.version, POOLS.plural, registry=registry)
     async def pool(event: kopf.RawEvent, **_: Any) -> None:
         observed = msgspec.convert(dict(event["object"]), PoolObject, strict=False)
-        for controller in controllers:
-            controller.put_pool(observed, deleted=event["type"] == "DELETED")
+        controller.follower.put_pool(observed, deleted=event["type"] == "DELETED")
 
     await kopf.operator(
         registry=registry,
@@ -103,7 +83,9 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
         liveness_endpoint=liveness,
         stop_flag=stop,
     )
-    if failures:
+    if not work.cancelled() and (error := work.exception()) is not None:
+        trace = None if isinstance(error, OSError) else error  # a port that is taken is no defect
+        logger.critical("the controller failed and is stopping: %s", error, exc_info=trace)
         raise SystemExit(1)
 
 

@@ -1,4 +1,4 @@
-"""Carries out what was decided for a Pool: term, writes and solves, and what came of them."""
+"""Carries out what was decided for a Pool: raises its term, writes, solves, and reports what came of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import suppress
 import msgspec
 
 from berth.controller.solving import Solve
-from berth.controller.term import PoolTerm
 from berth.controller.writes import Applied, AssignmentWriter
-from berth.kinds import AssignmentObject, Meta
+from berth.kinds import API_VERSION, AssignmentObject, Meta, PoolObject
 from berth.kube import (
     ASSIGNMENTS,
+    POOLS,
     ApiError,
     Backoff,
     Client,
@@ -24,11 +24,15 @@ from berth.kube import (
     Invalid,
     NotFound,
 )
-from berth.pool import Decision, Outcome, PoolInfo, TakeOver, Write
+from berth.pool import Decision, Outcome, PoolInfo, TakeOver, Write, pool_info
 
 POLL = 0.01
 """Seconds between two looks at the cache."""
 Sleep = Callable[[float], Awaitable[None]]
+
+
+class Replaced(Exception):  # noqa: N818 - a state, not a fault
+    """Another leader has raised the term: this one changes nothing any more."""
 
 
 class Applier:
@@ -49,10 +53,11 @@ class Applier:
         """`pool` is its namespace and name, `leader` the name that the Pool's status gets."""
         self._client = client
         self._assignments = assignments
-        self._namespace = pool[0]
+        self._namespace, self._name = pool
+        self._path = POOLS.path(*pool)
+        self._leader = leader
         self._deadline = deadline
         self._solve = solve
-        self._term = PoolTerm(client, *pool, leader, deadline)
         self._writer = AssignmentWriter(client, *pool, deadline)
         self._backoff = backoff or Backoff(limit=5.0)
         self._sleep = sleep
@@ -77,7 +82,7 @@ class Applier:
             if isinstance(error, NotFound) and decision.take_over is None:
                 applied.pool_gone = True
             else:  # a Pool that cannot be created, as its namespace is gone, is a failure like any other
-                applied.fail(error)
+                applied.failures.append(error)
         self._version = max(self._version, applied.version)
         if not applied.failures:
             self._backoff.reset()
@@ -90,12 +95,42 @@ class Applier:
     # ---- taking over -----------------------------------------------------------------------
 
     async def _take_over(self, take: TakeOver, decision: Decision) -> PoolInfo:
+        """Raise the term above `take.above` and whatever the Pool has: of two leaders one finds out by that.
+
+        Creates a Pool that is missing. Raises ApiError.
+        """
         if take.check:  # written by the next leader, or else by hand
             with suppress(NotFound):
-                await self._term.check(decision.term, decision.uid)
-        pool = await self._term.take_over(take.above, take.known)
+                await self._check_term(decision.term, decision.uid)
+        known = take.known
+        while True:
+            pool, known = known or await self._get_or_create_pool(), None
+            term = max(take.above, pool.term) + 1
+            body = {
+                "metadata": {"resourceVersion": str(pool.version), "uid": pool.uid},
+                "status": {"term": term, "leader": self._leader},
+            }
+            with suppress(Conflict, NotFound):  # written since it was read
+                answer = await self._client.patch(
+                    self._path + "/status", body, kind="merge", type=PoolObject, deadline=self._deadline
+                )
+                break
+        pool = pool_info(answer)
         await self._caught_up(pool.version)
         return pool
+
+    async def _get_pool(self) -> PoolInfo:
+        return pool_info(await self._client.get(self._path, type=PoolObject, deadline=self._deadline))
+
+    async def _get_or_create_pool(self) -> PoolInfo:
+        with suppress(NotFound):
+            return await self._get_pool()
+        body = {"apiVersion": API_VERSION, "kind": "Pool", "metadata": {"name": self._name}, "spec": {}}
+        with suppress(Conflict):  # somebody else has created it meanwhile
+            path = POOLS.path(self._namespace)
+            created = await self._client.create(path, body, type=PoolObject, deadline=self._deadline)
+            return pool_info(created)
+        return await self._get_pool()
 
     async def _caught_up(self, version: int) -> None:
         """Return once the cache of Assignments shows everything up to resourceVersion `version`.
@@ -103,9 +138,8 @@ class Applier:
         A watch may lag by any amount, and says nothing when nothing happens; so the Assignments are listed
         afresh and the cache is compared with that. Raises ApiError.
         """
-        there = await self._client.list(
-            ASSIGNMENTS.path(self._namespace), type=_Bare, metadata_only=True, deadline=self._deadline
-        )
+        path = ASSIGNMENTS.path(self._namespace)
+        there = await self._client.list(path, type=_Bare, metadata_only=True, deadline=self._deadline)
         versions = {each.metadata.name: int(each.metadata.resource_version) for each in there}
         await self._assignments.wait_for(max(versions.values(), default=0))
         while any(
@@ -131,15 +165,34 @@ class Applier:
         await self._writer.write(writes, term, applied)
         await self._writer.repair(decision.repairs, term, applied)
         if any(isinstance(error, Forbidden) for error in applied.failures):
-            applied.term = await self._term.check(term, decision.uid)
+            applied.term = await self._check_term(term, decision.uid)
 
     async def _raise_term(self, decision: Decision, applied: Applied) -> None:
+        patch = [
+            # Of a Pool that was deleted the next one of its name may have come to the same term.
+            {"op": "test", "path": "/metadata/uid", "value": decision.uid},
+            {"op": "test", "path": "/status/term", "value": decision.term - 1},
+            {"op": "replace", "path": "/status/term", "value": decision.term},
+        ]
         try:
-            await self._term.raise_to(decision.term, decision.uid)
+            await self._client.patch(self._path + "/status", patch, deadline=self._deadline)
         except (Invalid, Conflict):
-            applied.term = await self._term.check(decision.term - 1, decision.uid)
+            applied.term = await self._check_term(decision.term - 1, decision.uid)
             raise
         applied.term = decision.term
+
+    async def _check_term(self, term: int, uid: str) -> int:
+        """The term that this leader has the Pool in: `term`, or the next one if only the answer was lost.
+
+        Raises Replaced if another leader has it, NotFound if it is gone or another Pool of that name.
+        """
+        pool = await self._get_pool()
+        if pool.uid != uid:
+            raise NotFound(404, "NotFound", f"Pool {self._name} was deleted and created again")
+        ours = pool.leader == self._leader and pool.term == term + 1
+        if pool.term != term and not ours:
+            raise Replaced(f"Pool {self._name} is in term {pool.term}, not {term}: another leader has it")
+        return pool.term
 
 
 class _Bare(msgspec.Struct):

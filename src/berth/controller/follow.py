@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Self
+from functools import partial
+from typing import Any, Literal, Self
 
-from berth.controller.burst import Burst
 from berth.kinds import AssignmentObject, ItemObject, LeaseObject, MemberObject, PoolObject
 from berth.kube import (
     ASSIGNMENTS,
@@ -42,6 +43,47 @@ from berth.pool import (
 logger = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
+QUIET = 0.020
+"""Seconds without an event after which a burst has ended."""
+LONGEST = 0.500
+"""Seconds after which a burst is served although it goes on."""
+
+
+class Burst:
+    """A wake-up call that waits for the burst of events to end. For one event loop."""
+
+    def __init__(
+        self,
+        quiet: float = QUIET,
+        longest: float = LONGEST,
+        clock: Clock = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._quiet = quiet
+        self._longest = longest
+        self._clock = clock
+        self._sleep = sleep
+        self._event = asyncio.Event()
+        self._last = 0.0
+
+    def wake(self) -> None:
+        """Something happened."""
+        self._last = self._clock()
+        self._event.set()
+
+    async def wait(self, until: float | None) -> None:
+        """Return after the next burst of events, or at `until` (monotonic seconds)."""
+        timeout = None if until is None else max(0.0, until - self._clock())
+        try:
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
+        except TimeoutError:
+            return
+        started = self._clock()
+        # A later event moves the end of the burst, it does not signal it.
+        while (left := min(self._last + self._quiet, started + self._longest) - self._clock()) > 0:
+            await self._sleep(left)
+        self._event.clear()
 
 
 @dataclass(slots=True)
@@ -70,7 +112,8 @@ class Follower:
     ) -> None:
         """`namespaces` empty is all of them."""
         self.pools: dict[tuple[str, str], FollowedPool] = {}
-        self._leases: dict[str, Leases] = {}
+        self._leases: defaultdict[str, Leases] = defaultdict(Leases)
+        """Those of each namespace, which its Pools share."""
         self._on_pool = on_pool
         self._on_unusable = on_unusable
         self._clock = clock
@@ -78,24 +121,22 @@ class Follower:
         self._timer = asyncio.Event()
         self.reads_due = asyncio.Event()
         """Set when Leases may have to be read."""
-        self._informers: dict[tuple[Resource, str | None], Informer[Any]] = {}
-        for namespace in namespaces or (None,):
+        self._informers: dict[tuple[Resource, str | None], Informer[Any]] = {
+            (resource, namespace): self._informer(client, resource, type_, namespace, handler)
+            for namespace in namespaces or (None,)
             for resource, type_, handler in (
-                (ITEMS, ItemObject, self._on_item),
-                (MEMBERS, MemberObject, self._on_member),
+                (ITEMS, ItemObject, partial(self._on_spec, "Item", item_info)),
+                (MEMBERS, MemberObject, partial(self._on_spec, "Member", member_info)),
                 (ASSIGNMENTS, AssignmentObject, self._on_assignment),
                 (LEASES, LeaseObject, self._on_lease),
-            ):
-                self._informers[resource, namespace] = self._informer(
-                    client, resource, type_, namespace, handler
-                )
+            )
+        }
 
     def _informer(
         self, client: Client, resource: Resource, type_: Any, namespace: str | None, handler: Any
     ) -> Informer[Any]:
         # Kubelets renew a Lease each; in a large cluster those would be most of what is sent.
         selector = "metadata.namespace!=kube-node-lease" if resource is LEASES and namespace is None else None
-        kind = type_.__name__.removesuffix("Object")
         return Informer(
             client,
             resource,
@@ -103,7 +144,7 @@ class Follower:
             namespace,
             field_selector=selector,
             on_event=handler,
-            on_error=lambda key, error: self._unusable(kind, key, error),
+            on_error=partial(self._unusable, type_.__name__.removesuffix("Object")),
             # A replica has four of these: asking each 5 s does a server that refuses no harm, and after an
             # outage a leader is of use only once all of them work again.
             backoff=Backoff(limit=5.0),
@@ -136,7 +177,7 @@ class Follower:
         key = (namespace, name)
         pool = self.pools.get(key)
         if pool is None:
-            pool = self.pools[key] = FollowedPool(Brain(namespace, name, self._leases_of(namespace)))
+            pool = self.pools[key] = FollowedPool(Brain(namespace, name, self._leases[namespace]))
             self._on_pool(pool)
         return pool
 
@@ -172,16 +213,15 @@ class Follower:
     def restart_leases(self) -> None:
         """Have every Lease read again that seems to have run out, at the start of a lead."""
         now = self._clock()
-        reported: dict[bool, dict[str, set[str]]] = {False: {}, True: {}}
-        for (resource, _), informer in self._informers.items():
-            for member in informer.store.values() if resource is MEMBERS else ():
-                live, lease = member.reported_live, member.spec.lease_name
-                if live is not None and lease:
-                    reported[live].setdefault(member.metadata.namespace, set()).add(lease)
-                    self._leases_of(member.metadata.namespace)
-        for namespace, leases in self._leases.items():
-            dead, live = (reported[key].get(namespace, set()) for key in (False, True))
-            self._leases_changed(namespace, leases.restart(now, dead, live), now)
+        reported: defaultdict[tuple[str, bool | None], set[str]] = defaultdict(set)
+        for informer in self.informers:
+            for member in informer.store.values() if informer.resource is MEMBERS else ():
+                if member.spec.lease_name:
+                    namespace = member.metadata.namespace
+                    reported[namespace, member.reported_live].add(member.spec.lease_name)
+        for namespace in self._leases.keys() | {namespace for namespace, _ in reported}:
+            dead, live = reported[namespace, False], reported[namespace, True]
+            self._leases_changed(namespace, self._leases[namespace].restart(now, dead, live), now)
         # Where every Lease had long expired nobody waits for the next moment of one.
         self._timer.set()
         self.reads_due.set()
@@ -209,9 +249,6 @@ class Follower:
         self._timer.set()
         return expired and answer.unseen
 
-    def _leases_of(self, namespace: str) -> Leases:
-        return self._leases.setdefault(namespace, Leases())
-
     def _leases_changed(self, namespace: str, names: Iterable[str], now: float) -> None:
         for name in names:
             for pool in self._pools_in(namespace):
@@ -238,26 +275,22 @@ class Follower:
         elif (gone := self.pools.get((meta.namespace, meta.name))) is not None:
             self._observe(gone, Gone("Pool", meta.uid))
 
-    def _on_item(self, _: EventKind, old: ItemObject | None, new: ItemObject | None) -> None:
-        item = new or old
-        assert item is not None
-        if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = item_info(item) if new else Gone("Item", item.metadata.name)
-            self._observe(self.pool(item.metadata.namespace, item.spec.pool), event)
-
-    def _on_member(self, _: EventKind, old: MemberObject | None, new: MemberObject | None) -> None:
-        member = new or old
-        assert member is not None
-        if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = member_info(member) if new else Gone("Member", member.metadata.name)
-            self._observe(self.pool(member.metadata.namespace, member.spec.pool), event)
+    def _on_spec(
+        self, kind: Literal["Item", "Member"], info: Callable[[Any], Event], _: EventKind, old: Any, new: Any
+    ) -> None:
+        """An Item or a Member appeared, is gone, or has another spec: its status is of no interest."""
+        if old and new and old.metadata.generation == new.metadata.generation:
+            return
+        there = new or old
+        event = info(new) if new else Gone(kind, there.metadata.name)
+        self._observe(self.pool(there.metadata.namespace, there.spec.pool), event)
 
     def _on_assignment(
         self, _: EventKind, old: AssignmentObject | None, new: AssignmentObject | None
     ) -> None:
-        for gone in (old,) if old and (new is None or old.spec.pool != new.spec.pool) else ():
-            left = self.pool(gone.metadata.namespace, gone.spec.pool)
-            self._observe(left, Gone("Assignment", gone.metadata.name))
+        if old and (new is None or old.spec.pool != new.spec.pool):
+            left = self.pool(old.metadata.namespace, old.spec.pool)
+            self._observe(left, Gone("Assignment", old.metadata.name))
         if new is not None:
             self._observe(self.pool(new.metadata.namespace, new.spec.pool), assignment_info(new))
 
@@ -265,7 +298,7 @@ class Follower:
         lease = new or old
         assert lease is not None
         namespace, name = lease.metadata.key
-        leases, now = self._leases_of(namespace), self._clock()
+        leases, now = self._leases[namespace], self._clock()
         before = leases.next_change()
         if new is None:
             leases.delete(name, now, lease_info(lease).version)

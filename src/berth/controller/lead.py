@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from berth.controller.apply import Applier
-from berth.controller.burst import Burst
+from berth.controller.follow import Burst
 from berth.pool import Brain, Fact
 
 Publish = Callable[[Iterable[Fact]], None]

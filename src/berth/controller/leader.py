@@ -1,4 +1,4 @@
-"""From standing for election to leading every Pool, and back: one controller process."""
+"""One controller process, from standing for election to leading every Pool, and back."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ import uuid
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
-from berth.controller.apply import Applier
-from berth.controller.endpoint import endpoint
+from berth.controller.apply import Applier, Replaced
 from berth.controller.follow import FollowedPool, Follower
 from berth.controller.lead import Lead
-from berth.controller.metrics import Metrics
-from berth.controller.publish import Publisher
-from berth.controller.reads import LeaseReaders
-from berth.controller.recorder import Recorder
+from berth.controller.metrics import Metrics, endpoint
+from berth.controller.publish import Publisher, Recorder
+from berth.controller.reads import read_due_leases
 from berth.controller.rejected import Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
-from berth.controller.term import Replaced
 from berth.controller.writes import FIRST_PARALLEL
-from berth.kinds import PoolObject
 from berth.kube import ASSIGNMENTS, Backoff, Client, Config, Election, Key
 from berth.pool import Notice
 from berth.solve import Tuning
@@ -56,73 +51,49 @@ class Options:
     """The solver's thresholds and budgets; others in tests only."""
 
 
-def identity() -> str:
-    """A name of this very process: host, process id and a random part, since both of those come again."""
-    return f"{socket.gethostname()[:180]}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+class _LeadLost(Exception):  # noqa: N818 - a state, not a fault
+    """The Lease of the election is lost: ends all that leads."""
 
 
 class Controller:
-    """One controller process: follows the cluster always, acts while it leads. An async context manager."""
+    """One controller process: it follows the cluster always, and acts while it leads."""
 
     def __init__(self, config: Config, options: Options) -> None:
-        self._config = config
-        self._options = options
-        self._stack = AsyncExitStack()
-        self._leaders: asyncio.TaskGroup | None = None
-        self._follow: list[asyncio.Task[None]] = []
-        self._leading: list[asyncio.Task[None]] = []
-        self.identity = identity()
+        # Host and process id come again, so the name of this very process has a random part.
+        self.identity = f"{socket.gethostname()[:180]}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         self.metrics = Metrics()
+        self._options = options
+        on_request = self.metrics.on_request
+        self._client = Client(config, on_request=on_request, user_agent="berth-controller")
+        self.recorder = Recorder(self._client, self.identity)
+        self.follower = Follower(
+            self._client, options.namespaces, on_pool=self._on_pool, on_unusable=self._on_unusable
+        )
+        self._election = Election(
+            config,
+            options.lease_namespace,
+            LEASE_NAME,
+            self.identity,
+            lease_duration=options.lease_duration,
+            on_request=on_request,
+        )
+        self._leaders: asyncio.TaskGroup | None = None
         self._aside = Backoff(base=options.lease_duration, limit=40 * options.lease_duration)
         self._ready = False
-        self.failed: asyncio.Future[None] | None = None
-        """Done with an exception when something broke that a restart may repair."""
 
-    async def __aenter__(self) -> Self:
-        options = self._options
-        if options.metrics_port is not None:
-            self._stack.enter_context(
-                endpoint(options.metrics_port, self.metrics.registry, lambda: self._ready)
-            )
-        self._client = await self._stack.enter_async_context(
-            Client(self._config, on_request=self.metrics.on_request, user_agent="berth-controller")
-        )
-        self.recorder = Recorder(self._client, self.identity)
-        self.follower = await self._stack.enter_async_context(
-            Follower(self._client, options.namespaces, on_pool=self._on_pool, on_unusable=self._on_unusable)
-        )
-        self._election = await self._stack.enter_async_context(
-            Election(
-                self._config,
-                options.lease_namespace,
-                LEASE_NAME,
-                self.identity,
-                lease_duration=options.lease_duration,
-                on_request=self.metrics.on_request,
-            )
-        )
-        self.failed = asyncio.get_running_loop().create_future()
-        for coroutine in (
-            self.follower.watch_time(),
-            self._stand(),
-            self._count_restarts(),
-            self._keep_connections(),
-        ):
-            task = asyncio.create_task(coroutine)
-            task.add_done_callback(self._on_done)
-            self._follow.append(task)
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        for task in self._follow:
-            task.cancel()
-        await asyncio.gather(*self._follow, return_exceptions=True)
-        # Leaves in reverse: the Lease is released first, while the client still works.
-        await self._stack.aclose()
-
-    def put_pool(self, pool: PoolObject, deleted: bool) -> None:
-        """Pass a Pool to its brain."""
-        self.follower.put_pool(pool, deleted)
+    async def run(self) -> None:
+        """Run until cancelled. Raises whatever a restart may repair, OSError if the port is taken."""
+        async with AsyncExitStack() as stack:
+            if (port := self._options.metrics_port) is not None:
+                stack.enter_context(endpoint(port, self.metrics.registry, lambda: self._ready))
+            # Left in reverse: the Lease is released first, while the client still works.
+            for part in (self._client, self.follower, self._election):
+                await stack.enter_async_context(part)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.follower.watch_time())
+                group.create_task(self._stand())
+                group.create_task(self._count_restarts())
+                group.create_task(self._keep_connections())
 
     @property
     def leading(self) -> bool:
@@ -139,12 +110,12 @@ class Controller:
             logger.info("leading")
             self.metrics.leading.set(1)
             self.metrics.leads.inc()
-            replaced: list[Exception] = []
+            replaced = False
             try:
                 await self._lead(lost)
             except* Replaced as group:
-                replaced = [e for e in group.exceptions if isinstance(e, Exception)]
-                logger.warning("stopped leading: %s", replaced[0])
+                replaced = True
+                logger.warning("stopped leading: %s", group.exceptions[0])
             finally:
                 self.metrics.leading.set(0)
                 self.metrics.forget_pools()
@@ -175,31 +146,31 @@ class Controller:
         await asyncio.sleep(pause)
 
     async def _lead(self, lost: asyncio.Event) -> None:
-        options = self._options
-        self._solver = SolverProcess(options.tuning, options.engine)
+        """Lead every Pool until the Lease is lost. Raises Replaced in a group."""
+        self._solver = SolverProcess(self._options.tuning, self._options.engine)
         try:
-            await self._lead_pools(lost)
+            async with asyncio.TaskGroup() as group:
+                self._leaders = group
+                self.follower.restart_leases()
+                group.create_task(self.recorder.run())
+                group.create_task(read_due_leases(self._client, self.follower, self.metrics))
+                group.create_task(self._solver.prepare())
+                for pool in self.follower.pools.values():
+                    self._on_pool(pool)
+                try:
+                    await lost.wait()
+                finally:
+                    self._leaders = None
+                raise _LeadLost
+        except* _LeadLost:
+            pass
         finally:
             self._solver.end()
 
-    async def _lead_pools(self, lost: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as group:
-            self._leaders = group
-            try:
-                self.follower.restart_leases()
-                readers = LeaseReaders(self._client, self.follower, self.metrics)
-                others = (self.recorder.run(), readers.run(), self._solver.prepare())
-                self._leading = [group.create_task(other) for other in others]
-                for pool in self.follower.pools.values():
-                    self._lead_pool(pool)
-                await lost.wait()
-            finally:
-                self._leaders = None
-            for task in self._leading:
-                task.cancel()
-
-    def _lead_pool(self, pool: FollowedPool) -> None:
-        assert self._leaders is not None
+    def _on_pool(self, pool: FollowedPool) -> None:
+        """Lead a Pool that is followed, if this process leads."""
+        if self._leaders is None:
+            return
         brain, client, deadline = pool.brain, self._client, self._election.deadline
         rejections = Rejections(brain, self.metrics, self._options.problem_folder)
         applier = Applier(
@@ -211,8 +182,8 @@ class Controller:
             PoolSolver(self._solver, rejections),
         )
         publisher = Publisher(pool, self.follower, client, deadline, self.recorder, self.metrics)
-        lead = Lead(brain, applier, pool.burst, publisher.publish)
-        self._leading += [self._leaders.create_task(each.run()) for each in (lead, publisher)]
+        self._leaders.create_task(Lead(brain, applier, pool.burst, publisher.publish).run())
+        self._leaders.create_task(publisher.run())
 
     async def _keep_connections(self) -> None:
         # A standby too: a takeover after a rest takes half the time where its writes find them open.
@@ -229,17 +200,7 @@ class Controller:
                 counted[i] = informer.restarts
             await asyncio.sleep(15.0)
 
-    def _on_pool(self, pool: FollowedPool) -> None:
-        if self._leaders is not None:
-            self._lead_pool(pool)
-
     def _on_unusable(self, kind: str, key: Key, error: Exception) -> None:
         namespace, name = key
         if namespace and self._leaders is not None:
             self.recorder.record(namespace, Notice(kind, name, "", "Unusable", f"cannot be used: {error}"))
-
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self.failed is None or self.failed.done():
-            return
-        error = task.exception()
-        self.failed.set_exception(error or RuntimeError("a task of the controller ended unexpectedly"))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client import Gauge
 
 from berth.controller.follow import FollowedPool, Follower
 from berth.controller.metrics import Metrics
-from berth.controller.recorder import Recorder, timestamp
-from berth.kinds import PoolObject
+from berth.kinds import API_VERSION, PoolObject
 from berth.kube import (
+    EVENTS,
     ITEMS,
     MEMBERS,
     POOLS,
@@ -59,6 +62,10 @@ STAND_BACK_PASS = 200
 """The same before a pass, which looks at all that has changed and takes a while of its own."""
 CHUNK = 64
 """Items whose statuses are looked at before others get their turn."""
+QUEUE = 1000
+"""Events that wait to be written."""
+AGAIN_AFTER = 300.0
+"""Seconds in which the same Event of the same object is recorded once."""
 
 
 class Publisher:
@@ -141,7 +148,7 @@ class Publisher:
             self._due.clear()
             await self._sleep(PAUSE)
             await self._stand_back(STAND_BACK_PASS)
-            errors: list[ApiError] = []
+            errors = []
             for write in (self._write_members, self._write_pool, self._write_items):
                 try:
                     await write()
@@ -150,11 +157,11 @@ class Publisher:
             if not errors:
                 self._backoff.reset()
                 continue
-            delay = max(self._backoff.next(), *(e.retry_after or 0.0 for e in errors))
-            for one in errors:
-                level = logging.WARNING if isinstance(one, Forbidden) else logging.INFO
+            delay = max(self._backoff.next(), *(failure.retry_after or 0.0 for failure in errors))
+            for failure in errors:
+                level = logging.WARNING if isinstance(failure, Forbidden) else logging.INFO
                 text = "pool=%s cannot write a status, next attempt in %.1f s: %s"
-                logger.log(level, text, self._brain, delay, one)
+                logger.log(level, text, self._brain, delay, failure)
             await self._sleep(delay)
             self._due.set()
 
@@ -163,27 +170,25 @@ class Publisher:
         writes, notices = self._statuses.members(store, timestamp())
         for notice in notices:
             self._recorder.record(self._brain.namespace, notice)
-        failed, error = await self._write(MEMBERS, writes)
-        self._statuses.put_back_members(failed)
-        if error is not None:
-            raise error
+        await self._write(MEMBERS, writes, self._statuses.put_back_members)
 
     async def _write_items(self) -> None:
         store = self._follower.informer(ITEMS, self._brain.namespace).store
         rows = self._statuses.take_items()
         for start in range(0, len(rows), CHUNK):
             writes = self._statuses.items(rows[start : start + CHUNK], store, timestamp())
-            failed, error = await self._write(ITEMS, writes)
-            if error is not None:
-                self._statuses.put_back_items({*failed, *rows[start + CHUNK :]})
-                raise error
+            try:
+                await self._write(ITEMS, writes, self._statuses.put_back_items)
+            except ApiError:
+                self._statuses.put_back_items(set(rows[start + CHUNK :]))
+                raise
             # A new leader looks at every Item and mostly finds nothing to write: others get their turn.
             await self._sleep(0)
 
     async def _write(
-        self, resource: Resource, writes: Iterable[StatusWrite]
-    ) -> tuple[set[int], ApiError | None]:
-        """Write these statuses; the rows of those that were not written, and why."""
+        self, resource: Resource, writes: Iterable[StatusWrite], put_back: Callable[[set[int]], None]
+    ) -> None:
+        """Write these statuses. `put_back` gets the rows of those that fail; the first error is raised."""
         gate = asyncio.Semaphore(PARALLEL)
         failed: dict[int, ApiError] = {}
 
@@ -200,7 +205,9 @@ class Publisher:
         async with asyncio.TaskGroup() as group:
             for one in writes:
                 group.create_task(write(*one))
-        return set(failed), next(iter(failed.values()), None)
+        put_back(set(failed))
+        if failed:
+            raise next(iter(failed.values()))
 
     async def _patch(self, resource: Resource, name: str, status: Status | None) -> None:
         path = resource.path(self._brain.namespace, name, "status")
@@ -267,3 +274,65 @@ def _reasons(gauge: Gauge, pool: tuple[str, str]) -> set[str]:
     """The reasons for which `gauge` has a series of the Pool."""
     labels = [sample.labels for family in gauge.collect() for sample in family.samples]
     return {of["reason"] for of in labels if (of["namespace"], of["pool"]) == pool}
+
+
+class Recorder:
+    """Queues Events and writes them one after the other; what does not fit in the queue is dropped."""
+
+    def __init__(self, client: Client, leader: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._leader = leader
+        self._clock = clock
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(QUEUE)
+        self._recorded: dict[tuple[str, ...], float] = {}
+
+    async def run(self) -> None:
+        """Write what is queued until cancelled."""
+        while True:
+            event = await self._queue.get()
+            try:
+                await self._client.create(EVENTS.path(event["metadata"]["namespace"]), event)
+            except ApiError as error:
+                logger.info("the API server refused an Event: %s", error)
+
+    def record(self, namespace: str, notice: Notice) -> None:
+        """Queue an Event about an object, unless it was just recorded."""
+        now = self._clock()
+        kind, name, uid, reason, message, warning = notice
+        key = (kind, namespace, name, reason, message)
+        if now - self._recorded.get(key, -AGAIN_AFTER) < AGAIN_AFTER:
+            return
+        if len(self._recorded) > 10 * QUEUE:
+            self._recorded = {k: at for k, at in self._recorded.items() if now - at < AGAIN_AFTER}
+        self._recorded[key] = now
+        stamp = timestamp()
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": API_VERSION,
+                "kind": kind,
+                "namespace": namespace,
+                "name": name,
+                "uid": uid,
+            },
+            "reason": reason,
+            "message": message[:1000],
+            "type": "Warning" if warning else "Normal",
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+            "source": {"component": "berth"},
+            "reportingComponent": "berth.dev/controller",
+            "reportingInstance": self._leader[:128],
+        }
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            logger.info("too many Events; dropping: %s", message)
+
+
+def timestamp() -> str:
+    """Now, as Kubernetes writes the time of a condition or an Event."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

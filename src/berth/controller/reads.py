@@ -10,12 +10,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from functools import partial
 
 from berth.controller.follow import Follower
 from berth.controller.metrics import Metrics
 from berth.kinds import LeaseObject
-from berth.kube import LEASES, ApiError, Backoff, Client, Deadline, NotFound
+from berth.kube import LEASES, ApiError, Backoff, Client, NotFound
 
 logger = logging.getLogger(__name__)
 
@@ -31,31 +32,6 @@ RESCAN = 5.0
 Found = dict[str, LeaseObject | ApiError | None]
 """What reads have shown by name; None: there is no such Lease."""
 Sleep = Callable[[float], Awaitable[None]]
-
-
-async def read_leases(
-    client: Client, namespace: str, names: Collection[str], deadline: Deadline, max_gets: int = MAX_GETS
-) -> Found:
-    """Read these Leases of a namespace: a few one by one, more by one list."""
-    if len(names) <= max_gets:
-        reads = [_get(client, namespace, name, deadline) for name in names]
-        return dict(zip(names, await asyncio.gather(*reads), strict=True))
-    try:
-        leases = await client.list(LEASES.path(namespace), type=LeaseObject, deadline=deadline)
-    except ApiError as error:
-        return dict.fromkeys(names, error)
-    return dict.fromkeys(names, None) | {lease.metadata.name: lease for lease in leases}
-
-
-async def _get(
-    client: Client, namespace: str, name: str, deadline: Deadline
-) -> LeaseObject | ApiError | None:
-    try:
-        return await client.get(LEASES.path(namespace, name), type=LeaseObject, deadline=deadline)
-    except NotFound:
-        return None
-    except ApiError as error:
-        return error
 
 
 class LeaseReader:
@@ -87,47 +63,58 @@ class LeaseReader:
         self._sleep = sleep
         self._backoff = backoff or Backoff(limit=5.0)
         self._max_gets = max_gets
-        self._running = False
+        self._reading: asyncio.Task[None] | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start to read if there is something to read, unless that is under way."""
-        if not self._running and self._due():
-            self._running = True
-            group.create_task(self._run())
-
-    async def _run(self) -> None:
-        try:
-            await self.read()
-        finally:
-            self._running = False
+        if (self._reading is None or self._reading.done()) and self._due():
+            self._reading = group.create_task(self.read())
 
     async def read(self) -> None:
         """Read until there is nothing left to read."""
         self._backoff.reset()
         while names := sorted(self._due()):
             started = self._clock()
-            found = await read_leases(
-                self._client, self._namespace, names, started + READ_TIMEOUT, self._max_gets
-            )
+            found = await self._find(names, started + READ_TIMEOUT)
             self._take(found, names, started)
-            errors = [answer for answer in found.values() if isinstance(answer, ApiError)]
+            errors = {name: answer for name, answer in found.items() if isinstance(answer, ApiError)}
             if errors:
-                failed = [name for name in names if isinstance(found[name], ApiError)]
-                delay = max(self._backoff.next(), *(error.retry_after or 0.0 for error in errors))
+                delay = max(self._backoff.next(), *(error.retry_after or 0.0 for error in errors.values()))
                 logger.warning(
                     "namespace=%s %d Leases (%s) seem to have expired but cannot be read; their Members count"
                     " as live, next attempt in %.1f s: %s",
                     self._namespace,
                     len(errors),
-                    ", ".join(failed)[:200],
+                    ", ".join(errors)[:200],
                     delay,
-                    errors[0],
+                    next(iter(errors.values())),
                 )
                 await self._sleep(delay)
                 continue
             self._backoff.reset()
             if not set(names).isdisjoint(self._due()):
                 await self._sleep(AGAIN_AFTER)
+
+    async def _find(self, names: Collection[str], deadline: float) -> Found:
+        """Read these Leases: a few one by one, more by one list of the namespace, which shows all of them."""
+        if len(names) <= self._max_gets:
+            reads = [self._get(name, deadline) for name in names]
+            return dict(zip(names, await asyncio.gather(*reads), strict=True))
+        path = LEASES.path(self._namespace)
+        try:
+            leases = await self._client.list(path, type=LeaseObject, deadline=deadline)
+        except ApiError as error:
+            return dict.fromkeys(names, error)
+        return dict.fromkeys(names, None) | {lease.metadata.name: lease for lease in leases}
+
+    async def _get(self, name: str, deadline: float) -> LeaseObject | ApiError | None:
+        path = LEASES.path(self._namespace, name)
+        try:
+            return await self._client.get(path, type=LeaseObject, deadline=deadline)
+        except NotFound:
+            return None
+        except ApiError as error:
+            return error
 
     def _take(self, found: Found, names: Collection[str], started: float) -> None:
         missed = set()
@@ -146,41 +133,27 @@ class LeaseReader:
             self._on_silent()
 
 
-class LeaseReaders:
-    """Reads Leases of all namespaces while this process leads; none waits for another namespace."""
+async def read_due_leases(client: Client, follower: Follower, metrics: Metrics) -> None:
+    """Read Leases until cancelled, while this process leads; no namespace waits for another."""
+    readers: dict[str, LeaseReader] = {}
 
-    def __init__(self, client: Client, follower: Follower, metrics: Metrics) -> None:
-        self._client = client
-        self._follower = follower
-        self._metrics = metrics
-        self._readers: dict[str, LeaseReader] = {}
+    def on_silent(namespace: str) -> None:
+        metrics.watch_silent.inc()
+        follower.informer(LEASES, namespace).relist()
 
-    async def run(self) -> None:
-        """Read until cancelled."""
-        follower = self._follower
-        async with asyncio.TaskGroup() as group:
-            while True:
-                follower.reads_due.clear()
-                for namespace in follower.namespaces:
-                    self._reader(namespace).start(group)
-                try:
-                    async with asyncio.timeout(RESCAN):
-                        await follower.reads_due.wait()
-                except TimeoutError:
-                    pass
-
-    def _reader(self, namespace: str) -> LeaseReader:
-        reader = self._readers.get(namespace)
-        if reader is None:
-            reader = self._readers[namespace] = LeaseReader(
-                self._client,
-                namespace,
-                partial(self._follower.leases_to_read, namespace),
-                partial(self._follower.put_lease_read, namespace),
-                partial(self._on_silent, namespace),
-            )
-        return reader
-
-    def _on_silent(self, namespace: str) -> None:
-        self._metrics.watch_silent.inc()
-        self._follower.informer(LEASES, namespace).relist()
+    async with asyncio.TaskGroup() as group:
+        while True:
+            follower.reads_due.clear()
+            for namespace in follower.namespaces:
+                if namespace not in readers:
+                    readers[namespace] = LeaseReader(
+                        client,
+                        namespace,
+                        partial(follower.leases_to_read, namespace),
+                        partial(follower.put_lease_read, namespace),
+                        partial(on_silent, namespace),
+                    )
+                readers[namespace].start(group)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RESCAN):
+                    await follower.reads_due.wait()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from berth.controller.rejected import Rejections
 from berth.controller.saved import Names
@@ -26,19 +27,8 @@ GRACE = 1.0
 """Seconds after the deadline at which a process is killed that is still sending its answer."""
 
 
-class Solve(Protocol):
-    """Solves the placement problem of a Pool.
-
-    Events go on to change the arrays of `problem` while it is awaited: what it needs of them it reads or
-    copies before it awaits anything.
-    """
-
-    async def __call__(self, problem: Problem, touched: Touched | None, ask: bool) -> Solution:
-        """The answer, as `berth.solve.Solver.solve` gives it.
-
-        Without `ask` only what is quick is tried, and the best certified plan that it gives is the answer:
-        for a Pool whose thorough engine has just failed, and would cost a deadline again.
-        """
+Solve = Callable[[Problem, Touched | None, bool], Awaitable[Solution]]
+"""Solves the placement problem of a Pool: see `PoolSolver`."""
 
 
 class SolverProcess(Apart):
@@ -120,7 +110,13 @@ class PoolSolver:
         self._trouble = ""
 
     async def __call__(self, problem: Problem, touched: Touched | None, ask: bool) -> Solution:
-        """See `Solve`."""
+        """The answer, as `berth.solve.Solver.solve` gives it.
+
+        Events go on to change the arrays of `problem` while this is awaited: what it needs of them it reads
+        or copies before it awaits anything. Without `ask` only what is quick is tried, and the best certified
+        plan that it gives is the answer: for a Pool whose thorough engine has just failed, and would cost a
+        deadline again.
+        """
         names: Names | None = None
         if _is_much(problem, touched):
             names, problem = self._rejections.names(), copy.deepcopy(problem)

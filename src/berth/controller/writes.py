@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,10 +29,6 @@ class Applied(Outcome):
     failures: list[ApiError] = field(default_factory=list)
     version: int = 0
     """Highest resourceVersion that the API server answered with."""
-
-    def fail(self, error: ApiError) -> None:
-        """Note a failure."""
-        self.failures.append(error)
 
     def note_version(self, version: int) -> None:
         """Note a write that was answered with this resourceVersion."""
@@ -75,22 +71,22 @@ def assignment_object(namespace: str, member: MemberState, spec: dict[str, Any])
 
 
 class _Order:
-    """Which Member may be written next: first those that nobody has to be written before."""
+    """Which Member may be written next: first those that no other has to be written before."""
 
     def __init__(self, writes: dict[int, Write]) -> None:
         self._needs: dict[int, set[int]] = {}
-        self._dependents: dict[int, list[int]] = {}
+        self._dependents: dict[int, list[int]] = defaultdict(list)
         self._ready: deque[int] = deque()
-        self.written: set[int] = set()
-        """Rows whose write has ended, well or not."""
+        self.accepted: set[int] = set()
+        """Rows that give up what they have to: their write was accepted, or none is to be made."""
         for row, write in writes.items():
             needs = set().union(*(edit.after for edit in write.edits)) - {row}
             # Nothing is written there in this round, so nothing is taken away there either.
-            self.written |= needs - writes.keys()
+            self.accepted |= needs - writes.keys()
             needs &= writes.keys()
             self._needs[row] = needs
             for other in needs:
-                self._dependents.setdefault(other, []).append(row)
+                self._dependents[other].append(row)
             if not needs:
                 self._ready.append(row)
 
@@ -102,12 +98,13 @@ class _Order:
             row = min(self._needs, key=lambda r: len(self._needs[r]))
         else:
             return None
-        self._needs.pop(row, None)
+        del self._needs[row]
         return row
 
-    def finish(self, row: int) -> None:
-        """Note that the write of `row` has ended."""
-        self.written.add(row)
+    def finish(self, row: int, accepted: bool) -> None:
+        """Note that the write of `row` has ended, or that none is made."""
+        if accepted:
+            self.accepted.add(row)
         for other in self._dependents.pop(row, ()):
             needs = self._needs.get(other)
             if needs is not None:
@@ -142,55 +139,47 @@ class AssignmentWriter:
         """
         by_row = {write.row: write for write in writes}
         order = _Order(by_row)
-        lost: set[int] = set()
-        running: dict[asyncio.Task[ApiError | int], int] = {}
+        running: dict[asyncio.Task[bool], int] = {}
         window = min(FIRST_PARALLEL, self._max_parallel)
         async with asyncio.TaskGroup() as group:
             while True:
                 while len(running) < window and (row := order.take(stuck=not running)) is not None:
                     write = by_row[row]
-                    kept = [
-                        edit
-                        for edit in write.edits
-                        if not edit.after
-                        or (lost.isdisjoint(edit.after) and order.written.issuperset(edit.after))
-                    ]
+                    kept = [edit for edit in write.edits if order.accepted.issuperset(edit.after)]
                     if len(kept) < len(write.edits):
                         applied.again |= {e.item for e in write.edits} - {e.item for e in kept}
-                    if not kept:
-                        order.finish(row)
-                        continue
-                    running[group.create_task(self._write_one(write, kept, term, applied))] = row
+                    if kept:
+                        running[group.create_task(self._write_one(write, kept, term, applied))] = row
+                    else:
+                        order.finish(row, True)
                 if not running:
                     return
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 window = min(window + len(done), self._max_parallel)
                 for task in done:
-                    row = running.pop(task)
-                    answer = task.result()
-                    if isinstance(answer, ApiError):
-                        lost.add(row)
-                        _note_failure(by_row[row], answer, applied)
-                    order.finish(row)
+                    order.finish(running.pop(task), task.result())
 
-    async def _write_one(
-        self, write: Write, edits: list[MemberEdit], term: int, applied: Applied
-    ) -> ApiError | int:
+    async def _write_one(self, write: Write, edits: list[MemberEdit], term: int, applied: Applied) -> bool:
+        """Make one write of a round; whether it was accepted."""
         try:
-            version = await self.put(write.member, write.entries(edits), term)
+            await self._put(write.member, write.entries(edits), term, applied)
         except ApiError as error:
-            return error
-        applied.note_version(version)
+            items = {edit.item for edit in write.edits}
+            applied.failures.append(error)
+            applied.failed_objects.add(write.row)
+            applied.again |= items
+            if may_be_done(error):
+                applied.in_doubt[write.member.name] = items
+            return False
         applied.accepted.append(Accepted(write.member.name, edits))
-        return version
+        return True
 
     async def repair(self, repairs: Iterable[Write], term: int, applied: Applied) -> None:
         """Create or clean these Assignments, as many at once as in a round."""
-
-        async def one(write: Write) -> None:
-            applied.note_version(await self.put(write.member, write.member.entries, term))
-
-        await self._each([(write.row, one(write)) for write in repairs], applied)
+        work = [
+            (write.row, self._put(write.member, write.member.entries, term, applied)) for write in repairs
+        ]
+        await self._each(work, applied)
 
     async def delete(self, deletes: Iterable[Delete], applied: Applied) -> None:
         """Delete these Assignments, each only as it was last observed."""
@@ -203,63 +192,49 @@ class AssignmentWriter:
     async def _rewrite(self, member: MemberState, term: int, applied: Applied) -> None:
         assert member.assignment is not None
         try:
-            applied.note_version(await self.put(member, member.entries, term))
+            await self._put(member, member.entries, term, applied)
         except NotFound:
             pass
         except ApiError as error:
             if not await self._replaced(member, applied):
-                applied.fail(error)
+                applied.failures.append(error)
                 return
         applied.rewritten.add(member.name)
 
     async def _replaced(self, member: MemberState, applied: Applied) -> bool:
         """Whether the Assignment is gone, or is another generation than the one that was observed."""
-        assert member.assignment is not None
+        known = member.assignment
+        assert known is not None
+        path = ASSIGNMENTS.path(self._namespace, known.name)
         try:
-            there = await self._client.get(
-                ASSIGNMENTS.path(self._namespace, member.name), type=AssignmentObject, deadline=self._deadline
-            )
-        except NotFound:
-            return True
-        except ApiError:
-            return False
-        meta, known = there.metadata, member.assignment
+            there = await self._client.get(path, type=AssignmentObject, deadline=self._deadline)
+        except ApiError as error:
+            return isinstance(error, NotFound)
+        meta = there.metadata
         if (meta.uid, meta.generation) == (known.uid, known.generation):
             return False
         applied.note_version(int(meta.resource_version))
         return True
 
-    async def put(self, member: MemberState, entries: dict[str, Entry], term: int) -> int:
-        """Create or replace a Member's Assignment; its new resourceVersion. Raises ApiError."""
+    async def _put(self, member: MemberState, entries: dict[str, Entry], term: int, applied: Applied) -> None:
+        """Create or replace a Member's Assignment. Raises ApiError."""
         items = [format_entry(entries[name]) for name in sorted(entries)]
         spec: dict[str, Any] = {"pool": self._pool, "term": term, "items": items}
-        session = member.session_for(entries)
-        if session:
+        if session := member.session_for(entries):
             spec["session"] = session
         if member.assignment is None:
-            answer = await self._client.create(
-                ASSIGNMENTS.path(self._namespace),
-                assignment_object(self._namespace, member, spec),
-                type=AssignmentObject,
-                deadline=self._deadline,
-            )
+            path, body = ASSIGNMENTS.path(self._namespace), assignment_object(self._namespace, member, spec)
+            answer = await self._client.create(path, body, type=AssignmentObject, deadline=self._deadline)
         else:
-            answer = await self._client.patch(
-                ASSIGNMENTS.path(self._namespace, member.name),
-                assignment_patch(member, spec),
-                type=AssignmentObject,
-                deadline=self._deadline,
-            )
-        return int(answer.metadata.resource_version)
+            path, patch = ASSIGNMENTS.path(self._namespace, member.name), assignment_patch(member, spec)
+            answer = await self._client.patch(path, patch, type=AssignmentObject, deadline=self._deadline)
+        applied.note_version(int(answer.metadata.resource_version))
 
     async def _delete(self, delete: Delete) -> None:
         known = delete.assignment
-        preconditions = {"uid": known.uid, "resourceVersion": str(known.resource_version)}
-        await self._client.delete(
-            ASSIGNMENTS.path(self._namespace, known.name),
-            body={"preconditions": preconditions},
-            deadline=self._deadline,
-        )
+        path = ASSIGNMENTS.path(self._namespace, known.name)
+        only_that = {"preconditions": {"uid": known.uid, "resourceVersion": str(known.resource_version)}}
+        await self._client.delete(path, body=only_that, deadline=self._deadline)
 
     async def _each(self, work: list[tuple[int, Coroutine[Any, Any, None]]], applied: Applied) -> None:
         """Await all of it, a few at once; what is done on rows of Members, and fails, is noted."""
@@ -273,17 +248,8 @@ class AssignmentWriter:
                     pass
                 except ApiError as error:
                     applied.failed_objects.add(row)
-                    applied.fail(error)
+                    applied.failures.append(error)
 
         async with asyncio.TaskGroup() as group:
             for row, what in work:
                 group.create_task(one(row, what))
-
-
-def _note_failure(write: Write, error: ApiError, applied: Applied) -> None:
-    applied.fail(error)
-    applied.failed_objects.add(write.row)
-    items = {edit.item for edit in write.edits}
-    applied.again |= items
-    if may_be_done(error):
-        applied.in_doubt[write.member.name] = items
