@@ -45,14 +45,13 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
     # kopf ends with the controller; and it would wait five seconds for whatever still waits for this flag.
     work.add_done_callback(lambda _: stop.set())
 
-    @kopf.on.startup(registry=registry)
-    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
-        settings.posting.enabled = False
-        settings.scanning.disabled = True
-        settings.networking.error_backoffs = _Patience()
-        settings.networking.connect_timeout = 5
-        settings.watching.inactivity_timeout = 90
-        settings.watching.server_timeout = 300
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.networking.error_backoffs = _Patience()
+    settings.networking.connect_timeout = 5
+    settings.watching.inactivity_timeout = 90
+    settings.watching.server_timeout = 300
 
     @kopf.on.cleanup(registry=registry)
     async def end(**_: Any) -> None:
@@ -75,6 +74,7 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
 
     await kopf.operator(
         registry=registry,
+        settings=settings,
         # Without it kopf looks up the user's name, and the user id of a pod has none.
         identity=cast(Any, "berth"),
         standalone=True,
@@ -99,10 +99,10 @@ async def _pools_served(config: Config, namespaces: Sequence[str]) -> None:
                     await client.get(POOLS.path(namespace), {"limit": "1"})
                     break
                 except ApiError as error:
-                    problem = str(error)
-                if problem != logged:
-                    logger.warning("waiting until Pools can be listed (are the CRDs installed?): %s", problem)
-                    logged = problem
+                    if str(error) != logged:
+                        logged = str(error)
+                        text = "waiting until Pools can be listed (are the CRDs installed?): %s"
+                        logger.warning(text, logged)
                 await asyncio.sleep(POLL)
 
 

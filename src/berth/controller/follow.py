@@ -7,10 +7,10 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from berth.kinds import AssignmentObject, ItemObject, LeaseObject, MemberObject, PoolObject
 from berth.kube import (
@@ -53,14 +53,8 @@ class Burst:
     """A wake-up call that waits for the burst of events to end. For one event loop."""
 
     def __init__(
-        self,
-        quiet: float = QUIET,
-        longest: float = LONGEST,
-        clock: Clock = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        self, clock: Clock = time.monotonic, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        self._quiet = quiet
-        self._longest = longest
         self._clock = clock
         self._sleep = sleep
         self._event = asyncio.Event()
@@ -81,7 +75,7 @@ class Burst:
             return
         started = self._clock()
         # A later event moves the end of the burst, it does not signal it.
-        while (left := min(self._last + self._quiet, started + self._longest) - self._clock()) > 0:
+        while (left := min(self._last + QUIET, started + LONGEST) - self._clock()) > 0:
             await self._sleep(left)
         self._event.clear()
 
@@ -96,7 +90,7 @@ class FollowedPool:
 
 
 class Follower:
-    """Keeps the brains of all watched namespaces up to date; an async context manager.
+    """Keeps the brains of all watched namespaces up to date.
 
     `pools` grows as soon as any object names a Pool; `on_pool` is called then.
     """
@@ -117,7 +111,6 @@ class Follower:
         self._on_pool = on_pool
         self._on_unusable = on_unusable
         self._clock = clock
-        self._stack = AsyncExitStack()
         self._timer = asyncio.Event()
         self.reads_due = asyncio.Event()
         """Set when Leases may have to be read."""
@@ -152,20 +145,19 @@ class Follower:
 
     @property
     def informers(self) -> list[Informer[Any]]:
-        """All informers."""
+        """Those of all kinds and namespaces."""
         return list(self._informers.values())
 
     def informer(self, resource: Resource, namespace: str) -> Informer[Any]:
         """The informer of a kind that covers `namespace`."""
         return self._informers.get((resource, namespace)) or self._informers[resource, None]
 
-    async def __aenter__(self) -> Self:
-        for informer in self.informers:
-            await self._stack.enter_async_context(informer)
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
+    async def run(self) -> None:
+        """Follow the cluster and the time, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self.informers:
+                group.create_task(informer.run())
+            group.create_task(self._watch_time())
 
     async def synced(self) -> None:
         """Wait until everything has been listed once: before that nothing may be judged."""
@@ -192,19 +184,17 @@ class Follower:
 
     # ---- Leases ----------------------------------------------------------------------------
 
-    async def watch_time(self) -> None:
-        """Notice Leases that run out, until cancelled."""
+    async def _watch_time(self) -> None:
+        """Notice Leases that run out."""
         while True:
             moments = [at for leases in self._leases.values() if (at := leases.next_change()) is not None]
             self._timer.clear()
             timeout = max(0.0, min(moments) - self._clock()) if moments else None
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._timer.wait()
                 # A renewal only moves moments later: look again when the earliest one comes.
                 continue
-            except TimeoutError:
-                pass
             now = self._clock()
             for namespace, leases in self._leases.items():
                 self._leases_changed(namespace, leases.advance(now), now)

@@ -56,7 +56,7 @@ class _LeadLost(Exception):  # noqa: N818 - a state, not a fault
 
 
 class Controller:
-    """One controller process: it follows the cluster always, and acts while it leads."""
+    """One controller process: it always follows the cluster, and acts while it leads."""
 
     def __init__(self, config: Config, options: Options) -> None:
         # Host and process id come again, so the name of this very process has a random part.
@@ -87,10 +87,10 @@ class Controller:
             if (port := self._options.metrics_port) is not None:
                 stack.enter_context(endpoint(port, self.metrics.registry, lambda: self._ready))
             # Left in reverse: the Lease is released first, while the client still works.
-            for part in (self._client, self.follower, self._election):
-                await stack.enter_async_context(part)
+            await stack.enter_async_context(self._client)
+            await stack.enter_async_context(self._election)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.follower.watch_time())
+                group.create_task(self.follower.run())
                 group.create_task(self._stand())
                 group.create_task(self._count_restarts())
                 group.create_task(self._keep_connections())

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -97,6 +98,8 @@ class Publisher:
         self._due = asyncio.Event()
         self._backoff = Backoff(limit=5.0)
         self._next_slot = 0.0
+        self._reasons: defaultdict[Gauge, set[str]] = defaultdict(set)
+        """The reasons for which a metric has a series of this Pool."""
         metrics.queue_age.labels(*self._labels).set_function(lambda: brain.age(clock()))
 
     # ---- facts -----------------------------------------------------------------------------
@@ -251,10 +254,12 @@ class Publisher:
         for name, value in status["slots"].items():
             metrics.slots.labels(*labels, name).set(value)
         for gauge, counts in ((metrics.unplaced, now.short), (metrics.waiting, now.waiting)):
-            for reason in _reasons(gauge, labels) | counts.keys():
+            self._reasons[gauge].update(counts)
+            for reason in self._reasons[gauge]:  # 0 for one that no longer occurs
                 gauge.labels(*labels, reason).set(counts[reason])
-        for reason in _reasons(metrics.oldest_wait, labels) - now.oldest.keys():
+        for reason in self._reasons[metrics.oldest_wait] - now.oldest.keys():
             metrics.oldest_wait.remove(*labels, reason)
+        self._reasons[metrics.oldest_wait] = set(now.oldest)
         for reason, age in now.oldest.items():
             metrics.oldest_wait.labels(*labels, reason).set(time.time() - age)
         metrics.moves_in_flight.labels(*labels).set(now.moving)
@@ -268,12 +273,6 @@ def _log_changes(pool: str, accepted: list[Accepted], level: int) -> None:
         for item, entry, _, lane in edits:
             what = f"slot={entry.slot} grant={entry.grant} epoch={entry.epoch}" if entry else "removed"
             logger.log(level, "pool=%s item=%s member=%s lane=%s %s", pool, item, member, lane.value, what)
-
-
-def _reasons(gauge: Gauge, pool: tuple[str, str]) -> set[str]:
-    """The reasons for which `gauge` has a series of the Pool."""
-    labels = [sample.labels for family in gauge.collect() for sample in family.samples]
-    return {of["reason"] for of in labels if (of["namespace"], of["pool"]) == pool}
 
 
 class Recorder:

@@ -116,19 +116,11 @@ class _Order:
 class AssignmentWriter:
     """Writes the Assignments of one Pool."""
 
-    def __init__(
-        self,
-        client: Client,
-        namespace: str,
-        pool: str,
-        deadline: Deadline,
-        max_parallel: int = MAX_PARALLEL,
-    ) -> None:
+    def __init__(self, client: Client, namespace: str, pool: str, deadline: Deadline) -> None:
         self._client = client
         self._namespace = namespace
         self._pool = pool
         self._deadline = deadline
-        self._max_parallel = max_parallel
 
     async def write(self, writes: Iterable[Write], term: int, applied: Applied) -> None:
         """Make the writes of a round; `term` goes into each `spec.term`.
@@ -140,7 +132,7 @@ class AssignmentWriter:
         by_row = {write.row: write for write in writes}
         order = _Order(by_row)
         running: dict[asyncio.Task[bool], int] = {}
-        window = min(FIRST_PARALLEL, self._max_parallel)
+        window = FIRST_PARALLEL
         async with asyncio.TaskGroup() as group:
             while True:
                 while len(running) < window and (row := order.take(stuck=not running)) is not None:
@@ -155,7 +147,7 @@ class AssignmentWriter:
                 if not running:
                     return
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                window = min(window + len(done), self._max_parallel)
+                window = min(window + len(done), MAX_PARALLEL)
                 for task in done:
                     order.finish(running.pop(task), task.result())
 
@@ -238,7 +230,7 @@ class AssignmentWriter:
 
     async def _each(self, work: list[tuple[int, Coroutine[Any, Any, None]]], applied: Applied) -> None:
         """Await all of it, a few at once; what is done on rows of Members, and fails, is noted."""
-        gate = asyncio.Semaphore(self._max_parallel)
+        gate = asyncio.Semaphore(MAX_PARALLEL)
 
         async def one(row: int, what: Coroutine[Any, Any, None]) -> None:
             async with gate:

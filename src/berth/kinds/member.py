@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from berth.kinds.entry import MAX_NAME
-from berth.kinds.meta import Meta, Part, ReadCondition, condition_status
+from berth.kinds.meta import Meta, Part, ReadCondition
 from berth.kinds.model import (
     AGE,
     DNS_SUBDOMAIN,
@@ -120,5 +120,7 @@ class MemberObject(Part, frozen=True):
 
     @property
     def reported_live(self) -> bool | None:
-        """The status of its condition `Live`; None if it has none."""
-        return condition_status(self.status.conditions if self.status else (), "Live")
+        """Whether its condition `Live` holds; None if that is unknown."""
+        conditions = self.status.conditions if self.status else ()
+        found = next((condition.status for condition in conditions if condition.type == "Live"), "")
+        return {"True": True, "False": False}.get(found)

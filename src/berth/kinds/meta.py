@@ -1,6 +1,5 @@
 """What is read of every object: small structs that msgspec decodes a hundred times faster than a model."""
 
-from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
@@ -59,12 +58,6 @@ class ReadCondition(Part, frozen=True):
     reason: str = ""
     message: str = ""
     last_transition_time: str = ""
-
-
-def condition_status(conditions: Iterable[ReadCondition], type_: str) -> bool | None:
-    """Whether the condition of that type holds; None where it does not say."""
-    found = next((c.status for c in conditions if c.type == type_), None)
-    return {"True": True, "False": False}.get(found or "")
 
 
 class LeaseSpec(Part, frozen=True):
