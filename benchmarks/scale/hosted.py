@@ -15,7 +15,7 @@ from typing import Any
 
 import berth.controller.app as app
 from berth.cli import main
-from berth.controller.leader import Controller
+from berth.controller.app import Controller
 
 
 class Remembered(Controller):

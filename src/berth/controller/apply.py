@@ -1,4 +1,4 @@
-"""Carries out what was decided for a Pool: raises its term, writes, solves, and reports what came of it."""
+"""Carries out the decisions for a Pool: raises its term, writes and solves, and reports the outcome."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from berth.kube import (
 from berth.pool import Decision, Outcome, PoolInfo, TakeOver, Write, pool_info
 
 POLL = 0.01
-"""Seconds between two looks at the cache."""
+"""Seconds between two checks of the cache."""
 Sleep = Callable[[float], Awaitable[None]]
 
 
 class Replaced(Exception):  # noqa: N818 - a state, not a fault
-    """Another leader has raised the term: this one changes nothing any more."""
+    """Another leader has raised the term: this one must not change anything any more."""
 
 
 class Applier:
@@ -50,7 +50,7 @@ class Applier:
         backoff: Backoff | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`pool` is its namespace and name, `leader` the name that the Pool's status gets."""
+        """`pool` is its namespace and name; `leader` is written to the Pool's status."""
         self._client = client
         self._assignments = assignments
         self._namespace, self._name = pool
@@ -64,7 +64,7 @@ class Applier:
         self._version = 0
 
     async def shown(self) -> None:
-        """Return once the cache of Assignments shows all that was written."""
+        """Wait until the cache of Assignments shows every write so far."""
         await self._assignments.wait_for(self._version)
 
     async def apply(self, decision: Decision) -> Outcome:
@@ -81,7 +81,7 @@ class Applier:
         except ApiError as error:
             if isinstance(error, NotFound) and decision.take_over is None:
                 applied.pool_gone = True
-            else:  # a Pool that cannot be created, as its namespace is gone, is a failure like any other
+            else:  # also a Pool that cannot be created because its namespace is gone
                 applied.failures.append(error)
         self._version = max(self._version, applied.version)
         if not applied.failures:
@@ -95,11 +95,11 @@ class Applier:
     # ---- taking over -----------------------------------------------------------------------
 
     async def _take_over(self, take: TakeOver, decision: Decision) -> PoolInfo:
-        """Raise the term above `take.above` and whatever the Pool has: of two leaders one finds out by that.
+        """Raise the term by compare-and-swap, so that of two leaders one finds out; create a missing Pool.
 
-        Creates a Pool that is missing. Raises ApiError.
+        Raises ApiError.
         """
-        if take.check:  # written by the next leader, or else by hand
+        if take.check:  # the later term was written by the next leader, or by hand
             with suppress(NotFound):
                 await self._check_term(decision.term, decision.uid)
         known = take.known
@@ -110,7 +110,7 @@ class Applier:
                 "metadata": {"resourceVersion": str(pool.version), "uid": pool.uid},
                 "status": {"term": term, "leader": self._leader},
             }
-            with suppress(Conflict, NotFound):  # written since it was read
+            with suppress(Conflict, NotFound):  # it was written since it was read
                 answer = await self._client.patch(
                     self._path + "/status", body, kind="merge", type=PoolObject, deadline=self._deadline
                 )
@@ -126,17 +126,17 @@ class Applier:
         with suppress(NotFound):
             return await self._get_pool()
         body = {"apiVersion": API_VERSION, "kind": "Pool", "metadata": {"name": self._name}, "spec": {}}
-        with suppress(Conflict):  # somebody else has created it meanwhile
+        with suppress(Conflict):  # somebody else created it in the meantime
             path = POOLS.path(self._namespace)
             created = await self._client.create(path, body, type=PoolObject, deadline=self._deadline)
             return pool_info(created)
         return await self._get_pool()
 
     async def _caught_up(self, version: int) -> None:
-        """Return once the cache of Assignments shows everything up to resourceVersion `version`.
+        """Wait until the cache of Assignments shows everything up to resourceVersion `version`.
 
-        A watch may lag by any amount, and says nothing when nothing happens; so the Assignments are listed
-        afresh and the cache is compared with that. Raises ApiError.
+        A watch may lag by any amount, and it is silent while nothing happens; so the Assignments are listed
+        again and the cache is compared with that list. Raises ApiError.
         """
         path = ASSIGNMENTS.path(self._namespace)
         there = await self._client.list(path, type=_Bare, metadata_only=True, deadline=self._deadline)
@@ -153,7 +153,7 @@ class Applier:
     # ---- writing ---------------------------------------------------------------------------
 
     async def _write(self, decision: Decision, applied: Applied) -> None:
-        # Before anything is promoted: what an earlier Member's Assignment lists must be gone by then.
+        # First, because entries in the Assignment of an earlier Member must be gone before a promotion.
         await self._writer.delete(decision.deletes, applied)
         writes = _without_blocked_promotions(decision, applied)
         term = decision.term - decision.raise_term
@@ -169,7 +169,7 @@ class Applier:
 
     async def _raise_term(self, decision: Decision, applied: Applied) -> None:
         patch = [
-            # Of a Pool that was deleted the next one of its name may have come to the same term.
+            # If the Pool was deleted, the next one of its name may have reached the same term.
             {"op": "test", "path": "/metadata/uid", "value": decision.uid},
             {"op": "test", "path": "/status/term", "value": decision.term - 1},
             {"op": "replace", "path": "/status/term", "value": decision.term},
@@ -182,7 +182,7 @@ class Applier:
         applied.term = decision.term
 
     async def _check_term(self, term: int, uid: str) -> int:
-        """The term that this leader has the Pool in: `term`, or the next one if only the answer was lost.
+        """The term in which this leader has the Pool: `term`, or the next one if only an answer was lost.
 
         Raises Replaced if another leader has it, NotFound if it is gone or another Pool of that name.
         """
@@ -200,7 +200,7 @@ class _Bare(msgspec.Struct):
 
 
 def _without_blocked_promotions(decision: Decision, applied: Applied) -> list[Write]:
-    """The writes without promotions of Items that an Assignment which could not be deleted still lists."""
+    """The writes without promotions of Items that are still in an Assignment which could not be deleted."""
     failed = [delete for delete in decision.deletes if delete.row in applied.failed_objects]
     listed = set[str]().union(*(delete.items for delete in failed))
     if not listed:

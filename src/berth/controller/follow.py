@@ -46,11 +46,11 @@ Clock = Callable[[], float]
 QUIET = 0.020
 """Seconds without an event after which a burst has ended."""
 LONGEST = 0.500
-"""Seconds after which a burst is served although it goes on."""
+"""Seconds after which a burst is handled although it continues."""
 
 
 class Burst:
-    """A wake-up call that waits for the burst of events to end. For one event loop."""
+    """Wakes one waiter at the end of a burst of events."""
 
     def __init__(
         self, clock: Clock = time.monotonic, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -61,12 +61,12 @@ class Burst:
         self._last = 0.0
 
     def wake(self) -> None:
-        """Something happened."""
+        """Note an event."""
         self._last = self._clock()
         self._event.set()
 
     async def wait(self, until: float | None) -> None:
-        """Return after the next burst of events, or at `until` (monotonic seconds)."""
+        """Wait for the end of the next burst of events, at most until `until` (monotonic seconds)."""
         timeout = None if until is None else max(0.0, until - self._clock())
         try:
             async with asyncio.timeout(timeout):
@@ -74,7 +74,7 @@ class Burst:
         except TimeoutError:
             return
         started = self._clock()
-        # A later event moves the end of the burst, it does not signal it.
+        # A later event postpones the end of the burst; it sends no signal.
         while (left := min(self._last + QUIET, started + LONGEST) - self._clock()) > 0:
             await self._sleep(left)
         self._event.clear()
@@ -82,11 +82,11 @@ class Burst:
 
 @dataclass(slots=True)
 class FollowedPool:
-    """A Pool that is followed."""
+    """A Pool of which events are observed."""
 
     brain: Brain
     burst: Burst = field(default_factory=Burst)
-    """Wakes whoever leads it."""
+    """Wakes the loop that leads it."""
 
 
 class Follower:
@@ -107,7 +107,7 @@ class Follower:
         """`namespaces` empty is all of them."""
         self.pools: dict[tuple[str, str], FollowedPool] = {}
         self._leases: defaultdict[str, Leases] = defaultdict(Leases)
-        """Those of each namespace, which its Pools share."""
+        """By namespace: the Pools of a namespace share them."""
         self._on_pool = on_pool
         self._on_unusable = on_unusable
         self._clock = clock
@@ -128,7 +128,7 @@ class Follower:
     def _informer(
         self, client: Client, resource: Resource, type_: Any, namespace: str | None, handler: Any
     ) -> Informer[Any]:
-        # Kubelets renew a Lease each; in a large cluster those would be most of what is sent.
+        # Each kubelet renews a Lease; in a large cluster these would be most of the events.
         selector = "metadata.namespace!=kube-node-lease" if resource is LEASES and namespace is None else None
         return Informer(
             client,
@@ -138,14 +138,14 @@ class Follower:
             field_selector=selector,
             on_event=handler,
             on_error=partial(self._unusable, type_.__name__.removesuffix("Object")),
-            # A replica has four of these: asking each 5 s does a server that refuses no harm, and after an
-            # outage a leader is of use only once all of them work again.
+            # With only four informers per replica, a retry each 5 s does not harm a server that refuses them;
+            # and a leader can work after an outage only when all of them work again.
             backoff=Backoff(limit=5.0),
         )
 
     @property
     def informers(self) -> list[Informer[Any]]:
-        """Those of all kinds and namespaces."""
+        """The informers of all kinds and namespaces."""
         return list(self._informers.values())
 
     def informer(self, resource: Resource, namespace: str) -> Informer[Any]:
@@ -153,19 +153,19 @@ class Follower:
         return self._informers.get((resource, namespace)) or self._informers[resource, None]
 
     async def run(self) -> None:
-        """Follow the cluster and the time, until cancelled."""
+        """Pass on what happens in the cluster and what time changes, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for informer in self.informers:
                 group.create_task(informer.run())
             group.create_task(self._watch_time())
 
     async def synced(self) -> None:
-        """Wait until everything has been listed once: before that nothing may be judged."""
+        """Wait until everything has been listed once: no decision may be made before."""
         for informer in self.informers:
             await informer.synced()
 
     def pool(self, namespace: str, name: str) -> FollowedPool:
-        """The Pool of that name, made on first mention."""
+        """The Pool of that name; it is created when something names it for the first time."""
         key = (namespace, name)
         pool = self.pools.get(key)
         if pool is None:
@@ -185,7 +185,7 @@ class Follower:
     # ---- Leases ----------------------------------------------------------------------------
 
     async def _watch_time(self) -> None:
-        """Notice Leases that run out."""
+        """Pass on Leases that expire."""
         while True:
             moments = [at for leases in self._leases.values() if (at := leases.next_change()) is not None]
             self._timer.clear()
@@ -193,7 +193,7 @@ class Follower:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._timer.wait()
-                # A renewal only moves moments later: look again when the earliest one comes.
+                # Renewals only postpone these moments, so they do not set the timer.
                 continue
             now = self._clock()
             for namespace, leases in self._leases.items():
@@ -201,7 +201,7 @@ class Follower:
             self.reads_due.set()
 
     def restart_leases(self) -> None:
-        """Have every Lease read again that seems to have run out, at the start of a lead."""
+        """At the start of a lead: have every Lease read again that seems to have expired."""
         now = self._clock()
         reported: defaultdict[tuple[str, bool | None], set[str]] = defaultdict(set)
         for informer in self.informers:
@@ -212,7 +212,7 @@ class Follower:
         for namespace in self._leases.keys() | {namespace for namespace, _ in reported}:
             dead, live = reported[namespace, False], reported[namespace, True]
             self._leases_changed(namespace, self._leases[namespace].restart(now, dead, live), now)
-        # Where every Lease had long expired nobody waits for the next moment of one.
+        # If every Lease expired long ago, the timer has no moment to wait for.
         self._timer.set()
         self.reads_due.set()
 
@@ -222,11 +222,11 @@ class Follower:
         return {namespace for namespace, _ in self.pools}
 
     def leases_to_read(self, namespace: str) -> set[str]:
-        """The Leases of a namespace that have to be read."""
+        """The Leases of a namespace that have to be read from the API server."""
         return set[str]().union(*(pool.brain.leases_to_read() for pool in self._pools_in(namespace)))
 
     def put_lease_read(self, namespace: str, name: str, lease: LeaseObject | None, started: float) -> bool:
-        """Take what a read has shown, started at `started`; whether the watch had missed a renewal."""
+        """Observe the result of a read started at `started`; returns whether the watch missed a renewal."""
         now, leases = self._clock(), self._leases[namespace]
         expired = name in leases.unread()
         answer = leases.put_read(name, lease_info(lease) if lease else None, started, now)
@@ -253,12 +253,12 @@ class Follower:
     def _observe(self, pool: FollowedPool, event: Event, now: float | None = None) -> None:
         pool.brain.observe(event, self._clock() if now is None else now)
         pool.burst.wake()
-        # Other Leases that have run out are read when that is noticed.
+        # Only what this event can have changed: an expiry asks for its read itself.
         if pool.brain.needs_read(event.lease if isinstance(event, MemberInfo) else None):
             self.reads_due.set()
 
     def put_pool(self, pool: PoolObject, deleted: bool) -> None:
-        """A Pool appeared, changed or is gone."""
+        """Observe a Pool that appeared, changed or is gone."""
         meta = pool.metadata
         if not deleted:
             self._observe(self.pool(meta.namespace, meta.name), pool_info(pool))
@@ -268,7 +268,7 @@ class Follower:
     def _on_spec(
         self, kind: Literal["Item", "Member"], info: Callable[[Any], Event], _: EventKind, old: Any, new: Any
     ) -> None:
-        """An Item or a Member appeared, is gone, or has another spec: its status is of no interest."""
+        """Observe an Item or a Member that appeared, is gone or has a new spec; ignore its status."""
         if old and new and old.metadata.generation == new.metadata.generation:
             return
         there = new or old

@@ -1,4 +1,4 @@
-"""The loop of a Pool: observe a burst of events, decide, act, and take note of what came of it."""
+"""The loop of a Pool: wait for a burst of events, decide, act, and report the outcome to the brain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Publish = Callable[[Iterable[Fact]], None]
 
 
 class Lead:
-    """Leads one Pool for as long as this process leads."""
+    """Leads one Pool while this process leads."""
 
     def __init__(
         self,
@@ -34,14 +34,14 @@ class Lead:
         self._brain.start()
         try:
             while True:
-                # At once at first: what is to be done has waited for a leader long enough.
+                # The first time without waiting for an event: the Pool has been without a leader.
                 wake_at = await self.act()
                 await self._burst.wait(wake_at)
         finally:
             self._brain.stop()
 
     async def act(self) -> float | None:
-        """Decide and act until nothing is left to do; when to decide again at the latest."""
+        """Decide and act until nothing is left to do; returns when to decide again at the latest."""
         while True:
             await self._applier.shown()
             decision = self._brain.decide(self._clock())

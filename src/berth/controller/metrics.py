@@ -172,7 +172,7 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def endpoint(port: int, registry: CollectorRegistry, ready: Callable[[], bool]) -> Iterator[int]:
-    """Serve `registry` and `ready` from a thread of its own, all addresses; yields the port.
+    """Serve `registry` and `ready` from a thread, on all addresses; yields the port.
 
     `/readyz` answers 200 while `ready()` holds, else 503. Port 0 takes a free one. Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""What is published of a Pool: log lines, Events, metrics and statuses. Never in the way of placement."""
+"""Publishes log lines, Events, metrics and statuses of a Pool, without delaying placement."""
 
 from __future__ import annotations
 
@@ -47,26 +47,28 @@ from berth.pool import (
 logger = logging.getLogger(__name__)
 
 MAX_LINES = 1000
-"""Changes of a round that are logged one by one at INFO; of more only their number, each at DEBUG.
+"""Up to this many changes of a round are logged one by one at INFO; if there are more, at DEBUG.
 
-A line costs 13 us: those of a first placement of 100,000 Items would hold the event loop up for 3 s.
+A line costs 13 us: those of a first placement of 100,000 Items would block the event loop for 3 s.
 """
 RATE = 200.0
 """Status writes per second, for one Pool."""
 PARALLEL = 4
+"""Status writes in flight at once."""
 PAUSE = 0.25
-"""Seconds between two passes, in which changes gather."""
+"""Seconds before each pass, to collect changes."""
 STEP = 0.05
+"""Seconds between two checks whether Assignments are being written."""
 STAND_BACK = 20
-"""Steps for which a status waits while Assignments are written; then it is written all the same."""
+"""Checks for which a status waits while Assignments are being written; then it is written anyway."""
 STAND_BACK_PASS = 200
-"""The same before a pass, which looks at all that has changed and takes a while of its own."""
+"""The same before a pass, which itself takes a while."""
 CHUNK = 64
-"""Items whose statuses are looked at before others get their turn."""
+"""Items whose statuses are compared before other tasks get their turn."""
 QUEUE = 1000
-"""Events that wait to be written."""
+"""Maximum number of Events that wait to be written."""
 AGAIN_AFTER = 300.0
-"""Seconds in which the same Event of the same object is recorded once."""
+"""Seconds during which the same Event of the same object is recorded only once."""
 
 
 class Publisher:
@@ -105,7 +107,7 @@ class Publisher:
     # ---- facts -----------------------------------------------------------------------------
 
     def publish(self, facts: Iterable[Fact]) -> None:
-        """Publish what a decision or its outcome has brought; statuses follow by themselves."""
+        """Publish the facts of a decision or an outcome; `run` then writes the statuses."""
         self._due.set()
         for fact in facts:
             self._publish(fact)
@@ -155,7 +157,7 @@ class Publisher:
             for write in (self._write_members, self._write_pool, self._write_items):
                 try:
                     await write()
-                except ApiError as error:  # of one kind: the others are written all the same
+                except ApiError as error:  # of one kind: the others are written anyway
                     errors.append(error)
             if not errors:
                 self._backoff.reset()
@@ -185,7 +187,7 @@ class Publisher:
             except ApiError:
                 self._statuses.put_back_items(set(rows[start + CHUNK :]))
                 raise
-            # A new leader looks at every Item and mostly finds nothing to write: others get their turn.
+            # For a new leader this is every Item, mostly without a write that would let other tasks run.
             await self._sleep(0)
 
     async def _write(
@@ -231,7 +233,7 @@ class Publisher:
 
     async def _write_pool(self) -> None:
         brain = self._brain
-        # One Pool, at most a few times a second: read afresh, as its conditions are not watched.
+        # Read each time, as its conditions are not watched: it is one Pool, at most a few times a second.
         path = POOLS.path(brain.namespace, brain.name)
         try:
             pool = await self._client.get(path, type=PoolObject, deadline=self._deadline)
@@ -255,7 +257,7 @@ class Publisher:
             metrics.slots.labels(*labels, name).set(value)
         for gauge, counts in ((metrics.unplaced, now.short), (metrics.waiting, now.waiting)):
             self._reasons[gauge].update(counts)
-            for reason in self._reasons[gauge]:  # 0 for one that no longer occurs
+            for reason in self._reasons[gauge]:  # 0 for one that no longer applies
                 gauge.labels(*labels, reason).set(counts[reason])
         for reason in self._reasons[metrics.oldest_wait] - now.oldest.keys():
             metrics.oldest_wait.remove(*labels, reason)
@@ -276,7 +278,7 @@ def _log_changes(pool: str, accepted: list[Accepted], level: int) -> None:
 
 
 class Recorder:
-    """Queues Events and writes them one after the other; what does not fit in the queue is dropped."""
+    """Queues Events and writes them one after the other; it drops those that do not fit in the queue."""
 
     def __init__(self, client: Client, leader: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -286,7 +288,7 @@ class Recorder:
         self._recorded: dict[tuple[str, ...], float] = {}
 
     async def run(self) -> None:
-        """Write what is queued until cancelled."""
+        """Write queued Events until cancelled."""
         while True:
             event = await self._queue.get()
             try:
@@ -295,7 +297,7 @@ class Recorder:
                 logger.info("the API server refused an Event: %s", error)
 
     def record(self, namespace: str, notice: Notice) -> None:
-        """Queue an Event about an object, unless it was just recorded."""
+        """Queue an Event about an object, unless the same one was recorded recently."""
         now = self._clock()
         kind, name, uid, reason, message, warning = notice
         key = (kind, namespace, name, reason, message)
@@ -333,5 +335,5 @@ class Recorder:
 
 
 def timestamp() -> str:
-    """Now, as Kubernetes writes the time of a condition or an Event."""
+    """The present time in the format of conditions and Events."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,7 +1,7 @@
-"""Reads the Leases that have to be read: only a read can prove that a holder is dead, or the later of two.
+"""Reads the Leases that have to be read: only a read proves that a holder is dead, or is the later of two.
 
-A watch may be late, silent or hung while all else works. What a read shows counts: a renewal is a renewal,
-and the watch that has not shown it is started again. Where a read fails nobody dies, and it is tried again.
+A watch may be late, silent or hung while everything else works. The result of a read counts: a renewal is a
+renewal, and a watch that has not shown it is restarted. A failed read declares nobody dead; it is retried.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from berth.kube import LEASES, ApiError, Backoff, Client, NotFound
 logger = logging.getLogger(__name__)
 
 MAX_GETS = 4
-"""Up to this many Leases are read one by one; more of them by one list of their namespace."""
+"""Up to this many Leases are read one by one; more are read by one list of the namespace."""
 READ_TIMEOUT = 5.0
 """Seconds after which a read has failed."""
 AGAIN_AFTER = 1.0
-"""Seconds until Leases are read again of which a read has settled nothing."""
+"""Seconds until Leases are read again whose read decided nothing."""
 RESCAN = 5.0
-"""Seconds between two checks for Leases to read, besides those that follow when one runs out."""
+"""Seconds between two checks for Leases to read, besides the check after each expiry."""
 
 Found = dict[str, LeaseObject | ApiError | None]
-"""What reads have shown by name; None: there is no such Lease."""
+"""The results of reads by name; None: there is no such Lease."""
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -50,9 +50,9 @@ class LeaseReader:
         backoff: Backoff | None = None,
         max_gets: int = MAX_GETS,
     ) -> None:
-        """`due` names the Leases to read; `put(name, lease, started)` takes what a read has shown.
+        """`due` names the Leases to read; `put(name, lease, started)` gets the result of each read.
 
-        `put` returns whether the watch had missed a renewal; then `on_silent` is called.
+        `on_silent` is called if `put` returns True: the watch missed a renewal.
         """
         self._client = client
         self._namespace = namespace
@@ -66,17 +66,17 @@ class LeaseReader:
         self._reading: asyncio.Task[None] | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        """Start to read if there is something to read, unless that is under way."""
+        """Start to read if a Lease has to be read, unless a read is under way."""
         if (self._reading is None or self._reading.done()) and self._due():
             self._reading = group.create_task(self.read())
 
     async def read(self) -> None:
-        """Read until there is nothing left to read."""
+        """Read until no Lease has to be read any more."""
         self._backoff.reset()
         while names := sorted(self._due()):
             started = self._clock()
             found = await self._find(names, started + READ_TIMEOUT)
-            self._take(found, names, started)
+            self._pass_on(found, names, started)
             errors = {name: answer for name, answer in found.items() if isinstance(answer, ApiError)}
             if errors:
                 delay = max(self._backoff.next(), *(error.retry_after or 0.0 for error in errors.values()))
@@ -96,7 +96,7 @@ class LeaseReader:
                 await self._sleep(AGAIN_AFTER)
 
     async def _find(self, names: Collection[str], deadline: float) -> Found:
-        """Read these Leases: a few one by one, more by one list of the namespace, which shows all of them."""
+        """Read these Leases; a list shows the others of the namespace too."""
         if len(names) <= self._max_gets:
             reads = [self._get(name, deadline) for name in names]
             return dict(zip(names, await asyncio.gather(*reads), strict=True))
@@ -116,12 +116,12 @@ class LeaseReader:
         except ApiError as error:
             return error
 
-    def _take(self, found: Found, names: Collection[str], started: float) -> None:
+    def _pass_on(self, found: Found, names: Collection[str], started: float) -> None:
         missed = set()
         for name, lease in found.items():
             if not isinstance(lease, ApiError) and self._put(name, lease, started):
                 missed.add(name)
-        # Of others that a list shows an event may still be on its way.
+        # For the others in a list, the event may still be on its way.
         if silent := sorted(missed.intersection(names)):
             logger.warning(
                 "namespace=%s the watch of Leases is late or silent: it missed renewals of %d Leases (%s);"

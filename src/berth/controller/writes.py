@@ -1,4 +1,4 @@
-"""Writes of Assignments: one each in a round at most, a new primary only after the old one's is accepted."""
+"""Writes Assignments: each at most once in a round, and a new primary only after the old one is removed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from berth.kube import ASSIGNMENTS, ApiError, Client, ConnectionLost, Deadline, 
 from berth.pool import Accepted, Delete, MemberEdit, MemberState, Outcome, Write
 
 MAX_PARALLEL = 16
-"""Writes of Assignments under way at once."""
+"""Writes of Assignments in flight at once."""
 FIRST_PARALLEL = 8
-"""Writes under way at the start of a round; each answer allows one more, as in TCP's slow start.
+"""Writes in flight at the start of a round; each answer allows one more, as in TCP's slow start.
 
 Each needs a connection. This many are kept open; the others have to be opened first, and on a machine that is
 busy with the writes a handshake takes as long as one of them.
@@ -24,26 +24,26 @@ busy with the writes a handshake takes as long as one of them.
 
 @dataclass(slots=True)
 class Applied(Outcome):
-    """An outcome, and what only the writers go by."""
+    """An outcome, and what only the writers need of it."""
 
     failures: list[ApiError] = field(default_factory=list)
     version: int = 0
-    """Highest resourceVersion that the API server answered with."""
+    """The highest resourceVersion in an answer of the API server."""
 
     def note_version(self, version: int) -> None:
-        """Note a write that was answered with this resourceVersion."""
+        """Note the resourceVersion in the answer to a write."""
         self.version = max(self.version, version)
 
 
 def may_be_done(error: ApiError) -> bool:
-    """Whether a write that failed with this may have been accepted, or may yet be."""
+    """Whether a write that failed with this error may have been accepted, or may still be."""
     if isinstance(error, ConnectionLost):
         return error.maybe_done
     return isinstance(error, ServerError)
 
 
 def assignment_patch(member: MemberState, spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The JSON patch that replaces `spec` of exactly the Assignment and generation that were observed.
+    """The JSON patch that replaces `spec` only in the Assignment and the generation that were observed.
 
     Status reports do not change the generation, so they never conflict with it.
     """
@@ -71,17 +71,17 @@ def assignment_object(namespace: str, member: MemberState, spec: dict[str, Any])
 
 
 class _Order:
-    """Which Member may be written next: first those that no other has to be written before."""
+    """The order of a round's writes: a Member comes after those whose writes its own depends on."""
 
     def __init__(self, writes: dict[int, Write]) -> None:
         self._needs: dict[int, set[int]] = {}
         self._dependents: dict[int, list[int]] = defaultdict(list)
         self._ready: deque[int] = deque()
         self.accepted: set[int] = set()
-        """Rows that give up what they have to: their write was accepted, or none is to be made."""
+        """Rows whose write was accepted or is not needed, so that edits may come after it."""
         for row, write in writes.items():
             needs = set().union(*(edit.after for edit in write.edits)) - {row}
-            # Nothing is written there in this round, so nothing is taken away there either.
+            # A Member that is not written in this round gives up nothing.
             self.accepted |= needs - writes.keys()
             needs &= writes.keys()
             self._needs[row] = needs
@@ -91,7 +91,7 @@ class _Order:
                 self._ready.append(row)
 
     def take(self, *, stuck: bool) -> int | None:
-        """The next row, or None; `stuck`: nothing is under way, break a circle where it is thinnest."""
+        """The next row, or None; `stuck`: nothing is in flight, so break a cycle where needs are fewest."""
         if self._ready:
             row = self._ready.popleft()
         elif stuck and self._needs:
@@ -102,7 +102,7 @@ class _Order:
         return row
 
     def finish(self, row: int, accepted: bool) -> None:
-        """Note that the write of `row` has ended, or that none is made."""
+        """Note that the write of `row` has ended, or is not needed."""
         if accepted:
             self.accepted.add(row)
         for other in self._dependents.pop(row, ()):
@@ -125,9 +125,9 @@ class AssignmentWriter:
     async def write(self, writes: Iterable[Write], term: int, applied: Applied) -> None:
         """Make the writes of a round; `term` goes into each `spec.term`.
 
-        An edit that gives out slot 0 waits until the Members that give it up have been written; if one
-        of those writes fails it is left out. Where two Members wait for each other, the promotions of
-        one of them are left to the next round.
+        An edit that gives out slot 0 waits until the Members that give it up have been written; if one of
+        those writes fails, the edit is left out. If two Members wait for each other, the promotions of one of
+        them are left to the next round.
         """
         by_row = {write.row: write for write in writes}
         order = _Order(by_row)
@@ -152,7 +152,7 @@ class AssignmentWriter:
                     order.finish(running.pop(task), task.result())
 
     async def _write_one(self, write: Write, edits: list[MemberEdit], term: int, applied: Applied) -> bool:
-        """Make one write of a round; whether it was accepted."""
+        """Make one write of a round; returns whether it was accepted."""
         try:
             await self._put(write.member, write.entries(edits), term, applied)
         except ApiError as error:
@@ -167,18 +167,18 @@ class AssignmentWriter:
         return True
 
     async def repair(self, repairs: Iterable[Write], term: int, applied: Applied) -> None:
-        """Create or clean these Assignments, as many at once as in a round."""
+        """Create or clean these Assignments."""
         work = [
             (write.row, self._put(write.member, write.member.entries, term, applied)) for write in repairs
         ]
         await self._each(work, applied)
 
     async def delete(self, deletes: Iterable[Delete], applied: Applied) -> None:
-        """Delete these Assignments, each only as it was last observed."""
+        """Delete these Assignments, each only in the version that was last observed."""
         await self._each([(delete.row, self._delete(delete)) for delete in deletes], applied)
 
     async def rewrite(self, rewrites: Iterable[Write], term: int, applied: Applied) -> None:
-        """Write each of these Assignments as it is, so that no earlier write of it can arrive any more."""
+        """Write these Assignments unchanged, so that no earlier write of them can arrive any more."""
         await asyncio.gather(*(self._rewrite(write.member, term, applied) for write in rewrites))
 
     async def _rewrite(self, member: MemberState, term: int, applied: Applied) -> None:
@@ -194,7 +194,7 @@ class AssignmentWriter:
         applied.rewritten.add(member.name)
 
     async def _replaced(self, member: MemberState, applied: Applied) -> bool:
-        """Whether the Assignment is gone, or is another generation than the one that was observed."""
+        """Whether the Assignment is gone or has another generation than the one that was observed."""
         known = member.assignment
         assert known is not None
         path = ASSIGNMENTS.path(self._namespace, known.name)
@@ -229,7 +229,7 @@ class AssignmentWriter:
         await self._client.delete(path, body=only_that, deadline=self._deadline)
 
     async def _each(self, work: list[tuple[int, Coroutine[Any, Any, None]]], applied: Applied) -> None:
-        """Await all of it, a few at once; what is done on rows of Members, and fails, is noted."""
+        """Await the work on these rows of Members, `MAX_PARALLEL` at once, and note what fails."""
         gate = asyncio.Semaphore(MAX_PARALLEL)
 
         async def one(row: int, what: Coroutine[Any, Any, None]) -> None:
