@@ -152,7 +152,7 @@ MUTATIONS = [
     Mutation(
         "a round starts before the cache shows the writes of the one before",
         LEAD,
-        "await self._applier.shown()",
+        "await self.applier.shown()",
         "pass",
     ),
     Mutation(

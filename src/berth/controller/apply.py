@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-import msgspec
-
+from berth.controller.follow import Sleep
 from berth.controller.solving import Solve
 from berth.controller.writes import Applied, AssignmentWriter
-from berth.kinds import API_VERSION, AssignmentObject, Meta, PoolObject
+from berth.kinds import API_VERSION, AssignmentObject, HasMeta, PoolObject
 from berth.kube import (
     ASSIGNMENTS,
     POOLS,
@@ -28,7 +26,6 @@ from berth.pool import Decision, Outcome, PoolInfo, TakeOver, Write, pool_info
 
 POLL = 0.01
 """Seconds between two checks of the cache."""
-Sleep = Callable[[float], Awaitable[None]]
 
 
 class Replaced(Exception):  # noqa: N818 - a state, not a fault
@@ -139,7 +136,7 @@ class Applier:
         again and the cache is compared with that list. Raises ApiError.
         """
         path = ASSIGNMENTS.path(self._namespace)
-        there = await self._client.list(path, type=_Bare, metadata_only=True, deadline=self._deadline)
+        there = await self._client.list(path, type=HasMeta, metadata_only=True, deadline=self._deadline)
         versions = {each.metadata.name: int(each.metadata.resource_version) for each in there}
         await self._assignments.wait_for(max(versions.values(), default=0))
         while any(
@@ -193,10 +190,6 @@ class Applier:
         if pool.term != term and not ours:
             raise Replaced(f"Pool {self._name} is in term {pool.term}, not {term}: another leader has it")
         return pool.term
-
-
-class _Bare(msgspec.Struct):
-    metadata: Meta
 
 
 def _without_blocked_promotions(decision: Decision, applied: Applied) -> list[Write]:

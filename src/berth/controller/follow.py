@@ -43,6 +43,7 @@ from berth.pool import (
 logger = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
 QUIET = 0.020
 """Seconds without an event after which a burst has ended."""
 LONGEST = 0.500
@@ -52,9 +53,7 @@ LONGEST = 0.500
 class Burst:
     """Wakes one waiter at the end of a burst of events."""
 
-    def __init__(
-        self, clock: Clock = time.monotonic, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
+    def __init__(self, clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep) -> None:
         self._clock = clock
         self._sleep = sleep
         self._event = asyncio.Event()

@@ -7,13 +7,13 @@ import logging
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import Gauge
 
-from berth.controller.follow import FollowedPool, Follower
+from berth.controller.follow import Clock, FollowedPool, Follower, Sleep
 from berth.controller.metrics import Metrics
 from berth.kinds import API_VERSION, PoolObject
 from berth.kube import (
@@ -83,8 +83,8 @@ class Publisher:
         recorder: Recorder,
         metrics: Metrics,
         *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         brain = self._brain = pool.brain
         self._pool = pool
@@ -280,7 +280,7 @@ def _log_changes(pool: str, accepted: list[Accepted], level: int) -> None:
 class Recorder:
     """Queues Events and writes them one after the other; it drops those that do not fit in the queue."""
 
-    def __init__(self, client: Client, leader: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, client: Client, leader: str, clock: Clock = time.monotonic) -> None:
         self._client = client
         self._leader = leader
         self._clock = clock

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
-from berth.controller.follow import Follower
+from berth.controller.follow import Clock, Follower, Sleep
 from berth.controller.metrics import Metrics
 from berth.kinds import LeaseObject
 from berth.kube import LEASES, ApiError, Backoff, Client, NotFound
@@ -31,86 +32,72 @@ RESCAN = 5.0
 
 Found = dict[str, LeaseObject | ApiError | None]
 """The results of reads by name; None: there is no such Lease."""
-Sleep = Callable[[float], Awaitable[None]]
 
 
+@dataclass
 class LeaseReader:
     """Reads the Leases of one namespace that have to be read."""
 
-    def __init__(
-        self,
-        client: Client,
-        namespace: str,
-        due: Callable[[], Collection[str]],
-        put: Callable[[str, LeaseObject | None, float], bool],
-        on_silent: Callable[[], None],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Sleep = asyncio.sleep,
-        backoff: Backoff | None = None,
-        max_gets: int = MAX_GETS,
-    ) -> None:
-        """`due` names the Leases to read; `put(name, lease, started)` gets the result of each read.
-
-        `on_silent` is called if `put` returns True: the watch missed a renewal.
-        """
-        self._client = client
-        self._namespace = namespace
-        self._due = due
-        self._put = put
-        self._on_silent = on_silent
-        self._clock = clock
-        self._sleep = sleep
-        self._backoff = backoff or Backoff(limit=5.0)
-        self._max_gets = max_gets
-        self._reading: asyncio.Task[None] | None = None
+    client: Client
+    namespace: str
+    due: Callable[[], Collection[str]]
+    """Names the Leases to read."""
+    put: Callable[[str, LeaseObject | None, float], bool]
+    """Gets the result of each read and when it started; returns whether the watch missed a renewal."""
+    on_silent: Callable[[], None]
+    """Called after reads for which `put` returned True."""
+    clock: Clock = time.monotonic
+    sleep: Sleep = asyncio.sleep
+    backoff: Backoff = field(default_factory=lambda: Backoff(limit=5.0))
+    max_gets: int = MAX_GETS
+    _reading: asyncio.Task[None] | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start to read if a Lease has to be read, unless a read is under way."""
-        if (self._reading is None or self._reading.done()) and self._due():
+        if (self._reading is None or self._reading.done()) and self.due():
             self._reading = group.create_task(self.read())
 
     async def read(self) -> None:
         """Read until no Lease has to be read any more."""
-        self._backoff.reset()
-        while names := sorted(self._due()):
-            started = self._clock()
+        self.backoff.reset()
+        while names := sorted(self.due()):
+            started = self.clock()
             found = await self._find(names, started + READ_TIMEOUT)
             self._pass_on(found, names, started)
             errors = {name: answer for name, answer in found.items() if isinstance(answer, ApiError)}
             if errors:
-                delay = max(self._backoff.next(), *(error.retry_after or 0.0 for error in errors.values()))
+                delay = max(self.backoff.next(), *(error.retry_after or 0.0 for error in errors.values()))
                 logger.warning(
                     "namespace=%s %d Leases (%s) seem to have expired but cannot be read; their Members count"
                     " as live, next attempt in %.1f s: %s",
-                    self._namespace,
+                    self.namespace,
                     len(errors),
                     ", ".join(errors)[:200],
                     delay,
                     next(iter(errors.values())),
                 )
-                await self._sleep(delay)
+                await self.sleep(delay)
                 continue
-            self._backoff.reset()
-            if not set(names).isdisjoint(self._due()):
-                await self._sleep(AGAIN_AFTER)
+            self.backoff.reset()
+            if not set(names).isdisjoint(self.due()):
+                await self.sleep(AGAIN_AFTER)
 
     async def _find(self, names: Collection[str], deadline: float) -> Found:
         """Read these Leases; a list shows the others of the namespace too."""
-        if len(names) <= self._max_gets:
+        if len(names) <= self.max_gets:
             reads = [self._get(name, deadline) for name in names]
             return dict(zip(names, await asyncio.gather(*reads), strict=True))
-        path = LEASES.path(self._namespace)
+        path = LEASES.path(self.namespace)
         try:
-            leases = await self._client.list(path, type=LeaseObject, deadline=deadline)
+            leases = await self.client.list(path, type=LeaseObject, deadline=deadline)
         except ApiError as error:
             return dict.fromkeys(names, error)
         return dict.fromkeys(names, None) | {lease.metadata.name: lease for lease in leases}
 
     async def _get(self, name: str, deadline: float) -> LeaseObject | ApiError | None:
-        path = LEASES.path(self._namespace, name)
+        path = LEASES.path(self.namespace, name)
         try:
-            return await self._client.get(path, type=LeaseObject, deadline=deadline)
+            return await self.client.get(path, type=LeaseObject, deadline=deadline)
         except NotFound:
             return None
         except ApiError as error:
@@ -119,18 +106,18 @@ class LeaseReader:
     def _pass_on(self, found: Found, names: Collection[str], started: float) -> None:
         missed = set()
         for name, lease in found.items():
-            if not isinstance(lease, ApiError) and self._put(name, lease, started):
+            if not isinstance(lease, ApiError) and self.put(name, lease, started):
                 missed.add(name)
         # For the others in a list, the event may still be on its way.
         if silent := sorted(missed.intersection(names)):
             logger.warning(
                 "namespace=%s the watch of Leases is late or silent: it missed renewals of %d Leases (%s);"
                 " listing all Leases again",
-                self._namespace,
+                self.namespace,
                 len(silent),
                 ", ".join(silent[:3]),
             )
-            self._on_silent()
+            self.on_silent()
 
 
 async def read_due_leases(client: Client, follower: Follower, metrics: Metrics) -> None:

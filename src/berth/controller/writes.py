@@ -113,14 +113,14 @@ class _Order:
                     self._ready.append(other)
 
 
+@dataclass
 class AssignmentWriter:
     """Writes the Assignments of one Pool."""
 
-    def __init__(self, client: Client, namespace: str, pool: str, deadline: Deadline) -> None:
-        self._client = client
-        self._namespace = namespace
-        self._pool = pool
-        self._deadline = deadline
+    client: Client
+    namespace: str
+    pool: str
+    deadline: Deadline
 
     async def write(self, writes: Iterable[Write], term: int, applied: Applied) -> None:
         """Make the writes of a round; `term` goes into each `spec.term`.
@@ -197,9 +197,9 @@ class AssignmentWriter:
         """Whether the Assignment is gone or has another generation than the one that was observed."""
         known = member.assignment
         assert known is not None
-        path = ASSIGNMENTS.path(self._namespace, known.name)
+        path = ASSIGNMENTS.path(self.namespace, known.name)
         try:
-            there = await self._client.get(path, type=AssignmentObject, deadline=self._deadline)
+            there = await self.client.get(path, type=AssignmentObject, deadline=self.deadline)
         except ApiError as error:
             return isinstance(error, NotFound)
         meta = there.metadata
@@ -211,22 +211,22 @@ class AssignmentWriter:
     async def _put(self, member: MemberState, entries: dict[str, Entry], term: int, applied: Applied) -> None:
         """Create or replace a Member's Assignment. Raises ApiError."""
         items = [format_entry(entries[name]) for name in sorted(entries)]
-        spec: dict[str, Any] = {"pool": self._pool, "term": term, "items": items}
+        spec: dict[str, Any] = {"pool": self.pool, "term": term, "items": items}
         if session := member.session_for(entries):
             spec["session"] = session
         if member.assignment is None:
-            path, body = ASSIGNMENTS.path(self._namespace), assignment_object(self._namespace, member, spec)
-            answer = await self._client.create(path, body, type=AssignmentObject, deadline=self._deadline)
+            path, body = ASSIGNMENTS.path(self.namespace), assignment_object(self.namespace, member, spec)
+            answer = await self.client.create(path, body, type=AssignmentObject, deadline=self.deadline)
         else:
-            path, patch = ASSIGNMENTS.path(self._namespace, member.name), assignment_patch(member, spec)
-            answer = await self._client.patch(path, patch, type=AssignmentObject, deadline=self._deadline)
+            path, patch = ASSIGNMENTS.path(self.namespace, member.name), assignment_patch(member, spec)
+            answer = await self.client.patch(path, patch, type=AssignmentObject, deadline=self.deadline)
         applied.note_version(int(answer.metadata.resource_version))
 
     async def _delete(self, delete: Delete) -> None:
         known = delete.assignment
-        path = ASSIGNMENTS.path(self._namespace, known.name)
+        path = ASSIGNMENTS.path(self.namespace, known.name)
         only_that = {"preconditions": {"uid": known.uid, "resourceVersion": str(known.resource_version)}}
-        await self._client.delete(path, body=only_that, deadline=self._deadline)
+        await self.client.delete(path, body=only_that, deadline=self.deadline)
 
     async def _each(self, work: list[tuple[int, Coroutine[Any, Any, None]]], applied: Applied) -> None:
         """Await the work on these rows of Members, `MAX_PARALLEL` at once, and note what fails."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from berth.kinds.entry import ENTRY_MAX_LENGTH, ENTRY_PATTERN, REPORT_MAX_LENGTH, REPORT_PATTERN
 from berth.kinds.member import MAX_LIMIT
-from berth.kinds.meta import Meta, Part
+from berth.kinds.meta import HasMeta, Part
 from berth.kinds.model import (
     AGE,
     ATOMIC,
@@ -124,10 +124,9 @@ class ReadAssignmentStatus(Part, frozen=True):
     problems: tuple[ReadProblem, ...] = ()
 
 
-class AssignmentObject(Part, frozen=True):
+class AssignmentObject(HasMeta, frozen=True):
     """An Assignment as it is read."""
 
-    metadata: Meta
     spec: ReadAssignmentSpec = ReadAssignmentSpec()
     status: ReadAssignmentStatus = ReadAssignmentStatus()
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from pydantic import Field, StrictInt
 
-from berth.kinds.meta import Meta, Part, ReadCondition
+from berth.kinds.meta import HasMeta, Part, ReadCondition
 from berth.kinds.model import (
     AGE,
     ATOMIC,
@@ -104,10 +104,9 @@ class ReadItemStatus(Part, frozen=True):
     conditions: tuple[ReadCondition, ...] = ()
 
 
-class ItemObject(Part, frozen=True):
+class ItemObject(HasMeta, frozen=True):
     """An Item as it is read."""
 
-    metadata: Meta
     spec: ReadItemSpec = ReadItemSpec()
     status: ReadItemStatus | None = None
 

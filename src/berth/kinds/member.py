@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from berth.kinds.entry import MAX_NAME
-from berth.kinds.meta import Meta, Part, ReadCondition
+from berth.kinds.meta import HasMeta, Part, ReadCondition
 from berth.kinds.model import (
     AGE,
     DNS_SUBDOMAIN,
@@ -111,10 +111,9 @@ class ReadMemberStatus(Part, frozen=True):
     conditions: tuple[ReadCondition, ...] = ()
 
 
-class MemberObject(Part, frozen=True):
+class MemberObject(HasMeta, frozen=True):
     """A Member as it is read."""
 
-    metadata: Meta
     spec: ReadMemberSpec
     status: ReadMemberStatus | None = None
 

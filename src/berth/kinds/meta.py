@@ -1,7 +1,5 @@
 """What is read of every object: small structs that msgspec decodes a hundred times faster than a model."""
 
-from typing import Protocol
-
 import msgspec
 
 Key = tuple[str, str]
@@ -19,7 +17,7 @@ class OwnerReference(msgspec.Struct, frozen=True, gc=False, rename="camel", omit
 
 
 class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """`metadata`, in snake case. Use it as the `metadata` field of the struct given to an Informer."""
+    """`metadata` of an object."""
 
     name: str
     namespace: str = ""
@@ -37,17 +35,14 @@ class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         return (self.namespace, self.name)
 
 
-class HasMeta(Protocol):
-    """What an Informer requires of its struct: a `metadata` field of type `Meta`."""
-
-    @property
-    def metadata(self) -> Meta:
-        """The object's metadata."""
-        ...
-
-
 class Part(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """A part of an object as it is read; fields that Berth does not read are skipped."""
+
+
+class HasMeta(Part, frozen=True):
+    """Any object as it is read: with its metadata, in a field that the struct given to an Informer needs."""
+
+    metadata: Meta
 
 
 class ReadCondition(Part, frozen=True):
@@ -69,8 +64,7 @@ class LeaseSpec(Part, frozen=True):
     lease_transitions: int | None = None
 
 
-class LeaseObject(Part, frozen=True):
+class LeaseObject(HasMeta, frozen=True):
     """A Lease as it is read."""
 
-    metadata: Meta
     spec: LeaseSpec = LeaseSpec()

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, StrictInt, model_validator
 
 from berth.kinds.entry import MAX_TERM, is_label
-from berth.kinds.meta import Meta, Part, ReadCondition
+from berth.kinds.meta import HasMeta, Part, ReadCondition
 from berth.kinds.model import (
     AGE,
     DNS_LABEL,
@@ -236,9 +236,8 @@ class ReadPoolStatus(Part, frozen=True):
     conditions: tuple[ReadCondition, ...] = ()
 
 
-class PoolObject(Part, frozen=True):
+class PoolObject(HasMeta, frozen=True):
     """A Pool as it is read."""
 
-    metadata: Meta
     spec: ReadPoolSpec = ReadPoolSpec()
     status: ReadPoolStatus | None = None
