@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from berth.controller.follow import Sleep
 from berth.controller.solving import Solve
@@ -32,44 +33,37 @@ class Replaced(Exception):  # noqa: N818 - a state, not a fault
     """Another leader has raised the term: this one must not change anything any more."""
 
 
+@dataclass
 class Applier:
     """Carries out decisions for one Pool while this process leads it."""
 
-    def __init__(
-        self,
-        client: Client,
-        assignments: Informer[AssignmentObject],
-        pool: tuple[str, str],
-        leader: str,
-        deadline: Deadline,
-        solve: Solve,
-        *,
-        backoff: Backoff | None = None,
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        """`pool` is its namespace and name; `leader` is written to the Pool's status."""
-        self._client = client
-        self._assignments = assignments
-        self._namespace, self._name = pool
-        self._path = POOLS.path(*pool)
-        self._leader = leader
-        self._deadline = deadline
-        self._solve = solve
-        self._writer = AssignmentWriter(client, *pool, deadline)
-        self._backoff = backoff or Backoff(limit=5.0)
-        self._sleep = sleep
+    client: Client
+    assignments: Informer[AssignmentObject]
+    pool: tuple[str, str]
+    """Its namespace and name."""
+    identity: str
+    """The name of this process, written to the Pool's status as its leader."""
+    deadline: Deadline
+    solve: Solve
+    backoff: Backoff = field(default_factory=lambda: Backoff(limit=5.0))
+    sleep: Sleep = asyncio.sleep
+
+    def __post_init__(self) -> None:
+        self._namespace, self._name = self.pool
+        self._path = POOLS.path(*self.pool)
+        self._writer = AssignmentWriter(self.client, *self.pool, self.deadline)
         self._version = 0
 
     async def shown(self) -> None:
         """Wait until the cache of Assignments shows every write so far."""
-        await self._assignments.wait_for(self._version)
+        await self.assignments.wait_for(self._version)
 
     async def apply(self, decision: Decision) -> Outcome:
         """Carry out a decision. Raises Replaced when another leader has the Pool."""
         applied = Applied()
         try:
             if decision.solve is not None:
-                applied.solution = await self._solve(*decision.solve)
+                applied.solution = await self.solve(*decision.solve)
                 return applied
             if decision.take_over is not None:
                 applied.pool = await self._take_over(decision.take_over, decision)
@@ -82,11 +76,11 @@ class Applier:
                 applied.failures.append(error)
         self._version = max(self._version, applied.version)
         if not applied.failures:
-            self._backoff.reset()
+            self.backoff.reset()
         else:
             first = applied.failures[0]
             applied.error = str(first)
-            applied.retry_in = max(self._backoff.next(), first.retry_after or 0.0)
+            applied.retry_in = max(self.backoff.next(), first.retry_after or 0.0)
         return applied
 
     # ---- taking over -----------------------------------------------------------------------
@@ -105,11 +99,11 @@ class Applier:
             term = max(take.above, pool.term) + 1
             body = {
                 "metadata": {"resourceVersion": str(pool.version), "uid": pool.uid},
-                "status": {"term": term, "leader": self._leader},
+                "status": {"term": term, "leader": self.identity},
             }
             with suppress(Conflict, NotFound):  # it was written since it was read
-                answer = await self._client.patch(
-                    self._path + "/status", body, kind="merge", type=PoolObject, deadline=self._deadline
+                answer = await self.client.patch(
+                    self._path + "/status", body, kind="merge", type=PoolObject, deadline=self.deadline
                 )
                 break
         pool = pool_info(answer)
@@ -117,7 +111,7 @@ class Applier:
         return pool
 
     async def _get_pool(self) -> PoolInfo:
-        return pool_info(await self._client.get(self._path, type=PoolObject, deadline=self._deadline))
+        return pool_info(await self.client.get(self._path, type=PoolObject, deadline=self.deadline))
 
     async def _get_or_create_pool(self) -> PoolInfo:
         with suppress(NotFound):
@@ -125,7 +119,7 @@ class Applier:
         body = {"apiVersion": API_VERSION, "kind": "Pool", "metadata": {"name": self._name}, "spec": {}}
         with suppress(Conflict):  # somebody else created it in the meantime
             path = POOLS.path(self._namespace)
-            created = await self._client.create(path, body, type=PoolObject, deadline=self._deadline)
+            created = await self.client.create(path, body, type=PoolObject, deadline=self.deadline)
             return pool_info(created)
         return await self._get_pool()
 
@@ -136,16 +130,16 @@ class Applier:
         again and the cache is compared with that list. Raises ApiError.
         """
         path = ASSIGNMENTS.path(self._namespace)
-        there = await self._client.list(path, type=HasMeta, metadata_only=True, deadline=self._deadline)
+        there = await self.client.list(path, type=HasMeta, metadata_only=True, deadline=self.deadline)
         versions = {each.metadata.name: int(each.metadata.resource_version) for each in there}
-        await self._assignments.wait_for(max(versions.values(), default=0))
+        await self.assignments.wait_for(max(versions.values(), default=0))
         while any(
             key[0] == self._namespace
             and key[1] not in versions
             and int(held.metadata.resource_version) <= version
-            for key, held in self._assignments.store.items()
+            for key, held in self.assignments.store.items()
         ):
-            await self._sleep(POLL)
+            await self.sleep(POLL)
 
     # ---- writing ---------------------------------------------------------------------------
 
@@ -172,7 +166,7 @@ class Applier:
             {"op": "replace", "path": "/status/term", "value": decision.term},
         ]
         try:
-            await self._client.patch(self._path + "/status", patch, deadline=self._deadline)
+            await self.client.patch(self._path + "/status", patch, deadline=self.deadline)
         except (Invalid, Conflict):
             applied.term = await self._check_term(decision.term - 1, decision.uid)
             raise
@@ -186,7 +180,7 @@ class Applier:
         pool = await self._get_pool()
         if pool.uid != uid:
             raise NotFound(404, "NotFound", f"Pool {self._name} was deleted and created again")
-        ours = pool.leader == self._leader and pool.term == term + 1
+        ours = pool.leader == self.identity and pool.term == term + 1
         if pool.term != term and not ours:
             raise Replaced(f"Pool {self._name} is in term {pool.term}, not {term}: another leader has it")
         return pool.term

@@ -50,32 +50,32 @@ LONGEST = 0.500
 """Seconds after which a burst is handled although it continues."""
 
 
+@dataclass
 class Burst:
     """Wakes one waiter at the end of a burst of events."""
 
-    def __init__(self, clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep) -> None:
-        self._clock = clock
-        self._sleep = sleep
-        self._event = asyncio.Event()
-        self._last = 0.0
+    clock: Clock = time.monotonic
+    sleep: Sleep = asyncio.sleep
+    _event: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _last: float = field(default=0.0, init=False)
 
     def wake(self) -> None:
         """Note an event."""
-        self._last = self._clock()
+        self._last = self.clock()
         self._event.set()
 
     async def wait(self, until: float | None) -> None:
         """Wait for the end of the next burst of events, at most until `until` (monotonic seconds)."""
-        timeout = None if until is None else max(0.0, until - self._clock())
+        timeout = None if until is None else max(0.0, until - self.clock())
         try:
             async with asyncio.timeout(timeout):
                 await self._event.wait()
         except TimeoutError:
             return
-        started = self._clock()
+        started = self.clock()
         # A later event postpones the end of the burst; it sends no signal.
-        while (left := min(self._last + QUIET, started + LONGEST) - self._clock()) > 0:
-            await self._sleep(left)
+        while (left := min(self._last + QUIET, started + LONGEST) - self.clock()) > 0:
+            await self.sleep(left)
         self._event.clear()
 
 

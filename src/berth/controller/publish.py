@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,30 +72,21 @@ AGAIN_AFTER = 300.0
 """Seconds during which the same Event of the same object is recorded only once."""
 
 
+@dataclass
 class Publisher:
     """Publishes the facts and the statuses of one Pool while this process leads it."""
 
-    def __init__(
-        self,
-        pool: FollowedPool,
-        follower: Follower,
-        client: Client,
-        deadline: Deadline,
-        recorder: Recorder,
-        metrics: Metrics,
-        *,
-        clock: Clock = time.monotonic,
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        brain = self._brain = pool.brain
-        self._pool = pool
-        self._follower = follower
-        self._client = client
-        self._deadline = deadline
-        self._recorder = recorder
-        self._metrics = metrics
-        self._clock = clock
-        self._sleep = sleep
+    pool: FollowedPool
+    follower: Follower
+    client: Client
+    deadline: Deadline
+    recorder: Recorder
+    metrics: Metrics
+    clock: Clock = time.monotonic
+    sleep: Sleep = asyncio.sleep
+
+    def __post_init__(self) -> None:
+        brain = self._brain = self.pool.brain
         self._statuses = Statuses(brain)
         self._labels = (brain.namespace, brain.name)
         self._due = asyncio.Event()
@@ -102,7 +94,7 @@ class Publisher:
         self._next_slot = 0.0
         self._reasons: defaultdict[Gauge, set[str]] = defaultdict(set)
         """The reasons for which a metric has a series of this Pool."""
-        metrics.queue_age.labels(*self._labels).set_function(lambda: brain.age(clock()))
+        self.metrics.queue_age.labels(*self._labels).set_function(lambda: brain.age(self.clock()))
 
     # ---- facts -----------------------------------------------------------------------------
 
@@ -113,10 +105,10 @@ class Publisher:
             self._publish(fact)
 
     def _publish(self, fact: Fact) -> None:
-        metrics, labels = self._metrics, self._labels
+        metrics, labels = self.metrics, self._labels
         match fact:
             case Notice():
-                self._recorder.record(self._brain.namespace, fact)
+                self.recorder.record(self._brain.namespace, fact)
             case LogLine(level, message):
                 logger.log(level, "pool=%s %s", self._brain, message)
             case Solved(engine, seconds, failed):
@@ -131,7 +123,7 @@ class Publisher:
                 logger.warning("pool=%s round failed, retrying in %.1f s: %s", self._brain, retry_in, message)
 
     def _publish_round(self, made: RoundMade) -> None:
-        metrics, labels = self._metrics, self._labels
+        metrics, labels = self.metrics, self._labels
         metrics.rounds.labels(*labels).inc()
         metrics.round_seconds.labels(*labels).observe(made.seconds)
         if made.queued is not None:
@@ -151,7 +143,7 @@ class Publisher:
         while True:
             await self._due.wait()
             self._due.clear()
-            await self._sleep(PAUSE)
+            await self.sleep(PAUSE)
             await self._stand_back(STAND_BACK_PASS)
             errors = []
             for write in (self._write_members, self._write_pool, self._write_items):
@@ -167,18 +159,18 @@ class Publisher:
                 level = logging.WARNING if isinstance(failure, Forbidden) else logging.INFO
                 text = "pool=%s cannot write a status, next attempt in %.1f s: %s"
                 logger.log(level, text, self._brain, delay, failure)
-            await self._sleep(delay)
+            await self.sleep(delay)
             self._due.set()
 
     async def _write_members(self) -> None:
-        store = self._follower.informer(MEMBERS, self._brain.namespace).store
+        store = self.follower.informer(MEMBERS, self._brain.namespace).store
         writes, notices = self._statuses.members(store, timestamp())
         for notice in notices:
-            self._recorder.record(self._brain.namespace, notice)
+            self.recorder.record(self._brain.namespace, notice)
         await self._write(MEMBERS, writes, self._statuses.put_back_members)
 
     async def _write_items(self) -> None:
-        store = self._follower.informer(ITEMS, self._brain.namespace).store
+        store = self.follower.informer(ITEMS, self._brain.namespace).store
         rows = self._statuses.take_items()
         for start in range(0, len(rows), CHUNK):
             writes = self._statuses.items(rows[start : start + CHUNK], store, timestamp())
@@ -188,7 +180,7 @@ class Publisher:
                 self._statuses.put_back_items(set(rows[start + CHUNK :]))
                 raise
             # For a new leader this is every Item, mostly without a write that would let other tasks run.
-            await self._sleep(0)
+            await self.sleep(0)
 
     async def _write(
         self, resource: Resource, writes: Iterable[StatusWrite], put_back: Callable[[set[int]], None]
@@ -216,38 +208,38 @@ class Publisher:
 
     async def _patch(self, resource: Resource, name: str, status: Status | None) -> None:
         path = resource.path(self._brain.namespace, name, "status")
-        await self._client.patch(path, {"status": status}, kind="merge", deadline=self._deadline)
+        await self.client.patch(path, {"status": status}, kind="merge", deadline=self.deadline)
 
     async def _stand_back(self, steps: int) -> None:
         for _ in range(steps):
             if not self._brain.writing:
                 break
-            await self._sleep(STEP)
+            await self.sleep(STEP)
 
     async def _take_turn(self) -> None:
         await self._stand_back(STAND_BACK)
-        now = self._clock()
+        now = self.clock()
         self._next_slot = max(now, self._next_slot + 1.0 / RATE)
         if self._next_slot > now:
-            await self._sleep(self._next_slot - now)
+            await self.sleep(self._next_slot - now)
 
     async def _write_pool(self) -> None:
         brain = self._brain
         # Read each time, as its conditions are not watched: it is one Pool, at most a few times a second.
         path = POOLS.path(brain.namespace, brain.name)
         try:
-            pool = await self._client.get(path, type=PoolObject, deadline=self._deadline)
+            pool = await self.client.get(path, type=PoolObject, deadline=self.deadline)
         except NotFound:
-            self._pool.burst.wake()
+            self.pool.burst.wake()
             return
-        unusable = self._follower.unusable(brain.namespace)
+        unusable = self.follower.unusable(brain.namespace)
         status, changed = self._statuses.pool(unusable, pool.status, pool.metadata.generation, timestamp())
         self._export(status)
         if changed:
             await self._patch(POOLS, brain.name, status)
 
     def _export(self, status: Status) -> None:
-        metrics, labels, now = self._metrics, self._labels, gauges(self._brain, self._clock())
+        metrics, labels, now = self.metrics, self._labels, gauges(self._brain, self.clock())
         metrics.term.labels(*labels).set(self._brain.term)
         metrics.items.labels(*labels).set(status["items"])
         metrics.members.labels(*labels).set(now.members)
