@@ -10,12 +10,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from prometheus_client import Gauge
 
 from berth.controller.follow import Clock, FollowedPool, Follower, Sleep
 from berth.controller.metrics import Metrics
+from berth.controller.writes import failures
 from berth.kinds import API_VERSION, PoolObject
 from berth.kube import (
     EVENTS,
@@ -186,25 +188,19 @@ class Publisher:
         self, resource: Resource, writes: Iterable[StatusWrite], put_back: Callable[[set[int]], None]
     ) -> None:
         """Write these statuses. `put_back` gets the rows of those that fail; the first error is raised."""
-        gate = asyncio.Semaphore(PARALLEL)
-        failed: dict[int, ApiError] = {}
-
-        async def write(name: str, row: int, status: Status | None) -> None:
-            async with gate:
-                await self._take_turn()
-                try:
-                    await self._patch(resource, name, status)
-                except NotFound:
-                    pass
-                except ApiError as error:
-                    failed[row] = error
-
-        async with asyncio.TaskGroup() as group:
-            for one in writes:
-                group.create_task(write(*one))
+        work = ((one.row, partial(self._write_in_turn, resource, one)) for one in writes)
+        failed = await failures(work, PARALLEL)
         put_back(set(failed))
         if failed:
             raise next(iter(failed.values()))
+
+    async def _write_in_turn(self, resource: Resource, write: StatusWrite) -> None:
+        await self._stand_back(STAND_BACK)
+        now = self.clock()
+        self._next_slot = max(now, self._next_slot + 1.0 / RATE)
+        if self._next_slot > now:
+            await self.sleep(self._next_slot - now)
+        await self._patch(resource, write.name, write.status)
 
     async def _patch(self, resource: Resource, name: str, status: Status | None) -> None:
         path = resource.path(self._brain.namespace, name, "status")
@@ -215,13 +211,6 @@ class Publisher:
             if not self._brain.writing:
                 break
             await self.sleep(STEP)
-
-    async def _take_turn(self) -> None:
-        await self._stand_back(STAND_BACK)
-        now = self.clock()
-        self._next_slot = max(now, self._next_slot + 1.0 / RATE)
-        if self._next_slot > now:
-            await self.sleep(self._next_slot - now)
 
     async def _write_pool(self) -> None:
         brain = self._brain

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from berth.kinds import API_VERSION, AssignmentObject, Entry, format_entry
 from berth.kube import ASSIGNMENTS, ApiError, Client, ConnectionLost, Deadline, NotFound, ServerError
 from berth.pool import Accepted, Delete, MemberEdit, MemberState, Outcome, Write
+
+Work = Callable[[], Awaitable[None]]
 
 MAX_PARALLEL = 16
 """Writes of Assignments in flight at once."""
@@ -33,6 +36,29 @@ class Applied(Outcome):
     def note_version(self, version: int) -> None:
         """Note the resourceVersion in the answer to a write."""
         self.version = max(self.version, version)
+
+
+async def failures(work: Iterable[tuple[int, Work]], limit: int) -> dict[int, ApiError]:
+    """Make the writes for these rows, at most `limit` at once; returns the errors by row.
+
+    An object that is gone is not an error.
+    """
+    gate = asyncio.Semaphore(limit)
+    failed: dict[int, ApiError] = {}
+
+    async def one(row: int, write: Work) -> None:
+        async with gate:
+            try:
+                await write()
+            except NotFound:
+                pass
+            except ApiError as error:
+                failed[row] = error
+
+    async with asyncio.TaskGroup() as group:
+        for row, write in work:
+            group.create_task(one(row, write))
+    return failed
 
 
 def may_be_done(error: ApiError) -> bool:
@@ -168,14 +194,15 @@ class AssignmentWriter:
 
     async def repair(self, repairs: Iterable[Write], term: int, applied: Applied) -> None:
         """Create or clean these Assignments."""
-        work = [
-            (write.row, self._put(write.member, write.member.entries, term, applied)) for write in repairs
-        ]
+        work = (
+            (write.row, partial(self._put, write.member, write.member.entries, term, applied))
+            for write in repairs
+        )
         await self._each(work, applied)
 
     async def delete(self, deletes: Iterable[Delete], applied: Applied) -> None:
         """Delete these Assignments, each only in the version that was last observed."""
-        await self._each([(delete.row, self._delete(delete)) for delete in deletes], applied)
+        await self._each(((delete.row, partial(self._delete, delete)) for delete in deletes), applied)
 
     async def rewrite(self, rewrites: Iterable[Write], term: int, applied: Applied) -> None:
         """Write these Assignments unchanged, so that no earlier write of them can arrive any more."""
@@ -228,20 +255,7 @@ class AssignmentWriter:
         only_that = {"preconditions": {"uid": known.uid, "resourceVersion": str(known.resource_version)}}
         await self.client.delete(path, body=only_that, deadline=self.deadline)
 
-    async def _each(self, work: list[tuple[int, Coroutine[Any, Any, None]]], applied: Applied) -> None:
-        """Await the work on these rows of Members, `MAX_PARALLEL` at once, and note what fails."""
-        gate = asyncio.Semaphore(MAX_PARALLEL)
-
-        async def one(row: int, what: Coroutine[Any, Any, None]) -> None:
-            async with gate:
-                try:
-                    await what
-                except NotFound:
-                    pass
-                except ApiError as error:
-                    applied.failed_objects.add(row)
-                    applied.failures.append(error)
-
-        async with asyncio.TaskGroup() as group:
-            for row, what in work:
-                group.create_task(one(row, what))
+    async def _each(self, work: Iterable[tuple[int, Work]], applied: Applied) -> None:
+        failed = await failures(work, MAX_PARALLEL)
+        applied.failed_objects |= failed.keys()
+        applied.failures += failed.values()
