@@ -17,6 +17,7 @@ from berth.kinds import (
     ReadMemberSpec,
 )
 from berth.kube import EventKind
+from berth.pool import item_info, member_info
 
 
 class Stage:
@@ -36,11 +37,12 @@ class Stage:
         return {*ledger.items.of, *ledger.member_rows.of}
 
     def item(self, name: str, pool: str) -> None:
-        self.follower._on_item(EventKind.ADDED, None, ItemObject(Meta(name, "ns"), ReadItemSpec(pool)))
+        item = ItemObject(Meta(name, "ns"), ReadItemSpec(pool))
+        self.follower._on_spec("Item", item_info, EventKind.ADDED, None, item)
 
     def member(self, name: str, pool: str, lease: str | None = None) -> None:
         member = MemberObject(Meta(name, "ns", f"u-{name}"), ReadMemberSpec(4, pool, lease_name=lease))
-        self.follower._on_member(EventKind.ADDED, None, member)
+        self.follower._on_spec("Member", member_info, EventKind.ADDED, None, member)
 
     def lease(self, name: str) -> None:
         lease = LeaseObject(Meta(name, "ns", resource_version="1"), LeaseSpec("someone", 10, "then"))

@@ -4,7 +4,7 @@ import time
 import uuid
 from pathlib import Path
 
-from berth.kinds.manifests import manifests
+from berth.kinds.crds import manifests
 from berth.testing.administrator import Administrator
 from berth.testing.errors import ControlPlaneError
 
