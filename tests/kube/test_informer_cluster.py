@@ -16,6 +16,7 @@ from berth.kube import (
     Client,
     Config,
     Conflict,
+    Decoder,
     EventKind,
     Forbidden,
     Gone,
@@ -300,7 +301,9 @@ async def test_preconditions_and_patches_answer_as_the_design_relies_on(
         await client.update(path, made)
     assert stale.value.reason == "Conflict"
     await client.create(CONFIG_MAPS.path(namespace), body("b", v="1"))
-    assert len(await client.list(CONFIG_MAPS.path(namespace), type=ConfigMap, limit=1)) == 2
+    assert len(await client.list(CONFIG_MAPS.path(namespace), type=ConfigMap)) == 2
+    pages = client.pages(CONFIG_MAPS.path(namespace), None, Decoder(ConfigMap), limit=1)
+    assert [(first, len(page)) async for first, page, _, _ in pages] == [(True, 1), (False, 1)]
     wrong = {"preconditions": {"uid": "not-this-one"}}
     with pytest.raises(Conflict):
         await client.delete(path, body=wrong)

@@ -1,4 +1,4 @@
-"""The errors of requests to the API server.
+"""The errors of requests to the API server, and how long to wait after them.
 
 Every error carries the server's `status`, `reason` and `message`: callers branch on the class, people read
 the text.
@@ -7,6 +7,8 @@ the text.
 # ruff: noqa: N818 - named as Kubernetes names its reasons
 
 import contextlib
+import random
+from dataclasses import dataclass
 
 import msgspec
 
@@ -68,23 +70,41 @@ class ServerError(ApiError):
 class ConnectionLost(ApiError):
     """No answer arrived. `maybe_done` is False if the request certainly never reached the server."""
 
-    def __init__(self, message: str, *, maybe_done: bool = True, reason: str = "ConnectionLost") -> None:
-        super().__init__(0, reason, message)
+    def __init__(self, message: str, *, maybe_done: bool = True) -> None:
+        super().__init__(0, type(self).__name__, message)
         self.maybe_done = maybe_done
 
 
 class RequestTimeout(ConnectionLost):
     """No answer within the request's timeout."""
 
-    def __init__(self, message: str, *, maybe_done: bool = True) -> None:
-        super().__init__(message, maybe_done=maybe_done, reason="RequestTimeout")
-
 
 class DeadlinePassed(ConnectionLost):
     """The caller's deadline left no time to send the request; nothing was sent."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, maybe_done=False, reason="DeadlinePassed")
+        super().__init__(message, maybe_done=False)
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Counts failures in a row, and how long to wait after each: from `base` seconds, doubled up to `limit`.
+
+    The upper half of that is random, so that clients which failed together do not retry together.
+    """
+
+    base: float = 0.2
+    limit: float = 20.0
+    failures: int = 0
+
+    def next(self) -> float:
+        """Count one more failure; returns the seconds to wait now."""
+        self.failures += 1
+        return min(self.limit, self.base * 2.0 ** min(self.failures - 1, 32)) * random.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """Count a success."""
+        self.failures = 0
 
 
 class _Details(msgspec.Struct, frozen=True, rename="camel"):

@@ -1,7 +1,6 @@
 """A local copy of a collection, kept up to date by a list and a watch."""
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -11,13 +10,11 @@ from types import MappingProxyType
 from typing import Generic, Self, TypeVar
 
 from berth.kinds.meta import HasMeta, Key, Meta
-from berth.kube.backoff import Backoff
 from berth.kube.client import Client
 from berth.kube.decode import UNKNOWN, Bad, Decoder
-from berth.kube.errors import ApiError, Gone, RequestTimeout, ServerError
+from berth.kube.errors import ApiError, Backoff, ConnectionLost, Gone, RequestTimeout
 from berth.kube.resource import Resource
-from berth.kube.watching import watch
-from berth.kube.wire import Params
+from berth.kube.transport import Params
 
 T = TypeVar("T", bound=HasMeta)
 logger = logging.getLogger(__name__)
@@ -127,8 +124,7 @@ class Informer(Generic[T]):
         try:
             await future
         finally:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(entry)
+            self._waiting.remove(entry)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.run(), name=f"informer {self._path}")
@@ -166,7 +162,7 @@ class Informer(Generic[T]):
             if self._progress or (self._opened and time.monotonic() - self._opened > STEADY):
                 self._backoff.reset()
             elif error is None:
-                error = ServerError(0, "EmptyWatch", "the watch ended immediately, without an event")
+                error = ConnectionLost("the watch ended immediately, without an event")
             if error is not None:
                 await self._recover(error)
 
@@ -174,7 +170,9 @@ class Informer(Generic[T]):
         """Decide whether to resume or to list again, and wait as the number of failures in a row requires."""
         # 504: the server's resourceVersion is behind ours, because it was restored from a backup.
         # 200: what answered was not the API server.
-        resumable = isinstance(error, ApiError) and error.status not in (200, 410, 504)
+        refused = isinstance(error, ApiError) and error.status not in (200, 410, 504)
+        # An ERROR event of an open watch: client-go lists again after it, too.
+        resumable = isinstance(error, ConnectionLost) or (refused and self._opened is None)
         self._must_list = self._must_list or not resumable
         if isinstance(error, Gone) and self._backoff.failures == 0:
             self._backoff.failures = 1  # one 410 is normal; only repeated ones count as failures
@@ -182,16 +180,12 @@ class Informer(Generic[T]):
             return
         self.failures += 1
         delay = max(self._backoff.next(), getattr(error, "retry_after", None) or 0.0)
-        level = logging.INFO if self._backoff.failures < 3 else logging.WARNING
-        surprise = not isinstance(error, ApiError)
-        logger.log(
-            logging.ERROR if surprise else level,
-            "%s: %s; trying again in %.1f s",
-            self._path,
-            error,
-            delay,
-            exc_info=error if surprise else None,
-        )
+        if not isinstance(error, ApiError):
+            level = logging.ERROR
+        else:
+            level = logging.INFO if self._backoff.failures < 3 else logging.WARNING
+        trace = error if level == logging.ERROR else None
+        logger.log(level, "%s: %s; trying again in %.1f s", self._path, error, delay, exc_info=trace)
         await asyncio.sleep(delay)
 
     async def _list(self) -> None:
@@ -214,7 +208,7 @@ class Informer(Generic[T]):
             await asyncio.sleep(0)  # a long list must not block the event loop
         for key in [key for key in self._store if key not in listed]:
             self._remove(key)
-        for key in [key for key in self._bad if key not in listed]:
+        for key in self._bad.keys() - listed:
             del self._bad[key]
         self._must_list = False
         self._advance(version, backwards=True)
@@ -226,7 +220,7 @@ class Informer(Generic[T]):
         try:
             async with (
                 asyncio.timeout(seconds + self._inactivity) as self._limit,
-                watch(self._client, self._path, self._decoder, query, inactivity=self._inactivity) as events,
+                self._client.watch(self._path, self._decoder, query, inactivity=self._inactivity) as events,
             ):
                 self._opened = time.monotonic()
                 async for kind, content in events:
@@ -238,10 +232,7 @@ class Informer(Generic[T]):
         finally:
             self._limit = None
 
-    def _handle(self, kind: str, content: T | Bad | ApiError | str) -> None:
-        if isinstance(content, ApiError):
-            self._must_list = True  # client-go lists again after such an event, too
-            raise content
+    def _handle(self, kind: str, content: T | Bad | str) -> None:
         self._progress = True
         if isinstance(content, str):
             self._advance(content)
@@ -306,7 +297,6 @@ class Informer(Generic[T]):
         if not version or (version < self._version and not backwards):
             return
         self._version = version
-        for entry in [entry for entry in self._waiting if entry[0] <= version] if self._waiting else ():
-            self._waiting.remove(entry)
-            if not entry[1].done():
-                entry[1].set_result(None)
+        for awaited, future in self._waiting:
+            if awaited <= version and not future.done():
+                future.set_result(None)
