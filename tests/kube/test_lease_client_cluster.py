@@ -31,7 +31,7 @@ class Candidate:
     def use(self, client: Client, namespace: str) -> None:
         timing = Timing.of(3.0)
         claim = LeaseClaim(namespace, "leader", "next")
-        self.lease = LeaseLoop(client, claim, timing, Validity(timing), None, lambda reason: None)
+        self.lease = LeaseLoop(client, claim, timing, Validity(timing))
 
     def note(self, verb: str, resource: str, code: int, seconds: float) -> None:
         self.requests.append((verb, code))

@@ -41,7 +41,6 @@ Deadline = float | Callable[[], float]
 class Options(TypedDict, total=False):
     """Options of every writing verb, see Client."""
 
-    timeout: float | None
     deadline: Deadline | None
     idempotent: bool
 
@@ -96,12 +95,10 @@ class Client:
         params: Params | None = None,
         *,
         type: type[T] | None = None,
-        timeout: float | None = None,
         deadline: Deadline | None = None,
     ) -> T:
         """Read an object or one page of a list."""
-        body = await self.request("GET", path, params, timeout=timeout, deadline=deadline, idempotent=True)
-        return _decoded(body, type)
+        return _decoded(await self.request("GET", path, params, deadline=deadline, idempotent=True), type)
 
     async def list(
         self,

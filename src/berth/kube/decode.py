@@ -6,13 +6,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from berth.kinds.meta import Key, Meta
-from berth.kube.errors import error_from_status, not_understood
+from berth.kinds.meta import Meta
+from berth.kube.errors import error_from_response, not_understood
 
 T = TypeVar("T")
-
-UNKNOWN: Key = ("", "")
-"""The key of an object whose metadata cannot be read."""
 
 
 class ListMeta(
@@ -33,7 +30,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """An object that does not fit the struct: its metadata as far as it is readable, and the error."""
+    """An object that does not fit the struct: its metadata (empty if that is unreadable), and the error."""
 
     meta: Meta
     error: Exception
@@ -44,10 +41,6 @@ class WatchEvent(msgspec.Struct, Generic[T], frozen=True, gc=False):
 
     type: str
     object: T
-
-
-class _Bookmark(msgspec.Struct):
-    metadata: ListMeta
 
 
 class _OnlyMeta(msgspec.Struct):
@@ -122,9 +115,9 @@ class Decoder(Generic[T]):
             pass
         raw = self._raw_event.decode(line)
         if raw.type == "ERROR":
-            raise error_from_status(bytes(raw.object))
-        if raw.type == "BOOKMARK":
-            return raw.type, msgspec.json.decode(raw.object, type=_Bookmark).metadata.resource_version
+            raise error_from_response(None, "", bytes(raw.object))
+        if raw.type == "BOOKMARK":  # it has only the metadata that a list has, too
+            return raw.type, self._raw_page.decode(raw.object).metadata.resource_version
         return raw.type, self._decode(raw.object)
 
     def _decode(self, raw: msgspec.Raw) -> T | Bad:

@@ -132,8 +132,13 @@ _CLASSES: dict[int, type[ApiError]] = {
 _status_decoder = msgspec.json.Decoder(_Status)
 
 
-def error_from_response(status: int, phrase: str, body: bytes, retry_after: str | None = None) -> ApiError:
-    """The error for an HTTP answer of 400 and above; other bodies than a Status are quoted."""
+def error_from_response(
+    status: int | None, phrase: str, body: bytes, retry_after: str | None = None
+) -> ApiError:
+    """The error for an HTTP answer of 400 and above; other bodies than a Status are quoted.
+
+    `status` None: that of the body, a Status object that arrived as a watch event of type ERROR.
+    """
     try:
         parsed = _status_decoder.decode(body)
     except msgspec.DecodeError:
@@ -141,17 +146,9 @@ def error_from_response(status: int, phrase: str, body: bytes, retry_after: str 
     seconds = parsed.details.retry_after_seconds
     with contextlib.suppress(ValueError):  # the HTTP-date form: the API server never sends it
         seconds = seconds if retry_after is None else max(0.0, float(retry_after))
-    kind = _CLASSES.get(status) or (ServerError if status >= 500 else ApiError)
-    reason, message = parsed.reason or phrase or str(status), parsed.message or phrase or "no message"
-    return kind(status, reason, message, seconds)
-
-
-def error_from_status(raw: bytes) -> ApiError:
-    """The error for a Status object that arrived as a watch event of type ERROR."""
-    try:
-        return error_from_response(_status_decoder.decode(raw).code, "", raw)
-    except msgspec.DecodeError:
-        return ServerError(500, "BadStatus", raw[:300].decode("utf-8", "replace"))
+    code = parsed.code if status is None else status
+    kind = _CLASSES.get(code) or (ServerError if code >= 500 else ApiError)
+    return kind(code, parsed.reason or phrase or str(code), parsed.message or phrase or "no message", seconds)
 
 
 def not_understood(error: Exception, answer: bytes | str) -> ServerError:

@@ -11,7 +11,7 @@ from typing import Generic, Self, TypeVar
 
 from berth.kinds.meta import HasMeta, Key, Meta
 from berth.kube.client import Client
-from berth.kube.decode import UNKNOWN, Bad, Decoder
+from berth.kube.decode import Bad, Decoder
 from berth.kube.errors import ApiError, Backoff, ConnectionLost, Gone, RequestTimeout
 from berth.kube.resource import Resource
 from berth.kube.transport import Params
@@ -68,7 +68,8 @@ class Informer(Generic[T]):
         bookmark every minute or two.
         """
         self.resource = resource
-        self.namespace = namespace
+        self.resource_version = 0
+        """Everything up to this resourceVersion is in the store; 0 before the first list."""
         self.restarts = 0
         """How often a watch ended and was started again, for any reason."""
         self.failures = 0
@@ -84,8 +85,11 @@ class Informer(Generic[T]):
         self._inactivity = inactivity
         self._backoff = backoff or Backoff()
         self._store: dict[Key, T] = {}
+        self.store: Mapping[Key, T] = MappingProxyType(self._store)
+        """The objects by (namespace, name); a live view."""
         self._bad: dict[Key, Exception] = {}
-        self._version = 0
+        self.bad: Mapping[Key, Exception] = MappingProxyType(self._bad)
+        """Objects whose newest version does not fit the struct, and why; a live view."""
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._synced = asyncio.Event()
         self._must_list = True
@@ -94,21 +98,6 @@ class Informer(Generic[T]):
         self._limit: asyncio.Timeout | None = None  # ends the watch that is open
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def store(self) -> Mapping[Key, T]:
-        """The objects by (namespace, name); a live view."""
-        return MappingProxyType(self._store)
-
-    @property
-    def bad(self) -> Mapping[Key, Exception]:
-        """Objects whose newest version does not fit the struct, and why; a live view."""
-        return MappingProxyType(self._bad)
-
-    @property
-    def resource_version(self) -> int:
-        """Everything up to this resourceVersion is in the store; 0 before the first list."""
-        return self._version
-
     async def synced(self) -> None:
         """Wait for the first list to be complete."""
         await self._synced.wait()
@@ -116,7 +105,7 @@ class Informer(Generic[T]):
     async def wait_for(self, resource_version: str | int) -> None:
         """Wait until the store shows the write (of this collection) that was answered with this version."""
         version = int(resource_version)
-        if self._version >= version:
+        if self.resource_version >= version:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (version, future)
@@ -216,7 +205,11 @@ class Informer(Generic[T]):
 
     async def _watch(self) -> None:
         seconds = int(self._watch_seconds * random.uniform(1.0, 1.5))
-        query: Params = {**self._selectors, "resourceVersion": str(self._version), "timeoutSeconds": seconds}
+        query: Params = {
+            **self._selectors,
+            "resourceVersion": str(self.resource_version),
+            "timeoutSeconds": seconds,
+        }
         try:
             async with (
                 asyncio.timeout(seconds + self._inactivity) as self._limit,
@@ -278,9 +271,8 @@ class Informer(Generic[T]):
             self._report(key, error)
 
     def _report_bad(self, bad: Bad) -> None:
-        key = bad.meta.key if bad.meta.name else UNKNOWN
-        self._bad[key] = bad.error
-        self._report(key, bad.error)
+        self._bad[bad.meta.key] = bad.error
+        self._report(bad.meta.key, bad.error)
 
     def _report(self, key: Key, error: Exception) -> None:
         if self._on_error is None:
@@ -294,9 +286,9 @@ class Informer(Generic[T]):
     def _advance(self, resource_version: str, *, backwards: bool = False) -> None:
         version = int(resource_version or 0)
         # Only a list may step back: the server itself did so, it was restored from a backup.
-        if not version or (version < self._version and not backwards):
+        if not version or (version < self.resource_version and not backwards):
             return
-        self._version = version
+        self.resource_version = version
         for awaited, future in self._waiting:
             if awaited <= version and not future.done():
                 future.set_result(None)

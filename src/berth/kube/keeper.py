@@ -52,11 +52,7 @@ class LeaseKeeper:
         """
         self.lost_reason = ""
         """Why the Lease was last lost; "" while it is held."""
-        self._claim = claim
         self._timing = timing or Timing.of()
-        self._client = Client(
-            config, timeout=self._timing.attempt, attempts=1, connections=2, on_request=on_request
-        )
         self._validity = Validity(self._timing)
         self._block_seconds = watchdog
         self._lost = asyncio.Event()
@@ -64,7 +60,10 @@ class LeaseKeeper:
         self._guard: asyncio.Task[None] | None = None
         self._abandoned = False
         self._thread = LoopThread(f"lease-{claim.name}")
-        self._loop: LeaseLoop | None = None
+        client = Client(
+            config, timeout=self._timing.attempt, attempts=1, connections=2, on_request=on_request
+        )
+        self._loop = LeaseLoop(client, claim, self._timing, self._validity)
 
     async def __aenter__(self) -> Self:
         home = asyncio.get_running_loop()
@@ -74,10 +73,9 @@ class LeaseKeeper:
                 home.call_soon_threadsafe(self._set_lost, reason, self._lost)
 
         watchdog = None if self._block_seconds is None else Watchdog(self._block_seconds, home)
-        self._loop = LeaseLoop(self._client, self._claim, self._timing, self._validity, watchdog, on_lost)
         self._thread.start()
         try:
-            await self._call(self._loop.open())
+            await self._call(self._loop.open(on_lost, watchdog))
         except BaseException:
             self._thread.stop()
             raise
@@ -92,7 +90,7 @@ class LeaseKeeper:
 
     def _close(self) -> None:
         with contextlib.suppress(RuntimeError, TimeoutError):  # the thread has ended, or hangs
-            self._thread.submit(self._entered().close()).result(self._timing.renew_deadline)
+            self._thread.submit(self._loop.close()).result(self._timing.renew_deadline)
         self._thread.stop(self._timing.renew_deadline)
 
     @property
@@ -114,19 +112,17 @@ class LeaseKeeper:
         until = self._validity.deadline() if self.held else None
         return now - 1.0 if until is None else now + (until - lease_clock())
 
-    async def acquire(self, *, contend: bool = True, former: str = "", timeout: float | None = None) -> None:
+    async def acquire(self, *, contend: bool = True, former: str = "") -> None:
         """Take the Lease; returns when it is held, immediately if it already is.
 
         If another holder has it: with `contend` wait for as long as it takes. Without, wait only until it is
         clear whether that holder is alive (at most its Lease's duration) and raise LeaseHeld if so; errors
         that waiting does not cure (Forbidden, a missing namespace) are raised too. `former` is the identity
-        of a holder that has certainly ended: the Lease is taken from it at once. After `timeout` seconds
-        raise TimeoutError.
+        of a holder that has certainly ended: the Lease is taken from it at once.
         """
         if not self.held:
             self._set_lost("it was not renewed in time", self._lost)
-            async with asyncio.timeout(timeout):
-                await self._call(self._entered().acquire(contend, former))
+            await self._call(self._loop.acquire(contend, former))
         if self._lost.is_set():
             self.lost_reason = ""
             self._lost = asyncio.Event()
@@ -141,7 +137,7 @@ class LeaseKeeper:
         """
         self._stop_guard()
         if self._thread.running:
-            await self._call(self._entered().release(delete))
+            await self._call(self._loop.release(delete))
         self._set_lost("it was released", self._lost)
 
     async def abandon(self) -> None:
@@ -152,13 +148,8 @@ class LeaseKeeper:
         self._stop_guard()
         self._abandoned = True
         if self._thread.running:
-            await self._call(self._entered().stop_renewing())
+            await self._call(self._loop.stop_renewing())
         self._set_lost("it was abandoned", self._lost)
-
-    def _entered(self) -> LeaseLoop:
-        if self._loop is None:
-            raise RuntimeError(f"{self._claim}: used outside of its `async with`")
-        return self._loop
 
     async def _call(self, work: Coroutine[Any, Any, R]) -> R:
         return await asyncio.wrap_future(self._thread.submit(work))

@@ -51,16 +51,8 @@ class LeaseLoop:
     Everything here runs on one event loop, that of the keeper's thread.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        claim: LeaseClaim,
-        timing: Timing,
-        validity: Validity,
-        watchdog: Watchdog | None,
-        on_lost: Callable[[str], None],
-    ) -> None:
-        """`on_lost` is called with the reason when a Lease that was taken is lost."""
+    def __init__(self, client: Client, claim: LeaseClaim, timing: Timing, validity: Validity) -> None:
+        """`timing.attempt` should be the timeout of `client`."""
         self.observation: Observation | None = None
         self.freed = asyncio.Event()
         """Set when the watch shows that the Lease has no holder."""
@@ -68,16 +60,17 @@ class LeaseLoop:
         self._claim = claim
         self._timing = timing
         self._validity = validity
-        self._watchdog = watchdog
-        self._on_lost = on_lost
+        self._watchdog: Watchdog | None = None
+        self._on_lost: Callable[[str], None] | None = None
         self._collection = LEASES.path(claim.namespace)
         self._path = LEASES.path(claim.namespace, claim.name)
         self._object: dict[str, Any] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._last_log = ""
 
-    async def open(self) -> None:
-        """Open the connections."""
+    async def open(self, on_lost: Callable[[str], None], watchdog: Watchdog | None) -> None:
+        """Open the connections; `on_lost` is called with the reason when a Lease that was taken is lost."""
+        self._on_lost, self._watchdog = on_lost, watchdog
         await self._client.__aenter__()
 
     async def close(self) -> None:
@@ -162,9 +155,9 @@ class LeaseLoop:
         sent = lease_clock()
         try:
             if self._object is None:
-                lease = await self._client.create(self._collection, body, timeout=self._timing.attempt)
+                lease = await self._client.create(self._collection, body)
             else:
-                lease = await self._client.update(self._path, body, timeout=self._timing.attempt)
+                lease = await self._client.update(self._path, body)
         except Conflict:
             # Another holder was faster, or renewed it unobserved, or it is gone: the next attempt reads it.
             self._object = None
@@ -206,7 +199,8 @@ class LeaseLoop:
         self._validity.end()
         logger.warning("%s: lost: %s", self._claim, reason)
         self._last_log = ""
-        self._on_lost(reason)
+        if self._on_lost is not None:
+            self._on_lost(reason)
 
     async def _renew_until_lost(self) -> str:
         """Renew every `retry_period`, more often after a failure; the reason why that ended."""
@@ -258,7 +252,7 @@ class LeaseLoop:
         """Write a renewal; when it was sent."""
         assert self._object is not None
         body, sent = renewed(self._object, datetime.now(UTC)), lease_clock()
-        self._observe(await self._client.update(self._path, body, timeout=self._timing.attempt))
+        self._observe(await self._client.update(self._path, body))
         return sent
 
     async def _release_if_ours(self, delete: bool) -> bool:
@@ -269,10 +263,10 @@ class LeaseLoop:
                 if delete:
                     same = {key: self._object["metadata"][key] for key in ("uid", "resourceVersion")}
                     options = {"preconditions": same}
-                    await self._client.delete(self._path, body=options, timeout=self._timing.attempt)
+                    await self._client.delete(self._path, body=options)
                 else:
                     body = released(self._object, datetime.now(UTC))
-                    await self._client.update(self._path, body, timeout=self._timing.attempt)
+                    await self._client.update(self._path, body)
                 return True
             except Conflict:
                 continue  # a renewal that was in flight came first
@@ -283,7 +277,7 @@ class LeaseLoop:
     async def _read(self) -> LeaseState:
         """Read the Lease and judge it. Raises ApiError."""
         try:
-            return self._observe(await self._client.get(self._path, timeout=self._timing.attempt))
+            return self._observe(await self._client.get(self._path))
         except NotFound:
             return self._observe(None)
 

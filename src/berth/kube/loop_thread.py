@@ -36,7 +36,9 @@ class LoopThread:
         """Run `work` in the thread. Raises RuntimeError if it is not running."""
         if self._loop is None or not self.running:
             work.close()
-            raise RuntimeError(f"the thread {self._name} is not running")
+            raise RuntimeError(
+                f"the thread {self._name} does not run: use it inside of `with` or `async with`"
+            )
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def call_soon(self, call: Callable[[], object]) -> None:
