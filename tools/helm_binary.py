@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from berth.testing import binaries, build
-from berth.testing.progress import Progress
 
 _MODULE = "helm.sh/helm/v4"
 
@@ -29,7 +28,7 @@ def find_helm(environment: Mapping[str, str] = os.environ) -> Path | None:
     return cached if os.access(cached, os.X_OK) else None
 
 
-def ensure_helm(progress: Progress | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+def ensure_helm(progress: build.Progress | None = None, environment: Mapping[str, str] = os.environ) -> Path:
     """The path of Helm, which is built first if it is missing, in 2 to 3 minutes on 2 cores.
 
     Raises ControlPlaneError with one line.

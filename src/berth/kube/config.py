@@ -108,12 +108,10 @@ def load_config(kubeconfig: Path | None = None, context: str | None = None) -> C
     In this order: `kubeconfig`, the files of `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
     Raises ConfigError with one line that names the file and the cause.
     """
-    if kubeconfig is not None:
-        if not Path(kubeconfig).is_file():
-            raise ConfigError(f"kubeconfig {kubeconfig}: no such file")
-        return from_kubeconfig(str(kubeconfig), context)
-    if paths := os.environ.get("KUBECONFIG"):
-        return from_kubeconfig(paths, context)
+    if kubeconfig is not None and not Path(kubeconfig).is_file():
+        raise ConfigError(f"kubeconfig {kubeconfig}: no such file")
+    if paths := kubeconfig or os.environ.get("KUBECONFIG"):
+        return from_kubeconfig(str(paths), context)
     if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").is_file():
         return from_service_account(SERVICE_ACCOUNT, os.environ)
     default = Path("~/.kube/config").expanduser()
@@ -166,7 +164,9 @@ def _read_kubeconfig(paths: str, context: str | None) -> Access:
                 merged, active_context=context, config_base_path=None, temp_file_path=scratch
             )
             chosen = loader.current_context["context"]
-            user: dict[str, Any] = _user(merged.value, chosen.get("user"))
+            users = merged["users"] if merged.safe_get("users") else None
+            entry = users.get_with_name(chosen.get("user"), safe=True) if users else None
+            user: dict[str, Any] = (entry.value.get("user") if entry else None) or {}
             loader.load_and_set(settings)
         except ConfigError:
             raise
@@ -192,14 +192,6 @@ def _settings() -> Any:
         None  # by itself the package takes that of the environment; only a kubeconfig's is wanted
     )
     return settings
-
-
-def _user(config: Mapping[str, Any], name: str | None) -> dict[str, Any]:
-    for entry in config.get("users") or []:
-        value = getattr(entry, "value", entry)
-        if value.get("name") == name:
-            return value.get("user") or {}
-    return {}
 
 
 def _lifetime(expiry: Any) -> float | None:

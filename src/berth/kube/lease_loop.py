@@ -243,7 +243,8 @@ class LeaseLoop:
         except Conflict:
             # Somebody wrote it: a label, our own renewal whose answer was lost, or another holder.
             if await self._read() is not LeaseState.HELD_BY_US:
-                raise LeaseLost(self._describe()) from None
+                holder = self.observation.holder if self.observation is not None else ""
+                raise LeaseLost(f"held by {holder}" if holder else "it was released or deleted") from None
             sent = await self._write_renewal()
         if not self._validity.extend(sent, lease_clock()):
             raise LeaseLost("it was not renewed in time")
@@ -287,12 +288,6 @@ class LeaseLoop:
         self._object = lease
         self.observation = observe(self.observation, spec, now, self._timing.lease_duration)
         return judge(self.observation, self._claim.identity, now)
-
-    def _describe(self) -> str:
-        """Who has the Lease, for people."""
-        if self.observation is None:
-            return "it does not exist"
-        return f"held by {self.observation.holder}" if self.observation.holder else "it was released"
 
     def _log_once(self, text: str, level: int) -> None:
         if text != self._last_log:

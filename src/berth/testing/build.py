@@ -2,21 +2,58 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from berth.testing import binaries, golang
+from berth.testing import binaries
 from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
-from berth.testing.progress import Progress
 
 # The disk space of a running build (measured: 3.7 GB, 1.4 GB of it modules), with a margin.
 _NEEDED_BYTES = 4_500_000_000
 _POLL_SECONDS = 0.2
+_QUIET_SECONDS = 15.0
+
+
+class Progress:
+    """Shows the progress of a build: one changing line on a terminal, otherwise a line every 15 seconds."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._start = time.monotonic()
+        self._last, self._shown_at = "", -math.inf
+        self._open = False
+
+    def step(self, text: str) -> None:
+        """Start a step: always shown, on a line of its own."""
+        self.close()
+        self._show(text)
+
+    def update(self, text: str) -> None:
+        """Report progress within the step: shown at once on a terminal, else every 15 seconds."""
+        rested = time.monotonic() - self._shown_at >= _QUIET_SECONDS
+        if text != self._last and (rested or self._stream.isatty()):
+            self._show(text)
+
+    def close(self) -> None:
+        """End the open line."""
+        if self._open:
+            print(file=self._stream, flush=True)
+            self._open = False
+
+    def _show(self, text: str) -> None:
+        self._last, self._shown_at = text, time.monotonic()
+        self._open = self._stream.isatty()
+        start, end = ("\r\x1b[K", "") if self._open else ("", "\n")
+        minutes, seconds = divmod(int(self._shown_at - self._start), 60)
+        print(f"{start}[{minutes}:{seconds:02}] {text}", end=end, file=self._stream, flush=True)
 
 
 @dataclass(frozen=True)
@@ -116,22 +153,40 @@ def _build(
     root, modules = target.parent, programs[0].module.parent
     scratch = root / f"build-{modules.name}"
     if not scratch.is_dir() and shutil.disk_usage(root).free < _NEEDED_BYTES:
-        raise ControlPlaneError(_no_space(root))
+        raise _no_space(root)
     target.mkdir(exist_ok=True)
     shutil.rmtree(scratch / "tmp", ignore_errors=True)
     (scratch / "tmp").mkdir(parents=True)
     variables = _go_environment(scratch, environment)
-    go = golang.find(golang.required(modules), root, {**environment, **variables}, progress)
+    version = binaries.go_version(modules)
+    go = binaries.find_go(version, root, {**environment, **variables}, progress.step)
     with contextlib.closing(Processes()) as processes:
+
+        def run(program: Program, label: str, arguments: Sequence[str], total: int = 0) -> str:
+            """Run Go, show progress by its output (one package per line), and return that output."""
+            log = processes.log("go")
+            log.unlink(missing_ok=True)
+            argv = [str(go), "-C", str(program.module), *arguments, program.package]
+            processes.start("go", argv, variables)
+            while (code := processes.codes()["go"]) is None:
+                text = log.read_text(errors="replace")
+                if total:
+                    progress.update(f"{label}: {len(_packages(text))} of {total} packages compiled")
+                elif fetched := text.count("go: downloading"):
+                    progress.update(f"{label}: {fetched} modules fetched")
+                time.sleep(_POLL_SECONDS)
+            text = log.read_text(errors="replace")
+            if code != 0:
+                raise _failure(label, text, root)
+            return text
+
         for number, program in enumerate(programs, 1):
             label = f"{program.name} ({number} of {len(programs)})"
             progress.step(f"{label}: fetching modules")
-            common = [str(go), "-C", str(program.module)]
-            listing = [*common, "list", "-deps", program.package]
-            total = len(_packages(_run_go(processes, listing, variables, progress, label, 0)))
+            total = len(_packages(run(program, label, ["list", "-deps"])))
             binary = scratch / "tmp" / program.name
-            argv = [*common, "build", "-v", f"-ldflags={program.linker_flags}", "-o", str(binary)]
-            _run_go(processes, [*argv, program.package], variables, progress, label, total)
+            flags = ["-v", f"-ldflags={program.linker_flags}", "-o", str(binary)]
+            run(program, label, ["build", *flags], total)
             binary.replace(target / program.name)  # atomic
     progress.step("built; removing what only the build needed")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -154,39 +209,13 @@ def _go_environment(scratch: Path, environment: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _run_go(
-    processes: Processes,
-    argv: Sequence[str],
-    variables: Mapping[str, str],
-    progress: Progress,
-    label: str,
-    total: int,
-) -> str:
-    """Run Go, show progress by its output (one package per line), and return that output."""
-    log = processes.log("go")
-    log.unlink(missing_ok=True)
-    processes.start("go", argv, variables)
-    while (code := processes.codes()["go"]) is None:
-        text = log.read_text(errors="replace")
-        if total:
-            progress.update(f"{label}: {len(_packages(text))} of {total} packages compiled")
-        elif fetched := text.count("go: downloading"):
-            progress.update(f"{label}: {fetched} modules fetched")
-        time.sleep(_POLL_SECONDS)
-    text = log.read_text(errors="replace")
-    if code != 0:
-        raise _failure(label, text, variables)
-    return text
-
-
 def _packages(text: str) -> list[str]:
     return [line for line in text.splitlines() if line and " " not in line]
 
 
-def _failure(label: str, text: str, variables: Mapping[str, str]) -> ControlPlaneError:
-    scratch = Path(variables["GOTMPDIR"]).parent
+def _failure(label: str, text: str, root: Path) -> ControlPlaneError:
     if "no space left on device" in text:
-        return ControlPlaneError(_no_space(scratch.parent))
+        return _no_space(root)
     lines = [line for line in text.splitlines() if " " in line and not line.startswith("go: downloading")]
     error = ControlPlaneError(
         f"building {label} failed: {lines[-1].strip() if lines else 'Go ended without a message'}"
@@ -196,9 +225,9 @@ def _failure(label: str, text: str, variables: Mapping[str, str]) -> ControlPlan
     return error
 
 
-def _no_space(root: Path) -> str:
+def _no_space(root: Path) -> ControlPlaneError:
     free = shutil.disk_usage(root).free
-    return (
+    return ControlPlaneError(
         f"the disk is too full to build the control plane: {free / 1e9:.1f} GB free in {root}, "
         f"the build needs {_NEEDED_BYTES / 1e9:.1f}; free some, or set XDG_CACHE_HOME to another disk"
     )

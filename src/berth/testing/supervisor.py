@@ -10,13 +10,13 @@ starts removes FOLDER, whose lock nobody holds any more.
 
 import contextlib
 import ctypes
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -24,18 +24,11 @@ _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.25
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None)
-    supervisor = os.getpid()
-
-    def in_child() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:  # the supervisor died before the line above
-            os._exit(1)
-
-    return in_child
+def _die_with(supervisor: int, libc: ctypes.CDLL) -> None:
+    """Have the kernel kill this process, a server to be, when the supervisor dies."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:  # it died before the line above
+        os._exit(1)
 
 
 class Servers:
@@ -44,7 +37,9 @@ class Servers:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._preexec = _die_with_parent()
+        self._preexec = None
+        if sys.platform.startswith("linux"):
+            self._preexec = functools.partial(_die_with, os.getpid(), ctypes.CDLL(None))
 
     def start(self, name: str, argv: list[str], environment: dict[str, str]) -> int:
         """Start a server with its output appended to FOLDER/logs/NAME.log; its process id."""
