@@ -19,7 +19,6 @@ from berth.kube import (
     MEMBERS,
     Backoff,
     Client,
-    EventKind,
     Informer,
     Key,
     Resource,
@@ -238,30 +237,28 @@ class Follower:
         elif (gone := self.pools.get((meta.namespace, meta.name))) is not None:
             self._observe(gone, Gone("Pool", meta.uid))
 
-    def _on_item(self, _: EventKind, old: ItemObject | None, new: ItemObject | None) -> None:
+    def _on_item(self, old: ItemObject | None, new: ItemObject | None) -> None:
         item = new or old
         assert item is not None
         if old is None or new is None or old.metadata.generation != new.metadata.generation:
             event = item_info(item) if new else Gone("Item", item.metadata.name)
             self._observe(self.pool(item.metadata.namespace, item.spec.pool), event)
 
-    def _on_member(self, _: EventKind, old: MemberObject | None, new: MemberObject | None) -> None:
+    def _on_member(self, old: MemberObject | None, new: MemberObject | None) -> None:
         member = new or old
         assert member is not None
         if old is None or new is None or old.metadata.generation != new.metadata.generation:
             event = member_info(member) if new else Gone("Member", member.metadata.name)
             self._observe(self.pool(member.metadata.namespace, member.spec.pool), event)
 
-    def _on_assignment(
-        self, _: EventKind, old: AssignmentObject | None, new: AssignmentObject | None
-    ) -> None:
+    def _on_assignment(self, old: AssignmentObject | None, new: AssignmentObject | None) -> None:
         for gone in (old,) if old and (new is None or old.spec.pool != new.spec.pool) else ():
             left = self.pool(gone.metadata.namespace, gone.spec.pool)
             self._observe(left, Gone("Assignment", gone.metadata.name))
         if new is not None:
             self._observe(self.pool(new.metadata.namespace, new.spec.pool), assignment_info(new))
 
-    def _on_lease(self, _: EventKind, old: LeaseObject | None, new: LeaseObject | None) -> None:
+    def _on_lease(self, old: LeaseObject | None, new: LeaseObject | None) -> None:
         lease = new or old
         assert lease is not None
         namespace, name = lease.metadata.key

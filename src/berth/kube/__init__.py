@@ -21,7 +21,7 @@ from berth.kube.errors import (
     Unauthorized,
     not_understood,
 )  # fmt: skip
-from berth.kube.informer import EventKind, Informer
+from berth.kube.informer import Informer
 from berth.kube.keeper import LeaseKeeper
 from berth.kube.lease import LeaseClaim
 from berth.kube.lease_loop import LeaseHeld
@@ -32,7 +32,7 @@ from berth.kube.timing import Timing, lease_clock
 __all__ = [
     "ASSIGNMENTS", "EVENTS", "ITEMS", "LEASES", "MEMBERS", "POOLS", "Access", "ApiError", "Backoff", "Bad",
     "Client", "Config", "ConfigError", "Conflict", "ConnectionLost", "Deadline", "DeadlinePassed", "Decoder",
-    "EventKind", "Forbidden", "Gone", "HasMeta", "Informer", "Invalid", "Key", "LeaseClaim", "LeaseHeld",
+    "Forbidden", "Gone", "HasMeta", "Informer", "Invalid", "Key", "LeaseClaim", "LeaseHeld",
     "LeaseKeeper", "LoopThread", "Meta", "NotFound", "OwnerReference", "RequestTimeout", "Resource",
     "ServerError", "Timing", "TooManyRequests", "Unauthorized", "lease_clock", "load_config",
     "not_understood",

@@ -5,7 +5,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Generic, Self, TypeVar
 
@@ -23,27 +22,19 @@ STEADY = 1.0
 """Seconds after which a watch without events counts as one that worked."""
 
 
-class EventKind(StrEnum):
-    """What happened to an object."""
-
-    ADDED = "ADDED"
-    MODIFIED = "MODIFIED"
-    DELETED = "DELETED"
-
-
 class Informer(Generic[T]):
     """Lists a collection in pages, then watches it until it is cancelled.
 
     Run it with `async with informer:` or `group.create_task(informer.run())`.
 
-    - `on_event(kind, old, new)` is called in order, without waiting between, for each change of the store:
-      ADDED has no `old`, DELETED no `new`. An object that was replaced by another of its name is DELETED,
-      then ADDED. The first list is reported as ADDED before `synced` returns. An exception that `on_event`
-      raises is logged and passed to `on_error`; the informer goes on.
+    - `on_event(old, new)` is called in order, without waiting between, for each change of the store: `old` is
+      None where an object was added, `new` where it was deleted. One that was replaced by another of its
+      name is deleted, then added. The first list is reported as added before `synced` returns. An exception
+      that `on_event` raises is logged and passed to `on_error`; the informer goes on.
     - `on_error(key, error)` also reports an object that does not fit `type`. The store keeps the last version
       that did fit; `bad` has the error until a good version arrives or the object is deleted.
     - A lost connection is resumed where it ended. If the server no longer knows that point (410), everything
-      is listed again; the list REPLACES the store, and what is missing from it is reported as DELETED.
+      is listed again; the list REPLACES the store, and what is missing from it is reported as deleted.
     """
 
     def __init__(
@@ -54,7 +45,7 @@ class Informer(Generic[T]):
         namespace: str | None = None,
         *,
         field_selector: str | None = None,
-        on_event: Callable[[EventKind, T | None, T | None], None] | None = None,
+        on_event: Callable[[T | None, T | None], None] | None = None,
         on_error: Callable[[Key, Exception], None] | None = None,
         page_size: int = 500,
         watch_seconds: int = 300,
@@ -249,25 +240,22 @@ class Informer(Generic[T]):
         if old is not None and old.metadata.uid != meta.uid:
             self._remove(key)
             old = None
-        if old is None:
+        if old is None or old.metadata.resource_version != meta.resource_version:
             self._store[key] = new
-            self._emit(key, EventKind.ADDED, None, new)
-        elif old.metadata.resource_version != meta.resource_version:
-            self._store[key] = new
-            self._emit(key, EventKind.MODIFIED, old, new)
+            self._emit(key, old, new)
 
     def _remove(self, key: Key) -> None:
         old = self._store.pop(key, None)
         if old is not None:
-            self._emit(key, EventKind.DELETED, old, None)
+            self._emit(key, old, None)
 
-    def _emit(self, key: Key, kind: EventKind, old: T | None, new: T | None) -> None:
+    def _emit(self, key: Key, old: T | None, new: T | None) -> None:
         if self._on_event is None:
             return
         try:
-            self._on_event(kind, old, new)
+            self._on_event(old, new)
         except Exception as error:
-            logger.exception("%s: the handler of %s of %s/%s failed", self._path, kind, *key)
+            logger.exception("%s: the event handler failed for %s/%s", self._path, *key)
             self._report(key, error)
 
     def _report_bad(self, bad: Bad) -> None:
