@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import math
 import random
 import time
@@ -254,7 +253,7 @@ class Client:
     @contextlib.asynccontextmanager
     async def _slot(self, path: str, deadline: Deadline | None) -> AsyncIterator[None]:
         """Wait for one of the `connections`; this time does not count towards the request's timeout."""
-        if not self._slots.locked() or deadline is None:
+        if not self._slots.locked() or deadline is None:  # a timeout costs a tenth of a request
             await self._slots.acquire()
         else:
             try:
@@ -289,14 +288,9 @@ def _at(deadline: Deadline) -> float:
 def _decoded(body: bytes, type_: type[T] | None) -> T:
     if type_ is bytes:
         return body  # type: ignore[return-value]
+    kind: Any = Any if type_ is None else type_
     try:
-        kind: Any = Any if type_ is None else type_
-        value: T = _decoder_of(kind).decode(body)
+        value: T = msgspec.json.decode(body, type=kind)
         return value
     except msgspec.DecodeError as error:
         raise not_understood(error, body) from error
-
-
-@functools.cache
-def _decoder_of(type_: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_)

@@ -22,6 +22,7 @@ RequestHook = Callable[[str, str, int, float], None]
 
 KEEPALIVE = 60.0
 """Seconds that a connection stays open unused; the API server closes it after 90."""
+_NEVER_ROUND = 1e9  # aiohttp would round longer timeouts up to whole seconds, past a Lease's deadline
 
 
 class Transport:
@@ -85,14 +86,17 @@ class Transport:
         """
         opening = asyncio.create_task(self._exchange("WATCH", path, params, lambda: connect, inactivity))
         try:
-            answer = await asyncio.shield(opening)
-        except asyncio.CancelledError:
+            async with asyncio.timeout(connect):
+                answer = await asyncio.shield(opening)
+        except (asyncio.CancelledError, TimeoutError) as error:
             # Python 3.11 leaks a connection that is cancelled between connecting and the TLS handshake.
             await asyncio.wait({opening}, timeout=0.5)
             if not opening.done():
                 opening.cancel()
             elif opening.exception() is None:
                 opening.result().close()
+            if isinstance(error, TimeoutError):
+                raise _lost(error, "WATCH", path, connect) from None
             raise
         try:
             yield _chunks(answer, path, inactivity)
@@ -124,22 +128,21 @@ class Transport:
                 # Bounds the write on the server too: it must not happen long after the client gave up.
                 query["timeout"] = f"{max(1, round(timeout * 1000))}ms"
             started, code = time.monotonic(), 0
+            total = timeout if inactivity is None else None
             try:
-                # Not aiohttp's own timeout: it rounds long ones up to whole seconds, past a Lease's deadline.
-                async with asyncio.timeout(timeout):
-                    answer = await self._session.request(
-                        method,
-                        request_url(access.base_url, path, query),
-                        data=data,
-                        headers={**access.headers, **(headers or {})},
-                        timeout=aiohttp.ClientTimeout(total=None, sock_read=inactivity),
-                        ssl=access.ssl,
-                        server_hostname=access.server_hostname,
-                        proxy=access.proxy,
-                        allow_redirects=False,
-                    )
-                    if inactivity is None or answer.status >= 300:
-                        body = await answer.read()
+                answer = await self._session.request(
+                    method,
+                    request_url(access.base_url, path, query),
+                    data=data,
+                    headers={**access.headers, **(headers or {})},
+                    timeout=aiohttp.ClientTimeout(total, sock_read=inactivity, ceil_threshold=_NEVER_ROUND),
+                    ssl=access.ssl,
+                    server_hostname=access.server_hostname,
+                    proxy=access.proxy,
+                    allow_redirects=False,
+                )
+                if inactivity is None or answer.status >= 300:
+                    body = await answer.read()
                 code = answer.status
             except (aiohttp.ClientError, OSError) as error:
                 raise _lost(error, verb, path, timeout) from error
