@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from berth.kinds import AssignmentObject, Entry, parse_entry
-from berth.kube import ASSIGNMENTS, ApiError, Backoff, Bad, Client, Decoder, NotFound, not_understood, watch
+from berth.kube import ASSIGNMENTS, ApiError, Backoff, Bad, Client, Decoder, NotFound, not_understood
 
 log = logging.getLogger("berth.member")
 
@@ -159,12 +159,10 @@ class AssignmentWatch:
         query = {"fieldSelector": f"metadata.name={self._name}"}
         before = self._newest
         path = ASSIGNMENTS.path(self._namespace)
-        async with watch(self._client, path, _decoder, query, inactivity=_SILENCE) as events:
+        async with self._client.watch(path, _decoder, query, inactivity=_SILENCE) as events:
             if before is not None:
                 await self.refresh()  # no event reports that it was deleted before the watch was opened
             async for kind, content in events:
-                if isinstance(content, ApiError):
-                    raise content
                 if isinstance(content, Bad):
                     raise not_understood(content.error, self._name)
                 if isinstance(content, AssignmentObject) and kind == "DELETED":

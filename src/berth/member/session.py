@@ -16,6 +16,7 @@ from berth.kube import (
     Backoff,
     Client,
     Config,
+    LeaseClaim,
     LeaseHeld,
     LeaseKeeper,
     NotFound,
@@ -219,15 +220,12 @@ class Session:
     def _keeper(self) -> LeaseKeeper:
         assert self._config is not None
         seconds = self.settings.lease_seconds
+        labels, owned_by = lease_labels(self.settings), owners(self.settings)
         return LeaseKeeper(
             self._config,
-            self.namespace,
-            self.settings.name,
-            self.id,
-            timing=Timing.of(seconds, renew_deadline=seconds * 0.8, retry_period=seconds / 3),
+            LeaseClaim(self.namespace, self.settings.name, self.id, labels, owned_by),
+            Timing.of(seconds, renew_deadline=seconds * 0.8, retry_period=seconds / 3),
             watchdog=self.settings.block_seconds,
-            labels=lease_labels(self.settings),
-            owners=owners(self.settings),
         )
 
     async def _take(self, keeper: LeaseKeeper) -> None:
