@@ -14,9 +14,9 @@ from member_fakes import Hand
 from waiting import until
 
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker
-from berth.member.agent.http import WorkerError
+from berth.member.agent.worker import WorkerError
 from berth.member.callbacks import CallbackRunner
-from berth.member.tenure import Tenure
+from berth.member.held import Tenure
 from berth.member.worker import Worker
 
 

@@ -12,9 +12,8 @@ from waiting import until
 from berth.kinds import AssignmentObject
 from berth.kube import Meta
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Held
+from berth.member.held import Held, Tenure
 from berth.member.status_reporter import status_patch
-from berth.member.tenure import Tenure
 
 
 class Lease:

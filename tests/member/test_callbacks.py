@@ -6,7 +6,7 @@ from member_fakes import Hand, Recorder, turns
 from waiting import until
 
 from berth.member.callbacks import CallbackRunner
-from berth.member.tenure import Tenure
+from berth.member.held import Tenure
 
 
 @pytest.fixture

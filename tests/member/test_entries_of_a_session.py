@@ -13,8 +13,8 @@ from waiting import until
 from berth.kinds import AssignmentObject
 from berth.member.assignment_watch import AssignmentWatch
 from berth.member.callbacks import CallbackRunner
+from berth.member.held import Tenure
 from berth.member.status_reporter import StatusReporter
-from berth.member.tenure import Tenure
 
 
 class Member:

@@ -12,7 +12,7 @@ import berth
 from berth import NameTaken, Outcome, SettingsError
 from berth.kinds import AssignmentObject
 from berth.kube import LEASES, Invalid
-from berth.member.report import Snapshot
+from berth.member.callbacks import Snapshot
 from berth.member.status_reporter import status_patch
 from berth.testing import ControlPlane
 

@@ -13,8 +13,8 @@ from berth.kinds import AssignmentObject
 from berth.kube import Invalid, NotFound, ServerError
 from berth.member.assignment_watch import AssignmentWatch
 from berth.member.callbacks import CallbackRunner
+from berth.member.held import Tenure
 from berth.member.status_reporter import StatusReporter
-from berth.member.tenure import Tenure
 
 
 class Server:

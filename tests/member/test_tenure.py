@@ -1,4 +1,4 @@
-from berth.member.tenure import Tenure, never
+from berth.member.held import Tenure
 
 
 class Lease:
@@ -32,7 +32,3 @@ def test_it_can_be_ended_before_the_lease() -> None:
     tenure = Tenure(Lease())
     tenure.end()
     assert not tenure.valid()
-
-
-def test_a_tenure_that_never_started_is_not_valid() -> None:
-    assert not never().valid()

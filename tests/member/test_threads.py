@@ -9,7 +9,7 @@ from waiting import until
 
 import berth
 from berth.member.callbacks import CallbackRunner
-from berth.member.tenure import Tenure
+from berth.member.held import Tenure
 from berth.member.threads import _InThreads
 
 

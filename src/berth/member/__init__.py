@@ -2,8 +2,7 @@
 
 from berth.member.held import Held
 from berth.member.registration import NameTaken
-from berth.member.serve import serve
-from berth.member.session import Outcome, Session
+from berth.member.session import Outcome, Session, serve
 from berth.member.settings import Options, Settings, SettingsError
 from berth.member.worker import Worker
 

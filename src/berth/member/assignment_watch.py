@@ -103,15 +103,12 @@ class AssignmentWatch:
 
     def _is_taken(self, new: AssignmentObject | None) -> bool:
         """Whether the entries are for another session; logged once for each session."""
-        if new is None or not new.for_another(self._session):
-            self._other_session = ""
-            return False
-        other = new.spec.session or ""
-        if other != self._other_session:
-            self._other_session = other
+        other = (new.spec.session or "") if new is not None and new.for_another(self._session) else ""
+        if other and other != self._other_session:
             text = "assignment %s: its entries are for session %s, waiting for the leader"
             log.info(text, self._name, other)
-        return True
+        self._other_session = other
+        return bool(other)
 
     async def refresh(self) -> None:
         """Read it now. Raises ApiError."""

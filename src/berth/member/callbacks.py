@@ -3,28 +3,39 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
-from berth.kinds import Entry, Phase, Report, format_report
-from berth.member.held import Held
-from berth.member.item_run import ItemRun, default_pause
-from berth.member.report import MAX_MESSAGE, MAX_PROBLEMS, Intent, ItemProblem, Snapshot, describe
-from berth.member.steps import Position, Stage, Step, next_step, phase, superseded
-from berth.member.tenure import Tenure, never
+from berth.kinds import (
+    MAX_PROBLEM_MESSAGE,
+    MAX_PROBLEMS,
+    Entry,
+    Phase,
+    ReadProblem,
+    Report,
+    format_report,
+)
+from berth.member.held import Held, Tenure
+from berth.member.item_run import ItemRun, default_pause, describe
+from berth.member.steps import FORWARD, Stage, Step, next_step, phase, superseded
 from berth.member.worker import PlainError, Worker
 
 log = logging.getLogger("berth.member")
 
-_FORWARD = frozenset({Step.PREPARE, Step.ACTIVATE})
 _QUIET_SECONDS = 60.0  # after this long without a crash of a spawned task, the next counts as the first
 
 
-def _warn(run: ItemRun, what: str, error: BaseException) -> None:
-    if isinstance(error, PlainError):
-        log.warning("item %s: %s: %s", run.name, what, error)
-    else:
-        log.warning("item %s: %s", run.name, what, exc_info=error)
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What there is to report at one moment."""
+
+    reports: tuple[str, ...]
+    """As written to `status.items`, sorted."""
+    problems: tuple[ReadProblem, ...]
+    """As written to `status.problems`."""
+    intents: frozenset[Entry]
+    """Entries that may be activated once this has been written, if they are still the target."""
 
 
 class CallbackRunner:
@@ -58,7 +69,7 @@ class CallbackRunner:
         self._waiting: dict[str, None] = {}  # names, first come first served
         self._pause = pause
         self._on_change = on_change
-        self._tenure = never()
+        self._tenure = Tenure(lambda: 0.0)
         self._lost = True
         self._targets: dict[str, Entry] = {}
         self._runs: dict[str, ItemRun] = {}
@@ -108,10 +119,7 @@ class CallbackRunner:
         self._targets = {}
         for run in list(self._runs.values()):
             run.position = replace(run.position, lost=True)
-            run.forget_failure()
-            if run.held is not None:
-                run.held.revoke()
-            run.cancel_current(again=True)
+            run.revoke()
             self._advance(run)
         self._on_change(True)
 
@@ -119,26 +127,23 @@ class CallbackRunner:
         """Cancel everything and run no more callbacks, not even `deactivate` and `drop`."""
         self._closed = True
         for run in self._runs.values():
-            run.forget_failure()
+            run.revoke()
             if run.held is not None:
-                run.held.revoke()
                 run.held.close()
-            run.cancel_current(again=True)
 
     def confirm(self, snapshot: Snapshot) -> None:
         """`snapshot` was accepted while the target was still the same: its activations may start."""
-        for name, grant, epoch in snapshot.intents:
-            run = self._runs.get(name)
-            target = self._targets.get(name)
-            if run is not None and target is not None and (target.grant, target.epoch) == (grant, epoch):
-                run.confirmed = (grant, epoch)
+        for entry in snapshot.intents:
+            run = self._runs.get(entry.name)
+            if run is not None and self._targets.get(entry.name) == entry:
+                run.confirmed = entry
                 self._advance(run)
 
     def snapshot(self) -> Snapshot:
         """What there is to report now."""
         reports: list[str] = []
-        problems: list[ItemProblem] = []
-        intents: set[Intent] = set()
+        problems: list[ReadProblem] = []
+        intents: set[Entry] = set()
         for name in sorted(self._runs):
             run, target = self._runs[name], self._targets.get(name)
             failed = run.failed(target)
@@ -150,11 +155,10 @@ class CallbackRunner:
             grant = run.position.grant or (target.grant if target is not None else 0)
             reports.append(format_report(Report(name, grant, reported)))
             if run.message and len(problems) < MAX_PROBLEMS:
-                problems.append(ItemProblem(name, grant, run.message))
-            if target is None or failed or next_step(run.position, target) is not Step.ACTIVATE:
-                continue
-            if run.confirmed != (target.grant, target.epoch):
-                intents.add((name, target.grant, target.epoch))
+                problems.append(ReadProblem(name, grant, run.message))
+            activates = next_step(run.position, target) is Step.ACTIVATE
+            if target is not None and activates and not failed and run.confirmed != target:
+                intents.add(target)
         return Snapshot(tuple(reports), tuple(problems), frozenset(intents))
 
     @property
@@ -176,24 +180,15 @@ class CallbackRunner:
         if run is None:
             run = self._runs[name] = ItemRun(name)
             self._idle.clear()
-        if (
-            old is None
-            or new is None
-            or (old.grant, old.epoch, old.primary) != (new.grant, new.epoch, new.primary)
-        ):
+        if old is None or new is None or (old.grant, old.epoch) != (new.grant, new.epoch):
             run.forget_failure()  # the target is another one: try it immediately
         if run.current is not None and superseded(run.current[0], run.position, new):
             run.cancel_current()
-        self._update_slot(run)
+        if run.held is not None and new is not None and new.grant == run.held.grant:
+            run.held.slot = new.slot
         self._advance(run)
         # The leader waits for the report of a promotion or demotion. Other reports can be batched.
         self._on_change(run.position.stage is Stage.PREPARED)
-
-    def _update_slot(self, run: ItemRun) -> None:
-        """Set the current slot in the Item's Held."""
-        target = self._targets.get(run.name)
-        if run.held is not None and target is not None and target.grant == run.held.grant:
-            run.held.slot = target.slot
 
     def _step(self, run: ItemRun) -> Step | None:
         """The next callback to run now; None if there is none, or if it has to wait."""
@@ -201,11 +196,11 @@ class CallbackRunner:
             return None
         target = self._targets.get(run.name)
         step = next_step(run.position, target)
-        if run.retry is not None and (step in _FORWARD or step is run.failed_step):
+        if run.retry is not None and (step in FORWARD or step is run.failed_step):
             return None  # until the pause is over; the callbacks that undo a failure do not wait
-        if step in _FORWARD and not self._tenure.valid():
+        if step in FORWARD and not self._tenure.valid():
             return None  # the session is over, although `end_session` was not called yet
-        if step is Step.ACTIVATE and target is not None and run.confirmed != (target.grant, target.epoch):
+        if step is Step.ACTIVATE and run.confirmed != target:
             return None
         return step
 
@@ -214,12 +209,12 @@ class CallbackRunner:
         if run.driver is not None or self._closed:
             return
         step = self._step(run)
-        if step in _FORWARD and self._busy >= self._concurrency:
+        if step in FORWARD and self._busy >= self._concurrency:
             self._waiting[run.name] = None
             return
         self._waiting.pop(run.name, None)
         if step is not None:
-            self._busy += step in _FORWARD
+            self._busy += step in FORWARD
             run.driver = self._group.create_task(self._drive(run, step), name=f"berth:{run.name}")
         elif run.position.stage is Stage.ABSENT and run.name not in self._targets:
             self._remove(run)
@@ -230,7 +225,7 @@ class CallbackRunner:
                 await self._perform(run, step)
         finally:
             run.driver = None
-            self._busy -= step in _FORWARD
+            self._busy -= step in FORWARD
         self._advance(run)
         while self._waiting and not self._closed and self._busy < self._concurrency:
             self._advance(self._runs[next(iter(self._waiting))])
@@ -245,7 +240,7 @@ class CallbackRunner:
     async def _perform(self, run: ItemRun, step: Step) -> None:
         """Run one callback to its end and record the new position of the Item."""
         before = run.position
-        held = self._on_start(run, step)
+        held = run.start(step, self._targets.get(run.name), self._tenure, partial(self._on_crash, run))
         self._on_change(False)
 
         run.cancelled = run.started = False
@@ -262,14 +257,17 @@ class CallbackRunner:
         if self._closed:
             return
         if not run.started:
-            self._undo_start(run, step, before)
+            run.undo_start(step, before)
         if task.cancelled():
             if not run.cancelled:
                 self._on_failure(run, step, f"{step.value}: the callback was cancelled")
             return
         error = task.exception()
+        if error is None and run.cancelled and step in FORWARD:
+            return  # it succeeded just after it was cancelled, which counts as cancelled
         if error is None:
-            self._on_success(run, step, held)
+            run.succeed(step)
+            self._on_change(step is not Step.ACTIVATE)
         elif isinstance(error, SystemExit | KeyboardInterrupt):
             raise error
         elif run.cancelled:
@@ -278,117 +276,56 @@ class CallbackRunner:
             _warn(run, f"{step.value} failed", error)
             self._on_failure(run, step, f"{step.value}: {describe(error)}")
 
-    def _on_start(self, run: ItemRun, step: Step) -> Held:
-        """Record that a callback starts."""
-        target = self._targets.get(run.name)
-        if step is Step.PREPARE and target is not None:
-            if run.held is None or run.position.stage is Stage.ABSENT:
-                run.held = Held(run.name, target.slot, target.grant, self._tenure, self._crashed(run))
-            run.position = Position(Stage.PREPARING, target.grant)
-        elif step is Step.ACTIVATE and target is not None:
-            run.position = replace(run.position, stage=Stage.ACTIVATING, epoch=target.epoch)
-            if run.held is not None:
-                run.held.primary, run.held.epoch = True, target.epoch
-        elif step is Step.DEACTIVATE:
-            run.position = replace(run.position, stage=Stage.DEACTIVATING)
-        else:
-            run.position = replace(run.position, stage=Stage.PREPARING)
-        assert run.held is not None, "an Item that is here was prepared"
-        return run.held
-
-    def _undo_start(self, run: ItemRun, step: Step, before: Position) -> None:
-        """Undo `_on_start`: the callback was cancelled, or its data unreadable, before it was called."""
-        run.position = replace(before, lost=run.position.lost)
-        if before.stage is Stage.ABSENT:
-            run.held = None
-        elif step is Step.ACTIVATE and run.held is not None:
-            run.held.primary, run.held.epoch = False, run.held.grant
-
     async def _call(self, run: ItemRun, step: Step, held: Held) -> None:
-        if step is Step.PREPARE:
-            await held.stop_tasks(primary_only=False)  # of an earlier attempt
-            if self._read_data is not None:
-                held.data = await self._read_data(held.name)
-        elif step is Step.DROP:
-            await held.stop_tasks(primary_only=False)
+        if step in (Step.PREPARE, Step.DROP):
+            await held.stop_tasks(primary_only=False)  # before `prepare`: those of an earlier attempt
+        if step is Step.PREPARE and self._read_data is not None:
+            held.data = await self._read_data(held.name)
         run.started = True
-        if step is Step.PREPARE:
-            await self._worker.prepare(held)
-        elif step is Step.ACTIVATE:
-            await self._worker.activate(held)
-        elif step is Step.DEACTIVATE:
-            await self._worker.deactivate(held)
+        await getattr(self._worker, step.value)(held)
+        if step is Step.DEACTIVATE:
             await held.stop_tasks(primary_only=True)
             held.primary, held.epoch = False, held.grant  # immediately: nothing more is spawned as primary
-        else:
-            await self._worker.drop(held)
-
-    def _on_success(self, run: ItemRun, step: Step, held: Held) -> None:
-        if run.cancelled and step in _FORWARD:
-            return  # it succeeded just after it was cancelled, which counts as cancelled
-        if step is Step.PREPARE:
-            run.position = replace(run.position, stage=Stage.PREPARED, stale=False)
-        elif step is Step.ACTIVATE:
-            run.position = replace(run.position, stage=Stage.ACTIVE)
-        elif step is Step.DEACTIVATE:
-            run.position = replace(run.position, stage=Stage.PREPARED)
-            run.confirmed = None
-        else:
-            held.close()
-            run.position, run.held, run.confirmed = Position(Stage.ABSENT, 0), None, None
-        self._update_slot(run)
-        if step is run.failed_step or (step in _FORWARD and run.retry is None):
-            run.forget_failure()
-        self._on_change(step is not Step.ACTIVATE)
 
     def _on_failure(self, run: ItemRun, step: Step, message: str) -> None:
         run.failures += 1
-        self._pause_after(run, step, message, self._pause(run.failures))
+        self._pause_after(run, step, message, run.failures)
 
-    def _pause_after(self, run: ItemRun, step: Step, message: str, seconds: float) -> None:
-        def again() -> None:
+    def _pause_after(self, run: ItemRun, step: Step, message: str, failures: int) -> None:
+        def retry() -> None:
             run.retry = None
             self._advance(run)
             self._on_change(True)
 
         if run.retry is not None:
             run.retry.cancel()
-        run.failed_step, run.message = step, message[:MAX_MESSAGE]
-        run.retry = asyncio.get_running_loop().call_later(seconds, again)
+        run.failed_step, run.message = step, message[:MAX_PROBLEM_MESSAGE]
+        run.retry = asyncio.get_running_loop().call_later(self._pause(failures), retry)
         self._on_change(False)
 
-    def _is_ending(self, run: ItemRun, primary: bool) -> bool:
-        """Whether the tasks spawned by the worker (as primary) are being ended anyway."""
-        if run.current is not None and run.current[0] is Step.DROP:
-            return True
-        target = self._targets.get(run.name)
-        return primary and (run.position.stage is Stage.DEACTIVATING or target is None or not target.primary)
+    def _on_crash(self, run: ItemRun, error: BaseException, primary: bool) -> None:
+        """A task that the worker spawned (as primary) has raised `error`."""
+        if self._closed or run.position.lost or run.held is None:
+            return
+        if run.is_ending(self._targets.get(run.name), primary):
+            log.info(
+                "item %s: a task of the worker failed while it was ending: %s", run.name, describe(error)
+            )
+            return
+        run.prepare_again(primary)
+        if run.retry is not None:
+            return  # a retry is already scheduled and must not be postponed
+        _warn(run, "a task of the worker failed", error)
+        now = asyncio.get_running_loop().time()
+        run.crashes = 1 if now - run.crashed_at > _QUIET_SECONDS else run.crashes + 1
+        run.crashed_at = now
+        step = Step.ACTIVATE if primary else Step.PREPARE
+        self._pause_after(run, step, f"task: {describe(error)}", run.crashes)
+        self._advance(run)
 
-    def _crashed(self, run: ItemRun) -> Callable[[BaseException, bool], None]:
-        """The handler for an error in a task that the worker spawned."""
 
-        def crashed(error: BaseException, primary: bool) -> None:
-            if self._closed or run.position.lost or run.held is None:
-                return
-            if self._is_ending(run, primary):
-                log.info(
-                    "item %s: a task of the worker failed while it was ending: %s", run.name, describe(error)
-                )
-                return
-            if not primary:
-                run.position = replace(run.position, stale=True)
-            elif run.position.stage is Stage.ACTIVE:
-                run.position = replace(run.position, stage=Stage.ACTIVATING)
-            if run.current is not None and run.current[0] in _FORWARD:
-                run.cancel_current()
-            if run.retry is not None:
-                return  # a retry is already scheduled and must not be postponed
-            _warn(run, "a task of the worker failed", error)
-            now = asyncio.get_running_loop().time()
-            run.crashes = 1 if now - run.crashed_at > _QUIET_SECONDS else run.crashes + 1
-            run.crashed_at = now
-            step = Step.ACTIVATE if primary else Step.PREPARE
-            self._pause_after(run, step, f"task: {describe(error)}", self._pause(run.crashes))
-            self._advance(run)
-
-        return crashed
+def _warn(run: ItemRun, what: str, error: BaseException) -> None:
+    if isinstance(error, PlainError):
+        log.warning("item %s: %s: %s", run.name, what, error)
+    else:
+        log.warning("item %s: %s", run.name, what, exc_info=error)

@@ -1,4 +1,4 @@
-"""An Item while it is held here, as its worker sees it."""
+"""An Item while it is held here, as its worker sees it, and for how long it certainly is."""
 
 import asyncio
 import logging
@@ -6,11 +6,41 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from berth.member.tenure import Tenure
-
 log = logging.getLogger("berth.member")
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+OnCrash = Callable[[BaseException, bool], None]
+"""Called with the error of a task that the worker spawned, and whether it was spawned as primary."""
+
+
+class Tenure:
+    """One session's right to act: while its Lease is certainly held, and never again once it was not.
+
+    Meanwhile another Member may have been given its Items. Each check reads the clock, so a process that was
+    stopped, or whose event loop was blocked, knows at its first check. Thread-safe.
+    """
+
+    __slots__ = ("_ended", "_seconds")
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """`seconds` returns for how long the Lease is certainly still held; 0 or less if it is not."""
+        self._seconds = seconds
+        self._ended = False
+
+    def valid(self) -> bool:
+        """Whether this session may certainly still act."""
+        return self.left > 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds for which it may certainly act without another renewal; 0 once it has ended."""
+        left = 0.0 if self._ended else max(0.0, self._seconds())
+        if left == 0.0:
+            self._ended = True
+        return left
+
+    def end(self) -> None:
+        """End it, for good."""
+        self._ended = True
 
 
 class Held:
@@ -40,22 +70,12 @@ class Held:
     lost: bool
     """Whether it was revoked: the Lease was lost, the session was stopped, or another session has it."""
 
-    def __init__(
-        self,
-        name: str,
-        slot: int,
-        grant: int,
-        tenure: Tenure,
-        on_crash: Callable[[BaseException, bool], None] | None = None,
-    ) -> None:
-        self.name = name
-        self.slot = slot
-        self.grant = grant
-        self.epoch = grant
-        self.primary = False
-        self.data = _NOTHING
-        self._tenure = tenure
+    def __init__(self, name: str, slot: int, grant: int, tenure: Tenure, on_crash: OnCrash) -> None:
+        self.name, self.slot, self.grant = name, slot, grant
+        self.primary, self.epoch = False, grant
+        self.data = MappingProxyType({})
         self.lost = False
+        self._tenure = tenure
         self._over = asyncio.Event()
         self._closed = False
         self._calls: list[Callable[[], object]] = []
@@ -117,7 +137,7 @@ class Held:
         if task.cancelled():
             return
         error = task.exception()
-        if error is not None and self._on_crash is not None and not self._over.is_set():
+        if error is not None and not self._over.is_set():
             self._on_crash(error, primary)
 
     # The methods below are called by the CallbackRunner.

@@ -9,14 +9,12 @@ from typing import Any
 import msgspec
 
 from berth.kinds import MemberObject
-from berth.kube import MEMBERS, ApiError, Backoff, Client, Conflict, NotFound, OwnerReference
+from berth.kube import MEMBERS, ApiError, Backoff, Client, Conflict, NotFound
 from berth.member.assignment_watch import AssignmentWatch
 from berth.member.callbacks import CallbackRunner
 from berth.member.settings import Settings, SettingsError
 from berth.member.status_reporter import StatusReporter
 
-MEMBER_LABEL = "berth.dev/member"
-"""On the Lease of a Member: the Member's name. The admission policy for workers goes by it."""
 log = logging.getLogger("berth.member")
 
 CHECK = 30.0
@@ -25,19 +23,6 @@ CHECK = 30.0
 
 class NameTaken(Exception):  # noqa: N818 - a state, like the errors of berth.kube
     """Another live session holds the Member's name; two processes must not share one."""
-
-
-def owners(settings: Settings) -> list[OwnerReference]:
-    """The owner of Member and Lease: the pod of this process, if it is known."""
-    if settings.pod is None:
-        return []
-    name, uid = settings.pod
-    return [OwnerReference(api_version="v1", kind="Pod", name=name, uid=uid)]
-
-
-def lease_labels(settings: Settings) -> dict[str, str]:
-    """The labels of the Lease, for people. A label value is shorter than a name may be."""
-    return {MEMBER_LABEL: settings.name[:63].rstrip("-.")}
 
 
 class MemberRegistration:
@@ -74,40 +59,31 @@ class MemberRegistration:
 
     async def _create_or_update(self) -> str:
         settings = self._settings
-        spec: dict[str, Any] = {
-            "leaseName": settings.name,
-            "zone": settings.zone,
-            "readiness": settings.readiness,
-        }
-        owned_by = msgspec.to_builtins(owners(settings))
+        name, pool = settings.name, settings.pool
+        spec: dict[str, Any] = {"leaseName": name, "zone": settings.zone, "readiness": settings.readiness}
         if self._draining.is_set():
             spec["limit"] = 0
         elif not self.known:  # later an operator may have changed it
             spec["limit"] = settings.limit
+        # Always set: otherwise the Member would be deleted together with an earlier pod of this name.
+        metadata = {"ownerReferences": msgspec.to_builtins(settings.owners)} if settings.owners else {}
         try:
             existing = await self._client.get(self._path, type=MemberObject)
         except NotFound:
             body = {
                 "apiVersion": MEMBERS.api_version,
                 "kind": "Member",
-                "metadata": {
-                    "name": settings.name,
-                    "namespace": self._namespace,
-                    "ownerReferences": owned_by,
-                },
-                "spec": {"limit": settings.limit, **spec, "pool": settings.pool},
+                "metadata": {"name": name, "namespace": self._namespace, **metadata},
+                "spec": {"limit": settings.limit, **spec, "pool": pool},
             }
             created = await self._client.create(MEMBERS.path(self._namespace), body, type=MemberObject)
             return created.metadata.uid
-        if existing.spec.pool != settings.pool:
+        if existing.spec.pool != pool:
             raise SettingsError(
-                f"Member {self._namespace}/{settings.name} exists in pool {existing.spec.pool!r} and cannot "
-                f"move to {settings.pool!r}: delete it, or choose another name"
+                f"Member {self._namespace}/{name} exists in pool {existing.spec.pool!r} and cannot "
+                f"move to {pool!r}: delete it, or choose another name"
             )
-        patch: dict[str, Any] = {"spec": spec}
-        if owned_by:
-            # Otherwise the Member would be deleted together with an earlier pod of this name.
-            patch["metadata"] = {"ownerReferences": owned_by}
+        patch = {"metadata": metadata, "spec": spec}
         try:
             updated = await self._client.patch(self._path, patch, "merge", type=MemberObject, idempotent=True)
         except NotFound:
@@ -165,7 +141,7 @@ class MemberRegistration:
                     absent = True  # it may be about to be announced again, with its old limit
                 except (ApiError, TimeoutError) as error:
                     absent = False
-                    problem = error or "no answer in time"
+                    problem = str(error) or "no answer in time"
                     log.warning("member %s: cannot set its limit to 0: %s", name, problem)
                 next_try = time.monotonic() + backoff.next()
             if (limit_is_0 or absent) and watch.empty and runner.empty and reporter.empty:
@@ -188,5 +164,5 @@ class MemberRegistration:
         except NotFound:
             log.info("member %s: was already deleted", name)
         except (ApiError, TimeoutError) as error:
-            problem = error or "no answer in time"
+            problem = str(error) or "no answer in time"
             log.warning("member %s: not deleted, it is dead once its Lease has expired: %s", name, problem)

@@ -1,16 +1,18 @@
 """Writes the reports of this Member to the status of its Assignment."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import Any
 
+import msgspec
+
 from berth.kinds import AssignmentObject
 from berth.kube import ASSIGNMENTS, ApiError, Backoff, Client, Forbidden, Invalid, NotFound
 from berth.member.assignment_watch import AssignmentWatch
-from berth.member.callbacks import CallbackRunner
-from berth.member.report import Snapshot
-from berth.member.tenure import Tenure
+from berth.member.callbacks import CallbackRunner, Snapshot
+from berth.member.held import Tenure
 
 log = logging.getLogger("berth.member")
 
@@ -36,10 +38,7 @@ def status_patch(session: str, snapshot: Snapshot, current: AssignmentObject) ->
         tests.append({"op": "test", "path": "/status/session", "value": session})
     status: dict[str, Any] = {"session": session, "items": list(snapshot.reports)}
     if snapshot.problems:
-        status["problems"] = [
-            {"item": problem.item, "grant": problem.grant, "message": problem.message}
-            for problem in snapshot.problems
-        ]
+        status["problems"] = msgspec.to_builtins(snapshot.problems)
     return [*tests, {"op": "add", "path": "/status", "value": status}]
 
 
@@ -59,8 +58,7 @@ class StatusReporter:
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
         self._written: Snapshot | None = None
-        self._dirty.set()
-        self._urgent.set()
+        self.notify(urgent=True)
 
     def notify(self, urgent: bool) -> None:
         """There may be something new to report; `urgent` if the leader may be waiting for it."""
@@ -79,11 +77,9 @@ class StatusReporter:
         rest_until = 0.0
         while True:
             await self._dirty.wait()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAZY_DELAY):
                     await self._urgent.wait()
-            except TimeoutError:
-                pass
             await asyncio.sleep(max(URGENT_DELAY, rest_until - time.monotonic()))
             current = self._watch.current
             if current is None:
@@ -129,10 +125,9 @@ class StatusReporter:
             return  # the watch has already shown the newer one
         if isinstance(error, Forbidden):
             log.error("the status of the Assignment cannot be written: %s", error)
-        if not isinstance(error, Invalid | NotFound) or backoff.failures > 0:
-            await asyncio.sleep(backoff.next())
-        else:
-            backoff.next()
+        delay = backoff.next()
+        if not isinstance(error, Invalid | NotFound) or backoff.failures > 1:
+            await asyncio.sleep(delay)
         try:
             await self._watch.refresh()
         except ApiError as again:

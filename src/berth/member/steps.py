@@ -35,12 +35,24 @@ class Step(Enum):
     DROP = "drop"
 
 
+FORWARD = frozenset({Step.PREPARE, Step.ACTIVATE})
+"""The callbacks that lead to more work; the others release it, and are never cancelled."""
+
+STAGES = {
+    Step.PREPARE: (Stage.PREPARING, Stage.PREPARED),
+    Step.ACTIVATE: (Stage.ACTIVATING, Stage.ACTIVE),
+    Step.DEACTIVATE: (Stage.DEACTIVATING, Stage.PREPARED),
+    Step.DROP: (Stage.PREPARING, Stage.ABSENT),
+}
+"""The stage from the start of a callback until it succeeds, and the stage after that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """How far an Item has come here, and under which grant."""
 
-    stage: Stage
-    grant: int
+    stage: Stage = Stage.ABSENT
+    grant: int = 0
     """The grant under which it was prepared."""
     epoch: int = 0
     """The epoch with which it was last activated."""
@@ -55,26 +67,27 @@ def wanted(position: Position, target: Entry | None) -> bool:
     return target is not None and target.grant == position.grant and not position.lost
 
 
+def wanted_as_primary(position: Position, target: Entry | None) -> bool:
+    """Whether the target is to work as primary under the epoch with which the Item was last activated."""
+    return (
+        wanted(position, target) and target is not None and target.primary and target.epoch == position.epoch
+    )
+
+
 def next_step(position: Position, target: Entry | None) -> Step | None:
     """The next callback towards `target` (None: released); None if it is reached.
 
     An `activate` that failed or was cancelled is followed by a `deactivate` before it is retried.
     """
-    if position.stage is Stage.ABSENT:
-        return None if target is None else Step.PREPARE
-    if position.stage in (Stage.ACTIVATING, Stage.DEACTIVATING):
-        return Step.DEACTIVATE
-    keep = wanted(position, target)
-    if position.stage is Stage.ACTIVE:
-        stays = (
-            keep
-            and target is not None
-            and target.primary
-            and target.epoch == position.epoch
-            and not position.stale
-        )
-        return None if stays else Step.DEACTIVATE
-    if not keep:
+    match position.stage:
+        case Stage.ABSENT:
+            return None if target is None else Step.PREPARE
+        case Stage.ACTIVATING | Stage.DEACTIVATING:
+            return Step.DEACTIVATE
+        case Stage.ACTIVE:
+            stays = wanted_as_primary(position, target) and not position.stale
+            return None if stays else Step.DEACTIVATE
+    if not wanted(position, target):
         return Step.DROP
     if position.stage is Stage.PREPARING or position.stale:
         return Step.PREPARE
@@ -82,20 +95,10 @@ def next_step(position: Position, target: Entry | None) -> Step | None:
 
 
 def superseded(step: Step, position: Position, target: Entry | None) -> bool:
-    """Whether the result of the running callback is no longer wanted, so that it is to be cancelled.
-
-    Never for `deactivate` and `drop`.
-    """
+    """Whether the result of the running callback is no longer wanted, so that it should be cancelled."""
     if step is Step.PREPARE:
         return not wanted(position, target)
-    if step is Step.ACTIVATE:
-        return not (
-            wanted(position, target)
-            and target is not None
-            and target.primary
-            and target.epoch == position.epoch
-        )
-    return False
+    return step is Step.ACTIVATE and not wanted_as_primary(position, target)
 
 
 def phase(position: Position, target: Entry | None, failed: bool) -> Phase | None:
@@ -112,12 +115,12 @@ def phase(position: Position, target: Entry | None, failed: bool) -> Phase | Non
         return Phase.PREPARING
     if position.stage in MAYBE_PRIMARY:
         return Phase.ACTIVE
-    if position.stage is Stage.ABSENT:
-        return Phase.FAILED if failed else Phase.PREPARING
-    if not wanted(position, target):
-        return Phase.FAILED if failed else Phase.DRAINING
     if failed:
         return Phase.FAILED
+    if position.stage is Stage.ABSENT:
+        return Phase.PREPARING
+    if not wanted(position, target):
+        return Phase.DRAINING
     if position.stage is Stage.PREPARING or position.stale:
         return Phase.PREPARING
     return Phase.ACTIVE if target.primary else Phase.READY

@@ -4,16 +4,17 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from berth.kube import LoopThread
 from berth.member import held as aio
-from berth.member import worker as aio_worker
-from berth.member.serve import serve as aio_serve
 from berth.member.session import Outcome
 from berth.member.session import Session as AioSession
+from berth.member.session import serve as aio_serve
 from berth.member.settings import Options
+from berth.member.steps import Step
+from berth.member.tasks import run_to_completion
+from berth.member.worker import Adapter
 
 R = TypeVar("R")
 
@@ -21,54 +22,39 @@ R = TypeVar("R")
 class Held:
     """One Item, from its `prepare` to the end of its `drop`. Thread-safe. See `berth.Held`."""
 
+    name: str
+    """The Item's name."""
+    slot: int
+    """Its slot in the Assignment: 0 for the primary; replicas count from 1."""
+    primary: bool
+    """True from the start of `activate` to the end of `deactivate`."""
+    epoch: int
+    """The fencing token; for a replica its grant."""
+    grant: int
+    """The term in which the Item was given to this Member."""
+    data: Mapping[str, str]
+    """The Item's `spec.data`, as read before `prepare`."""
+    lost: bool
+    """Whether it was revoked: the Lease was lost, the session was stopped, or another session has it."""
+    left: float
+    """Seconds for which it is certainly held without another renewal of the Lease; 0.0 if it is not."""
+
     def __init__(self, item: aio.Held) -> None:
         self._item = item
         self._over = threading.Event()
         self._cancelled = threading.Event()
         item.on_over(self._over.set)
 
+    if not TYPE_CHECKING:  # type checkers know the attributes from the list above
+
+        def __getattr__(self, name: str) -> Any:
+            # Read from the item each time, because it changes in place.
+            if name not in Held.__annotations__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return getattr(self._item, name)
+
     def __repr__(self) -> str:
         return repr(self._item)
-
-    @property
-    def name(self) -> str:
-        """The Item's name."""
-        return self._item.name
-
-    @property
-    def slot(self) -> int:
-        """Its slot in the Assignment: 0 for the primary; replicas count from 1."""
-        return self._item.slot
-
-    @property
-    def primary(self) -> bool:
-        """True from the start of `activate` to the end of `deactivate`."""
-        return self._item.primary
-
-    @property
-    def epoch(self) -> int:
-        """The fencing token; for a replica its grant."""
-        return self._item.epoch
-
-    @property
-    def grant(self) -> int:
-        """The term in which the Item was given to this Member."""
-        return self._item.grant
-
-    @property
-    def data(self) -> Mapping[str, str]:
-        """The Item's `spec.data`, as read before `prepare`."""
-        return self._item.data
-
-    @property
-    def lost(self) -> bool:
-        """Whether it was revoked: the Lease was lost, the session was stopped, or another session has it."""
-        return self._item.lost
-
-    @property
-    def left(self) -> float:
-        """Seconds for which it is certainly held without another renewal of the Lease; 0.0 if it is not."""
-        return self._item.left
 
     def owned(self) -> bool:
         """Whether this Member certainly still holds the Item, by the clock."""
@@ -107,46 +93,23 @@ class Worker:
         """Release what the Item uses: it is no longer on this Member."""
 
 
-class _InThreads(aio_worker.Worker):
+class _InThreads(Adapter):
     def __init__(self, worker: Worker, pool: ThreadPoolExecutor) -> None:
         self._worker = worker
         self._pool = pool
-        self._views: dict[str, tuple[aio.Held, Held]] = {}
+        self._views: dict[aio.Held, Held] = {}
 
-    async def prepare(self, item: aio.Held) -> None:
-        await self._call(self._worker.prepare, item)
-
-    async def activate(self, item: aio.Held) -> None:
-        await self._call(self._worker.activate, item)
-
-    async def deactivate(self, item: aio.Held) -> None:
-        await self._call(self._worker.deactivate, item)
-
-    async def drop(self, item: aio.Held) -> None:
-        await self._call(self._worker.drop, item)
-        self._views.pop(item.name, None)
-
-    def _view(self, item: aio.Held) -> Held:
-        known = self._views.get(item.name)
-        if known is None or known[0] is not item:
-            known = self._views[item.name] = (item, Held(item))
-        return known[1]
-
-    async def _call(self, function: Callable[[Held], None], item: aio.Held) -> None:
-        view = self._view(item)
+    async def call(self, step: Step, item: aio.Held) -> None:
+        if item not in self._views:
+            self._views[item] = Held(item)
+        view = self._views[item]
         view._cancelled.clear()
+        function = getattr(self._worker, step.value)
         running = asyncio.get_running_loop().run_in_executor(self._pool, _called, function, view)
-        cancelled = False
-        while True:
-            try:
-                await asyncio.shield(running)
-                break
-            except asyncio.CancelledError:
-                # The thread keeps running, so the Item is busy here until it has ended.
-                cancelled = True
-                view._cancelled.set()
-        if cancelled:
-            raise asyncio.CancelledError
+        # If it is cancelled the thread keeps running, so the Item is busy here until it has ended.
+        await run_to_completion(running, on_cancel=view._cancelled.set)
+        if step is Step.DROP:
+            del self._views[item]
 
 
 def _called(function: Callable[[Held], None], view: Held) -> None:
@@ -195,9 +158,7 @@ class Session:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         try:
             self._call(self._session.__aexit__(None, None, None))
         finally:

@@ -1,6 +1,7 @@
 """What a user implements: four callbacks, all of them optional."""
 
 from berth.member.held import Held
+from berth.member.steps import Step
 
 
 class PlainError(Exception):
@@ -34,3 +35,27 @@ class Worker:
 
     async def drop(self, item: Held) -> None:
         """Release what the Item uses: it is no longer on this Member."""
+
+
+class Adapter(Worker):
+    """A Worker that passes all callbacks on, through one method."""
+
+    async def call(self, step: Step, item: Held) -> None:
+        """Pass one callback on, and return when it has been carried out."""
+        raise NotImplementedError
+
+    async def prepare(self, item: Held) -> None:
+        """Pass `prepare` on."""
+        await self.call(Step.PREPARE, item)
+
+    async def activate(self, item: Held) -> None:
+        """Pass `activate` on."""
+        await self.call(Step.ACTIVATE, item)
+
+    async def deactivate(self, item: Held) -> None:
+        """Pass `deactivate` on."""
+        await self.call(Step.DEACTIVATE, item)
+
+    async def drop(self, item: Held) -> None:
+        """Pass `drop` on."""
+        await self.call(Step.DROP, item)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import shlex
 import shutil
@@ -11,12 +10,10 @@ import subprocess
 
 import msgspec
 
-from berth.member.agent.completion import run_to_completion
-from berth.member.agent.message import demoted, message
+from berth.member.agent.worker import AgentWorker, WorkerError, log, message
 from berth.member.held import Held
-from berth.member.worker import PlainError, Worker
-
-log = logging.getLogger("berth.agent")
+from berth.member.steps import Step
+from berth.member.tasks import run_to_completion
 
 KILL_AFTER = 10.0
 """Seconds from SIGTERM to SIGKILL for a command that is no longer wanted."""
@@ -31,11 +28,11 @@ STDERR_TIMEOUT = 0.2
 """Seconds to wait for the end of standard error after the end of the command."""
 
 
-class CommandError(PlainError):
+class CommandError(WorkerError):
     """A command failed; the message has its exit code and the last line of its standard error."""
 
 
-class CommandWorker(Worker):
+class CommandWorker(AgentWorker):
     """A Worker that runs a command, `CMD EVENT NAME`, with the Item as JSON on standard input."""
 
     def __init__(self, command: str, *, timeout: float = 60.0) -> None:
@@ -50,24 +47,9 @@ class CommandWorker(Worker):
             raise ValueError(f"there is no executable command {self._argv[0]}")
         self._timeout = timeout
 
-    async def prepare(self, item: Held) -> None:
-        """Run `CMD prepare NAME`."""
-        await self._run("prepare", item)
-
-    async def activate(self, item: Held) -> None:
-        """Run `CMD activate NAME`."""
-        await self._run("activate", item)
-
-    async def deactivate(self, item: Held) -> None:
-        """Run `CMD deactivate NAME`."""
-        await self._run("deactivate", item)
-
-    async def drop(self, item: Held) -> None:
-        """Run `CMD drop NAME`."""
-        await self._run("drop", item)
-
-    async def _run(self, event: str, item: Held) -> None:
-        content = demoted(item) if event == "deactivate" else message(item)
+    async def call(self, step: Step, item: Held) -> None:
+        """Run `CMD EVENT NAME`."""
+        event, content = step.value, message(step, item)
         env = os.environ | {
             "BERTH_EVENT": event,
             "BERTH_ITEM": item.name,
@@ -75,29 +57,30 @@ class CommandWorker(Worker):
             "BERTH_PRIMARY": "true" if content["primary"] else "false",
             "BERTH_EPOCH": str(content["epoch"]),
         }
+        command = _Command()
         try:
             # If this is cancelled, asyncio may hang, and it would kill the command but not its process group.
-            (process, command), cancelled = await run_to_completion(
+            await run_to_completion(
                 asyncio.get_running_loop().subprocess_exec(
-                    _Command, *self._argv, event, item.name, env=env, stdin=subprocess.PIPE,
+                    lambda: command, *self._argv, event, item.name, env=env, stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0,
                 )
             )  # fmt: skip
-        except OSError as error:
-            raise CommandError(f"{self._argv[0]} cannot be run: {error.strerror or error}") from error
-        try:
-            if cancelled:
-                raise asyncio.CancelledError
             async with asyncio.timeout(self._timeout):
                 command.send(msgspec.json.encode({"event": event, **content}))
                 await command.exited.wait()
         except TimeoutError:
             raise CommandError(f"{event}: still running after {self._timeout:g} s, stopped") from None
+        except OSError as error:
+            raise CommandError(f"{self._argv[0]} cannot be run: {error.strerror or error}") from error
         finally:
-            await _stop(process.get_pid(), command)
-        await command.wait_for_stderr()
+            # The Item is busy until the command has ended, so a cancellation has to wait for that too.
+            await run_to_completion(command.stop())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STDERR_TIMEOUT):
+                await command.closed.wait()
         text = command.stderr.decode("utf-8", "replace").strip()
-        if code := process.get_returncode():
+        if code := command.exit_code:
             last = text.splitlines()[-1] if text else "nothing on standard error"
             raise CommandError(f"exit code {code}: {last}")
         if text:
@@ -146,39 +129,31 @@ class _Command(asyncio.SubprocessProtocol):
             stdin.write(data)
             stdin.close()
 
-    async def wait_for_stderr(self) -> None:
-        """Wait a moment for the rest of its standard error."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STDERR_TIMEOUT):
-                await self.closed.wait()
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code; None if it has not ended."""
+        return None if self._transport is None else self._transport.get_returncode()
+
+    async def stop(self) -> None:
+        """Ensure that it has ended, with its process group."""
+        if self._transport is None or self.exited.is_set():
+            return
+        pid = self._transport.get_pid()
+        _signal(pid, signal.SIGTERM)
+        loop = asyncio.get_running_loop()
+        deadline, killed = loop.time() + KILL_AFTER, False
+        while not (self.exited.is_set() and (killed or not _signal(pid, 0))):
+            if self.closed.is_set():
+                # The rest of the group may be zombies that nobody reaps, so do not wait for long.
+                deadline = min(deadline, loop.time() + ORPHANS_KILL_AFTER)
+            await asyncio.sleep(0.02)
+            if not killed and loop.time() >= deadline:
+                _signal(pid, signal.SIGKILL)
+                killed = True
 
     def _stdin(self) -> asyncio.WriteTransport | None:
         pipe = None if self._transport is None else self._transport.get_pipe_transport(0)
         return pipe if isinstance(pipe, asyncio.WriteTransport) else None
-
-
-async def _stop(pid: int, command: _Command) -> None:
-    """Ensure that the command and its process group have ended."""
-    if command.exited.is_set():
-        return
-    _signal(pid, signal.SIGTERM)
-    # The Item is busy until the command has ended, so a cancellation has to wait for that too.
-    cancelled = killed = False
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + KILL_AFTER
-    while not (command.exited.is_set() and (killed or not _signal(pid, 0))):
-        if command.closed.is_set():
-            # The rest of the group may be zombies that nobody reaps, so do not wait for long.
-            deadline = min(deadline, loop.time() + ORPHANS_KILL_AFTER)
-        try:
-            await asyncio.sleep(0.02)
-        except asyncio.CancelledError:
-            cancelled = True
-        if not killed and loop.time() >= deadline:
-            _signal(pid, signal.SIGKILL)
-            killed = True
-    if cancelled:
-        raise asyncio.CancelledError
 
 
 def _signal(pid: int, number: int) -> bool:

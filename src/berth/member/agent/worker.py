@@ -1,0 +1,57 @@
+"""What the three ways to a worker in another language have in common."""
+
+import asyncio
+import logging
+from typing import NoReturn, TypedDict
+
+from berth.member.held import Held
+from berth.member.steps import Step
+from berth.member.worker import Adapter, PlainError
+
+log = logging.getLogger("berth.agent")
+
+
+class WorkerError(PlainError):
+    """The worker answered with an error, or not at all."""
+
+
+class Message(TypedDict):
+    """The JSON object that describes an Item, as it is to be held."""
+
+    name: str
+    slot: int
+    primary: bool
+    epoch: int
+    data: dict[str, str]
+
+
+def message(step: Step, item: Held) -> Message:
+    """The message that goes with a callback."""
+    primary = item.primary and step is not Step.DEACTIVATE
+    epoch = item.epoch if primary else item.grant
+    return Message(name=item.name, slot=item.slot, primary=primary, epoch=epoch, data=dict(item.data))
+
+
+class AgentWorker(Adapter):
+    """A Worker that passes its callbacks on to a program in any language."""
+
+    reachable = True
+    """Whether the program answers, as far as is known."""
+
+    async def clear(self) -> None:
+        """Remove the Items that an earlier agent left. Raises WorkerError, OSError."""
+
+    async def compare(self) -> None:
+        """Repair differences between what is held and what the program has. Raises WorkerError, OSError."""
+
+    async def keep_in_sync(self, interval: float) -> NoReturn:
+        """`compare` every `interval` seconds."""
+        failing = False
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self.compare()
+                failing = False
+            except (WorkerError, OSError) as error:
+                log.log(logging.DEBUG if failing else logging.WARNING, "cannot check the worker: %s", error)
+                failing = True
