@@ -138,10 +138,12 @@ async def test_http_items_that_the_worker_lost_are_put_again_and_surplus_ones_de
         assert not server.items["a"]["primary"]
 
 
-@pytest.mark.parametrize("body", ["", "[]", '{"items": "a"}', '{"items": [1]}'])
-async def test_http_a_list_that_cannot_be_read_is_an_error_and_not_an_empty_one(body: str) -> None:
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"items": "a"}', b'{"items": [1]}', b'{"items": ["\xff"]}'], ids=ascii
+)
+async def test_http_a_list_that_cannot_be_read_is_an_error_and_not_an_empty_one(body: bytes) -> None:
     async def handle(_: web.Request) -> web.Response:
-        return web.Response(text=body)
+        return web.Response(body=body)
 
     app = web.Application()
     app.add_routes([web.get("/items", handle)])

@@ -10,10 +10,10 @@ import sys
 SCRIPT = """
 import json, sys
 import berth.orchestrator
-from berth.orchestrator.keys import stable_key
+from berth.orchestrator.model import stable_key
 watched = ("berth", "kopf", "kubernetes", "typer", "pydantic")
 names = sorted(m for m in sys.modules if m.split(".")[0] in watched)
-print(json.dumps([names, stable_key("orders-0007", lambda key: False)]))
+print(json.dumps([names, stable_key("orders-0007")]))
 """
 
 

@@ -1,7 +1,5 @@
 """Calls to many workers at once, each with a deadline, so that none can block a term for long."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass

@@ -1,20 +1,21 @@
 """Workers in any language that serve `/items` over HTTP, the protocol of `berth agent --http`."""
 
-from __future__ import annotations
-
-import json
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Generic, cast
+from typing import Generic, Self, cast
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from berth.orchestrator.model import T, W
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer; a longer one is an error."""
+
+
+class _Listing(msgspec.Struct):
+    items: list[str]
 
 
 class HttpCommunicator(Generic[W, T]):
@@ -48,12 +49,10 @@ class HttpCommunicator(Generic[W, T]):
         self._session = session
         self._owns_session = session is None
 
-    async def __aenter__(self) -> HttpCommunicator[W, T]:
+    async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -66,13 +65,11 @@ class HttpCommunicator(Generic[W, T]):
         """GET /items. Raises ValueError if the body is not `{"items": [NAME, ...]}`."""
         body = await self._request("GET", URL(self._base(worker), encoded=True))
         try:
-            names = json.loads(body)["items"]
-            usable = isinstance(names, list) and all(isinstance(n, str) for n in names)
-        except (ValueError, TypeError, KeyError):
-            usable = False
-        if not usable:
-            raise ValueError(f'the answer to GET /items is not {{"items": ["NAME", ...]}}: {_short(body)}')
-        return tuple(self._task(n) for n in names)
+            names = msgspec.json.decode(body, type=_Listing).items
+        except ValueError:
+            text = 'the answer to GET /items is not {"items": ["NAME", ...]}'
+            raise ValueError(f"{text}: {_short(body)}") from None
+        return tuple(self._task(name) for name in names)
 
     async def add(self, worker: W, task: T) -> None:
         """PUT /items/NAME with `{"name": NAME}`, and `data` if there is any."""

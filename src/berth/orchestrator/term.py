@@ -1,32 +1,29 @@
 """One term: ask every worker what it runs, plan, and make the calls."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Generic
 
 from berth.orchestrator.calls import Caller, CallError, WorkerCalls
-from berth.orchestrator.model import Communicator, T, TermStats, W, WorkerState
-from berth.orchestrator.plan import NO_MOVE, Plan, Step
-from berth.orchestrator.planner import Planner
-from berth.orchestrator.registry import MAX_LIMIT, Expected
+from berth.orchestrator.model import MAX_LIMIT, Communicator, Expected, T, TermStats, W, WorkerState
+from berth.orchestrator.plan import NO_MOVE, Plan, Step, plan_term
 from berth.orchestrator.trust import Trust
 
 
 @dataclass(slots=True)
 class _Counts:
+    """The fields of TermStats that change with each call."""
+
     added: int = 0
     removed: int = 0
     moved: int = 0
     failed: int = 0
     skipped: int = 0
-    lost: int = 0
-    """Removed instances that are now missing: neither a surplus nor added elsewhere yet."""
+    missing: int = 0
 
 
 @dataclass(slots=True)
@@ -37,7 +34,8 @@ class Term(Generic[W, T]):
     communicator: Communicator[W, T]
     caller: Caller[W]
     trust: Trust[W, T]
-    planner: Planner
+    plan: Callable[[Callable[..., Plan[W, T]]], Awaitable[Plan[W, T]]]
+    """Makes a plan by the function it is given, with a solver."""
     logger: logging.Logger
     number: int
     moves_per_worker: int | None
@@ -56,30 +54,31 @@ class Term(Generic[W, T]):
         on_listed([WorkerState(worker, list(tasks)) for worker, tasks in self.actual.items()])
         listed = time.monotonic()
         resting = self._resting()
-        plan = await self.planner.plan(
-            self.expected,
-            self.actual,
-            moves_per_worker=self.moves_per_worker,
-            resting=resting,
-            failures=dict(self.trust.failures),
+        plan = await self.plan(
+            partial(
+                plan_term,
+                self.expected,
+                self.actual,
+                moves_per_worker=self.moves_per_worker,
+                resting=resting,
+                failures=dict(self.trust.failures),
+            )
         )
+        if plan.trouble:
+            text = "the solver gave no plan (%s): missing instances are placed, nothing is moved"
+            self.logger.error(text, plan.trouble)
         planned = time.monotonic()
+        self.counts.missing = plan.missing
         if plan.removals or plan.adds:
             await self._apply(plan)
         self.trust.end_term(self.expected.workers, self.expected.tasks)
-        counts = self.counts
         left_out = len(self.expected.workers) - len(self.actual)
         return TermStats(
             worker_count=len(self.actual),
             term=self.number,
             left_out=left_out,
             resting=len(resting),
-            added=counts.added,
-            removed=counts.removed,
-            moved=counts.moved,
-            failed=counts.failed,
-            skipped=counts.skipped,
-            missing=plan.missing + counts.lost - counts.added,
+            **asdict(self.counts),
             postponed=plan.postponed,
             settled=not (plan.removals or plan.adds or plan.postponed or plan.trouble or resting or left_out),
             optimal=plan.optimal,
@@ -165,6 +164,7 @@ class Term(Generic[W, T]):
             load += 1  # even if it failed: the task may run
             if ok:
                 self.counts.added += 1
+                self.counts.missing -= 1
                 self.counts.moved += step.move != NO_MOVE
 
     async def _remove_all(self, removals: list[Step[T]], calls: WorkerCalls[W]) -> int | None:
@@ -177,7 +177,7 @@ class Term(Generic[W, T]):
             if ok:
                 removed += 1
                 self.counts.removed += 1
-                self.counts.lost += not step.surplus
+                self.counts.missing += not step.surplus
             if step.move != NO_MOVE:
                 self._released[step.move].set_result(ok)
         return removed

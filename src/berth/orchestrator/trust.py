@@ -1,7 +1,5 @@
 """Remembers failed calls, so that a worker that answers but cannot start tasks gets none for a while."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Generic
 

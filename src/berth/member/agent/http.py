@@ -76,7 +76,7 @@ class HttpWorker(AgentWorker):
             names = msgspec.json.decode(await self._request("GET", "/items"), type=_Listing).items
             answered = True
             return names
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise WorkerError(f'GET {self._base}/items: not {{"items": [NAME, ...]}}: {error}') from error
         finally:
             self.reachable = answered
