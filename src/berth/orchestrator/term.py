@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Generic
+from typing import Generic
 
 from berth.orchestrator.calls import Caller, CallError, WorkerCalls
 from berth.orchestrator.model import MAX_LIMIT, Communicator, Expected, T, TermStats, W, WorkerState
@@ -39,13 +39,11 @@ class Term(Generic[W, T]):
     logger: logging.Logger
     number: int
     moves_per_worker: int | None
-    counts: _Counts = field(default_factory=_Counts)
     actual: dict[W, list[T]] = field(default_factory=dict)
-    _left: dict[W, int] = field(default_factory=dict)
-    """How many calls each worker still gets."""
+    """What each answering worker ran at the start."""
+    _counts: _Counts = field(default_factory=_Counts)
     _released: list[asyncio.Future[bool]] = field(default_factory=list)
     """For each move: whether its removal succeeded."""
-    _moves_from: dict[W, list[int]] = field(default_factory=dict)
 
     async def run(self, on_listed: Callable[[list[WorkerState[W, T]]], None]) -> TermStats:
         """Run the term; `on_listed` gets what the workers run, once all have answered."""
@@ -68,7 +66,7 @@ class Term(Generic[W, T]):
             text = "the solver gave no plan (%s): missing instances are placed, nothing is moved"
             self.logger.error(text, plan.trouble)
         planned = time.monotonic()
-        self.counts.missing = plan.missing
+        self._counts.missing = plan.missing
         if plan.removals or plan.adds:
             await self._apply(plan)
         self.trust.end_term(self.expected.workers, self.expected.tasks)
@@ -78,7 +76,7 @@ class Term(Generic[W, T]):
             term=self.number,
             left_out=left_out,
             resting=len(resting),
-            **asdict(self.counts),
+            **asdict(self._counts),
             postponed=plan.postponed,
             settled=not (plan.removals or plan.adds or plan.postponed or plan.trouble or resting or left_out),
             optimal=plan.optimal,
@@ -94,13 +92,10 @@ class Term(Generic[W, T]):
 
         async def ask(calls: WorkerCalls[W]) -> None:
             try:
-                tasks = await self.caller.call(calls, self._list_one, calls.worker)
+                listed = await self.caller.call(calls, self._list_one, calls.worker)
+                answers[calls.worker] = listed
             except CallError as failure:
-                if not calls.given_up:
-                    self.logger.warning("worker %r left out: its list failed: %s", calls.worker, failure)
-            else:
-                if not calls.given_up:
-                    answers[calls.worker] = tasks
+                self.logger.warning("worker %r left out: its list failed: %s", calls.worker, failure)
 
         def given_up(worker: W) -> None:
             self.logger.error("worker %r left out: its list call ignores cancellation", worker)
@@ -116,7 +111,7 @@ class Term(Generic[W, T]):
 
     def _resting(self) -> set[W]:
         """The answering workers that should rest; none if they are needed."""
-        resting = self.trust.resting() & self.actual.keys()
+        resting = self.trust.rest.keys() & self.actual.keys()
         if not resting:
             return resting
         limits = {w: s.limit if s.limit is not None else MAX_LIMIT for w, s in self.expected.workers.items()}
@@ -135,92 +130,67 @@ class Term(Generic[W, T]):
         """Make the calls: workers concurrently, on each the removals, then the adds."""
         loop = asyncio.get_running_loop()
         self._released = [loop.create_future() for _ in range(plan.moves)]
-        works: dict[W, Callable[[WorkerCalls[W]], Coroutine[Any, Any, None]]] = {}
-        for worker in self.actual:
-            removals, adds = plan.removals.get(worker, []), plan.adds.get(worker, [])
-            if removals or adds:
-                self._left[worker] = len(removals) + len(adds)
-                self._moves_from[worker] = [step.move for step in removals if step.move != NO_MOVE]
-                works[worker] = partial(self._work, removals, adds)
-        await self.caller.run(works, self._given_up)
+
+        def given_up(worker: W) -> None:
+            text = "a call to worker %r ignores cancellation; the worker is left out until it ends"
+            self.logger.error(text, worker)
+            self._counts.failed += 1
+            self._hold_moves(plan.removals[worker])
+
+        works = {
+            worker: partial(self._work, plan.removals[worker], plan.adds[worker])
+            for worker in self.actual
+            if worker in plan.removals or worker in plan.adds
+        }
+        await self.caller.run(works, given_up)
+        counts, planned = self._counts, [*plan.removals.values(), *plan.adds.values()]
+        counts.skipped = sum(map(len, planned)) - counts.added - counts.removed - counts.failed
 
     async def _work(self, removals: list[Step[T]], adds: list[Step[T]], calls: WorkerCalls[W]) -> None:
-        worker = calls.worker
-        removed = await self._remove_all(removals, calls)
-        if removed is None or not adds:
-            return
-        limit = self.expected.workers[worker].limit
-        load = len(self.actual[worker]) - removed
-        for step in adds:
-            if step.move != NO_MOVE and not await self._released[step.move]:
-                self._skip(worker)
-                continue
-            if limit is not None and load >= limit:
-                self._skip(worker)
-                continue
-            ok = await self._call(calls, step.task, add=True)
-            if ok is None:
-                return
-            load += 1  # even if it failed: the task may run
-            if ok:
-                self.counts.added += 1
-                self.counts.missing -= 1
-                self.counts.moved += step.move != NO_MOVE
+        """Make the calls to one worker, until one blocks: the others are left to the next term."""
+        limit = self.expected.workers[calls.worker].limit
+        load = len(self.actual[calls.worker])
+        try:
+            for step in removals:
+                done = await self._call(calls, step.task, add=False)
+                if done:
+                    load -= 1
+                    self._counts.removed += 1
+                    self._counts.missing += not step.surplus
+                if step.move != NO_MOVE:
+                    self._released[step.move].set_result(done)
+            for step in adds:
+                if step.move != NO_MOVE and not await self._released[step.move]:
+                    continue
+                if limit is not None and load >= limit:
+                    continue
+                load += 1  # even if it fails: the task may run then
+                if await self._call(calls, step.task, add=True):
+                    self._counts.added += 1
+                    self._counts.missing -= 1
+                    self._counts.moved += step.move != NO_MOVE
+        except CallError:
+            self._hold_moves(removals)
 
-    async def _remove_all(self, removals: list[Step[T]], calls: WorkerCalls[W]) -> int | None:
-        """Remove tasks from a worker: how many calls succeeded, or None if it blocks."""
-        removed = 0
-        for step in removals:
-            ok = await self._call(calls, step.task, add=False)
-            if ok is None:
-                return None
-            if ok:
-                removed += 1
-                self.counts.removed += 1
-                self.counts.missing += not step.surplus
-            if step.move != NO_MOVE:
-                self._released[step.move].set_result(ok)
-        return removed
-
-    async def _call(self, calls: WorkerCalls[W], task: T, *, add: bool) -> bool | None:
-        """Make one call: whether it succeeded, or None if the worker blocks and gets no more calls."""
+    async def _call(self, calls: WorkerCalls[W], task: T, *, add: bool) -> bool:
+        """Make one call: whether it succeeded. Raises CallError if the worker blocks."""
         worker = calls.worker
         name, method = ("add", self.communicator.add) if add else ("remove", self.communicator.remove)
         try:
             await self.caller.call(calls, method, worker, task)
         except CallError as failure:
-            if calls.given_up:
-                return None
             self.logger.warning("%s of task %r on worker %r failed: %s", name, task, worker, failure)
-            self._left[worker] -= 1
-            self.counts.failed += 1
+            self._counts.failed += 1
             self.trust.failed(worker, task, started=add)
             if failure.blocked:
-                self._abandon(worker)
-                return None
+                raise
             return False
-        if calls.given_up:
-            return None
         self.logger.debug("%s of task %r on worker %r done", name, task, worker)
-        self._left[worker] -= 1
         self.trust.succeeded(worker, task, started=add)
         return True
 
-    def _skip(self, worker: W) -> None:
-        self._left[worker] -= 1
-        self.counts.skipped += 1
-
-    def _abandon(self, worker: W) -> None:
-        """Leave the other calls of the worker to the next term; skip adds that wait for its removals."""
-        self.counts.skipped += self._left.pop(worker)
-        for move in self._moves_from[worker]:
-            if not self._released[move].done():
-                self._released[move].set_result(False)
-
-    def _given_up(self, worker: W) -> None:
-        self.logger.error(
-            "a call to worker %r ignores cancellation; the worker is left out until it ends", worker
-        )
-        self._left[worker] -= 1
-        self.counts.failed += 1
-        self._abandon(worker)
+    def _hold_moves(self, removals: list[Step[T]]) -> None:
+        """Leave the removals that were not made, and the adds that wait for them, to the next term."""
+        for step in removals:
+            if step.move != NO_MOVE and not self._released[step.move].done():
+                self._released[step.move].set_result(False)

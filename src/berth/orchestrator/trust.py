@@ -22,7 +22,8 @@ class Trust(Generic[W, T]):
         """Failed calls for a task since the last that succeeded."""
         self._failed_on: dict[T, set[W]] = {}
         self._strikes: dict[W, int] = {}
-        self._rest: dict[W, int] = {}
+        self.rest: dict[W, int] = {}
+        """The workers that should get nothing in this term, and for how many terms."""
         self._started: set[W] = set()
         self._refused: set[W] = set()
 
@@ -44,26 +45,22 @@ class Trust(Generic[W, T]):
             if len(where) == 1:
                 self._refused.add(worker)
 
-    def resting(self) -> set[W]:
-        """The workers that should get nothing in this term."""
-        return set(self._rest)
-
     def end_term(self, workers: Iterable[W], tasks: Iterable[T]) -> None:
         """End a term: count strikes and rests, forget removed workers and tasks."""
-        self._rest = {worker: left - 1 for worker, left in self._rest.items() if left > 1}
+        self.rest = {worker: left - 1 for worker, left in self.rest.items() if left > 1}
         for worker in self._started:
             self._strikes.pop(worker, None)
-            self._rest.pop(worker, None)
+            self.rest.pop(worker, None)
         for worker in self._refused - self._started:
             strikes = self._strikes[worker] = self._strikes.get(worker, 0) + 1
             if strikes >= STRIKES:
-                self._rest[worker] = min(2 ** (strikes - STRIKES + 1), MAX_REST)
+                self.rest[worker] = min(2 ** (strikes - STRIKES + 1), MAX_REST)
         self._started.clear()
         self._refused.clear()
         if self._strikes:
             known = set(workers)
             self._strikes = {w: n for w, n in self._strikes.items() if w in known}
-            self._rest = {w: n for w, n in self._rest.items() if w in known}
+            self.rest = {w: n for w, n in self.rest.items() if w in known}
         if self.failures or self._failed_on:
             wanted = set(tasks)
             self.failures = {t: n for t, n in self.failures.items() if t in wanted}
