@@ -97,7 +97,7 @@ def aimed() -> list[list[Entry]]:
 
 @pytest.fixture
 def watch(server: Server, aimed: list[list[Entry]]) -> AssignmentWatch:
-    return AssignmentWatch(cast(Any, server), "ns", "w", aimed.append, resync=0.05)
+    return AssignmentWatch(cast(Any, server), "ns", "w", "", aimed.append, resync=0.05)
 
 
 def names(aimed: list[list[Entry]]) -> list[list[str]]:
@@ -166,8 +166,8 @@ async def test_the_reporter_recovers_from_an_answer_that_cannot_be_parsed(server
     async with CallbackRunner(Recorder()) as runner:
         tenure = Tenure(lambda: 1000.0)
         runner.start_session(tenure)
-        watch = AssignmentWatch(cast(Any, server), "ns", "w", runner.set_target)
-        reporter = StatusReporter(cast(Any, server), "ns", "w", "me", watch, runner, tenure)
+        watch = AssignmentWatch(cast(Any, server), "ns", "w", "me", runner.set_target)
+        reporter = StatusReporter(cast(Any, server), watch, runner, tenure)
         watch.observe(msgspec.convert(assignment(1), AssignmentObject))
         answers: list[Any] = [b"<html>", {**assignment(3), "status": {"session": "me"}}]
         server.on_patch = lambda: answers.pop(0)

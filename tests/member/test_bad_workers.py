@@ -106,7 +106,7 @@ async def test_a_task_that_breaks_when_it_is_cancelled_for_drop_does_not_hold_up
     await hand.until_reported("a@3=Ready")
     worker.seen["a"].spawn(untidy())
     await asyncio.sleep(0)
-    runner._pause = lambda _: 1000.0
+    runner.pause = lambda _: 1000.0
     hand.want("a#1@5")
     await hand.until_reported("a@5=Ready")
     assert runner.snapshot().problems == ()
@@ -122,7 +122,7 @@ async def test_an_error_without_a_printable_message_fails_only_its_item(
     error: Exception, worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     worker.fail("prepare a", error)
-    runner._pause = lambda _: 0.5
+    runner.pause = lambda _: 0.5
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Failed", "b@3=Ready")
     snapshot = runner.snapshot()
@@ -238,7 +238,7 @@ async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
         except asyncio.CancelledError:
             raise RuntimeError("interrupted") from None
 
-    runner._pause = lambda _: 1000.0
+    runner.pause = lambda _: 1000.0
     worker.acts["prepare a"] = convert
     hand.want("a#1@3")
     await until(lambda: worker.log == ["prepare a"])

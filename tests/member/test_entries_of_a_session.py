@@ -27,9 +27,9 @@ class Member:
         self.runner.start_session(self.tenure)
         server = cast(Any, SimpleNamespace())
         self.watch = AssignmentWatch(
-            server, "ns", "w", self.runner.set_target, session="me", on_taken=self.runner.revoke
+            server, "ns", "w", "me", self.runner.set_target, on_taken=self.runner.revoke
         )
-        self.reporter = StatusReporter(server, "ns", "w", "me", self.watch, self.runner, self.tenure)
+        self.reporter = StatusReporter(server, self.watch, self.runner, self.tenure)
         self.hand = Hand(self.runner)
         self.version = 0
 

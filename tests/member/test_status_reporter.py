@@ -72,8 +72,8 @@ class Member:
         tenure = Tenure(lambda: 100.0 if self.valid else 0.0)
         self.runner = CallbackRunner(worker, on_change=self.notify)
         self.runner.start_session(tenure)
-        self.watch = AssignmentWatch(server, "ns", "w", self.runner.set_target)  # type: ignore[arg-type]
-        self.reporter = StatusReporter(server, "ns", "w", "me", self.watch, self.runner, tenure)  # type: ignore[arg-type]
+        self.watch = AssignmentWatch(server, "ns", "w", "me", self.runner.set_target)  # type: ignore[arg-type]
+        self.reporter = StatusReporter(server, self.watch, self.runner, tenure)  # type: ignore[arg-type]
         self.hand = Hand(self.runner)
         self.looks = 0
         """How often the reporter has looked whether there is something to write."""

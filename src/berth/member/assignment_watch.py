@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from berth.kinds import AssignmentObject, Entry, parse_entry
 from berth.kube import ASSIGNMENTS, ApiError, Backoff, Bad, Client, Decoder, NotFound, not_understood, watch
@@ -13,6 +14,7 @@ _SILENCE = 75.0  # seconds; the API server sends a bookmark every minute
 _decoder = Decoder(AssignmentObject)
 
 
+@dataclass(eq=False)
 class AssignmentWatch:
     """The newest Assignment of this Member, from its watch and from the answers to our own writes.
 
@@ -22,40 +24,30 @@ class AssignmentWatch:
     Member: the epochs in it belong to that session.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        namespace: str,
-        name: str,
-        on_entries: Callable[[list[Entry]], None],
-        *,
-        session: str = "",
-        on_taken: Callable[[], None] = lambda: None,
-        resync: float = 30.0,
-    ) -> None:
-        """`on_entries` is called with the entries when they may have changed, with none if there is no
-        Assignment. `session` is our own; `on_taken` is called first when our entries become another
-        session's. The Assignment is read every `resync` seconds, in case a dead connection loses events.
-        """
-        self._client = client
-        self._namespace = namespace
-        self._name = name
-        self._session = session
-        self._on_entries = on_entries
-        self._on_taken = on_taken
-        self._resync = resync
-        self._entries: tuple[str, ...] = ()
-        self._version = 0
-        self._newest: AssignmentObject | None = None
-        self._member = ""
-        self._other_session = ""  # the session whose entries were found instead of our own
-        self.current: AssignmentObject | None = None
-        """The Assignment that counts; None if this Member has none."""
-        self.changed = asyncio.Event()
-        """Set whenever `current` changes; cleared by the task that waits for it."""
-        self.member_doubt = asyncio.Event()
-        """Set when the Assignment was deleted or belongs to another Member: this Member may be gone as well.
-        Cleared by the task that waits for it."""
+    client: Client
+    namespace: str
+    name: str
+    session: str
+    """The id of our own session."""
+    on_entries: Callable[[list[Entry]], None]
+    """Called with the entries when they may have changed, with none if there is no Assignment."""
+    on_taken: Callable[[], None] = lambda: None
+    """Called first when our entries become another session's."""
+    resync: float = 30.0
+    """Seconds between reads of the Assignment, in case a dead connection loses events."""
+    current: AssignmentObject | None = field(default=None, init=False)
+    """The Assignment that counts; None if this Member has none."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set whenever `current` changes; cleared by the task that waits for it."""
+    member_doubt: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set when the Assignment was deleted or belongs to another Member: this Member may be gone as well.
+    Cleared by the task that waits for it."""
+    _newest: AssignmentObject | None = field(default=None, init=False)
+    _version: int = field(default=0, init=False)
+    _member: str = field(default="", init=False)
+    _entries: tuple[str, ...] = field(default=(), init=False)
+    _other_session: str = field(default="", init=False)
+    """The session whose entries were found instead of our own."""
 
     @property
     def empty(self) -> bool:
@@ -84,13 +76,13 @@ class AssignmentWatch:
         """Derive `current` from the newest Assignment, and report what changed."""
         old, new = self.current, self._newest
         if new is not None and new.of_another(self._member):
-            log.info("assignment %s: it belongs to an earlier Member, waiting for our own", self._name)
+            log.info("assignment %s: it belongs to an earlier Member, waiting for our own", self.name)
             new = None
         if new is None and (self._newest is not None or old is not None):
             self.member_doubt.set()
         if self._is_taken(new):
             if old is not None:
-                self._on_taken()
+                self.on_taken()
             new = None
         if new is old:
             return
@@ -98,27 +90,27 @@ class AssignmentWatch:
         entries = () if new is None else new.spec.items
         if old is None or new is None or entries != self._entries:
             self._entries = entries
-            self._on_entries(_parsed(entries))
+            self.on_entries(_parsed(entries))
         self.changed.set()
 
     def _is_taken(self, new: AssignmentObject | None) -> bool:
         """Whether the entries are for another session; logged once for each session."""
-        other = (new.spec.session or "") if new is not None and new.for_another(self._session) else ""
+        other = (new.spec.session or "") if new is not None and new.for_another(self.session) else ""
         if other and other != self._other_session:
             text = "assignment %s: its entries are for session %s, waiting for the leader"
-            log.info(text, self._name, other)
+            log.info(text, self.name, other)
         self._other_session = other
         return bool(other)
 
     async def refresh(self) -> None:
         """Read it now. Raises ApiError."""
-        path = ASSIGNMENTS.path(self._namespace, self._name)
         before, version = self._newest, self._version
         try:
-            new = await self._client.get(path, type=AssignmentObject)
+            path = ASSIGNMENTS.path(self.namespace, self.name)
+            new = await self.client.get(path, type=AssignmentObject)
             if _version(new) < version == self._version:
                 # A read is never older than what was read before, unless the server was restored.
-                log.warning("assignment %s: the API server was restored from a backup", self._name)
+                log.warning("assignment %s: the API server was restored from a backup", self.name)
                 self._version = 0
             self.observe(new)
         except NotFound:
@@ -134,11 +126,11 @@ class AssignmentWatch:
 
     async def _keep_reading(self) -> None:
         while True:
-            await asyncio.sleep(self._resync)
+            await asyncio.sleep(self.resync)
             try:
                 await self.refresh()
             except ApiError as error:
-                log.debug("assignment %s: cannot be read: %s", self._name, error)
+                log.debug("assignment %s: cannot be read: %s", self.name, error)
 
     async def _keep_watching(self) -> None:
         backoff = Backoff(base=0.1, limit=5.0)
@@ -147,23 +139,23 @@ class AssignmentWatch:
                 await self._watch_once(backoff)
             except ApiError as error:
                 level = logging.WARNING if backoff.failures > 2 else logging.INFO
-                log.log(level, "assignment %s: the watch broke: %s", self._name, error)
+                log.log(level, "assignment %s: the watch broke: %s", self.name, error)
             await asyncio.sleep(backoff.next())
 
     async def _watch_once(self, backoff: Backoff) -> None:
         # A watch without a resourceVersion starts with the current object, so it needs no list before it
         # and no version to resume from.
-        query = {"fieldSelector": f"metadata.name={self._name}"}
+        query = {"fieldSelector": f"metadata.name={self.name}"}
         before = self._newest
-        path = ASSIGNMENTS.path(self._namespace)
-        async with watch(self._client, path, _decoder, query, inactivity=_SILENCE) as events:
+        path = ASSIGNMENTS.path(self.namespace)
+        async with watch(self.client, path, _decoder, query, inactivity=_SILENCE) as events:
             if before is not None:
                 await self.refresh()  # no event reports that it was deleted before the watch was opened
             async for kind, content in events:
                 if isinstance(content, ApiError):
                     raise content
                 if isinstance(content, Bad):
-                    raise not_understood(content.error, self._name)
+                    raise not_understood(content.error, self.name)
                 if isinstance(content, AssignmentObject) and kind == "DELETED":
                     self.observe_deleted(_version(content))
                 elif isinstance(content, AssignmentObject):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
@@ -38,6 +38,7 @@ class Snapshot:
     """Entries that may be activated once this has been written, if they are still the target."""
 
 
+@dataclass(eq=False)
 class CallbackRunner:
     """Runs the callbacks of a worker, always towards the newest target.
 
@@ -48,35 +49,28 @@ class CallbackRunner:
     this Member learns of the removal.
     """
 
-    def __init__(
-        self,
-        worker: Worker,
-        *,
-        read_data: Callable[[str], Awaitable[Mapping[str, str]]] | None = None,
-        concurrency: int = 64,
-        pause: Callable[[int], float] = default_pause,
-        on_change: Callable[[bool], None] = lambda _urgent: None,
-    ) -> None:
-        """`read_data` reads an Item's data before `prepare`; `concurrency` bounds how many `prepare` and
-        `activate` run at a time (`deactivate` and `drop` never wait); `pause` returns the seconds before a
-        retry; `on_change(urgent)` is called when there is something new to report, urgent if the leader may
-        be waiting for it.
-        """
-        self._worker = worker
-        self._read_data = read_data
-        self._concurrency = max(1, concurrency)
-        self._busy = 0
-        self._waiting: dict[str, None] = {}  # names, first come first served
-        self._pause = pause
-        self._on_change = on_change
-        self._tenure = Tenure(lambda: 0.0)
-        self._lost = True
-        self._targets: dict[str, Entry] = {}
-        self._runs: dict[str, ItemRun] = {}
-        self._group = asyncio.TaskGroup()
-        self._idle = asyncio.Event()
+    worker: Worker
+    read_data: Callable[[str], Awaitable[Mapping[str, str]]] | None = None
+    """Reads an Item's data before `prepare`."""
+    concurrency: int = 64
+    """How many `prepare` and `activate` run at a time; `deactivate` and `drop` never wait."""
+    pause: Callable[[int], float] = default_pause
+    """Returns the seconds to wait after so many failures in a row."""
+    on_change: Callable[[bool], None] = lambda _urgent: None
+    """Called when there is something new to report, with True if the leader may be waiting for it."""
+    _busy: int = field(default=0, init=False)
+    _waiting: dict[str, None] = field(default_factory=dict, init=False)  # names, first come first served
+    _tenure: Tenure = field(default_factory=lambda: Tenure(lambda: 0.0), init=False)
+    _lost: bool = field(default=True, init=False)
+    _targets: dict[str, Entry] = field(default_factory=dict, init=False)
+    _runs: dict[str, ItemRun] = field(default_factory=dict, init=False)
+    _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup, init=False)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.concurrency = max(1, self.concurrency)
         self._idle.set()
-        self._closed = False
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -121,7 +115,7 @@ class CallbackRunner:
             run.position = replace(run.position, lost=True)
             run.revoke()
             self._advance(run)
-        self._on_change(True)
+        self.on_change(True)
 
     def abort(self) -> None:
         """Cancel everything and run no more callbacks, not even `deactivate` and `drop`."""
@@ -188,7 +182,7 @@ class CallbackRunner:
             run.held.slot = new.slot
         self._advance(run)
         # The leader waits for the report of a promotion or demotion. Other reports can be batched.
-        self._on_change(run.position.stage is Stage.PREPARED)
+        self.on_change(run.position.stage is Stage.PREPARED)
 
     def _step(self, run: ItemRun) -> Step | None:
         """The next callback to run now; None if there is none, or if it has to wait."""
@@ -209,7 +203,7 @@ class CallbackRunner:
         if run.driver is not None or self._closed:
             return
         step = self._step(run)
-        if step in FORWARD and self._busy >= self._concurrency:
+        if step in FORWARD and self._busy >= self.concurrency:
             self._waiting[run.name] = None
             return
         self._waiting.pop(run.name, None)
@@ -227,7 +221,7 @@ class CallbackRunner:
             run.driver = None
             self._busy -= step in FORWARD
         self._advance(run)
-        while self._waiting and not self._closed and self._busy < self._concurrency:
+        while self._waiting and not self._closed and self._busy < self.concurrency:
             self._advance(self._runs[next(iter(self._waiting))])
 
     def _remove(self, run: ItemRun) -> None:
@@ -235,13 +229,13 @@ class CallbackRunner:
         run.forget_failure()
         if not self._runs:
             self._idle.set()
-        self._on_change(True)
+        self.on_change(True)
 
     async def _perform(self, run: ItemRun, step: Step) -> None:
         """Run one callback to its end and record the new position of the Item."""
         before = run.position
         held = run.start(step, self._targets.get(run.name), self._tenure, partial(self._on_crash, run))
-        self._on_change(False)
+        self.on_change(False)
 
         run.cancelled = run.started = False
         task = asyncio.create_task(self._call(run, step, held), name=f"berth:{run.name}:{step.value}")
@@ -267,7 +261,7 @@ class CallbackRunner:
             return  # it succeeded just after it was cancelled, which counts as cancelled
         if error is None:
             run.succeed(step)
-            self._on_change(step is not Step.ACTIVATE)
+            self.on_change(step is not Step.ACTIVATE)
         elif isinstance(error, SystemExit | KeyboardInterrupt):
             raise error
         elif run.cancelled:
@@ -279,10 +273,10 @@ class CallbackRunner:
     async def _call(self, run: ItemRun, step: Step, held: Held) -> None:
         if step in (Step.PREPARE, Step.DROP):
             await held.stop_tasks(primary_only=False)  # before `prepare`: those of an earlier attempt
-        if step is Step.PREPARE and self._read_data is not None:
-            held.data = await self._read_data(held.name)
+        if step is Step.PREPARE and self.read_data is not None:
+            held.data = await self.read_data(held.name)
         run.started = True
-        await getattr(self._worker, step.value)(held)
+        await getattr(self.worker, step.value)(held)
         if step is Step.DEACTIVATE:
             await held.stop_tasks(primary_only=True)
             held.primary, held.epoch = False, held.grant  # immediately: nothing more is spawned as primary
@@ -295,13 +289,13 @@ class CallbackRunner:
         def retry() -> None:
             run.retry = None
             self._advance(run)
-            self._on_change(True)
+            self.on_change(True)
 
         if run.retry is not None:
             run.retry.cancel()
         run.failed_step, run.message = step, message[:MAX_PROBLEM_MESSAGE]
-        run.retry = asyncio.get_running_loop().call_later(self._pause(failures), retry)
-        self._on_change(False)
+        run.retry = asyncio.get_running_loop().call_later(self.pause(failures), retry)
+        self.on_change(False)
 
     def _on_crash(self, run: ItemRun, error: BaseException, primary: bool) -> None:
         """A task that the worker spawned (as primary) has raised `error`."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,18 +26,21 @@ class NameTaken(Exception):  # noqa: N818 - a state, like the errors of berth.ku
     """Another live session holds the Member's name; two processes must not share one."""
 
 
+@dataclass(eq=False)
 class MemberRegistration:
     """The Member on the API server, through all sessions of one process."""
 
-    def __init__(self, client: Client, namespace: str, settings: Settings, draining: asyncio.Event) -> None:
-        """`draining` is set once the process is to leave: the Member is then announced with a limit of 0."""
-        self._client = client
-        self._namespace = namespace
-        self._settings = settings
-        self._draining = draining
-        self._path = MEMBERS.path(namespace, settings.name)
-        self.known = False
-        """Whether the Member has been announced before."""
+    client: Client
+    namespace: str
+    settings: Settings
+    draining: asyncio.Event
+    """Set once the process is to leave: the Member is then announced with a limit of 0."""
+    known: bool = False
+    """Whether the Member has been announced before."""
+
+    @property
+    def _path(self) -> str:
+        return MEMBERS.path(self.namespace, self.settings.name)
 
     async def announce(self) -> str:
         """Create the Member, or take over the existing one, and return its uid. The caller holds its Lease.
@@ -54,45 +58,45 @@ class MemberRegistration:
                 permanent = 400 <= error.status < 500 and error.status not in (409, 429)
                 if permanent and not self.known:
                     raise
-                log.warning("member %s: cannot be announced: %s", self._settings.name, error)
+                log.warning("member %s: cannot be announced: %s", self.settings.name, error)
             await asyncio.sleep(backoff.next())
 
     async def _create_or_update(self) -> str:
-        settings = self._settings
+        settings = self.settings
         name, pool = settings.name, settings.pool
         spec: dict[str, Any] = {"leaseName": name, "zone": settings.zone, "readiness": settings.readiness}
-        if self._draining.is_set():
+        if self.draining.is_set():
             spec["limit"] = 0
         elif not self.known:  # later an operator may have changed it
             spec["limit"] = settings.limit
         # Always set: otherwise the Member would be deleted together with an earlier pod of this name.
         metadata = {"ownerReferences": msgspec.to_builtins(settings.owners)} if settings.owners else {}
         try:
-            existing = await self._client.get(self._path, type=MemberObject)
+            existing = await self.client.get(self._path, type=MemberObject)
         except NotFound:
             body = {
                 "apiVersion": MEMBERS.api_version,
                 "kind": "Member",
-                "metadata": {"name": name, "namespace": self._namespace, **metadata},
+                "metadata": {"name": name, "namespace": self.namespace, **metadata},
                 "spec": {"limit": settings.limit, **spec, "pool": pool},
             }
-            created = await self._client.create(MEMBERS.path(self._namespace), body, type=MemberObject)
+            created = await self.client.create(MEMBERS.path(self.namespace), body, type=MemberObject)
             return created.metadata.uid
         if existing.spec.pool != pool:
             raise SettingsError(
-                f"Member {self._namespace}/{name} exists in pool {existing.spec.pool!r} and cannot "
+                f"Member {self.namespace}/{name} exists in pool {existing.spec.pool!r} and cannot "
                 f"move to {pool!r}: delete it, or choose another name"
             )
         patch = {"metadata": metadata, "spec": spec}
         try:
-            updated = await self._client.patch(self._path, patch, "merge", type=MemberObject, idempotent=True)
+            updated = await self.client.patch(self._path, patch, "merge", type=MemberObject, idempotent=True)
         except NotFound:
             raise Conflict(409, "Deleted", "it was deleted at the same time") from None
         return updated.metadata.uid
 
     async def keep_announced(self, watch: AssignmentWatch) -> None:
         """Announce the Member again if it is deleted; `watch` gets its new uid. Runs until cancelled."""
-        name, backoff = self._settings.name, Backoff(base=0.2, limit=CHECK)
+        name, backoff = self.settings.name, Backoff(base=0.2, limit=CHECK)
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK):
@@ -116,18 +120,18 @@ class MemberRegistration:
         Raises ApiError: Conflict while a finalizer holds up its deletion.
         """
         try:
-            member = await self._client.get(self._path, type=MemberObject)
+            member = await self.client.get(self._path, type=MemberObject)
         except NotFound:
             return None
         if member.metadata.deletion_timestamp is not None:
             raise Conflict(409, "Terminating", "it is being deleted")
-        return member.metadata.uid if member.spec.lease_name == self._settings.name else None
+        return member.metadata.uid if member.spec.lease_name == self.settings.name else None
 
     async def hand_over(
         self, until: float, watch: AssignmentWatch, reporter: StatusReporter, runner: CallbackRunner
     ) -> bool:
         """Set the limit to 0 and wait until nothing is held here; False if something still is at `until`."""
-        name, backoff = self._settings.name, Backoff(base=0.1, limit=2.0)
+        name, backoff = self.settings.name, Backoff(base=0.1, limit=2.0)
         limit_is_0, absent, next_try = False, False, 0.0
         last_count, last_log = -1, 0.0
         while (now := time.monotonic()) < until:
@@ -135,7 +139,7 @@ class MemberRegistration:
                 try:
                     async with asyncio.timeout(until - now):
                         patch = {"spec": {"limit": 0}}
-                        await self._client.patch(self._path, patch, "merge", idempotent=True)
+                        await self.client.patch(self._path, patch, "merge", idempotent=True)
                     limit_is_0 = True
                 except NotFound:
                     absent = True  # it may be about to be announced again, with its old limit
@@ -157,10 +161,10 @@ class MemberRegistration:
 
     async def withdraw(self) -> None:
         """Delete the Member, if that succeeds within the Lease's duration."""
-        name = self._settings.name
+        name = self.settings.name
         try:
-            async with asyncio.timeout(self._settings.lease_seconds):
-                await self._client.delete(self._path, idempotent=True)
+            async with asyncio.timeout(self.settings.lease_seconds):
+                await self.client.delete(self._path, idempotent=True)
         except NotFound:
             log.info("member %s: was already deleted", name)
         except (ApiError, TimeoutError) as error:

@@ -272,9 +272,9 @@ class Session:
         """Follow the Assignment until there is a reason to end; callbacks may then still run."""
         name, tenure = self.settings.name, self._tenure
         watch = AssignmentWatch(
-            client, self.namespace, name, runner.set_target, session=self.id, on_taken=runner.revoke
+            client, self.namespace, name, self.id, on_entries=runner.set_target, on_taken=runner.revoke
         )
-        reporter = StatusReporter(client, self.namespace, name, self.id, watch, runner, tenure)
+        reporter = StatusReporter(client, watch, runner, tenure)
         runner.start_session(tenure)
 
         async def follow() -> Outcome:

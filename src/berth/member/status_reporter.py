@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -42,22 +43,19 @@ def status_patch(session: str, snapshot: Snapshot, current: AssignmentObject) ->
     return [*tests, {"op": "add", "path": "/status", "value": status}]
 
 
+@dataclass(eq=False)
 class StatusReporter:
     """Has at most one write in flight, always of the newest state."""
 
-    def __init__(
-        self, client: Client, namespace: str, name: str, session: str,
-        watch: AssignmentWatch, runner: CallbackRunner, tenure: Tenure,
-    ) -> None:  # fmt: skip
-        self._client = client
-        self._path = ASSIGNMENTS.path(namespace, name, "status")
-        self._session = session
-        self._watch = watch
-        self._runner = runner
-        self._tenure = tenure
-        self._dirty = asyncio.Event()
-        self._urgent = asyncio.Event()
-        self._written: Snapshot | None = None
+    client: Client
+    watch: AssignmentWatch
+    runner: CallbackRunner
+    tenure: Tenure
+    _dirty: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _urgent: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _written: Snapshot | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
         self.notify(urgent=True)
 
     def notify(self, urgent: bool) -> None:
@@ -69,7 +67,7 @@ class StatusReporter:
     @property
     def empty(self) -> bool:
         """Whether the last report says that nothing is held here, or there is no Assignment to report in."""
-        return self._watch.current is None or (self._written is not None and not self._written.reports)
+        return self.watch.current is None or (self._written is not None and not self._written.reports)
 
     async def run(self) -> None:
         """Write whenever there is something new to report, until the tenure ends."""
@@ -81,17 +79,17 @@ class StatusReporter:
                 async with asyncio.timeout(LAZY_DELAY):
                     await self._urgent.wait()
             await asyncio.sleep(max(URGENT_DELAY, rest_until - time.monotonic()))
-            current = self._watch.current
+            current = self.watch.current
             if current is None:
-                self._watch.changed.clear()
-                await self._watch.changed.wait()
+                self.watch.changed.clear()
+                await self.watch.changed.wait()
                 continue
             self._dirty.clear()
             self._urgent.clear()
-            snapshot = self._runner.snapshot()
+            snapshot = self.runner.snapshot()
             if not self._worth_writing(snapshot, current):
                 continue
-            if not self._tenure.valid():
+            if not self.tenure.valid():
                 return  # the present holder of the Lease reports for the Member
             started = time.monotonic()
             try:
@@ -108,20 +106,21 @@ class StatusReporter:
         return (
             last is None
             or bool(snapshot.intents)
-            or current.status.session != self._session
+            or current.status.session != self.watch.session
             or (snapshot.reports, snapshot.problems) != (last.reports, last.problems)
         )
 
     async def _write(self, snapshot: Snapshot, current: AssignmentObject) -> None:
-        patch = status_patch(self._session, snapshot, current)
-        answer = await self._client.patch(self._path, patch, "json", type=AssignmentObject)
+        path = ASSIGNMENTS.path(self.watch.namespace, self.watch.name, "status")
+        patch = status_patch(self.watch.session, snapshot, current)
+        answer = await self.client.patch(path, patch, "json", type=AssignmentObject)
         self._written = snapshot
-        self._runner.confirm(snapshot)
-        self._watch.observe(answer)
+        self.runner.confirm(snapshot)
+        self.watch.observe(answer)
 
     async def _recover(self, error: ApiError, current: AssignmentObject, backoff: Backoff) -> None:
         """Find out why a write failed: usually the leader has written in between."""
-        if isinstance(error, Invalid | NotFound) and self._watch.current is not current:
+        if isinstance(error, Invalid | NotFound) and self.watch.current is not current:
             return  # the watch has already shown the newer one
         if isinstance(error, Forbidden):
             log.error("the status of the Assignment cannot be written: %s", error)
@@ -129,9 +128,9 @@ class StatusReporter:
         if not isinstance(error, Invalid | NotFound) or backoff.failures > 1:
             await asyncio.sleep(delay)
         try:
-            await self._watch.refresh()
+            await self.watch.refresh()
         except ApiError as again:
             log.debug("the Assignment cannot be read: %s", again)
             return
-        if isinstance(error, Invalid) and self._watch.current is current:
+        if isinstance(error, Invalid) and self.watch.current is current:
             log.error("the API server does not accept the status of the Assignment: %s", error)
