@@ -144,21 +144,6 @@ async def test_a_callback_that_raises_a_base_exception_fails_only_its_item(
     assert worker.log.count("prepare a") == 2
 
 
-async def test_a_failing_end_of_one_item_does_not_keep_others_from_being_taken_away(
-    worker: Acting, hand: Hand, runner: CallbackRunner
-) -> None:
-    hand.want("a#1@3", "b#1@3")
-    await hand.until_reported("a@3=Ready", "b@3=Ready")
-    worker.seen["a"].on_over(lambda: 1 / 0)
-    called: list[str] = []
-    worker.seen["a"].on_over(lambda: called.append("a"))
-    worker.seen["b"].on_over(lambda: called.append("b"))
-    runner.end_session()
-    assert called == ["a", "b"]
-    await asyncio.wait_for(runner.wait_until_empty(), 5)
-    assert sorted(worker.log[-2:]) == ["drop a", "drop b"]
-
-
 async def test_an_assignment_that_arrives_after_a_loss_starts_nothing_until_the_next_session(
     worker: Acting, hand: Hand, runner: CallbackRunner, lease: Lease
 ) -> None:

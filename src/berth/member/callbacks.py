@@ -16,10 +16,10 @@ from berth.kinds import (
     Report,
     format_report,
 )
-from berth.member.held import Held, Tenure
+from berth.member.held import Held, HeldItem, Tenure
 from berth.member.item_run import ItemRun, default_pause, describe
 from berth.member.steps import FORWARD, Stage, Step, next_step, phase, superseded
-from berth.member.worker import PlainError, Worker
+from berth.member.worker import Adapter, PlainError, Worker
 
 log = logging.getLogger("berth.member")
 
@@ -156,7 +156,7 @@ class CallbackRunner:
         return Snapshot(tuple(reports), tuple(problems), frozenset(intents))
 
     @property
-    def held(self) -> dict[str, Held]:
+    def held(self) -> dict[str, HeldItem]:
         """The Items that are here, by name."""
         return {name: run.held for name, run in self._runs.items() if run.held is not None}
 
@@ -234,7 +234,7 @@ class CallbackRunner:
     async def _perform(self, run: ItemRun, step: Step) -> None:
         """Run one callback to its end and record the new position of the Item."""
         before = run.position
-        held = run.start(step, self._targets.get(run.name), self._tenure, partial(self._on_crash, run))
+        held = run.start(step, self._targets.get(run.name), partial(self._hold, run))
         self.on_change(False)
 
         run.cancelled = run.started = False
@@ -270,13 +270,20 @@ class CallbackRunner:
             _warn(run, f"{step.value} failed", error)
             self._on_failure(run, step, f"{step.value}: {describe(error)}")
 
-    async def _call(self, run: ItemRun, step: Step, held: Held) -> None:
+    def _hold(self, run: ItemRun, target: Entry) -> HeldItem:
+        held_type = self.worker.held_type if isinstance(self.worker, Adapter) else Held
+        return held_type(run.name, target.slot, target.grant, self._tenure, partial(self._on_crash, run))
+
+    async def _call(self, run: ItemRun, step: Step, held: HeldItem) -> None:
         if step in (Step.PREPARE, Step.DROP):
             await held.stop_tasks(primary_only=False)  # before `prepare`: those of an earlier attempt
         if step is Step.PREPARE and self.read_data is not None:
             held.data = await self.read_data(held.name)
         run.started = True
-        await getattr(self.worker, step.value)(held)
+        if isinstance(self.worker, Adapter):
+            await self.worker.call(step, held)
+        else:
+            await getattr(self.worker, step.value)(held)
         if step is Step.DEACTIVATE:
             await held.stop_tasks(primary_only=True)
             held.primary, held.epoch = False, held.grant  # immediately: nothing more is spawned as primary

@@ -1,12 +1,9 @@
 """An Item while it is held here, as its worker sees it, and for how long it certainly is."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any
-
-log = logging.getLogger("berth.member")
 
 OnCrash = Callable[[BaseException, bool], None]
 """Called with the error of a task that the worker spawned, and whether it was spawned as primary."""
@@ -43,17 +40,8 @@ class Tenure:
         self._ended = True
 
 
-class Held:
-    """One Item, from its `prepare` to the end of its `drop`.
-
-    `slot`, `primary` and `epoch` change in place: a task that works on the Item may read them at any time.
-    The callbacks of a `Worker` get these objects; do not create them.
-    """
-
-    __slots__ = (
-        "_calls", "_closed", "_on_crash", "_over", "_primary_tasks", "_tasks", "_tenure",
-        "data", "epoch", "grant", "lost", "name", "primary", "slot",
-    )  # fmt: skip
+class HeldItem:
+    """What `berth.Held` and `berth.sync.Held` have in common."""
 
     name: str
     """The Item's name."""
@@ -75,13 +63,8 @@ class Held:
         self.primary, self.epoch = False, grant
         self.data = MappingProxyType({})
         self.lost = False
-        self._tenure = tenure
-        self._over = asyncio.Event()
-        self._closed = False
-        self._calls: list[Callable[[], object]] = []
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._primary_tasks: set[asyncio.Task[Any]] = set()
-        self._on_crash = on_crash
+        self._tenure, self._on_crash = tenure, on_crash
+        self._over = self._closed = False
 
     def __repr__(self) -> str:
         role = f"primary epoch={self.epoch}" if self.primary else f"slot={self.slot}"
@@ -94,7 +77,7 @@ class Held:
         Once False it stays False. Check it before each write to another system and, as time passes between
         the check and the write, pass `epoch` along for that system to check.
         """
-        return not self._over.is_set() and self._tenure.valid()
+        return not self._over and self._tenure.valid()
 
     def active(self) -> bool:
         """Whether this Member certainly still holds the Item and works as its primary. Thread-safe."""
@@ -103,18 +86,43 @@ class Held:
     @property
     def left(self) -> float:
         """Seconds for which it is certainly held without another renewal of the Lease; 0.0 if it is not."""
-        return 0.0 if self._over.is_set() else self._tenure.left
+        return 0.0 if self._over else self._tenure.left
+
+    # The methods below are called by the CallbackRunner.
+
+    async def stop_tasks(self, primary_only: bool) -> None:
+        """Cancel the spawned tasks, also those that they spawn meanwhile, and wait for their end."""
+
+    def revoke(self) -> None:
+        """Mark it as lost and cancel its tasks, without waiting."""
+        self.lost = True
+        self._end()
+
+    def close(self) -> None:
+        """Mark it as dropped and cancel its tasks; later ones are cancelled when they are spawned."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
+        self._over = True
+
+
+class Held(HeldItem):
+    """One Item, from its `prepare` to the end of its `drop`.
+
+    `slot`, `primary` and `epoch` change in place: a task that works on the Item may read them at any time.
+    The callbacks of a `Worker` get these objects; do not create them.
+    """
+
+    def __init__(self, name: str, slot: int, grant: int, tenure: Tenure, on_crash: OnCrash) -> None:
+        super().__init__(name, slot, grant, tenure, on_crash)
+        self._ended = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._primary_tasks: set[asyncio.Task[Any]] = set()
 
     async def wait_over(self) -> None:
         """Return when the Item is no longer held here: it was revoked or dropped."""
-        await self._over.wait()
-
-    def on_over(self, call: Callable[[], object]) -> None:
-        """Call `call` once, in the event loop's thread, when the Item is no longer held here."""
-        if self._over.is_set():
-            call()
-        else:
-            self._calls.append(call)
+        await self._ended.wait()
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
         """Run `work` beside the callbacks for as long as the Item is held.
@@ -137,10 +145,8 @@ class Held:
         if task.cancelled():
             return
         error = task.exception()
-        if error is not None and not self._over.is_set():
+        if error is not None and not self._over:
             self._on_crash(error, primary)
-
-    # The methods below are called by the CallbackRunner.
 
     async def stop_tasks(self, primary_only: bool) -> None:
         """Cancel the spawned tasks, also those that they spawn meanwhile, and wait for their end."""
@@ -149,23 +155,8 @@ class Held:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    def revoke(self) -> None:
-        """Mark it as lost and cancel its tasks, without waiting."""
-        self.lost = True
-        self._end()
-
-    def close(self) -> None:
-        """Mark it as dropped and cancel its tasks; later ones are cancelled when they are spawned."""
-        self._closed = True
-        self._end()
-
     def _end(self) -> None:
-        self._over.set()
+        super()._end()
+        self._ended.set()
         for task in (*self._primary_tasks, *self._tasks):
             task.cancel()
-        calls, self._calls = self._calls, []
-        for call in calls:
-            try:
-                call()
-            except Exception:
-                log.exception("item %s: a callback of on_over failed", self.name)

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from berth.kinds import Entry
-from berth.member.held import Held, OnCrash, Tenure
+from berth.member.held import HeldItem
 from berth.member.steps import FORWARD, STAGES, Position, Stage, Step, next_step
 
 
@@ -31,7 +32,7 @@ class ItemRun:
 
     name: str
     position: Position = field(default_factory=Position)
-    held: Held | None = None
+    held: HeldItem | None = None
     """What the worker gets; None while the stage is ABSENT."""
     driver: asyncio.Task[None] | None = None
     """Runs the present callback, and starts the next one."""
@@ -80,11 +81,11 @@ class ItemRun:
             self.held.revoke()
         self.cancel_current(again=True)
 
-    def start(self, step: Step, target: Entry | None, tenure: Tenure, on_crash: OnCrash) -> Held:
-        """Record that a callback starts."""
+    def start(self, step: Step, target: Entry | None, hold: Callable[[Entry], HeldItem]) -> HeldItem:
+        """Record that a callback starts; `hold` creates the object for the worker."""
         if step is Step.PREPARE and target is not None:
             if self.held is None:
-                self.held = Held(self.name, target.slot, target.grant, tenure, on_crash)
+                self.held = hold(target)
             self.position = Position(Stage.PREPARING, target.grant)
         else:
             self.position = replace(self.position, stage=STAGES[step][0])

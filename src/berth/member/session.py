@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import partial
-from typing import Self, Unpack
+from typing import Self, Unpack, cast
 
 from berth.kinds import ItemWithData
 from berth.kube import (
@@ -119,7 +119,7 @@ class Session:
     @property
     def held(self) -> Mapping[str, Held]:
         """The Items that are held here now, by name."""
-        return {} if self._runner is None else self._runner.held
+        return cast("Mapping[str, Held]", {} if self._runner is None else self._runner.held)
 
     @property
     def live(self) -> bool:

@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from berth.kube import LoopThread
-from berth.member import held as aio
+from berth.member.held import HeldItem, OnCrash, Tenure
 from berth.member.session import Outcome
 from berth.member.session import Session as AioSession
 from berth.member.session import serve as aio_serve
@@ -19,50 +19,13 @@ from berth.member.worker import Adapter
 R = TypeVar("R")
 
 
-class Held:
+class Held(HeldItem):
     """One Item, from its `prepare` to the end of its `drop`. Thread-safe. See `berth.Held`."""
 
-    name: str
-    """The Item's name."""
-    slot: int
-    """Its slot in the Assignment: 0 for the primary; replicas count from 1."""
-    primary: bool
-    """True from the start of `activate` to the end of `deactivate`."""
-    epoch: int
-    """The fencing token; for a replica its grant."""
-    grant: int
-    """The term in which the Item was given to this Member."""
-    data: Mapping[str, str]
-    """The Item's `spec.data`, as read before `prepare`."""
-    lost: bool
-    """Whether it was revoked: the Lease was lost, the session was stopped, or another session has it."""
-    left: float
-    """Seconds for which it is certainly held without another renewal of the Lease; 0.0 if it is not."""
-
-    def __init__(self, item: aio.Held) -> None:
-        self._item = item
-        self._over = threading.Event()
+    def __init__(self, name: str, slot: int, grant: int, tenure: Tenure, on_crash: OnCrash) -> None:
+        super().__init__(name, slot, grant, tenure, on_crash)
+        self._ended = threading.Event()
         self._cancelled = threading.Event()
-        item.on_over(self._over.set)
-
-    if not TYPE_CHECKING:  # type checkers know the attributes from the list above
-
-        def __getattr__(self, name: str) -> Any:
-            # Read from the item each time, because it changes in place.
-            if name not in Held.__annotations__:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            return getattr(self._item, name)
-
-    def __repr__(self) -> str:
-        return repr(self._item)
-
-    def owned(self) -> bool:
-        """Whether this Member certainly still holds the Item, by the clock."""
-        return self._item.owned()
-
-    def active(self) -> bool:
-        """Whether this Member certainly still holds the Item and works as its primary."""
-        return self._item.active()
 
     @property
     def cancelled(self) -> bool:
@@ -70,11 +33,15 @@ class Held:
 
         A thread cannot be interrupted: a long `prepare` or `activate` should check this.
         """
-        return self._cancelled.is_set() or self._over.is_set()
+        return self._cancelled.is_set() or self._over
 
     def wait_over(self, seconds: float | None = None) -> bool:
         """Sleep until the Item is no longer held here, or for `seconds`; returns whether it is over."""
-        return self._over.wait(seconds)
+        return self._ended.wait(seconds)
+
+    def _end(self) -> None:
+        super()._end()
+        self._ended.set()
 
 
 class Worker:
@@ -94,27 +61,23 @@ class Worker:
 
 
 class _InThreads(Adapter):
+    held_type = Held
+
     def __init__(self, worker: Worker, pool: ThreadPoolExecutor) -> None:
         self._worker = worker
         self._pool = pool
-        self._views: dict[aio.Held, Held] = {}
 
-    async def call(self, step: Step, item: aio.Held) -> None:
-        if item not in self._views:
-            self._views[item] = Held(item)
-        view = self._views[item]
-        view._cancelled.clear()
+    async def call(self, step: Step, item: Held) -> None:
+        item._cancelled.clear()
         function = getattr(self._worker, step.value)
-        running = asyncio.get_running_loop().run_in_executor(self._pool, _called, function, view)
+        running = asyncio.get_running_loop().run_in_executor(self._pool, _called, function, item)
         # If it is cancelled the thread keeps running, so the Item is busy here until it has ended.
-        await run_to_completion(running, on_cancel=view._cancelled.set)
-        if step is Step.DROP:
-            del self._views[item]
+        await run_to_completion(running, on_cancel=item._cancelled.set)
 
 
-def _called(function: Callable[[Held], None], view: Held) -> None:
+def _called(function: Callable[[Held], None], item: Held) -> None:
     try:
-        function(view)
+        function(item)
     except StopIteration as error:
         # A future cannot carry a StopIteration: the callback would appear never to end.
         raise RuntimeError("the callback raised StopIteration: an iterator was exhausted") from error

@@ -1,6 +1,8 @@
 """What a user implements: four callbacks, all of them optional."""
 
-from berth.member.held import Held
+from typing import Any, ClassVar
+
+from berth.member.held import Held, HeldItem
 from berth.member.steps import Step
 
 
@@ -38,24 +40,11 @@ class Worker:
 
 
 class Adapter(Worker):
-    """A Worker that passes all callbacks on, through one method."""
+    """A Worker that passes its callbacks on: each is a call of `call`, in place of the four methods."""
 
-    async def call(self, step: Step, item: Held) -> None:
+    held_type: ClassVar[type[HeldItem]] = Held
+    """The class of the Items that it gets."""
+
+    async def call(self, step: Step, item: Any) -> None:
         """Pass one callback on, and return when it has been carried out."""
         raise NotImplementedError
-
-    async def prepare(self, item: Held) -> None:
-        """Pass `prepare` on."""
-        await self.call(Step.PREPARE, item)
-
-    async def activate(self, item: Held) -> None:
-        """Pass `activate` on."""
-        await self.call(Step.ACTIVATE, item)
-
-    async def deactivate(self, item: Held) -> None:
-        """Pass `deactivate` on."""
-        await self.call(Step.DEACTIVATE, item)
-
-    async def drop(self, item: Held) -> None:
-        """Pass `drop` on."""
-        await self.call(Step.DROP, item)

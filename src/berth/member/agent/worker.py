@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import NoReturn, TypedDict
 
-from berth.member.held import Held
+from berth.member.held import HeldItem
 from berth.member.steps import Step
 from berth.member.worker import Adapter, PlainError
 
@@ -25,7 +25,7 @@ class Message(TypedDict):
     data: dict[str, str]
 
 
-def message(step: Step, item: Held) -> Message:
+def message(step: Step, item: HeldItem) -> Message:
     """The message that goes with a callback."""
     primary = item.primary and step is not Step.DEACTIVATE
     epoch = item.epoch if primary else item.grant
