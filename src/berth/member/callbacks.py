@@ -18,7 +18,7 @@ from berth.kinds import (
 )
 from berth.member.held import Held, HeldItem, Tenure
 from berth.member.item_run import ItemRun, default_pause, describe
-from berth.member.steps import FORWARD, Stage, Step, next_step, phase, superseded
+from berth.member.steps import FORWARD, Stage, Step, phase, superseded
 from berth.member.worker import Adapter, PlainError, Worker
 
 log = logging.getLogger("berth.member")
@@ -62,7 +62,6 @@ class CallbackRunner:
     _waiting: dict[str, None] = field(default_factory=dict, init=False)  # names, first come first served
     _tenure: Tenure = field(default_factory=lambda: Tenure(lambda: 0.0), init=False)
     _lost: bool = field(default=True, init=False)
-    _targets: dict[str, Entry] = field(default_factory=dict, init=False)
     _runs: dict[str, ItemRun] = field(default_factory=dict, init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup, init=False)
     _idle: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -92,12 +91,10 @@ class CallbackRunner:
         """Make `entries`, the spec of the Assignment, the target; ignored between two sessions."""
         if self._lost:
             return
-        before, self._targets = self._targets, {entry.name: entry for entry in entries}
-        gone = [name for name in before if name not in self._targets]
-        for name in (*gone, *self._targets):  # releases first: the leader may be waiting for them
-            old, new = before.get(name), self._targets.get(name)
-            if old != new:
-                self._retarget(name, old, new)
+        targets = {entry.name: entry for entry in entries}
+        gone = [name for name in self._runs if name not in targets]
+        for name in (*gone, *targets):  # releases first: the leader may be waiting for them
+            self._retarget(name, targets.get(name))
 
     def end_session(self) -> None:
         """The session is over and owns nothing: cancel everything, then clean up.
@@ -110,9 +107,8 @@ class CallbackRunner:
 
     def revoke(self) -> None:
         """Nothing that is here is owned any more: cancel it, then clean up. The session may go on."""
-        self._targets = {}
         for run in list(self._runs.values()):
-            run.position = replace(run.position, lost=True)
+            run.target, run.position = None, replace(run.position, lost=True)
             run.revoke()
             self._advance(run)
         self.on_change(True)
@@ -129,7 +125,7 @@ class CallbackRunner:
         """`snapshot` was accepted while the target was still the same: its activations may start."""
         for entry in snapshot.intents:
             run = self._runs.get(entry.name)
-            if run is not None and self._targets.get(entry.name) == entry:
+            if run is not None and run.target == entry:
                 run.confirmed = entry
                 self._advance(run)
 
@@ -139,8 +135,8 @@ class CallbackRunner:
         problems: list[ReadProblem] = []
         intents: set[Entry] = set()
         for name in sorted(self._runs):
-            run, target = self._runs[name], self._targets.get(name)
-            failed = run.failed(target)
+            run = self._runs[name]
+            target, failed = run.target, run.failed
             reported = phase(run.position, target, failed)
             if reported is not Phase.ACTIVE:
                 run.confirmed = None  # the report of `Active` is out of date
@@ -150,8 +146,7 @@ class CallbackRunner:
             reports.append(format_report(Report(name, grant, reported)))
             if run.message and len(problems) < MAX_PROBLEMS:
                 problems.append(ReadProblem(name, grant, run.message))
-            activates = next_step(run.position, target) is Step.ACTIVATE
-            if target is not None and activates and not failed and run.confirmed != target:
+            if target is not None and run.next is Step.ACTIVATE and not failed and run.confirmed != target:
                 intents.add(target)
         return Snapshot(tuple(reports), tuple(problems), frozenset(intents))
 
@@ -169,11 +164,14 @@ class CallbackRunner:
         """Wait until nothing is here."""
         await self._idle.wait()
 
-    def _retarget(self, name: str, old: Entry | None, new: Entry | None) -> None:
+    def _retarget(self, name: str, new: Entry | None) -> None:
         run = self._runs.get(name)
         if run is None:
             run = self._runs[name] = ItemRun(name)
             self._idle.clear()
+        old, run.target = run.target, new
+        if old == new:
+            return
         if old is None or new is None or (old.grant, old.epoch) != (new.grant, new.epoch):
             run.forget_failure()  # the target is another one: try it immediately
         if run.current is not None and superseded(run.current[0], run.position, new):
@@ -188,13 +186,12 @@ class CallbackRunner:
         """The next callback to run now; None if there is none, or if it has to wait."""
         if self._closed:
             return None
-        target = self._targets.get(run.name)
-        step = next_step(run.position, target)
+        step = run.next
         if run.retry is not None and (step in FORWARD or step is run.failed_step):
             return None  # until the pause is over; the callbacks that undo a failure do not wait
         if step in FORWARD and not self._tenure.valid():
             return None  # the session is over, although `end_session` was not called yet
-        if step is Step.ACTIVATE and run.confirmed != target:
+        if step is Step.ACTIVATE and run.confirmed != run.target:
             return None
         return step
 
@@ -210,7 +207,7 @@ class CallbackRunner:
         if step is not None:
             self._busy += step in FORWARD
             run.driver = self._group.create_task(self._drive(run, step), name=f"berth:{run.name}")
-        elif run.position.stage is Stage.ABSENT and run.name not in self._targets:
+        elif run.position.stage is Stage.ABSENT and run.target is None:
             self._remove(run)
 
     async def _drive(self, run: ItemRun, step: Step) -> None:
@@ -234,7 +231,7 @@ class CallbackRunner:
     async def _perform(self, run: ItemRun, step: Step) -> None:
         """Run one callback to its end and record the new position of the Item."""
         before = run.position
-        held = run.start(step, self._targets.get(run.name), partial(self._hold, run))
+        held = run.start(step, partial(self._hold, run))
         self.on_change(False)
 
         run.cancelled = run.started = False
@@ -308,7 +305,7 @@ class CallbackRunner:
         """A task that the worker spawned (as primary) has raised `error`."""
         if self._closed or run.position.lost or run.held is None:
             return
-        if run.is_ending(self._targets.get(run.name), primary):
+        if run.is_ending(primary):
             log.info(
                 "item %s: a task of the worker failed while it was ending: %s", run.name, describe(error)
             )

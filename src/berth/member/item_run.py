@@ -31,6 +31,8 @@ class ItemRun:
     """One Item that is here, or is to be here."""
 
     name: str
+    target: Entry | None = None
+    """What its Assignment says; None if it is to be released."""
     position: Position = field(default_factory=Position)
     held: HeldItem | None = None
     """What the worker gets; None while the stage is ABSENT."""
@@ -55,11 +57,15 @@ class ItemRun:
     confirmed: Entry | None = None
     """The entry that may be activated, because `Active` has been reported for it."""
 
-    def failed(self, target: Entry | None) -> bool:
+    @property
+    def next(self) -> Step | None:
+        """The next callback towards the target."""
+        return next_step(self.position, self.target)
+
+    @property
+    def failed(self) -> bool:
         """Whether to report `Failed`; no longer when an activation is about to be retried."""
-        return bool(self.message) and not (
-            self.retry is None and next_step(self.position, target) is Step.ACTIVATE
-        )
+        return bool(self.message) and not (self.retry is None and self.next is Step.ACTIVATE)
 
     def cancel_current(self, *, again: bool = False) -> None:
         """Cancel the callback that is running, if any: once, so that it can clean up, unless `again`."""
@@ -81,8 +87,9 @@ class ItemRun:
             self.held.revoke()
         self.cancel_current(again=True)
 
-    def start(self, step: Step, target: Entry | None, hold: Callable[[Entry], HeldItem]) -> HeldItem:
+    def start(self, step: Step, hold: Callable[[Entry], HeldItem]) -> HeldItem:
         """Record that a callback starts; `hold` creates the object for the worker."""
+        target = self.target
         if step is Step.PREPARE and target is not None:
             if self.held is None:
                 self.held = hold(target)
@@ -115,11 +122,12 @@ class ItemRun:
         if step is self.failed_step or (step in FORWARD and self.retry is None):
             self.forget_failure()
 
-    def is_ending(self, target: Entry | None, primary: bool) -> bool:
+    def is_ending(self, primary: bool) -> bool:
         """Whether the tasks that the worker spawned (as primary) are being ended anyway."""
         if self.current is not None and self.current[0] is Step.DROP:
             return True
-        return primary and (self.position.stage is Stage.DEACTIVATING or target is None or not target.primary)
+        ends = self.position.stage is Stage.DEACTIVATING or self.target is None or not self.target.primary
+        return primary and ends
 
     def prepare_again(self, primary: bool) -> None:
         """A task that the worker spawned has failed: activate it again if it was spawned as primary, else

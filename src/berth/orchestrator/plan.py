@@ -9,7 +9,7 @@ The solver decides where every task should finally be. All adds that fill a gap 
 fewer for the solver, so the terms converge with the fewest moves.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from berth.orchestrator.model import MAX_LIMIT, Expected, T, W
-from berth.solve import Primaries, Problem, Solution, Zones, bands, solve, wanted
+from berth.solve import Problem, Solution, Zones, bands, solve, wanted
 
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
@@ -178,8 +178,6 @@ def _problem(
         draining=np.zeros(m, bool),
         age=np.arange(m, dtype=np.int64),
         zones=Zones.SPREAD if zone.any() else Zones.IGNORE,
-        tolerance=0,
-        primaries=Primaries.PROMOTION,
     )
 
 
@@ -265,15 +263,14 @@ def within_budget(moves: list[Move], budget: int | None, loads: Int64, fails: UI
     """At most `budget` moves from each worker: those to the emptiest workers, failed tasks last."""
     if budget is None:
         return moves
-    left: dict[int, int] = {}
+    taken: Counter[int] = Counter()
     chosen: list[Move] = []
     load_of = loads.tolist()
     for move in sorted(
         moves, key=lambda v: (int(fails[v.row]), -1 if v.target is None else load_of[v.target], v.row)
     ):
-        room = left.setdefault(move.source, budget)
-        if room > 0:
-            left[move.source] = room - 1
+        if taken[move.source] < budget:
+            taken[move.source] += 1
             chosen.append(move)
     return chosen
 

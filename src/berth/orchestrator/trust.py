@@ -1,6 +1,7 @@
 """Remembers failed calls, so that a worker that answers but cannot start tasks gets none for a while."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Container
 from typing import Generic
 
 from berth.orchestrator.model import T, W
@@ -18,10 +19,10 @@ class Trust(Generic[W, T]):
     """
 
     def __init__(self) -> None:
-        self.failures: dict[T, int] = {}
+        self.failures: Counter[T] = Counter()
         """Failed calls for a task since the last that succeeded."""
         self._failed_on: dict[T, set[W]] = {}
-        self._strikes: dict[W, int] = {}
+        self._strikes: Counter[W] = Counter()
         self.rest: dict[W, int] = {}
         """The workers that should get nothing in this term, and for how many terms."""
         self._started: set[W] = set()
@@ -29,39 +30,33 @@ class Trust(Generic[W, T]):
 
     def succeeded(self, worker: W, task: T, *, started: bool) -> None:
         """Record a successful call; `started` for an add."""
-        if self.failures:
-            self.failures.pop(task, None)
+        self.failures.pop(task, None)
         if started:
             self._started.add(worker)
-            if self._failed_on:
-                self._failed_on.pop(task, None)
+            self._failed_on.pop(task, None)
 
     def failed(self, worker: W, task: T, *, started: bool) -> None:
         """Record a failed call; `started` for an add."""
-        self.failures[task] = self.failures.get(task, 0) + 1
+        self.failures[task] += 1
         if started:
             where = self._failed_on.setdefault(task, set())
             where.add(worker)
             if len(where) == 1:
                 self._refused.add(worker)
 
-    def end_term(self, workers: Iterable[W], tasks: Iterable[T]) -> None:
+    def end_term(self, workers: Container[W], tasks: Container[T]) -> None:
         """End a term: count strikes and rests, forget removed workers and tasks."""
         self.rest = {worker: left - 1 for worker, left in self.rest.items() if left > 1}
         for worker in self._started:
             self._strikes.pop(worker, None)
             self.rest.pop(worker, None)
         for worker in self._refused - self._started:
-            strikes = self._strikes[worker] = self._strikes.get(worker, 0) + 1
-            if strikes >= STRIKES:
-                self.rest[worker] = min(2 ** (strikes - STRIKES + 1), MAX_REST)
+            self._strikes[worker] += 1
+            if (more := self._strikes[worker] - STRIKES) >= 0:
+                self.rest[worker] = min(2 ** (more + 1), MAX_REST)
         self._started.clear()
         self._refused.clear()
-        if self._strikes:
-            known = set(workers)
-            self._strikes = {w: n for w, n in self._strikes.items() if w in known}
-            self.rest = {w: n for w, n in self.rest.items() if w in known}
-        if self.failures or self._failed_on:
-            wanted = set(tasks)
-            self.failures = {t: n for t, n in self.failures.items() if t in wanted}
-            self._failed_on = {t: where for t, where in self._failed_on.items() if t in wanted}
+        self._strikes = Counter({w: n for w, n in self._strikes.items() if w in workers})
+        self.rest = {w: n for w, n in self.rest.items() if w in workers}
+        self.failures = Counter({t: n for t, n in self.failures.items() if t in tasks})
+        self._failed_on = {t: where for t, where in self._failed_on.items() if t in tasks}

@@ -5,10 +5,11 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from berth.member.agent.worker import AgentWorker, Message, log, message
+from berth.member.agent.worker import AgentWorker, log, message
 from berth.member.held import Held
 from berth.member.steps import Step
 from berth.member.tasks import run_to_completion
@@ -23,7 +24,7 @@ class FileWorker(AgentWorker):
         """
         self._path = path
         self._settle = settle
-        self._items: dict[str, Message] = {}
+        self._items: dict[str, dict[str, Any]] = {}
         self._version = 0
         self._written = 0
         self._lock = asyncio.Lock()

@@ -59,8 +59,7 @@ class HttpWorker(AgentWorker):
                 await self._delete(item.name)
                 self._held.pop(item.name, None)
             else:
-                body = message(step, item)
-                await self._request("PUT", f"/items/{quote(item.name, safe='')}", dict(body))
+                await self._request("PUT", f"/items/{quote(item.name, safe='')}", message(step, item))
                 self._held[item.name] = item
 
     async def clear(self) -> None:

@@ -25,7 +25,6 @@ async def run_agent(
     interval: float = 2.0,
     timeout: float = 60.0,
     settle: float = 1.0,
-    health_host: str = "0.0.0.0",
     health_port: int | None = None,
     **options: Unpack[Options],
 ) -> int:
@@ -61,7 +60,7 @@ async def run_agent(
             return "" if worker.reachable else "the worker does not answer"
 
         if health_port is not None:
-            port = await stack.enter_async_context(_probes(health_host, health_port, unready))
+            port = await stack.enter_async_context(_probes(health_port, unready))
             log.info("probes at port %d", port)
         with ending_by_signals(session):
             if not await clear_worker(worker, session):
@@ -97,25 +96,22 @@ async def clear_worker(worker: AgentWorker, session: Session) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _probes(host: str, port: int, unready: Callable[[], str]) -> AsyncIterator[int]:
+async def _probes(port: int, unready: Callable[[], str]) -> AsyncIterator[int]:
     """Serve `/healthz` while the agent runs, and `/readyz` while it holds its Lease and the worker answers.
 
     The value is the port; `unready` returns why it is not ready, or "".
     """
 
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(_: web.Request) -> web.Response:
-        reason = unready()
+    async def answer(request: web.Request) -> web.Response:
+        reason = unready() if request.path == "/readyz" else ""
         return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
 
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    app.add_routes([web.get("/healthz", answer), web.get("/readyz", answer)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, "0.0.0.0", port).start()
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import NoReturn, TypedDict
+from typing import Any, NoReturn
 
 from berth.member.held import HeldItem
 from berth.member.steps import Step
@@ -15,21 +15,11 @@ class WorkerError(PlainError):
     """The worker answered with an error, or not at all."""
 
 
-class Message(TypedDict):
-    """The JSON object that describes an Item, as it is to be held."""
-
-    name: str
-    slot: int
-    primary: bool
-    epoch: int
-    data: dict[str, str]
-
-
-def message(step: Step, item: HeldItem) -> Message:
-    """The message that goes with a callback."""
+def message(step: Step, item: HeldItem) -> dict[str, Any]:
+    """The JSON object that goes with a callback: the Item as it is to be held."""
     primary = item.primary and step is not Step.DEACTIVATE
     epoch = item.epoch if primary else item.grant
-    return Message(name=item.name, slot=item.slot, primary=primary, epoch=epoch, data=dict(item.data))
+    return {"name": item.name, "slot": item.slot, "primary": primary, "epoch": epoch, "data": dict(item.data)}
 
 
 class AgentWorker(Adapter):
