@@ -16,8 +16,7 @@ from waiting import until
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker
 from berth.member.agent.worker import WorkerError
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Tenure
-from berth.member.worker import Worker
+from berth.member.worker import Tenure, Worker
 
 
 class Server:

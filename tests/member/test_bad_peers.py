@@ -21,8 +21,7 @@ from berth.member.agent import CommandWorker, FileWorker, HttpWorker, file, run_
 from berth.member.agent.run import clear_worker
 from berth.member.agent.worker import WorkerError
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Tenure
-from berth.member.worker import Worker
+from berth.member.worker import Tenure, Worker
 
 
 def delivery_to(worker: Worker, **options: Any) -> CallbackRunner:

@@ -15,12 +15,11 @@ from waiting import until
 from berth.kinds import AssignmentObject, Entry
 from berth.kube import NotFound, ServerError
 from berth.kube.errors import not_understood
-from berth.member.assignment_watch import AssignmentWatch
+from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Tenure
 from berth.member.registration import MemberRegistration
 from berth.member.settings import Settings
-from berth.member.status_reporter import StatusReporter
+from berth.member.worker import Tenure
 
 SETTINGS = Settings.of({"name": "w", "limit": 10, "lease_seconds": 60.0}, {})
 

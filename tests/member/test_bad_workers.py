@@ -11,9 +11,9 @@ from waiting import until
 
 from berth.kinds import AssignmentObject
 from berth.kube import Meta
+from berth.member.assignment import status_patch
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Held, Tenure
-from berth.member.status_reporter import status_patch
+from berth.member.worker import Held, Tenure
 
 
 class Lease:

@@ -6,7 +6,7 @@ from member_fakes import Hand, Recorder, turns
 from waiting import until
 
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Tenure
+from berth.member.worker import Tenure
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from berth.kinds import Entry
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Held, Tenure
-from berth.member.worker import PlainError, Worker
+from berth.member.worker import Held, PlainError, Tenure, Worker
 
 ITEMS = ("a", "b", "c")
 

@@ -11,10 +11,9 @@ from member_fakes import Hand, Recorder
 from waiting import until
 
 from berth.kinds import AssignmentObject
-from berth.member.assignment_watch import AssignmentWatch
+from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Tenure
-from berth.member.status_reporter import StatusReporter
+from berth.member.worker import Tenure
 
 
 class Member:

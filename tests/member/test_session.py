@@ -12,8 +12,8 @@ import berth
 from berth import NameTaken, Outcome, SettingsError
 from berth.kinds import AssignmentObject
 from berth.kube import LEASES, Invalid
+from berth.member.assignment import status_patch
 from berth.member.callbacks import Snapshot
-from berth.member.status_reporter import status_patch
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster

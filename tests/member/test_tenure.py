@@ -1,4 +1,4 @@
-from berth.member.held import Tenure
+from berth.member.worker import Tenure
 
 
 class Lease:

@@ -9,8 +9,8 @@ from waiting import until
 
 import berth
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Tenure
 from berth.member.threads import _InThreads
+from berth.member.worker import Tenure
 
 
 class Slow(berth.sync.Worker):

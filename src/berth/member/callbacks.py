@@ -16,10 +16,9 @@ from berth.kinds import (
     Report,
     format_report,
 )
-from berth.member.held import Held, HeldItem, Tenure
 from berth.member.item_run import ItemRun, default_pause, describe
 from berth.member.steps import FORWARD, Stage, Step, phase, superseded
-from berth.member.worker import Adapter, PlainError, Worker
+from berth.member.worker import Adapter, Held, HeldItem, PlainError, Tenure, Worker
 
 log = logging.getLogger("berth.member")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from berth.kinds import Entry
-from berth.member.held import HeldItem
 from berth.member.steps import FORWARD, STAGES, Position, Stage, Step, next_step
+from berth.member.worker import HeldItem
 
 
 def default_pause(failures: int) -> float:

@@ -11,10 +11,9 @@ import msgspec
 
 from berth.kinds import MemberObject
 from berth.kube import MEMBERS, ApiError, Backoff, Client, Conflict, NotFound
-from berth.member.assignment_watch import AssignmentWatch
+from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
 from berth.member.settings import Settings, SettingsError
-from berth.member.status_reporter import StatusReporter
 
 log = logging.getLogger("berth.member")
 

@@ -24,14 +24,12 @@ from berth.kube import (
     Timing,
     load_config,
 )
-from berth.member.assignment_watch import AssignmentWatch
+from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Held, Tenure
 from berth.member.registration import MemberRegistration, NameTaken
 from berth.member.settings import Options, Settings
-from berth.member.status_reporter import StatusReporter
 from berth.member.tasks import first, when
-from berth.member.worker import Worker
+from berth.member.worker import Held, Tenure, Worker
 
 log = logging.getLogger("berth.member")
 
@@ -78,6 +76,8 @@ class Session:
         self.settings = Settings.of(options)
         self.id = ""
         """The id of the session, the holder of its Lease; empty until it is announced."""
+        self.namespace = self.settings.namespace or ""
+        """The namespace of the Member; known once the Session has been entered."""
         self._worker = worker
         self._config: Config | None = None
         self._runner: CallbackRunner | None = None
@@ -92,6 +92,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self._config = await asyncio.to_thread(load_config, self.settings.kubeconfig)
+        self.namespace = self.namespace or self._config.namespace
         self._main = asyncio.create_task(self._run(), name=f"berth:session:{self.settings.name}")
         self._main.add_done_callback(lambda _: self._entered.set())
         try:
@@ -110,11 +111,6 @@ class Session:
         self.stop()
         if self._main is not None:
             await asyncio.shield(self._main)
-
-    @property
-    def namespace(self) -> str:
-        """The namespace of the Member."""
-        return self.settings.namespace or (self._config.namespace if self._config is not None else "")
 
     @property
     def held(self) -> Mapping[str, Held]:
@@ -351,22 +347,26 @@ def ending_by_signals(session: Session) -> Iterator[None]:
     """Let the first SIGTERM or SIGINT drain the session, and the second stop it."""
     loop = asyncio.get_running_loop()
 
-    def drain() -> None:
-        log.info("received a signal: draining; a second one ends immediately")
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, stop)
-        session.ask_to_drain()
+    received = 0
 
-    def stop() -> None:
-        log.warning("received a second signal: ending immediately")
+    def restore() -> None:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
-        session.stop()
 
+    def on_signal() -> None:
+        nonlocal received
+        received += 1
+        if received == 1:
+            log.info("received a signal: draining; a second one ends immediately")
+            session.ask_to_drain()
+        else:
+            log.warning("received a second signal: ending immediately")
+            restore()
+            session.stop()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal)
     try:
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, drain)
         yield
     finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        restore()

@@ -7,14 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar, Unpack
 
 from berth.kube import LoopThread
-from berth.member.held import HeldItem, OnCrash, Tenure
 from berth.member.session import Outcome
 from berth.member.session import Session as AioSession
 from berth.member.session import serve as aio_serve
 from berth.member.settings import Options
 from berth.member.steps import Step
 from berth.member.tasks import run_to_completion
-from berth.member.worker import Adapter
+from berth.member.worker import Adapter, HeldItem
 
 R = TypeVar("R")
 
@@ -22,10 +21,9 @@ R = TypeVar("R")
 class Held(HeldItem):
     """One Item, from its `prepare` to the end of its `drop`. Thread-safe. See `berth.Held`."""
 
-    def __init__(self, name: str, slot: int, grant: int, tenure: Tenure, on_crash: OnCrash) -> None:
-        super().__init__(name, slot, grant, tenure, on_crash)
-        self._ended = threading.Event()
-        self._cancelled = threading.Event()
+    event_type = threading.Event
+    _over: threading.Event
+    _cancelled = False
 
     @property
     def cancelled(self) -> bool:
@@ -33,15 +31,11 @@ class Held(HeldItem):
 
         A thread cannot be interrupted: a long `prepare` or `activate` should check this.
         """
-        return self._cancelled.is_set() or self._over
+        return self._cancelled or self._over.is_set()
 
     def wait_over(self, seconds: float | None = None) -> bool:
         """Sleep until the Item is no longer held here, or for `seconds`; returns whether it is over."""
-        return self._ended.wait(seconds)
-
-    def _end(self) -> None:
-        super()._end()
-        self._ended.set()
+        return self._over.wait(seconds)
 
 
 class Worker:
@@ -68,11 +62,14 @@ class _InThreads(Adapter):
         self._pool = pool
 
     async def call(self, step: Step, item: Held) -> None:
-        item._cancelled.clear()
+        def cancel() -> None:
+            item._cancelled = True
+
+        item._cancelled = False
         function = getattr(self._worker, step.value)
         running = asyncio.get_running_loop().run_in_executor(self._pool, _called, function, item)
         # If it is cancelled the thread keeps running, so the Item is busy here until it has ended.
-        await run_to_completion(running, on_cancel=item._cancelled.set)
+        await run_to_completion(running, on_cancel=cancel)
 
 
 def _called(function: Callable[[Held], None], item: Held) -> None:

@@ -24,8 +24,7 @@ from berth.orchestrator.model import (
     stable_key,
 )
 from berth.orchestrator.plan import Plan
-from berth.orchestrator.term import Term
-from berth.orchestrator.trust import Trust
+from berth.orchestrator.term import Term, Trust
 from berth.solve import Solver, Tuning
 
 TUNING = Tuning(quick_moves=20_000, quick_items=20_000)

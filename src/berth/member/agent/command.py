@@ -11,9 +11,9 @@ import subprocess
 import msgspec
 
 from berth.member.agent.worker import AgentWorker, WorkerError, log, message
-from berth.member.held import Held
 from berth.member.steps import Step
 from berth.member.tasks import run_to_completion
+from berth.member.worker import Held
 
 KILL_AFTER = 10.0
 """Seconds from SIGTERM to SIGKILL for a command that is no longer wanted."""

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from berth.member.agent.worker import AgentWorker, log, message
-from berth.member.held import Held
 from berth.member.steps import Step
 from berth.member.tasks import run_to_completion
+from berth.member.worker import Held
 
 
 class FileWorker(AgentWorker):

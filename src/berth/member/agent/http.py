@@ -12,8 +12,8 @@ import msgspec
 from yarl import URL
 
 from berth.member.agent.worker import AgentWorker, WorkerError, log, message
-from berth.member.held import Held
 from berth.member.steps import Step
+from berth.member.worker import Held
 
 VALID_HEADER = "Berth-Valid-For"
 """A header of every request: for how many seconds after it was sent the Lease is certainly held."""

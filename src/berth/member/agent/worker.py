@@ -4,9 +4,8 @@ import asyncio
 import logging
 from typing import Any, NoReturn
 
-from berth.member.held import HeldItem
 from berth.member.steps import Step
-from berth.member.worker import Adapter, PlainError
+from berth.member.worker import Adapter, HeldItem, PlainError
 
 log = logging.getLogger("berth.agent")
 
