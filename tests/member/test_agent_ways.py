@@ -16,7 +16,7 @@ from waiting import until
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker
 from berth.member.agent.worker import WorkerError
 from berth.member.callbacks import CallbackRunner
-from berth.member.worker import Tenure, Worker
+from berth.member.worker import Worker
 
 
 class Server:
@@ -65,7 +65,7 @@ async def http(server: Server) -> AsyncIterator[HttpWorker]:
 
 def delivery_to(worker: Worker) -> CallbackRunner:
     runner = CallbackRunner(worker, pause=lambda _: 0.05)
-    runner.start_session(Tenure(lambda: 1000.0))
+    runner.start_session(lambda: 1000.0)
     return runner
 
 

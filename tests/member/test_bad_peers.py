@@ -21,12 +21,12 @@ from berth.member.agent import CommandWorker, FileWorker, HttpWorker, file, run_
 from berth.member.agent.run import clear_worker
 from berth.member.agent.worker import WorkerError
 from berth.member.callbacks import CallbackRunner
-from berth.member.worker import Tenure, Worker
+from berth.member.worker import Worker
 
 
 def delivery_to(worker: Worker, **options: Any) -> CallbackRunner:
     runner = CallbackRunner(worker, pause=lambda _: 0.05, **options)
-    runner.start_session(Tenure(lambda: 1000.0))
+    runner.start_session(lambda: 1000.0)
     return runner
 
 

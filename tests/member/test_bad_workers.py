@@ -13,7 +13,7 @@ from berth.kinds import AssignmentObject
 from berth.kube import Meta
 from berth.member.assignment import status_patch
 from berth.member.callbacks import CallbackRunner
-from berth.member.worker import Held, Tenure
+from berth.member.worker import Held
 
 
 class Lease:
@@ -22,8 +22,8 @@ class Lease:
     def __init__(self) -> None:
         self.left = 1000.0
 
-    def tenure(self) -> Tenure:
-        return Tenure(lambda: self.left)
+    def seconds(self) -> float:
+        return self.left
 
 
 class Acting(Recorder):
@@ -52,7 +52,7 @@ def lease() -> Lease:
 @pytest.fixture
 async def runner(worker: Acting, lease: Lease) -> AsyncIterator[CallbackRunner]:
     async with CallbackRunner(worker, pause=lambda failures: 0.05 * failures) as runner:
-        runner.start_session(lease.tenure())
+        runner.start_session(lease.seconds)
         yield runner
 
 
@@ -154,7 +154,7 @@ async def test_an_assignment_that_arrives_after_a_loss_starts_nothing_until_the_
     hand.want("a#1@3", "b#1@3")
     await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert worker.log == ["prepare a", "drop a"]
-    runner.start_session(lease.tenure())
+    runner.start_session(lease.seconds)
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Ready", "b@3=Ready")
     assert worker.seen["a"].owned()

@@ -13,7 +13,6 @@ from waiting import until
 from berth.kinds import AssignmentObject
 from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
-from berth.member.worker import Tenure
 
 
 class Member:
@@ -21,14 +20,13 @@ class Member:
 
     def __init__(self) -> None:
         self.worker = Recorder()
-        self.tenure = Tenure(lambda: 100.0)
         self.runner = CallbackRunner(self.worker)
-        self.runner.start_session(self.tenure)
+        self.runner.start_session(lambda: 100.0)
         server = cast(Any, SimpleNamespace())
         self.watch = AssignmentWatch(
             server, "ns", "w", "me", self.runner.set_target, on_taken=self.runner.revoke
         )
-        self.reporter = StatusReporter(server, self.watch, self.runner, self.tenure)
+        self.reporter = StatusReporter(server, self.watch, self.runner, lambda: 100.0)
         self.hand = Hand(self.runner)
         self.version = 0
 

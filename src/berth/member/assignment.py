@@ -1,7 +1,6 @@
 """The one Assignment of this Member: watched for its entries, and its status written with the reports."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -25,7 +24,8 @@ from berth.kube import (
     watch,
 )
 from berth.member.callbacks import CallbackRunner, Snapshot
-from berth.member.worker import Tenure
+from berth.member.tasks import wait_at_most
+from berth.member.worker import SecondsLeft
 
 log = logging.getLogger("berth.member")
 
@@ -229,7 +229,7 @@ class StatusReporter:
     client: Client
     watch: AssignmentWatch
     runner: CallbackRunner
-    tenure: Tenure
+    lease_left: SecondsLeft
     _dirty: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _urgent: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _written: Snapshot | None = field(default=None, init=False)
@@ -249,14 +249,12 @@ class StatusReporter:
         return self.watch.current is None or (self._written is not None and not self._written.reports)
 
     async def run(self) -> None:
-        """Write whenever there is something new to report, until the tenure ends."""
+        """Write whenever there is something new to report, while the Lease is held."""
         backoff = Backoff(base=0.05, limit=5.0)
         rest_until = 0.0
         while True:
             await self._dirty.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAZY_DELAY):
-                    await self._urgent.wait()
+            await wait_at_most(LAZY_DELAY, self._urgent)
             await asyncio.sleep(max(URGENT_DELAY, rest_until - time.monotonic()))
             current = self.watch.current
             if current is None:
@@ -268,7 +266,7 @@ class StatusReporter:
             snapshot = self.runner.snapshot()
             if not self._worth_writing(snapshot, current):
                 continue
-            if not self.tenure.valid():
+            if self.lease_left() <= 0.0:
                 return  # the present holder of the Lease reports for the Member
             started = time.monotonic()
             try:

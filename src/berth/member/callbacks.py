@@ -18,7 +18,7 @@ from berth.kinds import (
 )
 from berth.member.item_run import ItemRun, default_pause, describe
 from berth.member.steps import FORWARD, Stage, Step, phase, superseded
-from berth.member.worker import Adapter, Held, HeldItem, PlainError, Tenure, Worker
+from berth.member.worker import Adapter, Held, HeldItem, PlainError, SecondsLeft, Worker
 
 log = logging.getLogger("berth.member")
 
@@ -59,7 +59,7 @@ class CallbackRunner:
     """Called when there is something new to report, with True if the leader may be waiting for it."""
     _busy: int = field(default=0, init=False)
     _waiting: dict[str, None] = field(default_factory=dict, init=False)  # names, first come first served
-    _tenure: Tenure = field(default_factory=lambda: Tenure(lambda: 0.0), init=False)
+    _lease_left: SecondsLeft = field(default=lambda: 0.0, init=False)
     _lost: bool = field(default=True, init=False)
     _runs: dict[str, ItemRun] = field(default_factory=dict, init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup, init=False)
@@ -82,9 +82,9 @@ class CallbackRunner:
             kind = error = trace = None  # it propagates by itself, not inside an exception group
         await self._group.__aexit__(kind, error, trace)  # type: ignore[arg-type]
 
-    def start_session(self, tenure: Tenure) -> None:
-        """Start a session: what is prepared from now on is held under `tenure`."""
-        self._tenure, self._lost = tenure, False
+    def start_session(self, lease_left: SecondsLeft) -> None:
+        """Start a session: what is prepared from now on is held under its Lease."""
+        self._lease_left, self._lost = lease_left, False
 
     def set_target(self, entries: Iterable[Entry]) -> None:
         """Make `entries`, the spec of the Assignment, the target; ignored between two sessions."""
@@ -100,7 +100,6 @@ class CallbackRunner:
 
         Returns immediately; `deactivate` and `drop` follow, and `wait_until_empty` waits for them.
         """
-        self._tenure.end()
         self._lost = True
         self.revoke()
 
@@ -188,7 +187,7 @@ class CallbackRunner:
         step = run.next
         if run.retry is not None and (step in FORWARD or step is run.failed_step):
             return None  # until the pause is over; the callbacks that undo a failure do not wait
-        if step in FORWARD and not self._tenure.valid():
+        if step in FORWARD and self._lease_left() <= 0.0:
             return None  # the session is over, although `end_session` was not called yet
         if step is Step.ACTIVATE and run.confirmed != run.target:
             return None
@@ -268,7 +267,7 @@ class CallbackRunner:
 
     def _hold(self, run: ItemRun, target: Entry) -> HeldItem:
         held_type = self.worker.held_type if isinstance(self.worker, Adapter) else Held
-        return held_type(run.name, target.slot, target.grant, self._tenure, partial(self._on_crash, run))
+        return held_type(run.name, target.slot, target.grant, self._lease_left, partial(self._on_crash, run))
 
     async def _call(self, run: ItemRun, step: Step, held: HeldItem) -> None:
         if step in (Step.PREPARE, Step.DROP):

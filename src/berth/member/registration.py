@@ -1,7 +1,6 @@
 """The Member of this process: announced, kept on the API server, drained and withdrawn."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from berth.kube import MEMBERS, ApiError, Backoff, Client, Conflict, NotFound
 from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
 from berth.member.settings import Settings, SettingsError
+from berth.member.tasks import wait_at_most
 
 log = logging.getLogger("berth.member")
 
@@ -97,9 +97,7 @@ class MemberRegistration:
         """Announce the Member again if it is deleted; `watch` gets its new uid. Runs until cancelled."""
         name, backoff = self.settings.name, Backoff(base=0.2, limit=CHECK)
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK):
-                    await watch.member_doubt.wait()
+            await wait_at_most(CHECK, watch.member_doubt)
             watch.member_doubt.clear()
             try:
                 uid = await self._find()

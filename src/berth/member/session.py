@@ -29,7 +29,7 @@ from berth.member.callbacks import CallbackRunner
 from berth.member.registration import MemberRegistration, NameTaken
 from berth.member.settings import Options, Settings
 from berth.member.tasks import first, when
-from berth.member.worker import Held, Tenure, Worker
+from berth.member.worker import Held, SecondsLeft, Worker
 
 log = logging.getLogger("berth.member")
 
@@ -82,7 +82,7 @@ class Session:
         self._config: Config | None = None
         self._runner: CallbackRunner | None = None
         self._reporter: StatusReporter | None = None
-        self._tenure = Tenure(lambda: 0.0)
+        self._lease_left: SecondsLeft = lambda: 0.0
         self._main: asyncio.Task[Outcome] | None = None
         self._entered = asyncio.Event()  # set when the Member has been announced, or never will be
         self._draining = asyncio.Event()
@@ -120,12 +120,12 @@ class Session:
     @property
     def live(self) -> bool:
         """Whether the Lease is certainly held at this moment."""
-        return self._tenure.valid()
+        return self.left > 0.0
 
     @property
     def left(self) -> float:
         """Seconds for which the Lease is certainly still held; 0.0 if it is not."""
-        return self._tenure.left
+        return self._lease_left()
 
     async def wait(self) -> Outcome:
         """Wait until the session has ended. Raises the error that ended it, if there was one."""
@@ -196,7 +196,7 @@ class Session:
             )
             if early is not None:
                 return early
-            self._tenure = Tenure(lambda: keeper.deadline() - time.monotonic() if keeper.held else 0.0)
+            self._lease_left = lambda: max(0.0, keeper.deadline() - time.monotonic())
             outcome, clean = Outcome.STOPPED, False
             try:
                 outcome = await self._work(client, registration, runner, keeper)
@@ -266,12 +266,12 @@ class Session:
         self, client: Client, registration: MemberRegistration, runner: CallbackRunner, keeper: LeaseKeeper
     ) -> Outcome:
         """Follow the Assignment until there is a reason to end; callbacks may then still run."""
-        name, tenure = self.settings.name, self._tenure
+        name, lease_left = self.settings.name, self._lease_left
         watch = AssignmentWatch(
             client, self.namespace, name, self.id, on_entries=runner.set_target, on_taken=runner.revoke
         )
-        reporter = StatusReporter(client, watch, runner, tenure)
-        runner.start_session(tenure)
+        reporter = StatusReporter(client, watch, runner, lease_left)
+        runner.start_session(lease_left)
 
         async def follow() -> Outcome:
             watch.set_member(await registration.announce())
@@ -285,7 +285,7 @@ class Session:
             return Outcome.LOST
 
         async def expired() -> Outcome:
-            while tenure.valid():  # noqa: ASYNC110 - nothing signals that a clock has jumped
+            while lease_left() > 0.0:  # noqa: ASYNC110 - nothing signals that a clock has jumped
                 await asyncio.sleep(CLOCK_PERIOD)
             return Outcome.LOST
 
@@ -296,7 +296,7 @@ class Session:
 
         def end() -> None:
             runner.end_session()
-            self._reporter = None
+            self._lease_left, self._reporter = lambda: 0.0, None
 
         return await first(
             when(keeper.lost, Outcome.LOST),

@@ -1,6 +1,7 @@
 """Ways to wait: for the first of several coroutines, for an event, for work that must not be interrupted."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -27,6 +28,13 @@ async def when(event: asyncio.Event, result: R) -> R:
     """Wait for the event, and return `result`."""
     await event.wait()
     return result
+
+
+async def wait_at_most(seconds: float, event: asyncio.Event) -> None:
+    """Wait for the event, for `seconds` at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def run_to_completion(work: Awaitable[R], on_cancel: Callable[[], None] = lambda: None) -> R:

@@ -8,39 +8,13 @@ from typing import Any, ClassVar
 
 from berth.member.steps import Step
 
+SecondsLeft = Callable[[], float]
+"""For how many seconds the Lease of a session is certainly still held; 0 if it is not, and then for good.
+Each call reads the clock, so a process that was stopped, or whose event loop was blocked, knows at the first.
+"""
+
 OnCrash = Callable[[BaseException, bool], None]
 """Called with the error of a task that the worker spawned, and whether it was spawned as primary."""
-
-
-class Tenure:
-    """One session's right to act: while its Lease is certainly held, and never again once it was not.
-
-    Meanwhile another Member may have been given its Items. Each check reads the clock, so a process that was
-    stopped, or whose event loop was blocked, knows at its first check. Thread-safe.
-    """
-
-    __slots__ = ("_ended", "_seconds")
-
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        """`seconds` returns for how long the Lease is certainly still held; 0 or less if it is not."""
-        self._seconds = seconds
-        self._ended = False
-
-    def valid(self) -> bool:
-        """Whether this session may certainly still act."""
-        return self.left > 0.0
-
-    @property
-    def left(self) -> float:
-        """Seconds for which it may certainly act without another renewal; 0 once it has ended."""
-        left = 0.0 if self._ended else max(0.0, self._seconds())
-        if left == 0.0:
-            self._ended = True
-        return left
-
-    def end(self) -> None:
-        """End it, for good."""
-        self._ended = True
 
 
 class HeldItem:
@@ -62,12 +36,12 @@ class HeldItem:
     lost: bool
     """Whether it was revoked: the Lease was lost, the session was stopped, or another session has it."""
 
-    def __init__(self, name: str, slot: int, grant: int, tenure: Tenure, on_crash: OnCrash) -> None:
+    def __init__(self, name: str, slot: int, grant: int, lease_left: SecondsLeft, on_crash: OnCrash) -> None:
         self.name, self.slot, self.grant = name, slot, grant
         self.primary, self.epoch = False, grant
         self.data = MappingProxyType({})
         self.lost = False
-        self._tenure, self._on_crash = tenure, on_crash
+        self._lease_left, self._on_crash = lease_left, on_crash
         self._over = self.event_type()
         self._closed = False
 
@@ -82,7 +56,7 @@ class HeldItem:
         Once False it stays False. Check it before each write to another system and, as time passes between
         the check and the write, pass `epoch` along for that system to check.
         """
-        return not self._over.is_set() and self._tenure.valid()
+        return self.left > 0.0
 
     def active(self) -> bool:
         """Whether this Member certainly still holds the Item and works as its primary. Thread-safe."""
@@ -91,7 +65,7 @@ class HeldItem:
     @property
     def left(self) -> float:
         """Seconds for which it is certainly held without another renewal of the Lease; 0.0 if it is not."""
-        return 0.0 if self._over.is_set() else self._tenure.left
+        return 0.0 if self._over.is_set() else self._lease_left()
 
     # The methods below are called by the CallbackRunner.
 
@@ -122,8 +96,8 @@ class Held(HeldItem):
     event_type = asyncio.Event
     _over: asyncio.Event
 
-    def __init__(self, name: str, slot: int, grant: int, tenure: Tenure, on_crash: OnCrash) -> None:
-        super().__init__(name, slot, grant, tenure, on_crash)
+    def __init__(self, name: str, slot: int, grant: int, lease_left: SecondsLeft, on_crash: OnCrash) -> None:
+        super().__init__(name, slot, grant, lease_left, on_crash)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._primary_tasks: set[asyncio.Task[Any]] = set()
 

@@ -1,7 +1,6 @@
 """Drives a worker by running a command for each callback."""
 
 import asyncio
-import contextlib
 import os
 import shlex
 import shutil
@@ -12,7 +11,7 @@ import msgspec
 
 from berth.member.agent.worker import AgentWorker, WorkerError, log, message
 from berth.member.steps import Step
-from berth.member.tasks import run_to_completion
+from berth.member.tasks import run_to_completion, wait_at_most
 from berth.member.worker import Held
 
 KILL_AFTER = 10.0
@@ -76,9 +75,7 @@ class CommandWorker(AgentWorker):
         finally:
             # The Item is busy until the command has ended, so a cancellation has to wait for that too.
             await run_to_completion(command.stop())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STDERR_TIMEOUT):
-                await command.closed.wait()
+        await wait_at_most(STDERR_TIMEOUT, command.closed)
         text = command.stderr.decode("utf-8", "replace").strip()
         if code := command.exit_code:
             last = text.splitlines()[-1] if text else "nothing on standard error"
