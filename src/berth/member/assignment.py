@@ -29,12 +29,8 @@ from berth.member.worker import SecondsLeft
 
 log = logging.getLogger("berth.member")
 
-URGENT_DELAY = 0.003
-"""Seconds to batch reports before a write that the leader may be waiting for."""
-
-LAZY_DELAY = 0.1
-"""Seconds to batch reports before any other write."""
-
+URGENT_DELAY = 0.003  # seconds to batch reports before a write that the leader may be waiting for
+LAZY_DELAY = 0.1  # seconds to batch reports before any other write
 _REST = 1.0  # pause after a write, as a multiple of its duration: a slow API server gets fewer writes
 _SILENCE = 75.0  # seconds; the API server sends a bookmark every minute
 _decoder = Decoder(AssignmentObject)
@@ -53,14 +49,11 @@ class AssignmentWatch:
     client: Client
     namespace: str
     name: str
-    session: str
-    """The id of our own session."""
+    session: str  # the id of our own session
     on_entries: Callable[[list[Entry]], None]
     """Called with the entries when they may have changed, with none if there is no Assignment."""
-    on_taken: Callable[[], None] = lambda: None
-    """Called first when our entries become another session's."""
-    resync: float = 30.0
-    """Seconds between reads of the Assignment, in case a dead connection loses events."""
+    on_taken: Callable[[], None] = lambda: None  # called first when our entries become another session's
+    resync: float = 30.0  # seconds between reads of the Assignment, in case a dead connection loses events
     current: AssignmentObject | None = field(default=None, init=False)
     """The Assignment that counts; None if this Member has none."""
     changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -71,9 +64,7 @@ class AssignmentWatch:
     _newest: AssignmentObject | None = field(default=None, init=False)
     _version: int = field(default=0, init=False)
     _member: str = field(default="", init=False)
-    _entries: tuple[str, ...] = field(default=(), init=False)
-    _other_session: str = field(default="", init=False)
-    """The session whose entries were found instead of our own."""
+    _other_session: str = field(default="", init=False)  # whose entries were found instead of our own
 
     @property
     def empty(self) -> bool:
@@ -113,10 +104,8 @@ class AssignmentWatch:
         if new is old:
             return
         self.current = new
-        entries = () if new is None else new.spec.items
-        if old is None or new is None or entries != self._entries:
-            self._entries = entries
-            self.on_entries(_parsed(entries))
+        if old is None or new is None or new.spec.items != old.spec.items:
+            self.on_entries(_parsed(() if new is None else new.spec.items))
         self.changed.set()
 
     def _is_taken(self, new: AssignmentObject | None) -> bool:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from berth.kinds import (
     MAX_PROBLEM_MESSAGE,
@@ -29,12 +29,9 @@ _QUIET_SECONDS = 60.0  # after this long without a crash of a spawned task, the 
 class Snapshot:
     """What there is to report at one moment."""
 
-    reports: tuple[str, ...]
-    """As written to `status.items`, sorted."""
-    problems: tuple[ReadProblem, ...]
-    """As written to `status.problems`."""
-    intents: frozenset[Entry]
-    """Entries that may be activated once this has been written, if they are still the target."""
+    reports: tuple[str, ...]  # as written to `status.items`, sorted
+    problems: tuple[ReadProblem, ...]  # as written to `status.problems`
+    intents: frozenset[Entry]  # may be activated once this has been written, if they are still the target
 
 
 @dataclass(eq=False)
@@ -74,13 +71,11 @@ class CallbackRunner:
         await self._group.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
+    async def __aexit__(self, *exc: Any) -> None:
         self.abort()
-        if error is not None and not isinstance(error, asyncio.CancelledError):
-            kind = error = trace = None  # it propagates by itself, not inside an exception group
-        await self._group.__aexit__(kind, error, trace)  # type: ignore[arg-type]
+        if not isinstance(exc[1], asyncio.CancelledError):
+            exc = (None, None, None)  # an error propagates by itself, not inside an exception group
+        await self._group.__aexit__(*exc)
 
     def start_session(self, lease_left: SecondsLeft) -> None:
         """Start a session: what is prepared from now on is held under its Lease."""

@@ -31,31 +31,20 @@ class ItemRun:
     """One Item that is here, or is to be here."""
 
     name: str
-    target: Entry | None = None
-    """What its Assignment says; None if it is to be released."""
+    target: Entry | None = None  # what its Assignment says; None if it is to be released
     position: Position = field(default_factory=Position)
-    held: HeldItem | None = None
-    """What the worker gets; None while the stage is ABSENT."""
-    driver: asyncio.Task[None] | None = None
-    """Runs the present callback, and starts the next one."""
-    current: tuple[Step, asyncio.Task[None]] | None = None
-    """The callback that is running."""
-    started: bool = False
-    """Whether `current` has called the worker."""
-    cancelled: bool = False
-    """Whether the runner has cancelled `current`."""
-    failures: int = 0
-    """Failed callbacks in a row."""
+    held: HeldItem | None = None  # what the worker gets; None while the stage is ABSENT
+    driver: asyncio.Task[None] | None = None  # runs the present callback, and starts the next one
+    current: tuple[Step, asyncio.Task[None]] | None = None  # the callback that is running
+    started: bool = False  # whether `current` has called the worker
+    cancelled: bool = False  # whether the runner has cancelled `current`
+    failures: int = 0  # failed callbacks in a row
     failed_step: Step | None = None
-    message: str = ""
-    """Of the last failure, until the failed step has succeeded."""
-    retry: asyncio.TimerHandle | None = None
-    """Set during the pause before the failed step is retried."""
-    crashes: int = 0
-    crashed_at: float = 0.0
-    """Errors in a row in tasks that the worker spawned, and the event loop's time of the last one."""
-    confirmed: Entry | None = None
-    """The entry that may be activated, because `Active` has been reported for it."""
+    message: str = ""  # of the last failure, until the failed step has succeeded
+    retry: asyncio.TimerHandle | None = None  # set during the pause before the failed step is retried
+    crashes: int = 0  # errors in a row in tasks that the worker spawned
+    crashed_at: float = 0.0  # the event loop's time of the last one
+    confirmed: Entry | None = None  # may be activated, because `Active` has been reported for it
 
     @property
     def next(self) -> Step | None:

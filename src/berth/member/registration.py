@@ -17,8 +17,7 @@ from berth.member.tasks import wait_at_most
 
 log = logging.getLogger("berth.member")
 
-CHECK = 30.0
-"""Seconds between checks whether the Member still exists."""
+CHECK = 30.0  # seconds between checks whether the Member still exists
 
 
 class NameTaken(Exception):  # noqa: N818 - a state, like the errors of berth.kube
@@ -34,8 +33,7 @@ class MemberRegistration:
     settings: Settings
     draining: asyncio.Event
     """Set once the process is to leave: the Member is then announced with a limit of 0."""
-    known: bool = False
-    """Whether the Member has been announced before."""
+    known: bool = False  # whether the Member has been announced before
 
     @property
     def _path(self) -> str:

@@ -33,9 +33,7 @@ from berth.member.worker import Held, SecondsLeft, Worker
 
 log = logging.getLogger("berth.member")
 
-STOP_GRACE = 5.0
-"""Seconds for callbacks to end when the session stops immediately."""
-
+STOP_GRACE = 5.0  # seconds for callbacks to end when the session stops immediately
 CLOCK_PERIOD = 0.25
 """Seconds between checks of the clock: timers do not count the time for which a machine was suspended."""
 

@@ -9,18 +9,12 @@ from berth.kinds import Entry, Phase
 class Stage(Enum):
     """How far an Item has come on this Member."""
 
-    ABSENT = auto()
-    """Nothing is here."""
-    PREPARING = auto()
-    """`prepare` was started and has not returned, or `drop` was started: something may be here."""
-    PREPARED = auto()
-    """`prepare` has returned."""
-    ACTIVATING = auto()
-    """`activate` was started and has not returned: it may work as primary."""
-    ACTIVE = auto()
-    """`activate` has returned."""
-    DEACTIVATING = auto()
-    """`deactivate` was started and has not returned: it may still work as primary."""
+    ABSENT = auto()  # nothing is here
+    PREPARING = auto()  # `prepare` was started and has not returned, or `drop` was: something may be here
+    PREPARED = auto()  # `prepare` has returned
+    ACTIVATING = auto()  # `activate` was started and has not returned: it may work as primary
+    ACTIVE = auto()  # `activate` has returned
+    DEACTIVATING = auto()  # `deactivate` was started and has not returned: it may still work as primary
 
 
 MAYBE_PRIMARY = frozenset({Stage.ACTIVATING, Stage.ACTIVE, Stage.DEACTIVATING})
@@ -52,14 +46,10 @@ class Position:
     """How far an Item has come here, and under which grant."""
 
     stage: Stage = Stage.ABSENT
-    grant: int = 0
-    """The grant under which it was prepared."""
-    epoch: int = 0
-    """The epoch with which it was last activated."""
-    lost: bool = False
-    """Whether the session that held it is over: it can only be released."""
-    stale: bool = False
-    """Whether it must be prepared again: a task that the worker spawned has failed."""
+    grant: int = 0  # the grant under which it was prepared
+    epoch: int = 0  # the epoch with which it was last activated
+    lost: bool = False  # whether the session that held it is over: it can only be released
+    stale: bool = False  # whether it must be prepared again: a task that the worker spawned has failed
 
 
 def wanted(position: Position, target: Entry | None) -> bool:

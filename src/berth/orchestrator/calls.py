@@ -27,12 +27,9 @@ class WorkerCalls(Generic[W]):
     """The calls to one worker, made one after the other in one asyncio task."""
 
     worker: W
-    deadline: float = inf
-    """The monotonic time by which the running call must end; inf if none is running."""
-    expired: bool = False
-    """Whether the running call was cancelled at its deadline."""
-    given_up: bool = False
-    """Whether it ignored that: its result no longer counts, and no more calls are made."""
+    deadline: float = inf  # the monotonic time by which the running call must end; inf if none is running
+    expired: bool = False  # whether the running call was cancelled at its deadline
+    given_up: bool = False  # whether it ignored that: its result no longer counts, and no more calls are made
 
 
 class Caller(Generic[W]):

@@ -13,8 +13,7 @@ from yarl import URL
 
 from berth.orchestrator.model import T, W
 
-MAX_ANSWER = 64 * 1024 * 1024
-"""Bytes of an answer; a longer one is an error."""
+MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer; a longer one is an error
 
 
 class _Listing(msgspec.Struct):

@@ -185,7 +185,9 @@ class Orchestrator(Generic[W, T]):
                 number=self._terms,
                 moves_per_worker=self._moves_per_worker,
             )
-            stats = await term.run(self._set_last_actual)
+            actual = await term.list_workers()
+            self._last_actual = [WorkerState(worker, list(tasks)) for worker, tasks in actual.items()]
+            stats = await term.run()
             if self._on_term is not None:
                 try:
                     self._on_term(stats)
@@ -217,9 +219,6 @@ class Orchestrator(Generic[W, T]):
         """Copies that later changes do not affect."""
         with self._lock:
             return Expected(dict(self._workers), dict(self._tasks))
-
-    def _set_last_actual(self, states: list[WorkerState[W, T]]) -> None:
-        self._last_actual = states
 
     async def _plan(self, plan: Callable[..., Plan[W, T]]) -> Plan[W, T]:
         """Call `plan`, a `plan_term` that lacks `solve`, without blocking the event loop.

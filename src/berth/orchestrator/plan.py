@@ -33,8 +33,7 @@ class Step(NamedTuple, Generic[T]):
     """One call to make on one worker."""
 
     task: T
-    move: int = NO_MOVE
-    """The number of the move to which the call belongs, or NO_MOVE."""
+    move: int = NO_MOVE  # the number of the move to which the call belongs, or NO_MOVE
     surplus: bool = False
     """For a removal: no instance is missing after it (an unknown task, or an instance too many)."""
 
@@ -47,10 +46,8 @@ class Plan(Generic[W, T]):
     adds: defaultdict[W, list[Step[T]]] = field(default_factory=lambda: defaultdict(list))
     """For each worker, those that need not wait for a removal come first."""
     moves: int = 0
-    postponed: int = 0
-    """Moves that are left to a later term."""
-    missing: int = 0
-    """Wanted instances that no worker runs before the calls are made."""
+    postponed: int = 0  # moves that are left to a later term
+    missing: int = 0  # wanted instances that no worker runs before the calls are made
     optimal: bool = True
     trouble: str = ""
     """Why the solver failed, so that nothing is moved to even out loads; empty if it did not."""
@@ -83,15 +80,12 @@ class Move(NamedTuple):
 class _Changes:
     """What separates the workers from the solver's target."""
 
-    fills: list[Place]
-    """Adds of missing instances."""
-    surplus: list[Place]
-    """Removals after which no instance is missing."""
+    fills: list[Place]  # adds of missing instances
+    surplus: list[Place]  # removals after which no instance is missing
     moves: list[Move]
     removals: int
     """How many removals the target needs in all; those that are neither surplus nor a move have to wait."""
-    loads: Int64
-    """By column, with the fills and without the surplus."""
+    loads: Int64  # by column, with the fills and without the surplus
 
 
 def plan_term(

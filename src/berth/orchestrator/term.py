@@ -10,13 +10,11 @@ from functools import partial
 from typing import Generic
 
 from berth.orchestrator.calls import Caller, CallError, WorkerCalls
-from berth.orchestrator.model import MAX_LIMIT, Communicator, Expected, T, TermStats, W, WorkerState
+from berth.orchestrator.model import MAX_LIMIT, Communicator, Expected, T, TermStats, W
 from berth.orchestrator.plan import NO_MOVE, Plan, Step, plan_term
 
-STRIKES = 2
-"""Terms in a row in which a worker started none of its tasks, before it rests."""
-MAX_REST = 32
-"""Terms; the first rest is 2, each further one twice as long."""
+STRIKES = 2  # terms in a row in which a worker started none of its tasks, before it rests
+MAX_REST = 32  # terms; the first rest is 2, each further one twice as long
 
 
 class Trust(Generic[W, T]):
@@ -94,17 +92,14 @@ class Term(Generic[W, T]):
     logger: logging.Logger
     number: int
     moves_per_worker: int | None
-    actual: dict[W, list[T]] = field(default_factory=dict)
-    """What each answering worker ran at the start."""
+    actual: dict[W, list[T]] = field(default_factory=dict)  # what each answering worker ran at the start
+    _started: float = field(default_factory=time.monotonic)
     _counts: _Counts = field(default_factory=_Counts)
     _released: list[asyncio.Future[bool]] = field(default_factory=list)
     """For each move: whether its removal succeeded."""
 
-    async def run(self, on_listed: Callable[[list[WorkerState[W, T]]], None]) -> TermStats:
-        """Run the term; `on_listed` gets what the workers run, once all have answered."""
-        started = time.monotonic()
-        self.actual = await self._list_all()
-        on_listed([WorkerState(worker, list(tasks)) for worker, tasks in self.actual.items()])
+    async def run(self) -> TermStats:
+        """Plan and make the calls, after `list_workers`."""
         listed = time.monotonic()
         resting = self._resting()
         plan = await self.plan(
@@ -135,13 +130,13 @@ class Term(Generic[W, T]):
             postponed=plan.postponed,
             settled=not (plan.removals or plan.adds or plan.postponed or plan.trouble or resting or left_out),
             optimal=plan.optimal,
-            list_seconds=listed - started,
+            list_seconds=listed - self._started,
             plan_seconds=planned - listed,
-            seconds=time.monotonic() - started,
+            seconds=time.monotonic() - self._started,
         )
 
-    async def _list_all(self) -> dict[W, list[T]]:
-        """Ask all workers at once; those that fail or block are left out."""
+    async def list_workers(self) -> dict[W, list[T]]:
+        """Ask all workers at once what they run; those that fail or block are left out."""
         answers: dict[W, list[T]] = {}
         stuck = self.caller.stuck
 
@@ -159,7 +154,8 @@ class Term(Generic[W, T]):
             if worker in stuck:
                 self.logger.error("worker %r left out: an earlier call to it is still running", worker)
         await self.caller.run({w: ask for w in self.expected.workers if w not in stuck}, given_up)
-        return {w: answers[w] for w in self.expected.workers if w in answers}
+        self.actual = {w: answers[w] for w in self.expected.workers if w in answers}
+        return self.actual
 
     async def _list_one(self, worker: W) -> list[T]:
         return list(dict.fromkeys(await self.communicator.list(worker)))

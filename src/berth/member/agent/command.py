@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+from typing import Any
 
 import msgspec
 
@@ -14,17 +15,10 @@ from berth.member.steps import Step
 from berth.member.tasks import run_to_completion, wait_at_most
 from berth.member.worker import Held
 
-KILL_AFTER = 10.0
-"""Seconds from SIGTERM to SIGKILL for a command that is no longer wanted."""
-
-ORPHANS_KILL_AFTER = 1.0
-"""The same for the rest of its process group, once its standard error is closed."""
-
-MAX_STDERR = 8192
-"""Bytes of a command's standard error that are kept: the last ones."""
-
-STDERR_TIMEOUT = 0.2
-"""Seconds to wait for the end of standard error after the end of the command."""
+KILL_AFTER = 10.0  # seconds from SIGTERM to SIGKILL for a command that is no longer wanted
+ORPHANS_KILL_AFTER = 1.0  # the same for the rest of its process group, once its standard error is closed
+MAX_STDERR = 8192  # bytes of a command's standard error that are kept: the last ones
+STDERR_TIMEOUT = 0.2  # seconds to wait for the end of standard error after the end of the command
 
 
 class CommandError(WorkerError):
@@ -77,7 +71,7 @@ class CommandWorker(AgentWorker):
             await run_to_completion(command.stop())
         await wait_at_most(STDERR_TIMEOUT, command.closed)
         text = command.stderr.decode("utf-8", "replace").strip()
-        if code := command.exit_code:
+        if code := command.exit_code():
             last = text.splitlines()[-1] if text else "nothing on standard error"
             raise CommandError(f"exit code {code}: {last}")
         if text:
@@ -96,11 +90,10 @@ class _Command(asyncio.SubprocessProtocol):
         self.exited = asyncio.Event()
         self.closed = asyncio.Event()
         """Set when no process has its standard error open any more."""
-        self._transport: asyncio.SubprocessTransport | None = None
+        self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio when the command has started."""
-        assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
 
     def pipe_data_received(self, _fd: int, data: bytes) -> None:
@@ -111,25 +104,24 @@ class _Command(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         """Called by asyncio when the command has ended, even if its pipes are still open."""
         self.exited.set()
-        if (stdin := self._stdin()) is not None and stdin.get_write_buffer_size():
+        stdin = self._transport.get_pipe_transport(0)
+        if stdin is not None and stdin.get_write_buffer_size():
             stdin.abort()  # neither the command nor its children will read the rest
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by asyncio when it has ended and its pipes are closed."""
         self.closed.set()
-        if self._transport is not None:
-            self._transport.close()
+        self._transport.close()
 
     def send(self, data: bytes) -> None:
         """Write `data` to its standard input and close that."""
-        if (stdin := self._stdin()) is not None:
-            stdin.write(data)
-            stdin.close()
+        stdin = self._transport.get_pipe_transport(0)
+        stdin.write(data)
+        stdin.close()
 
-    @property
-    def exit_code(self) -> int | None:
-        """Its exit code; None if it has not ended."""
-        return None if self._transport is None else self._transport.get_returncode()
+    def exit_code(self) -> int:
+        """Its exit code, once it has ended."""
+        return int(self._transport.get_returncode())
 
     async def stop(self) -> None:
         """Ensure that it has ended, with its process group."""
@@ -147,10 +139,6 @@ class _Command(asyncio.SubprocessProtocol):
             if not killed and loop.time() >= deadline:
                 _signal(pid, signal.SIGKILL)
                 killed = True
-
-    def _stdin(self) -> asyncio.WriteTransport | None:
-        pipe = None if self._transport is None else self._transport.get_pipe_transport(0)
-        return pipe if isinstance(pipe, asyncio.WriteTransport) else None
 
 
 def _signal(pid: int, number: int) -> bool:

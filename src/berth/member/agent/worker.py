@@ -24,8 +24,7 @@ def message(step: Step, item: HeldItem) -> dict[str, Any]:
 class AgentWorker(Adapter):
     """A Worker that passes its callbacks on to a program in any language."""
 
-    reachable = True
-    """Whether the program answers, as far as is known."""
+    reachable = True  # whether the program answers, as far as is known
 
     async def clear(self) -> None:
         """Remove the Items that an earlier agent left. Raises WorkerError, OSError."""
