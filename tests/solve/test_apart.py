@@ -1,15 +1,18 @@
-"""The engine's process: what it prints is not what the one who asks prints."""
+"""The engine's process: what it prints, and what follows where it cannot be started."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
 from contextlib import closing
+from typing import Any
 
 import pytest
 from random_pools import random_pool
 
 from berth.solve.answer import thorough
-from berth.solve.apart import Apart
+from berth.solve.apart import Apart, EngineError
 from berth.solve.model import Problem, Solution
 from berth.solve.tuning import DEFAULT, Tuning
 
@@ -27,3 +30,18 @@ def test_what_an_engine_prints_goes_to_standard_error(capfd: pytest.CaptureFixtu
     printed = capfd.readouterr()
     assert printed.out == ""
     assert "chatter" in printed.err
+
+
+def test_a_process_that_could_not_be_started_is_started_by_the_next_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        raise OSError("no memory for another process")
+
+    monkeypatch.setattr(threading, "active_count", lambda: 2)  # so that it is not forked
+    with closing(Apart(DEFAULT)) as apart:
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, "Popen", fails)
+            with pytest.raises(EngineError, match="no memory"):
+                apart.ask(random_pool(3, 20, 4), 20.0)
+        assert isinstance(apart.ask(random_pool(3, 20, 4), 20.0), Solution)

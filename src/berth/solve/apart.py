@@ -43,16 +43,19 @@ class Apart:
         """Start the process, so that the first question does not wait for it."""
         with self._lock:
             if self._connection is None:
-                self._connection, child_end = multiprocessing.Pipe()
+                connection, child_end = multiprocessing.Pipe()
                 if threading.active_count() == 1:
-                    fork, ends = multiprocessing.get_context("fork"), (child_end, self._connection)
-                    self._process = fork.Process(target=_serve, args=ends, daemon=True)
-                    self._process.start()
+                    fork, ends = multiprocessing.get_context("fork"), (child_end, connection)
+                    process = fork.Process(target=serve, args=ends, daemon=True)
+                    process.start()
+                    self._process = process
                 else:
-                    code = f"from berth.solve.apart import main; main({child_end.fileno()})"
-                    command, files = [sys.executable, "-c", code], [child_end.fileno()]
-                    self._process = subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL)
+                    number = child_end.fileno()
+                    code = f"from berth.solve.apart import Connection, serve; serve(Connection({number}))"
+                    command = [sys.executable, "-c", code]
+                    self._process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
                 child_end.close()
+                self._connection = connection
             return self._connection
 
     def ask(self, problem: Problem, seconds: float) -> object:
@@ -74,38 +77,35 @@ class Apart:
 
     def close(self) -> None:
         """End the process; a question that is being asked fails at once."""
-        if self._process is not None:
-            self._process.kill()
+        if (process := self._process) is not None:
+            process.kill()
         with self._lock:
             self._stop()
 
     def _stop(self) -> str:
         """End the process; returns how it ended."""
-        if self._connection is None or self._process is None:
+        connection, process, code = self._connection, self._process, None
+        self._connection = self._process = None
+        if connection is not None:
+            connection.close()
+        if process is None:
             return "not started"
-        self._connection.close()
-        self._connection, process = None, self._process
         with contextlib.suppress(Exception):
             process.kill()
             if isinstance(process, ForkProcess):
                 process.join(5)
-            code = process.exitcode if isinstance(process, ForkProcess) else process.wait(5)
-            return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return "unknown"
+                code = process.exitcode
+            else:
+                code = process.wait(5)
+        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
             self._stop()
 
 
-def main(descriptor: int) -> None:
-    """Entry point of the new Python process."""
-    importlib.import_module(ENGINE.partition(":")[0])
-    _serve(Connection(descriptor))
-
-
-def _serve(questions: Connection, parent_end: Connection | None = None) -> None:
-    """Answer questions until the other end is closed."""
+def serve(questions: Connection, parent_end: Connection | None = None) -> None:
+    """Answer questions until the other end is closed: what the process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the asking process handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if parent_end is not None:
