@@ -147,8 +147,8 @@ class Solver:
         if last is not None:
             width, shared = max(last.shape[1], now.shape[1]), min(len(last), len(now))
             differs = np.arange(len(now)) >= shared
-            for one, two in zip(widened(last, width).T, widened(now, width).T, strict=True):
-                differs[:shared] |= one[:shared] != two[:shared]
+            unequal = widened(last, width)[:shared] != widened(now, width)[:shared]
+            differs[np.flatnonzero(unequal) // width] = True  # far quicker than `unequal.any(axis=1)`
             changed = np.flatnonzero(differs).astype(np.int32)
         return replace(found, seconds=perf_counter() - started, trouble=trouble, changed=changed)
 

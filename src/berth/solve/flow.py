@@ -15,6 +15,7 @@ lies between `Flow.low` and `Flow.high`, and every feasible flow between them is
 """
 
 from collections.abc import Mapping
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -83,10 +84,10 @@ class Network:
         return new
 
     def add_preferred(
-        self, tail: Numbers, head: Numbers, low: Int64, high: Int64, level: str, by: int = 1, **costs: Numbers
+        self, tail: Numbers, head: Numbers, low: Int64, high: Int64, level: str, **costs: Numbers
     ) -> tuple[Int64, Int64]:
-        """Add two arcs for each row: units up to `low` cost `-by` in `level`, those up to `high` nothing."""
-        preferred = self.add(tail, head, 0, low, **{level: -by}, **costs)
+        """Add two arcs for each row: units up to `low` cost -1 in `level`, those up to `high` nothing."""
+        preferred = self.add(tail, head, 0, low, **{level: -1}, **costs)
         return preferred, self.add(tail, head, 0, high - low, **costs)
 
     def solve(self, total: int, intervals: bool = False) -> Flow:
@@ -123,12 +124,10 @@ class Network:
         for count in range(len(costs), 0, -1):
             # A flow is optimal if no simple cycle of the residual network lowers the cost, so a level
             # only has to outweigh what the later levels of the stage can change along one such cycle.
-            weights, below = [], 0
-            for span in reversed(spans[:count]):
-                weights.insert(0, below + 1)
-                below += span * (below + 1)
+            # With weights that are products, this is at most the product of all their 1 + span, minus 1.
+            weights = [prod(1 + span for span in spans[level + 1 : count]) for level in range(count)]
             top = sum(weight * top for weight, top in zip(weights, tops, strict=False))
-            if count == 1 or top * (self.nodes + 2) <= BUDGET:
+            if top * (self.nodes + 2) <= BUDGET:
                 break
         return weights
 

@@ -86,11 +86,11 @@ def intervals(members: Members, demand: Demand, rule: Zones, reach: int) -> tupl
     `reach` is the number of units next to each band that get their own arcs at first. The second
     value is the number that was needed, which is a good first guess for the next solve.
     """
-    while True:  # ends after a few turns, when `reach` exceeds every limit
-        found, far = _solve(members, demand, rule, reach)
-        if not far or reach >= int(members.limit.max(initial=0)):
-            return found, reach
+    found, far = _solve(members, demand, rule, reach)
+    while far and reach < int(members.limit.max(initial=0)):
         reach *= 8
+        found, far = _solve(members, demand, rule, reach)
+    return found, reach
 
 
 def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[Intervals, bool]:
@@ -121,12 +121,11 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
     near_low, near_high, limit = members.low[at] - reach, members.high[at] + reach, members.limit[at]
     beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (limit > near_high)
     # With a limit in the millions the floors make all these units cost the same: then the cost is exact.
-    beyond &= SCALE * (reach + 2 + demand.total) // np.maximum(limit, 1) > SCALE * (reach + 1) // np.maximum(
-        limit, 1
-    )
+    nearest, farthest = (SCALE * nth // np.maximum(limit, 1) for nth in (reach + 1, reach + 2 + demand.total))
+    far = beyond & (farthest > nearest) & ~members.draining[at]
     loads = low[of], high[of]
     found = Intervals(placed_low, placed_high, zone_low, zone_high, *loads, bounds["placed"], bounds)
-    return found, bool((beyond & ~members.draining[at]).any())
+    return found, bool(far.any())
 
 
 def add_demand(

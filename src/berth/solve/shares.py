@@ -1,6 +1,6 @@
 """Properties of a Problem that no plan changes: placeable Members, fair shares, bands."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,19 +17,17 @@ def wanted(problem: Problem) -> Int32:
     return np.minimum(problem.replicas, np.int32(placeable(problem).sum()))
 
 
-@dataclass(frozen=True, slots=True)
-class Bands:
-    """Fair share (a fraction, for display) and band of each Member, in Items; 0 if it is not live."""
+class Bands(NamedTuple):
+    """The band of each Member, in Items; arrays of shape (m,), 0 if the Member is not live."""
 
-    share: np.ndarray
     low: Int64
     high: Int64
 
 
 def bands(problem: Problem, total: int | None = None) -> Bands:
-    """Fair share F = limit × min(wanted, L) / L and band [floor(F) − s, ceil(F) + s].
+    """The band [floor(F) − s, ceil(F) + s] around each fair share F = limit × min(wanted, L) / L.
 
-    s is floor(F × tolerance), L the sum of the limits of live Members that are not draining. A
+    s is floor(F × tolerance), and L the sum of the limits of live Members that are not draining. A
     draining Member's band is [0, limit]. `total` is the sum of `wanted`, if the caller knows it.
     The arithmetic uses integers only, because floats would occasionally round a band wrongly.
     """
@@ -41,7 +39,7 @@ def bands(problem: Problem, total: int | None = None) -> Bands:
     slack = part * problem.tolerance // (100 * per)
     high = np.minimum(-(-part // per) + slack, limit)
     high = np.where(problem.live & problem.draining, limit, np.where(sharing, high, 0))
-    return Bands(share=part / per, low=part // per - slack, high=high)
+    return Bands(part // per - slack, high)
 
 
 def age_ranks(problem: Problem) -> Int64:
