@@ -13,6 +13,7 @@ import pytest
 
 from berth.orchestrator import planner
 from berth.solve import Solver, Tuning
+from berth.solve.apart import Apart
 
 EVERYTHING = Tuning(quick_moves=-1, quick_items=-1, quick_arcs=-1)
 """Nothing is quick, so that the other process is asked."""
@@ -51,7 +52,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         tuning = replace(EVERYTHING, seconds=seconds)
 
         def solver(_: Tuning, **options):
-            return Solver(tuning, f"{module}:{engine}", **options)
+            return Solver(tuning, apart=Apart(tuning, f"{module}:{engine}"), **options)
 
         monkeypatch.setattr(planner, "Solver", solver)
         return lambda: [int(line) for line in path.read_text().split()]

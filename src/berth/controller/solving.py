@@ -49,7 +49,6 @@ class SolverProcess(Apart):
 
     def __init__(self, tuning: Tuning = DEFAULT, engine: str = ENGINE) -> None:
         super().__init__(tuning, engine)
-        self.tuning, self.engine = tuning, engine
         self._turn = asyncio.Lock()
         self._refuses = self._ended = False
 
@@ -116,7 +115,7 @@ class PoolSolver:
     def __init__(self, process: SolverProcess, rejections: Rejections) -> None:
         self._process = process
         self._rejections = rejections
-        self._solver = Solver(process.tuning, process.engine, rejections.note, process)
+        self._solver = Solver(process.tuning, rejections.note, process)
         self._trouble = ""
 
     async def __call__(self, problem: Problem, touched: Touched | None, ask: bool) -> Solution:

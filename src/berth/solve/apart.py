@@ -35,7 +35,7 @@ class Apart:
     """Calls `engine` (module:function, with a Problem and a Tuning) in another process."""
 
     def __init__(self, tuning: Tuning, engine: str = ENGINE) -> None:
-        self._tuning, self._engine, self._lock = tuning, engine, threading.RLock()
+        self.tuning, self._engine, self._lock = tuning, engine, threading.RLock()
         self._connection: Connection | None = None
         self._process: subprocess.Popen[bytes] | ForkProcess | None = None
 
@@ -64,7 +64,7 @@ class Apart:
             until = monotonic() + seconds
             try:
                 connection = self.start()
-                connection.send((self._engine, sys.path, problem, self._tuning, seconds))
+                connection.send((self._engine, sys.path, problem, self.tuning, seconds))
                 if not connection.poll(max(0.0, until - monotonic())):
                     self._stop()
                     raise EngineError(f"no answer within {seconds:g} s")

@@ -19,7 +19,7 @@ from time import perf_counter
 import numpy as np
 
 from berth.solve.answer import answer, certified
-from berth.solve.apart import ENGINE, Apart, EngineError
+from berth.solve.apart import Apart, EngineError
 from berth.solve.arrays import widened
 from berth.solve.flow import NoFlowError, TooLargeError
 from berth.solve.model import LEVELS, Int32, Problem, Proof, Solution, Touched, minor
@@ -60,18 +60,14 @@ class Pending:
 class Solver:
     """Solves one Pool repeatedly, and keeps state so that small events cost little.
 
-    `engine` names the thorough engine (module:function), and `rejected` is called for each answer
-    that is not used. Solvers may share a process: `apart`. `start` and `close` act on the process.
+    `rejected` is called for each answer that is not used. `apart` is the process of the thorough
+    engine, which Solvers may share. `start` and `close` act on it.
     """
 
     def __init__(
-        self,
-        tuning: Tuning = DEFAULT,
-        engine: str = ENGINE,
-        rejected: Reject = log_rejected,
-        apart: Apart | None = None,
+        self, tuning: Tuning = DEFAULT, rejected: Reject = log_rejected, apart: Apart | None = None
     ) -> None:
-        self._tuning, self._rejected, self._apart = tuning, rejected, apart or Apart(tuning, engine)
+        self._tuning, self._rejected, self._apart = tuning, rejected, apart or Apart(tuning)
         self.start, self.close = self._apart.start, self._apart.close
         self._state: State | None = None
         self._last: Int32 | None = None
