@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from berth.controller.rejected import Rejections
 from berth.controller.saved import Names
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
-from berth.solve.apart import ENGINE, Apart, EngineError
+from berth.solve.apart import ENGINE, Apart
 from berth.solve.tuning import DEFAULT
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class SolverProcess(Apart):
         try:
             # In a thread: there Apart starts another Python. A fork would share our sockets.
             await asyncio.to_thread(self.start)
-        except (OSError, EngineError) as error:
+        except OSError as error:
             logger.warning("cannot start the solver's process, next attempt when it is needed: %s", error)
 
     async def answer(self, pending: Pending) -> None:
@@ -105,7 +105,7 @@ class SolverProcess(Apart):
         # A thread may get here when all is over: a process that it starts then would stay behind.
         connection = None if self._refuses else super().start()
         if connection is None or self._refuses:
-            raise EngineError("the request was cancelled")
+            raise ConnectionAbortedError("the request was cancelled")
         return connection
 
 

@@ -27,10 +27,6 @@ ENGINE = "berth.solve.answer:thorough"
 MAX_ANSWER = 64 << 20  # maximum size of an answer in bytes: five times 100,000 Items with 32 replicas
 
 
-class EngineError(RuntimeError):
-    """The engine gave no answer; the message says why, for users."""
-
-
 class Apart:
     """Calls `engine` (module:function, with a Problem and a Tuning) in another process."""
 
@@ -58,22 +54,20 @@ class Apart:
                 self._connection = connection
             return self._connection
 
-    def ask(self, problem: Problem, seconds: float) -> object:
-        """The engine's answer; blocks for at most about `seconds`. Raises EngineError."""
+    def ask(self, problem: Problem, seconds: float) -> tuple[object, str]:
+        """The engine's answer, or why there is none, for users; blocks for at most about `seconds`."""
         with self._lock:
             until = monotonic() + seconds
             try:
                 connection = self.start()
                 connection.send((self._engine, sys.path, problem, self.tuning, seconds))
-                if not connection.poll(max(0.0, until - monotonic())):
-                    self._stop()
-                    raise EngineError(f"no answer within {seconds:g} s")
-                answered, answer = pickle.loads(connection.recv_bytes(MAX_ANSWER))
+                if connection.poll(max(0.0, until - monotonic())):
+                    answer, failure = pickle.loads(connection.recv_bytes(MAX_ANSWER))
+                    return answer, failure
+                self._stop()
+                return None, f"no answer within {seconds:g} s"
             except (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError) as error:
-                raise EngineError(f"the engine's process ended ({self._stop()}): {error!r}") from error
-            if not answered:
-                raise EngineError(str(answer))
-            return answer
+                return None, f"the engine's process ended ({self._stop()}): {error!r}"
 
     def close(self) -> None:
         """End the process; a question that is being asked fails at once."""
@@ -124,9 +118,9 @@ def serve(questions: Connection, parent_end: Connection | None = None) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (tuning.memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
         module, _, name = engine.partition(":")
         try:
-            reply = (True, getattr(importlib.import_module(module), name)(problem, tuning))
+            reply = getattr(importlib.import_module(module), name)(problem, tuning), ""
         except Exception as error:  # report any failure to the asking process
-            reply = (False, f"{type(error).__name__}: {error}")
+            reply = None, f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):
             questions.send(reply)
         signal.alarm(0)

@@ -19,7 +19,7 @@ from time import perf_counter
 import numpy as np
 
 from berth.solve.answer import answer, certified
-from berth.solve.apart import Apart, EngineError
+from berth.solve.apart import Apart
 from berth.solve.arrays import widened
 from berth.solve.flow import NoFlowError, TooLargeError
 from berth.solve.model import LEVELS, Int32, Problem, Proof, Solution, Touched, minor
@@ -50,11 +50,8 @@ class Pending:
     failed: str = ""
 
     def ask(self) -> None:
-        """Wait for the answer; blocks until about the deadline at most, and never raises."""
-        try:
-            self.reply = self.apart.ask(self.problem, self.seconds)
-        except EngineError as error:
-            self.failed = str(error)
+        """Wait for the answer; blocks until about the deadline at most."""
+        self.reply, self.failed = self.apart.ask(self.problem, self.seconds)
 
 
 class Solver:
