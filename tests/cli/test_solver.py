@@ -17,7 +17,7 @@ from cliobjects import Run, assignment, eventually, item, listed, member, obj
 
 from berth.cli import analysis
 from berth.solve import Solver
-from berth.solve.apart import Apart
+from berth.solve.apart import EngineProcess
 from berth.solve.tuning import DEFAULT
 
 FLEET = (
@@ -145,9 +145,11 @@ def test_the_best_plan_so_far_stands_where_the_longer_search_fails(
 
             found = super().begin(problem, touched)
             assert not isinstance(found, Pending)
-            return Pending(problem, time.perf_counter(), found, self._apart, 1.0)
+            return Pending(problem, time.perf_counter(), found, self._process, 1.0)
 
-    monkeypatch.setattr(analysis, "Solver", partial(Searches, apart=Apart(DEFAULT, "cliengines:dies")))
+    monkeypatch.setattr(
+        analysis, "Solver", partial(Searches, process=EngineProcess(DEFAULT, "cliengines:dies"))
+    )
     answer = berth("plan", "-f", "-", stdin=listed(*FLEET))
     line = answer.out.splitlines()[1]
     assert line.startswith("Proven optimal in all 14 levels by the ")

@@ -12,7 +12,7 @@ import pytest
 from random_pools import random_pool
 
 from berth.solve.answer import thorough
-from berth.solve.apart import Apart
+from berth.solve.apart import EngineProcess
 from berth.solve.model import Problem, Solution
 from berth.solve.tuning import DEFAULT, Tuning
 
@@ -24,8 +24,8 @@ def chatty(problem: Problem, tuning: Tuning) -> Solution:
 
 
 def test_what_an_engine_prints_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with closing(Apart(DEFAULT, f"{__name__}:chatty")) as apart:
-        answer, _ = apart.ask(random_pool(3, 20, 4), 20.0)
+    with closing(EngineProcess(DEFAULT, f"{__name__}:chatty")) as process:
+        answer, _ = process.ask(random_pool(3, 20, 4), 20.0)
     assert isinstance(answer, Solution)
     printed = capfd.readouterr()
     assert printed.out == ""
@@ -39,12 +39,12 @@ def test_a_process_that_could_not_be_started_is_started_by_the_next_question(
         raise OSError("no memory for another process")
 
     monkeypatch.setattr(threading, "active_count", lambda: 2)  # so that it is not forked
-    with closing(Apart(DEFAULT)) as apart:
+    with closing(EngineProcess(DEFAULT)) as process:
         with monkeypatch.context() as patched:
             patched.setattr(subprocess, "Popen", fails)
-            answer, failure = apart.ask(random_pool(3, 20, 4), 20.0)
+            answer, failure = process.ask(random_pool(3, 20, 4), 20.0)
             assert answer is None
             assert "no memory" in failure
-        answer, failure = apart.ask(random_pool(3, 20, 4), 20.0)
+        answer, failure = process.ask(random_pool(3, 20, 4), 20.0)
         assert isinstance(answer, Solution)
         assert failure == ""

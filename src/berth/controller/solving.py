@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from berth.controller.rejected import Rejections
 from berth.controller.saved import Names
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
-from berth.solve.apart import ENGINE, Apart
+from berth.solve.apart import ENGINE, EngineProcess
 from berth.solve.tuning import DEFAULT
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Solve(Protocol):
         """
 
 
-class SolverProcess(Apart):
+class SolverProcess(EngineProcess):
     """The process that solves what may take long: one for all Pools of a controller, as it takes memory.
 
     It answers one question at a time. What a Pool waits for its turn counts towards its deadline.
@@ -55,7 +55,7 @@ class SolverProcess(Apart):
     async def prepare(self) -> None:
         """Start it, so that the first request does not wait for Python to start."""
         try:
-            # In a thread: there Apart starts another Python. A fork would share our sockets.
+            # In a thread: there EngineProcess starts another Python. A fork would share our sockets.
             await asyncio.to_thread(self.start)
         except OSError as error:
             logger.warning("cannot start the solver's process, next attempt when it is needed: %s", error)

@@ -27,7 +27,7 @@ ENGINE = "berth.solve.answer:thorough"
 MAX_ANSWER = 64 << 20  # maximum size of an answer in bytes: five times 100,000 Items with 32 replicas
 
 
-class Apart:
+class EngineProcess:
     """Calls `engine` (module:function, with a Problem and a Tuning) in another process."""
 
     def __init__(self, tuning: Tuning, engine: str = ENGINE) -> None:

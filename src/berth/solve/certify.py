@@ -36,7 +36,7 @@ def certify(problem: Problem, members: Int32, bounds: Mapping[str, int] | None =
     """
     levels, fault = dict.fromkeys(LEVELS, 0), _unreadable(problem, members)
     if not fault:
-        plan = _Plan(problem, members)
+        plan = _Columns(problem, members)
         # The other rules and the levels assume that a plan has no gaps.
         fault = _fault("Item", plan.gaps, lambda _: "has an empty slot before a filled one")
     if fault:
@@ -71,8 +71,8 @@ def _unreadable(problem: Problem, members: Int32) -> str:
     return _fault("Item", np.any(odd, axis=1), lambda i: f"is on Member row {first[i]}, which does not exist")
 
 
-class _Plan:
-    """A plan of valid Member rows, and the values that several rules and levels use.
+class _Columns:
+    """A plan of valid Member rows column by column, and the values that several rules and levels use.
 
     `columns` has a row for each slot, `on` says whether it holds a Member, and `zones` has its zone
     (None if zones are ignored). `filled` is the number of Items that have each slot, `empty_pairs`
@@ -123,7 +123,7 @@ def _equal_pairs(columns: Small) -> int:
     return sum(int(np.count_nonzero(columns[lag:] == columns[:-lag])) for lag in lags)
 
 
-def _broken(plan: _Plan) -> Iterator[str]:
+def _broken(plan: _Columns) -> Iterator[str]:
     """A sentence for each rule, which is empty if the plan keeps it."""
     problem, load, want, has = plan.problem, plan.load, plan.want, plan.placed + plan.beyond
     asked, limit, live = problem.replicas, problem.limit, problem.live
@@ -157,7 +157,7 @@ def _beaten(levels: Mapping[str, int], bounds: Mapping[str, int]) -> str:
     return f"the bound of {name} is {bounds[name]}, but the plan beats it with {levels[name]}"
 
 
-def _reached(plan: _Plan) -> dict[str, int]:
+def _reached(plan: _Columns) -> dict[str, int]:
     """The values of the levels that have a rule."""
     problem, load, columns, want, placed = plan.problem, plan.load, plan.columns, plan.want, plan.placed
     limit = problem.limit.astype(np.int64)

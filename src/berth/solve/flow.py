@@ -118,7 +118,7 @@ class Network:
 
     def _weigh(self, costs: list[Int64], arcs: Int64) -> list[int]:
         """The weights of the levels in the next stage, which takes as many as fit; the last weight is 1."""
-        spans = [self._span(cost, arcs) for cost in costs]
+        spans = [0, *(self._span(cost, arcs) for cost in costs[1:])]  # no level outweighs the first one
         tops = [int(np.abs(cost).max(initial=0)) for cost in costs]
         weights: list[int] = []
         for count in range(len(costs), 0, -1):
@@ -175,7 +175,7 @@ class Network:
         if not len(end):
             return price
         start, end, length = start[order], end[order], length[order]
-        first = np.flatnonzero(np.r_[True, end[1:] != end[:-1]])
+        first = np.flatnonzero(np.append(True, end[1:] != end[:-1]))
         to = end[first]
         for _ in range(self.nodes + 1):
             best = np.minimum(price[to], np.minimum.reduceat(price[start] + length, first))

@@ -61,7 +61,7 @@ def filled(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
     """Loads from `low` to `high` with this sum and the minimum Σ floor(SCALE·k/limit); ties by position."""
 
     def up_to(cost: int) -> Int64:
-        return np.clip(((cost + 1) * limit - 1) // SCALE, low, high)
+        return np.minimum(np.maximum(((cost + 1) * limit - 1) // SCALE, low), high)
 
     below, above = -1, SCALE + 1
     while above - below > 1:
