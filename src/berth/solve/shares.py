@@ -38,8 +38,7 @@ def bands(problem: Problem, total: int | None = None) -> Bands:
     part, per = np.where(sharing, limit, 0) * min(total, room), max(room, 1)
     slack = part * problem.tolerance // (100 * per)
     high = np.minimum(-(-part // per) + slack, limit)
-    high = np.where(problem.live & problem.draining, limit, np.where(sharing, high, 0))
-    return Bands(part // per - slack, high)
+    return Bands(part // per - slack, np.where(problem.live & problem.draining, limit, high))
 
 
 def age_ranks(problem: Problem) -> Int64:
@@ -53,8 +52,7 @@ def age_ranks(problem: Problem) -> Int64:
 
 def held_live(problem: Problem, rows: Int32 | Int64) -> Bool:
     """Shape (len(rows), w): which `held` entries of these Items are on live Members."""
-    held = problem.held[rows]
-    return np.asarray((held >= 0) & np.append(problem.live, False)[held])
+    return np.asarray(np.append(problem.live, False)[problem.held[rows]])  # the last element is for -1
 
 
 def filled(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
@@ -67,7 +65,7 @@ def filled(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
     while above - below > 1:
         middle = (below + above) // 2
         below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)
-    out, top = up_to(below) if below >= 0 else low.copy(), up_to(above)
+    out, top = up_to(below), up_to(above)
     # The next units all cost the same. A turn fills a Member or uses up the rest; usually one is enough.
     for _ in range(len(limit) + 2):
         rest = total - int(out.sum())
