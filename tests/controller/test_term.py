@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from objects import assignment_object
 
-from berth.controller.apply import Applier
-from berth.controller.term import Replaced
+from berth.controller.apply import Applier, Replaced
 from berth.kinds import AssignmentObject, PoolObject, ReadPoolStatus
 from berth.kube import Backoff, Conflict, Invalid, Meta, NotFound, RequestTimeout
 from berth.pool import Decision, MemberState, Outcome, TakeOver, Write

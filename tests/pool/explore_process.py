@@ -25,10 +25,9 @@ from explore_values import (
 from objects import assignment_object, item_object, lease_object
 from protocol_world import losing
 
-from berth.controller.apply import Applier
-from berth.controller.burst import Burst
+from berth.controller.apply import Applier, Replaced
+from berth.controller.follow import Burst
 from berth.controller.lead import Lead
-from berth.controller.term import Replaced
 from berth.kinds import AssignmentObject, LeaseObject, ReadAssignmentSpec
 from berth.kube import Backoff, Conflict, Forbidden, Invalid, Meta, NotFound, RequestTimeout
 from berth.pool import Brain, Decision, LeaseChanged, LeaseRead, Outcome

@@ -10,11 +10,10 @@ from protocol_client import FakeClient, FakeInformer, Network, Request
 from protocol_objects import shown
 from protocol_world import Broken, Claim, World, losing
 
-from berth.controller.apply import Applier
-from berth.controller.burst import Burst
+from berth.controller.apply import Applier, Replaced
+from berth.controller.follow import Burst
 from berth.controller.lead import Lead
 from berth.controller.reads import LeaseReader
-from berth.controller.term import Replaced
 from berth.kinds import Handoff, LeaseObject
 from berth.kube import Backoff
 from berth.pool import Brain, Decision, Gone, LeaseChanged, LeaseRead, Leases, Outcome

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from objects import item_object, member_object
 
-from berth.controller.rejected import default_folder, report
-from berth.controller.saved import Names
 from berth.pool import Leases, Ledger
+from berth.saved import Names, default_folder, report
 
 
 @pytest.fixture
