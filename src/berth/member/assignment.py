@@ -21,7 +21,6 @@ from berth.kube import (
     Invalid,
     NotFound,
     not_understood,
-    watch,
 )
 from berth.member.callbacks import CallbackRunner, Snapshot
 from berth.member.tasks import wait_at_most
@@ -162,12 +161,10 @@ class AssignmentWatch:
         # and no version to resume from.
         query = {"fieldSelector": f"metadata.name={self.name}"}
         path, before = ASSIGNMENTS.path(self.namespace), self._newest
-        async with watch(self.client, path, _decoder, query, inactivity=_SILENCE) as events:
+        async with self.client.watch(path, _decoder, query, inactivity=_SILENCE) as events:
             if before is not None:
                 await self.refresh()  # no event reports that it was deleted before the watch was opened
             async for kind, content in events:
-                if isinstance(content, ApiError):
-                    raise content
                 if isinstance(content, Bad):
                     raise not_understood(content.error, self.name)
                 if isinstance(content, AssignmentObject) and kind == "DELETED":

@@ -18,6 +18,7 @@ from berth.kube import (
     Backoff,
     Client,
     Config,
+    LeaseClaim,
     LeaseHeld,
     LeaseKeeper,
     NotFound,
@@ -216,18 +217,14 @@ class Session:
 
     def _keeper(self) -> LeaseKeeper:
         assert self._config is not None
-        settings = self.settings
-        seconds = settings.lease_seconds
+        settings, seconds = self.settings, self.settings.lease_seconds
+        # For people and for the admission policy. A label value is shorter than a name may be.
+        labels = {"berth.dev/member": settings.name[:63].rstrip("-.")}
         return LeaseKeeper(
             self._config,
-            self.namespace,
-            settings.name,
-            self.id,
-            timing=Timing.of(seconds, renew_deadline=seconds * 0.8, retry_period=seconds / 3),
+            LeaseClaim(self.namespace, settings.name, self.id, labels, settings.owners),
+            Timing.of(seconds, renew_deadline=seconds * 0.8, retry_period=seconds / 3),
             watchdog=settings.block_seconds,
-            # For people and for the admission policy. A label value is shorter than a name may be.
-            labels={"berth.dev/member": settings.name[:63].rstrip("-.")},
-            owners=settings.owners,
         )
 
     async def _take(self, keeper: LeaseKeeper, known: bool) -> None:
