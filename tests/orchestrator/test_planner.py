@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from berth.orchestrator import planner
+from berth.orchestrator import orchestrator as library
 from berth.solve import Solver, Tuning
 from berth.solve.apart import EngineProcess
 
@@ -54,7 +54,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         def solver(_: Tuning, **options):
             return Solver(tuning, process=EngineProcess(tuning, f"{module}:{engine}"), **options)
 
-        monkeypatch.setattr(planner, "Solver", solver)
+        monkeypatch.setattr(library, "Solver", solver)
         return lambda: [int(line) for line in path.read_text().split()]
 
     return use
@@ -143,7 +143,7 @@ async def test_if_the_solver_fails_missing_tasks_are_placed_and_nothing_moves(
     stats = await orchestrator.next_term()
     assert (stats.added, stats.removed, stats.settled) == (0, 0, False), "it is not even yet"
     asked("notes")
-    orchestrator._planner.close()  # a new solver is made, with an engine that works again
+    orchestrator._close_solver()  # a new solver is made, with an engine that works again
     assert (await orchestrator.next_term()).moved > 0
 
 
