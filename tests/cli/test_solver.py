@@ -66,14 +66,14 @@ def test_seconds_are_the_wall_time_of_the_solve_with_its_other_process(
     assert left_behind() == before
 
 
-def test_each_pool_has_its_own_deadline_and_says_what_it_got_instead(berth: Run, engine: Any) -> None:
+def test_each_pool_has_its_own_deadline_and_reports_its_makeshift_plan(berth: Run, engine: Any) -> None:
     engine("hangs")
     objects = [*FLEET, member("q-a", 4, pool="q"), item("other", pool="q")]
     before = left_behind()
-    begun = time.monotonic()
+    started = time.monotonic()
     answer = berth("plan", "-f", "-", stdin=listed(*objects))
     assert answer.code == 0
-    assert 2.0 <= time.monotonic() - begun < 10
+    assert 2.0 <= time.monotonic() - started < 10
     lines = answer.out.splitlines()
     assert lines[0] == "Pool p: 6 of 6 slots placed on 2 Members; 5 to add, 0 to remove, 5 to promote"
     makeshift = [line for line in lines if line.startswith("A makeshift plan: ")]
@@ -92,7 +92,7 @@ def test_each_pool_has_its_own_deadline_and_says_what_it_got_instead(berth: Run,
         ("crowds", "its plan was rejected", "6 Items, above its limit of 4"),
     ],
 )
-def test_an_engine_that_fails_is_told_of_and_its_problem_is_saved(
+def test_an_engine_that_fails_is_reported_and_its_problem_is_saved(
     berth: Run,
     engine: Any,
     tmp_path: Path,
@@ -108,7 +108,7 @@ def test_an_engine_that_fails_is_told_of_and_its_problem_is_saved(
     files = list((tmp_path / "berth").glob("*.json")) if logged else []
     if logged:
         (path,) = files
-        (record,) = [one for one in caplog.records if one.name == "berth.controller.rejected"]
+        (record,) = [one for one in caplog.records if one.name == "berth.saved"]
         assert record.levelname == "ERROR"
         words = record.getMessage()
         assert words.startswith("Pool default/p: the plan of the ")

@@ -1,7 +1,5 @@
 """`berth crds`: the CRDs and the admission policy as YAML."""
 
-from __future__ import annotations
-
 from berth.kinds.crds import manifests
 
 

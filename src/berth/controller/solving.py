@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from berth.controller.rejected import Rejections
-from berth.controller.saved import Names
+from berth.saved import Names
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
 from berth.solve.apart import ENGINE, Apart, EngineError
 from berth.solve.tuning import DEFAULT

@@ -29,7 +29,7 @@ from berth.solve.tuning import DEFAULT, Tuning
 
 logger = logging.getLogger(__name__)
 
-Reject = Callable[[str, Sequence[str], Problem], None]  # called with the engine, the faults and the problem
+Reject = Callable[[str, Sequence[str], Problem], object]  # called with the engine, the faults and the problem
 
 
 def log_rejected(engine: str, faults: Sequence[str], _: Problem) -> None:
