@@ -14,7 +14,7 @@ import pytest
 from waiting import eventually
 
 from berth.testing import ControlPlaneError, binaries, build
-from berth.testing.progress import Progress
+from berth.testing.build import Progress
 
 ALL = ["etcd", "kube-apiserver", "kube-controller-manager"]
 NO_INDEX = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}

@@ -31,7 +31,18 @@ from berth.controller.rejected import Rejections
 from berth.controller.solving import PoolSolver, SolverProcess
 from berth.controller.writes import FIRST_PARALLEL
 from berth.kinds import GROUP, PoolObject
-from berth.kube import ASSIGNMENTS, POOLS, ApiError, Backoff, Client, Config, Election, Key
+from berth.kube import (
+    ASSIGNMENTS,
+    POOLS,
+    ApiError,
+    Backoff,
+    Client,
+    Config,
+    Key,
+    LeaseClaim,
+    LeaseKeeper,
+    Timing,
+)
 from berth.pool import Notice
 from berth.solve import Tuning
 from berth.solve.apart import ENGINE
@@ -41,6 +52,8 @@ logger = logging.getLogger(__name__)
 POLL = 2.0
 """Seconds between two attempts to list the Pools."""
 LEASE_NAME = "berth-controller"
+BLOCK_SECONDS = 60.0
+"""Seconds that the event loop may be blocked before the lead is given up."""
 STARTED = 5.0
 """Seconds after the first lists until connections are opened in advance: the start itself needs its own."""
 
@@ -82,12 +95,11 @@ class Controller:
         self.follower = Follower(
             self._client, options.namespaces, on_pool=self._on_pool, on_unusable=self._on_unusable
         )
-        self._election = Election(
+        self._election = LeaseKeeper(
             config,
-            options.lease_namespace,
-            LEASE_NAME,
-            self.identity,
-            lease_duration=options.lease_duration,
+            LeaseClaim(options.lease_namespace, LEASE_NAME, self.identity),
+            Timing.of(options.lease_duration, renew_deadline=options.lease_duration * 2 / 3),
+            watchdog=BLOCK_SECONDS,
             on_request=on_request,
         )
         self._leaders: asyncio.TaskGroup | None = None
@@ -111,14 +123,14 @@ class Controller:
     @property
     def leading(self) -> bool:
         """Whether this process leads now."""
-        return self._election.leading
+        return self._election.held
 
     async def _stand(self) -> None:
         await self.follower.synced()
         self._ready = True
         logger.info("caches have synced; standing for election as %s", self.identity)
         while True:
-            await self._election.acquired()
+            await self._election.acquire()
             lost = self._election.lost
             logger.info("leading")
             self.metrics.leading.set(1)
@@ -145,7 +157,7 @@ class Controller:
         two installations manage one namespace, they take it from each other: without a growing pause they
         would do nothing else.
         """
-        rival = self._election.leading
+        rival = self._election.held
         await self._election.release()
         pause = self._aside.next()
         if rival:

@@ -20,7 +20,6 @@ from berth.kube import (
     MEMBERS,
     Backoff,
     Client,
-    EventKind,
     Informer,
     Key,
     Resource,
@@ -265,7 +264,7 @@ class Follower:
             self._observe(gone, Gone("Pool", meta.uid))
 
     def _on_spec(
-        self, kind: Literal["Item", "Member"], info: Callable[[Any], Event], _: EventKind, old: Any, new: Any
+        self, kind: Literal["Item", "Member"], info: Callable[[Any], Event], old: Any, new: Any
     ) -> None:
         """Observe an Item or a Member that appeared, is gone or has a new spec; ignore its status."""
         if old and new and old.metadata.generation == new.metadata.generation:
@@ -274,16 +273,14 @@ class Follower:
         event = info(new) if new else Gone(kind, there.metadata.name)
         self._observe(self.pool(there.metadata.namespace, there.spec.pool), event)
 
-    def _on_assignment(
-        self, _: EventKind, old: AssignmentObject | None, new: AssignmentObject | None
-    ) -> None:
+    def _on_assignment(self, old: AssignmentObject | None, new: AssignmentObject | None) -> None:
         if old and (new is None or old.spec.pool != new.spec.pool):
             left = self.pool(old.metadata.namespace, old.spec.pool)
             self._observe(left, Gone("Assignment", old.metadata.name))
         if new is not None:
             self._observe(self.pool(new.metadata.namespace, new.spec.pool), assignment_info(new))
 
-    def _on_lease(self, _: EventKind, old: LeaseObject | None, new: LeaseObject | None) -> None:
+    def _on_lease(self, old: LeaseObject | None, new: LeaseObject | None) -> None:
         lease = new or old
         assert lease is not None
         namespace, name = lease.metadata.key

@@ -13,7 +13,7 @@ from typing import Any
 from berth.controller.rejected import Rejections
 from berth.saved import Names
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
-from berth.solve.apart import ENGINE, Apart, EngineError
+from berth.solve.apart import ENGINE, EngineProcess
 from berth.solve.tuning import DEFAULT
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ Solve = Callable[[Problem, Touched | None, bool], Awaitable[Solution]]
 """Solves the placement problem of a Pool: see `PoolSolver`."""
 
 
-class SolverProcess(Apart):
+class SolverProcess(EngineProcess):
     """The process for solves that may take long: one for all Pools of a controller, because of its memory.
 
     It answers one question at a time. The time that a Pool waits for its turn counts towards its deadline.
@@ -38,16 +38,15 @@ class SolverProcess(Apart):
 
     def __init__(self, tuning: Tuning = DEFAULT, engine: str = ENGINE) -> None:
         super().__init__(tuning, engine)
-        self.tuning, self.engine = tuning, engine
         self._turn = asyncio.Lock()
         self._refuses = self._ended = False
 
     async def prepare(self) -> None:
         """Start it, so that the first question does not wait for Python to start."""
         try:
-            # In a thread, where Apart starts another Python: a fork would share our sockets.
+            # In a thread, where EngineProcess starts another Python: a fork would share our sockets.
             await asyncio.to_thread(self.start)
-        except (OSError, EngineError) as error:
+        except OSError as error:
             logger.warning("cannot start the solver's process, next attempt when it is needed: %s", error)
 
     async def answer(self, pending: Pending) -> None:
@@ -95,7 +94,7 @@ class SolverProcess(Apart):
         # A thread may get here after the end: a process started then would be left behind.
         connection = None if self._refuses else super().start()
         if connection is None or self._refuses:
-            raise EngineError("the request was cancelled")
+            raise ConnectionAbortedError("the request was cancelled")
         return connection
 
 
@@ -105,7 +104,7 @@ class PoolSolver:
     def __init__(self, process: SolverProcess, rejections: Rejections) -> None:
         self._process = process
         self._rejections = rejections
-        self._solver = Solver(process.tuning, process.engine, rejections.note, process)
+        self._solver = Solver(process.tuning, rejections.note, process)
         self._trouble = ""
 
     async def __call__(self, problem: Problem, touched: Touched | None, ask: bool) -> Solution:

@@ -1,12 +1,14 @@
 """The kinds of `berth.dev`, the wire format of entries, and the CRDs generated from them."""
 
 from berth.kinds.assignment import (
+    MAX_PROBLEM_MESSAGE,
     MAX_PROBLEMS,
     MAX_SESSION,
     Assignment,
     AssignmentObject,
     ReadAssignmentSpec,
     ReadAssignmentStatus,
+    ReadProblem,
 )
 from berth.kinds.entry import (
     Entry,
@@ -36,11 +38,11 @@ from berth.kinds.pool import (
 )
 
 __all__ = [
-    "API_VERSION", "GROUP", "MAX_PROBLEMS", "MAX_SESSION", "PLURALS", "VERSION", "Assignment",
-    "AssignmentObject", "Entry", "Handoff", "HasMeta", "Item", "ItemObject", "ItemStatusMode", "ItemWithData",
-    "Key", "LeaseObject", "LeaseSpec", "Member", "MemberObject", "Meta", "Phase", "Pool", "PoolObject",
-    "PoolSpec", "PrimaryBalance", "ReadAssignmentSpec", "ReadAssignmentStatus", "ReadCondition",
-    "ReadItemSpec", "ReadItemStatus", "ReadMemberSpec", "ReadMemberStatus", "ReadPoolSpec", "ReadPoolStatus",
-    "Readiness", "Report", "ZonePolicy", "format_entry", "format_report", "is_label", "is_name",
-    "parse_entry", "parse_report",
+    "API_VERSION", "GROUP", "MAX_PROBLEMS", "MAX_PROBLEM_MESSAGE", "MAX_SESSION", "PLURALS", "VERSION",
+    "Assignment", "AssignmentObject", "Entry", "Handoff", "HasMeta", "Item", "ItemObject",
+    "ItemStatusMode", "ItemWithData", "Key", "LeaseObject", "LeaseSpec", "Member", "MemberObject", "Meta",
+    "Phase", "Pool", "PoolObject", "PoolSpec", "PrimaryBalance", "ReadAssignmentSpec",
+    "ReadAssignmentStatus", "ReadCondition", "ReadItemSpec", "ReadItemStatus", "ReadMemberSpec",
+    "ReadMemberStatus", "ReadPoolSpec", "ReadPoolStatus", "ReadProblem", "Readiness", "Report",
+    "ZonePolicy", "format_entry", "format_report", "is_label", "is_name", "parse_entry", "parse_report",
 ]  # fmt: skip

@@ -11,10 +11,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFETIME = dt.timedelta(days=7)
-_PRIVATE_PEM = (
-    serialization.Encoding.PEM,
-    serialization.PrivateFormat.TraditionalOpenSSL,  # client-go cannot read a public key from PKCS8
-    serialization.NoEncryption(),
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
 )
 
 
@@ -32,49 +38,63 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("berth-testing-ca")
-        certificate = (
-            _builder(self._name, self._name, self._key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-        self.certificate = folder / "ca.crt"
-        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self._key = _new_key()
+        self._subject = _subject("berth-testing-ca")
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        self.certificate = self._certify("ca", self._subject, self._key, constraints, _SIGNS_CERTIFICATES)
 
     def server(self, name: str) -> KeyPair:
         """Issue a certificate that a server on the loopback address and its own clients may use."""
-        return self._issue(name, _name(name), server=True)
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+        hosts = [x509.DNSName("localhost"), x509.DNSName("kubernetes.default.svc")]
+        addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
+        names = x509.SubjectAlternativeName([*hosts, *addresses])
+        return self._issue(name, _subject(name), usage, names)
 
     def client(self, name: str, user: str, group: str | None = None) -> KeyPair:
         """Issue a client certificate; Kubernetes reads the user from its CN and the group from its O."""
-        return self._issue(name, _name(user, group), server=False)
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        return self._issue(name, _subject(user, group), usage)
 
     def signing_key(self, name: str) -> Path:
         """Write a private key without a certificate (for ServiceAccount tokens)."""
-        return self._write(f"{name}.key", _pem(ec.generate_private_key(ec.SECP256R1())))
+        return self._write_key(name, _new_key())
 
-    def _issue(self, name: str, subject: x509.Name, *, server: bool) -> KeyPair:
-        key = ec.generate_private_key(ec.SECP256R1())
-        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])]
-        builder = (
-            _builder(subject, self._name, key)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    def _issue(self, name: str, subject: x509.Name, *extensions: x509.ExtensionType) -> KeyPair:
+        key = _new_key()
+        constraints = x509.BasicConstraints(ca=False, path_length=None)
+        return KeyPair(
+            self._certify(name, subject, key, constraints, *extensions), self._write_key(name, key)
         )
-        if server:
-            names: list[x509.GeneralName] = [
-                x509.DNSName("localhost"),
-                x509.DNSName("kubernetes.default.svc"),
-                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-                x509.IPAddress(ipaddress.ip_address("::1")),
-            ]
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+
+    def _certify(
+        self, name: str, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
+    ) -> Path:
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            # An hour ago, so that a clock that is set back during the tests does no harm.
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + _LIFETIME)
+        )
+        for extension in extensions:
+            critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
+            builder = builder.add_extension(extension, critical)
         certificate = builder.sign(self._key, hashes.SHA256())
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        return KeyPair(self._write(f"{name}.crt", pem), self._write(f"{name}.key", _pem(key)))
+        return self._write(f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
+
+    def _write_key(self, name: str, key: ec.EllipticCurvePrivateKey) -> Path:
+        # client-go cannot read a public key from PKCS8, so the format is the traditional one.
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+        return self._write(f"{name}.key", pem)
 
     def _write(self, name: str, content: bytes) -> Path:
         path = self._folder / name
@@ -83,42 +103,10 @@ class Authority:
         return path
 
 
-def _name(common: str, organization: str | None = None) -> x509.Name:
-    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common)]
-    if organization:
-        attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-    return x509.Name(attributes)
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        # An hour ago, so that a clock that is set back during the tests does no harm.
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + _LIFETIME)
-    )
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(*_PRIVATE_PEM)
+def _subject(common: str, organization: str | None = None) -> x509.Name:
+    names = {NameOID.ORGANIZATION_NAME: organization, NameOID.COMMON_NAME: common}
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in names.items() if value])

@@ -13,7 +13,7 @@ from berth.testing.errors import ControlPlaneError
 _NAME = "berth-testing"
 
 
-def write(path: Path, *, url: str, authority: Path, user: KeyPair | str, namespace: str = "default") -> None:
+def write(path: Path, url: str, authority: Path, user: KeyPair | str, namespace: str) -> None:
     """Write a kubeconfig that only its owner can read; `user` is a client certificate or a bearer token."""
     credentials: dict[str, Any] = (
         {"token": user}

@@ -1,5 +1,6 @@
 """The command lines of the servers: pure functions of paths and ports."""
 
+import itertools
 import random
 import socket
 from dataclasses import dataclass
@@ -17,22 +18,10 @@ _RANGE = range(20000, 32768)
 # Admission plug-ins that need a controller, a node or a volume, none of which exists here. Admission by
 # policy and by webhook, and the life cycle of namespaces, stay enabled.
 _DISABLED_ADMISSION = (
-    "CertificateApproval",
-    "CertificateSigning",
-    "CertificateSubjectRestriction",
-    "ClusterTrustBundleAttest",
-    "DefaultIngressClass",
-    "DefaultStorageClass",
-    "DefaultTolerationSeconds",
-    "LimitRanger",
-    "PersistentVolumeClaimResize",
-    "PodSecurity",
-    "Priority",
-    "ResourceQuota",
-    "RuntimeClass",
-    "ServiceAccount",
-    "StorageObjectInUseProtection",
-    "TaintNodesByCondition",
+    "CertificateApproval,CertificateSigning,CertificateSubjectRestriction,ClusterTrustBundleAttest,"
+    "DefaultIngressClass,DefaultStorageClass,DefaultTolerationSeconds,LimitRanger,PersistentVolumeClaimResize,"
+    "PodSecurity,Priority,ResourceQuota,RuntimeClass,ServiceAccount,StorageObjectInUseProtection,"
+    "TaintNodesByCondition"
 )
 
 
@@ -61,13 +50,11 @@ def choose_ports(api: int | None = None) -> Ports:
     """Three free ports; `api` sets the API server's. Another process may still take one before its use."""
     if api is not None and not _is_free(api):
         raise ControlPlaneError(f"port {api} on {HOST} is taken: choose another, or none for a free one")
-    free: list[int] = []
-    for port in random.sample(_RANGE, 500):
-        if port != api and _is_free(port):
-            free.append(port)
-        if len(free) == 3:
-            return Ports(etcd=free[0], etcd_peer=free[1], api=api if api is not None else free[2])
-    raise ControlPlaneError(f"no free ports on {HOST} between {_RANGE.start} and {_RANGE.stop - 1}")
+    free = (port for port in random.sample(_RANGE, 500) if port != api and _is_free(port))
+    ports = list(itertools.islice(free, 3))
+    if len(ports) < 3:
+        raise ControlPlaneError(f"no free ports on {HOST} between {_RANGE.start} and {_RANGE.stop - 1}")
+    return Ports(etcd=ports[0], etcd_peer=ports[1], api=ports[2] if api is None else api)
 
 
 def _is_free(port: int) -> bool:
@@ -134,7 +121,7 @@ def kube_apiserver(binary: Path, ports: Ports, credentials: Credentials, extra: 
         f"--tls-private-key-file={credentials.api.key}",
         f"--client-ca-file={credentials.authority}",
         "--authorization-mode=RBAC",
-        f"--disable-admission-plugins={','.join(_DISABLED_ADMISSION)}",
+        f"--disable-admission-plugins={_DISABLED_ADMISSION}",
         "--service-cluster-ip-range=10.0.0.0/24",
         "--endpoint-reconciler-type=none",
         "--service-account-issuer=https://kubernetes.default.svc",
