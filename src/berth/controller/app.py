@@ -27,8 +27,7 @@ from berth.controller.lead import Lead
 from berth.controller.metrics import Metrics, endpoint
 from berth.controller.publish import Publisher, Recorder
 from berth.controller.reads import read_due_leases
-from berth.controller.rejected import Rejections
-from berth.controller.solving import PoolSolver, SolverProcess
+from berth.controller.solving import PoolSolver, Rejections, SolverProcess
 from berth.controller.writes import FIRST_PARALLEL
 from berth.kinds import GROUP, PoolObject
 from berth.kube import (
