@@ -175,13 +175,13 @@ class Controller:
         try:
             async with asyncio.TaskGroup() as group:
                 self._leaders = group
-                self.follower.restart_leases()
-                group.create_task(self.recorder.run())
-                group.create_task(read_due_leases(self._client, self.follower, self.metrics))
-                group.create_task(self._solver.prepare())
-                for pool in self.follower.pools.values():
-                    self._on_pool(pool)
                 try:
+                    self.follower.restart_leases()
+                    group.create_task(self.recorder.run())
+                    group.create_task(read_due_leases(self._client, self.follower, self.metrics))
+                    group.create_task(self._solver.prepare())
+                    for pool in self.follower.pools.values():
+                        self._on_pool(pool)
                     await lost.wait()
                 finally:
                     self._leaders = None
