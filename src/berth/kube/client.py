@@ -220,7 +220,10 @@ class Client:
         while True:
             try:
                 async with self._slot(path, deadline):
-                    return await self._transport.send(method, path, params, data, headers, time_left)
+                    answer = await self._transport.exchange(
+                        method, path, params, time_left, data=data, headers=headers
+                    )
+                    return await answer.read()
             except (TooManyRequests, ServerError, ConnectionLost) as error:
                 delay = backoff.next()
                 if error.retry_after is not None:
@@ -242,12 +245,11 @@ class Client:
         """
         # Never repeated: a refusal has opened the connection too, and a server that is down is left alone.
         while True:
-            touches = [
-                self._transport.send("GET", "/version", None, None, {}, lambda: self.timeout)
-                for _ in range(count)
-            ]
+            exchanges = (
+                self._transport.exchange("GET", "/version", None, lambda: self.timeout) for _ in range(count)
+            )
             # Errors are ignored: the next real request finds out by itself.
-            await asyncio.gather(*touches, return_exceptions=True)
+            await asyncio.gather(*exchanges, return_exceptions=True)
             await asyncio.sleep(KEEPALIVE / 2)  # well before the pool closes them
 
     @contextlib.asynccontextmanager

@@ -31,7 +31,6 @@ class Transport:
     def __init__(
         self, config: Config, timeout: float, user_agent: str, on_request: RequestHook | None
     ) -> None:
-        """`timeout`: seconds for fresh credentials after a 401."""
         self.on_request = on_request
         self._config = config
         self._timeout = timeout
@@ -59,51 +58,7 @@ class Transport:
             await self._session.close()
             self._session = None
 
-    async def send(
-        self,
-        method: str,
-        path: str,
-        params: Params | None,
-        data: bytes | None,
-        headers: Mapping[str, str],
-        time_left: Callable[[], float],
-    ) -> bytes:
-        """Send one request and return the body of the answer. Raises ApiError.
-
-        `time_left` is called for the timeout, in seconds, once the credentials are there.
-        """
-        answer = await self._exchange(method, path, params, time_left, data=data, headers=headers)
-        return await answer.read()
-
-    @contextlib.asynccontextmanager
-    async def stream(
-        self, path: str, params: Params | None, connect: float, inactivity: float
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open a watch: a context manager whose value iterates over chunks as they arrive, split anywhere.
-
-        `connect` bounds the seconds until the answer starts, `inactivity` the silence between chunks. Raises
-        ApiError; the iterator raises ConnectionLost when the stream breaks and ends when the server ends it.
-        """
-        opening = asyncio.create_task(self._exchange("WATCH", path, params, lambda: connect, inactivity))
-        try:
-            async with asyncio.timeout(connect):
-                answer = await asyncio.shield(opening)
-        except (asyncio.CancelledError, TimeoutError) as error:
-            # Python 3.11 leaks a connection that is cancelled between connecting and the TLS handshake.
-            await asyncio.wait({opening}, timeout=0.5)
-            if not opening.done():
-                opening.cancel()
-            elif opening.exception() is None:
-                opening.result().close()
-            if isinstance(error, TimeoutError):
-                raise _lost(error, "WATCH", path, connect) from None
-            raise
-        try:
-            yield _chunks(answer, path, inactivity)
-        finally:
-            answer.close()
-
-    async def _exchange(
+    async def exchange(
         self,
         verb: str,
         path: str,
@@ -114,9 +69,10 @@ class Transport:
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
-        """The answer to a request, which is sent again with fresh credentials after a 401.
+        """Send a request, after a 401 again with fresh credentials, and return the answer. Raises ApiError.
 
-        The body has been read, except for a stream: with `inactivity`.
+        `time_left` is called for the timeout, in seconds, once the credentials are there. The body has been
+        read, unless the answer is a stream: with `inactivity`.
         """
         if self._session is None:
             raise RuntimeError("Client is used outside of its `async with`")
@@ -155,6 +111,34 @@ class Transport:
             if refreshed or not isinstance(refusal, Unauthorized):
                 raise refusal
             access, refreshed = await self._refresh(access, refusal), True
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, params: Params | None, connect: float, inactivity: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a watch: a context manager whose value iterates over chunks as they arrive, split anywhere.
+
+        `connect` bounds the seconds until the answer starts, `inactivity` the silence between chunks. Raises
+        ApiError; the iterator raises ConnectionLost when the stream breaks and ends when the server ends it.
+        """
+        opening = asyncio.create_task(self.exchange("WATCH", path, params, lambda: connect, inactivity))
+        try:
+            async with asyncio.timeout(connect):
+                answer = await asyncio.shield(opening)
+        except (asyncio.CancelledError, TimeoutError) as error:
+            # Python 3.11 leaks a connection that is cancelled between connecting and the TLS handshake.
+            await asyncio.wait({opening}, timeout=0.5)
+            if not opening.done():
+                opening.cancel()
+            elif opening.exception() is None:
+                opening.result().close()
+            if isinstance(error, TimeoutError):
+                raise _lost(error, "WATCH", path, connect) from None
+            raise
+        try:
+            yield _chunks(answer, path, inactivity)
+        finally:
+            answer.close()
 
     async def _access(self, path: str, timeout: float) -> Access:
         try:

@@ -167,8 +167,8 @@ def _build(
             log = processes.log("go")
             log.unlink(missing_ok=True)
             argv = [str(go), "-C", str(program.module), *arguments, program.package]
-            processes.start("go", argv, variables)
-            while (code := processes.codes()["go"]) is None:
+            processes.servers.start("go", argv, variables)
+            while (code := processes.servers.codes()["go"]) is None:
                 text = log.read_text(errors="replace")
                 if total:
                     progress.update(f"{label}: {len(_packages(text))} of {total} packages compiled")

@@ -17,6 +17,7 @@ from berth.testing.binaries import API_SERVER, ETCD, MANAGER
 from berth.testing.certificates import KeyPair
 from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
+from berth.testing.supervisor import Servers
 
 _ATTEMPTS = 3
 _READY_SECONDS = 120.0
@@ -124,7 +125,7 @@ class ControlPlane:
     @property
     def pids(self) -> dict[str, int]:
         """Process ids of the servers by name, for measuring their memory and CPU time."""
-        return self._running.processes.pids()
+        return self._servers.pids()
 
     def kubectl(
         self, *args: str, input: str | None = None, kubeconfig: Path | None = None, timeout: float = 120.0
@@ -213,16 +214,16 @@ class ControlPlane:
 
     def start_gc(self) -> None:
         """Start the garbage collector and the namespace controller, unless they are running."""
-        if self._running.processes.codes().get(MANAGER, 0) is None:
+        if self._servers.codes().get(MANAGER, 0) is None:
             return
         binary = build.ensure([MANAGER])[MANAGER]
         path = self.folder / "controller-manager.kubeconfig"
         self._write_kubeconfig(path, self._running.credentials.controller_manager)
-        self._running.processes.start(MANAGER, servers.kube_controller_manager(binary, path))
+        self._servers.start(MANAGER, servers.kube_controller_manager(binary, path))
 
     def check(self) -> None:
         """Raise `ControlPlaneError` if etcd or the API server has ended, intentionally or not."""
-        for name, code in self._running.processes.codes().items():
+        for name, code in self._servers.codes().items():
             if code is not None and name != MANAGER:
                 raise self._failure(name, f"ended with code {code}")
 
@@ -233,7 +234,7 @@ class ControlPlane:
 
     def stop_api_server(self) -> None:
         """Stop the API server with SIGTERM, with SIGKILL after 10 s; `start_api_server` brings it back."""
-        self._running.processes.stop(API_SERVER, 10.0)
+        self._servers.stop(API_SERVER, 10.0)
 
     def start_api_server(self, *, wait_for_policy: bool = True) -> None:
         """Start an API server that was stopped or killed, on the same port; returns when it is ready.
@@ -246,7 +247,7 @@ class ControlPlane:
         argv = servers.kube_apiserver(
             self._binaries[API_SERVER], self._running.ports, self._running.credentials, self._api_server_args
         )
-        self._running.processes.start(API_SERVER, argv)
+        self._servers.start(API_SERVER, argv)
         self._wait("/readyz")
         self._wait("/api/v1/namespaces/default")
         if self._fenced and wait_for_policy:
@@ -256,19 +257,19 @@ class ControlPlane:
         """Start an etcd that was killed, with its data."""
         data, running = self.folder / "etcd", self._running
         argv = servers.etcd(self._binaries[ETCD], data, running.ports, running.credentials)
-        running.processes.start(ETCD, argv)
+        self._servers.start(ETCD, argv)
 
     def kill(self, server: str = API_SERVER) -> None:
         """Kill a server (`etcd`, `kube-apiserver`, `kube-controller-manager`) with SIGKILL."""
-        self._running.processes.stop(server, 0)
+        self._servers.stop(server, 0)
 
     def pause(self, server: str = API_SERVER) -> None:
         """Freeze a server (SIGSTOP): connections stay open, but it does not answer."""
-        self._running.processes.signal(server, signal.SIGSTOP)
+        self._servers.signal(server, signal.SIGSTOP)
 
     def resume(self, server: str = API_SERVER) -> None:
         """Let a paused server continue."""
-        self._running.processes.signal(server, signal.SIGCONT)
+        self._servers.signal(server, signal.SIGCONT)
 
     def log(self, server: str = API_SERVER) -> str:
         """The output of a server so far."""
@@ -279,6 +280,10 @@ class ControlPlane:
         if self._state is None:
             raise ControlPlaneError("this control plane is not running: start it first")
         return self._state
+
+    @property
+    def _servers(self) -> Servers:
+        return self._running.processes.servers
 
     def _start_once(self) -> None:
         processes = Processes([self._target] if self._target else [])
@@ -309,7 +314,7 @@ class ControlPlane:
             time.sleep(0.05)
 
     def _failure(self, name: str, what: str) -> ControlPlaneError:
-        tail = self._running.processes.tail(name)
+        tail = self.log(name).splitlines()[-15:]
         text = "\n".join(tail)
         if "address already in use" in text:
             return _PortTakenError(f"{name} {what}: another process took a port that was free before")
