@@ -2,6 +2,7 @@
 
 import datetime as dt
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,31 +42,30 @@ class Authority:
         self._key = _new_key()
         self._subject = _subject("berth-testing-ca")
         constraints = x509.BasicConstraints(ca=True, path_length=None)
-        self.certificate = self._certify("ca", self._subject, self._key, constraints, _SIGNS_CERTIFICATES)
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        extensions = (constraints, _SIGNS_CERTIFICATES, identifier)
+        self.certificate = self._certify("ca", self._subject, self._key, *extensions)
 
-    def server(self, name: str) -> KeyPair:
-        """Issue a certificate that a server on the loopback address and its own clients may use."""
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
-        hosts = [x509.DNSName("localhost"), x509.DNSName("kubernetes.default.svc")]
-        addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
-        names = x509.SubjectAlternativeName([*hosts, *addresses])
-        return self._issue(name, _subject(name), usage, names)
+    def issue(self, name: str, user: str, group: str | None = None, hosts: Sequence[str] = ()) -> KeyPair:
+        """Issue a certificate, for a client and, where it names `hosts`, a server.
 
-    def client(self, name: str, user: str, group: str | None = None) -> KeyPair:
-        """Issue a client certificate; Kubernetes reads the user from its CN and the group from its O."""
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-        return self._issue(name, _subject(user, group), usage)
+        Kubernetes reads a client's user from its CN and the group from its O.
+        """
+        key = _new_key()
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
+        extensions: list[x509.ExtensionType] = [
+            x509.BasicConstraints(ca=False, path_length=None),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+            x509.ExtendedKeyUsage(usages),
+        ]
+        if hosts:
+            extensions.append(x509.SubjectAlternativeName([_general_name(host) for host in hosts]))
+        certificate = self._certify(name, _subject(user, group), key, *extensions)
+        return KeyPair(certificate, self._write_key(name, key))
 
     def signing_key(self, name: str) -> Path:
         """Write a private key without a certificate (for ServiceAccount tokens)."""
         return self._write_key(name, _new_key())
-
-    def _issue(self, name: str, subject: x509.Name, *extensions: x509.ExtensionType) -> KeyPair:
-        key = _new_key()
-        constraints = x509.BasicConstraints(ca=False, path_length=None)
-        return KeyPair(
-            self._certify(name, subject, key, constraints, *extensions), self._write_key(name, key)
-        )
 
     def _certify(
         self, name: str, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
@@ -105,6 +105,13 @@ class Authority:
 
 def _new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _subject(common: str, organization: str | None = None) -> x509.Name:

@@ -289,7 +289,7 @@ class ControlPlane:
         processes = Processes([self._target] if self._target else [])
         try:
             chosen = servers.choose_ports(self._port)
-            credentials = servers.issue(processes.folder / "pki")
+            credentials = servers.Credentials(processes.folder / "pki")
             api = Administrator(chosen.api, credentials)
             self._state = _Running(processes, chosen, credentials, api)
         except BaseException:

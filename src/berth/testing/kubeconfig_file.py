@@ -42,14 +42,10 @@ def write(path: Path, url: str, authority: Path, user: KeyPair | str, namespace:
 
 def check_target(path: Path) -> None:
     """Refuse to replace a kubeconfig of another cluster, such as ~/.kube/config."""
+    if not path.parent.is_dir():
+        raise ControlPlaneError(f"the kubeconfig {path} cannot be written: no folder {path.parent}")
     try:
-        content = path.read_text()
-    except FileNotFoundError:
-        if not path.parent.is_dir():
-            raise ControlPlaneError(
-                f"the kubeconfig {path} cannot be written: no folder {path.parent}"
-            ) from None
-        return
+        content = path.read_text() if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ControlPlaneError(f"the kubeconfig {path} cannot be written: {error}") from error
     if content.strip() and f"current-context: {_NAME}" not in content:

@@ -6,10 +6,11 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from berth.testing.certificates import Authority, KeyPair
+from berth.testing.certificates import Authority
 from berth.testing.errors import ControlPlaneError
 
 HOST = "127.0.0.1"
+_HOSTS = (HOST, "::1", "localhost", "kubernetes.default.svc")
 
 # Below the range that Linux gives to outgoing connections, so that none of them takes the API
 # server's port while it is being restarted.
@@ -34,16 +35,17 @@ class Ports:
     api: int
 
 
-@dataclass(frozen=True)
 class Credentials:
-    """The certificates and keys of the servers and the administrator."""
+    """The certificates and keys of the servers and of their clients, which are issued into `folder`."""
 
-    authority: Path
-    etcd: KeyPair
-    api: KeyPair
-    administrator: KeyPair
-    controller_manager: KeyPair
-    token_key: Path
+    def __init__(self, folder: Path) -> None:
+        authority = Authority(folder)
+        self.authority = authority.certificate
+        self.etcd = authority.issue("etcd", "etcd", hosts=_HOSTS)
+        self.api = authority.issue("kube-apiserver", "kube-apiserver", hosts=_HOSTS)
+        self.administrator = authority.issue("administrator", "berth-testing-admin", "system:masters")
+        self.controller_manager = authority.issue("controller-manager", "system:kube-controller-manager")
+        self.token_key = authority.signing_key("service-accounts")
 
 
 def choose_ports(api: int | None = None) -> Ports:
@@ -66,19 +68,6 @@ def _is_free(port: int) -> bool:
         except (OSError, OverflowError):
             return False
     return True
-
-
-def issue(folder: Path) -> Credentials:
-    """Create a certificate authority in `folder` and all certificates that it signs."""
-    authority = Authority(folder)
-    return Credentials(
-        authority=authority.certificate,
-        etcd=authority.server("etcd"),
-        api=authority.server("kube-apiserver"),
-        administrator=authority.client("administrator", "berth-testing-admin", "system:masters"),
-        controller_manager=authority.client("controller-manager", "system:kube-controller-manager"),
-        token_key=authority.signing_key("service-accounts"),
-    )
 
 
 def etcd(binary: Path, data: Path, ports: Ports, credentials: Credentials) -> list[str]:
