@@ -33,6 +33,9 @@ else:
 
     T = TypeVar("T")
 
+ANY: Any = Any
+"""The type of an answer as plain JSON values."""
+
 Deadline = float | Callable[[], float]
 """A time on the clock of `time.monotonic`, or a function that is called for it before each attempt."""
 
@@ -93,7 +96,7 @@ class Client:
         path: str,
         params: Params | None = None,
         *,
-        type: type[T] | None = None,
+        type: type[T] = ANY,
         deadline: Deadline | None = None,
     ) -> T:
         """Read an object or one page of a list."""
@@ -104,15 +107,14 @@ class Client:
         path: str,
         params: Params | None = None,
         *,
-        type: type[T] | None = None,
+        type: type[T] = ANY,
         metadata_only: bool = False,
         deadline: Deadline | None = None,
     ) -> "list[T]":
         """Read a whole collection, page by page, each object as `type`, or its metadata only."""
         items: list[T] = []
-        kind: Any = Any if type is None else type
         accept = METADATA_LIST if metadata_only else None
-        pages = self.pages(path, params, Decoder[T](kind), accept=accept, deadline=deadline)
+        pages = self.pages(path, params, Decoder(type), accept=accept, deadline=deadline)
         async for first, objects, bad, _ in pages:
             if bad:
                 raise not_understood(bad[0].error, path)
@@ -163,15 +165,11 @@ class Client:
         async with self._transport.stream(path, query, self.timeout, inactivity) as chunks:
             yield decoder.events(chunks)
 
-    async def create(
-        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
-    ) -> T:
+    async def create(self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[Options]) -> T:
         """Create an object in the collection at `path`; Conflict (reason AlreadyExists) if it exists."""
         return _decoded(await self.request("POST", path, body=body, **options), type)
 
-    async def update(
-        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
-    ) -> T:
+    async def update(self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[Options]) -> T:
         """Replace an object; with a resourceVersion in `body`, Conflict if another write came first."""
         return _decoded(await self.request("PUT", path, body=body, **options), type)
 
@@ -181,7 +179,7 @@ class Client:
         body: Any,
         kind: Literal["json", "merge"] = "json",
         *,
-        type: type[T] | None = None,
+        type: type[T] = ANY,
         **options: Unpack[Options],
     ) -> T:
         """Change an object by a JSON patch or a merge patch."""
@@ -287,12 +285,11 @@ def _at(deadline: Deadline) -> float:
     return deadline() if callable(deadline) else deadline
 
 
-def _decoded(body: bytes, type_: type[T] | None) -> T:
+def _decoded(body: bytes, type_: type[T]) -> T:
     if type_ is bytes:
         return body  # type: ignore[return-value]
-    kind: Any = Any if type_ is None else type_
     try:
-        value: T = msgspec.json.decode(body, type=kind)
+        value: T = msgspec.json.decode(body, type=type_)
         return value
     except msgspec.DecodeError as error:
         raise not_understood(error, body) from error

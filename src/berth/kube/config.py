@@ -175,9 +175,10 @@ def _read_kubeconfig(paths: str, context: str | None) -> Access:
                 f"kubeconfig {paths}: the exec plug-in {command!r} gave no credentials (its error is logged)"
             )
         headers = {"Impersonate-User": str(user["as"])} if "as" in user else {}
-        refresh_after = _lifetime(getattr(loader, "expiry", None))
-        if "tokenFile" in user and "token" not in user:
-            refresh_after = TOKEN_FILE_PERIOD
+        refresh_after = TOKEN_FILE_PERIOD if "tokenFile" in user and "token" not in user else None
+        if (expiry := getattr(loader, "expiry", None)) is not None:
+            # When four fifths of the credential's remaining lifetime have passed.
+            refresh_after = max(1.0, 0.8 * (expiry - datetime.now(UTC)).total_seconds())
         return _access(settings, chosen.get("namespace") or "default", headers, refresh_after)
 
 
@@ -185,16 +186,6 @@ def _settings() -> Any:
     settings = Configuration()
     settings.proxy = None  # not that of the environment, which the package takes whatever NO_PROXY says
     return settings
-
-
-def _lifetime(expiry: Any) -> float | None:
-    """Seconds until four fifths of the remaining lifetime of a credential have passed."""
-    if not isinstance(expiry, datetime):
-        return None
-    if expiry.tzinfo is None:
-        expiry = expiry.replace(tzinfo=UTC)
-    left: float = (expiry - datetime.now(UTC)).total_seconds()
-    return max(1.0, 0.8 * left)
 
 
 def _access(settings: Any, namespace: str, headers: dict[str, str], refresh_after: float | None) -> Access:

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from yarl import URL
@@ -164,15 +164,10 @@ class Transport:
 
 def request_url(base_url: str, path: str, query: Params) -> URL:
     """The URL of a request; `path` is used verbatim, the values of the query are quoted."""
-    if not query:
-        return URL(base_url + path, encoded=True)
+    texts = {key: str(value).lower() if isinstance(value, bool) else value for key, value in query.items()}
+    separator = ("&" if "?" in path else "?") if texts else ""
     # yarl would not quote `+` and `,` of selectors and continue tokens.
-    pairs = "&".join(f"{key}={quote(_text(value), safe='')}" for key, value in query.items())
-    return URL(f"{base_url}{path}{'&' if '?' in path else '?'}{pairs}", encoded=True)
-
-
-def _text(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return URL(f"{base_url}{path}{separator}{urlencode(texts, safe='', quote_via=quote)}", encoded=True)
 
 
 def _keepalive_socket(address: Any) -> socket.socket:
@@ -185,7 +180,6 @@ def _keepalive_socket(address: Any) -> socket.socket:
         ("TCP_KEEPINTVL", 5),
         ("TCP_KEEPCNT", 3),
         ("TCP_USER_TIMEOUT", 30_000),
-        ("TCP_NODELAY", 1),
     ):
         if (option := getattr(socket, name, None)) is not None:
             with contextlib.suppress(OSError):
