@@ -75,29 +75,27 @@ def ensure(
     takes seconds. Raises ControlPlaneError.
     """
 
-    def missing() -> list[Program]:
-        return [program for program in _servers() if binaries.find(program.name, environment) is None]
+    def found(names: Sequence[str]) -> dict[str, Path]:
+        return {name: path for name in names if (path := binaries.find(name, environment))}
 
-    found = {name: binaries.find(name, environment) for name in wanted}
-    if None in found.values():
+    def missing() -> list[Program]:
+        return [program for program in _servers() if not found([program.name])]
+
+    if len(found(wanted)) < len(wanted):
         build(missing, binaries.cache_dir(environment), 5, environment, progress)
-        found = {name: binaries.find(name, environment) for name in wanted}
-    return {name: path for name, path in found.items() if path is not None}
+    return found(wanted)
 
 
 def _servers() -> list[Program]:
     modules = binaries.modules_dir()
     version = binaries.pinned_version("k8s.io/kubernetes", modules)
     major, minor, _ = version.removeprefix("v").split(".", 2)
-    names = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}  # clients ask for the version
-    flags = "-s -w " + " ".join(f"-X k8s.io/component-base/version.{name}={v}" for name, v in names.items())
-    return [
-        Program(binaries.ETCD, modules / "etcd", "go.etcd.io/etcd/server/v3"),
-        *(
-            Program(name, modules / "kube", f"k8s.io/kubernetes/cmd/{name}", flags)
-            for name in (binaries.API_SERVER, binaries.MANAGER)
-        ),
-    ]
+    parts = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}  # clients ask for the version
+    flags = " ".join(("-s -w", *(f"-X k8s.io/component-base/version.{k}={v}" for k, v in parts.items())))
+    etcd = Program(binaries.ETCD, modules / "etcd", "go.etcd.io/etcd/server/v3")
+    names = (binaries.API_SERVER, binaries.MANAGER)
+    commands = [Program(n, modules / "kube", f"k8s.io/kubernetes/cmd/{n}", flags) for n in names]
+    return [etcd, *commands]
 
 
 def build(
@@ -133,17 +131,11 @@ def _only_one(root: Path, progress: Progress) -> Iterator[None]:
     """Hold the lock for builds; the kernel releases it when its holder dies."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / "build.lock").open("a") as lock:
-        waiting = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waiting:
-                    progress.step("another process builds: waiting for it")
-                    waiting = True
-                progress.update("still waiting for the other process")
-                time.sleep(_POLL_SECONDS)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.step("another process builds: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

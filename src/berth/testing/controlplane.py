@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Self
 
 from berth.kinds.manifests import manifests
-from berth.testing import build, kubeconfig_file, servers
+from berth.testing import build, servers
 from berth.testing.administrator import BERTH, Administrator
 from berth.testing.binaries import API_SERVER, ETCD, MANAGER
-from berth.testing.certificates import KeyPair
+from berth.testing.credentials import HOST, Credentials, KeyPair, check_kubeconfig, write_kubeconfig
 from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
 from berth.testing.supervisor import Servers
@@ -33,7 +33,7 @@ class _Running:
 
     processes: Processes
     ports: servers.Ports
-    credentials: servers.Credentials
+    credentials: Credentials
     api: Administrator
 
 
@@ -74,7 +74,7 @@ class ControlPlane:
         if self._state is not None:
             raise ControlPlaneError("this control plane already runs")
         if self._target is not None:
-            kubeconfig_file.check_target(self._target)
+            check_kubeconfig(self._target)
         servers.choose_ports(self._port)  # report a taken port before minutes of building
         wanted = [ETCD, API_SERVER, *([MANAGER] if self._with_gc else [])]
         self._binaries = build.ensure(wanted)
@@ -105,7 +105,7 @@ class ControlPlane:
     @property
     def url(self) -> str:
         """The address of the API server, like `https://127.0.0.1:23456`."""
-        return f"https://{servers.HOST}:{self._running.ports.api}"
+        return f"https://{HOST}:{self._running.ports.api}"
 
     @property
     def kubeconfig(self) -> Path:
@@ -289,7 +289,7 @@ class ControlPlane:
         processes = Processes([self._target] if self._target else [])
         try:
             chosen = servers.choose_ports(self._port)
-            credentials = servers.Credentials(processes.folder / "pki")
+            credentials = Credentials(processes.folder / "pki")
             api = Administrator(chosen.api, credentials)
             self._state = _Running(processes, chosen, credentials, api)
         except BaseException:
@@ -302,7 +302,7 @@ class ControlPlane:
             self.start_gc()
 
     def _write_kubeconfig(self, path: Path, user: KeyPair | str, namespace: str = "default") -> None:
-        kubeconfig_file.write(path, self.url, self.ca_file, user, namespace)
+        write_kubeconfig(path, self.url, self.ca_file, user, namespace)
 
     def _wait(self, path: str) -> None:
         """Poll `path` until the answer is 200; the error quotes the log of the server that failed."""

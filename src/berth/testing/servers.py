@@ -6,11 +6,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from berth.testing.certificates import Authority
+from berth.testing.credentials import HOST, Credentials
 from berth.testing.errors import ControlPlaneError
-
-HOST = "127.0.0.1"
-_HOSTS = (HOST, "::1", "localhost", "kubernetes.default.svc")
 
 # Below the range that Linux gives to outgoing connections, so that none of them takes the API
 # server's port while it is being restarted.
@@ -33,19 +30,6 @@ class Ports:
     etcd: int
     etcd_peer: int
     api: int
-
-
-class Credentials:
-    """The certificates and keys of the servers and of their clients, which are issued into `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = Authority(folder)
-        self.authority = authority.certificate
-        self.etcd = authority.issue("etcd", "etcd", hosts=_HOSTS)
-        self.api = authority.issue("kube-apiserver", "kube-apiserver", hosts=_HOSTS)
-        self.administrator = authority.issue("administrator", "berth-testing-admin", "system:masters")
-        self.controller_manager = authority.issue("controller-manager", "system:kube-controller-manager")
-        self.token_key = authority.signing_key("service-accounts")
 
 
 def choose_ports(api: int | None = None) -> Ports:

@@ -3,7 +3,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from berth.testing.servers import Credentials
+from berth.testing.credentials import Credentials
 
 
 def strict(purpose: ssl.Purpose, credentials: Credentials) -> ssl.SSLContext:
