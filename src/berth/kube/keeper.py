@@ -22,7 +22,8 @@ class LeaseKeeper:
 
     With it several candidates elect a leader:
 
-        async with LeaseKeeper(config, LeaseClaim("berth-system", "berth-controller", identity)) as lease:
+        claim = LeaseClaim("berth-system", "berth-controller", identity)
+        async with LeaseKeeper(config, claim, Timing.of(15.0)) as lease:
             while True:
                 await lease.acquire()
                 lost = lease.lost          # an asyncio.Event; `lost_reason` is the reason afterwards
@@ -41,7 +42,7 @@ class LeaseKeeper:
         self,
         config: Config,
         claim: LeaseClaim,
-        timing: Timing | None = None,
+        timing: Timing,
         *,
         watchdog: float | None = None,
         on_request: RequestHook | None = None,
@@ -52,18 +53,16 @@ class LeaseKeeper:
         """
         self.lost_reason = ""
         """Why the Lease was last lost; "" while it is held."""
-        self._timing = timing or Timing.of()
-        self._validity = Validity(self._timing)
+        self._timing = timing
+        self._validity = Validity(timing)
         self._block_seconds = watchdog
         self.lost = asyncio.Event()
         """Set when the Lease that the last `acquire` took is lost. Each `acquire` creates a new event."""
         self.lost.set()
         self._abandoned = False
         self._thread = LoopThread(f"lease-{claim.name}")
-        client = Client(
-            config, timeout=self._timing.attempt, attempts=1, connections=2, on_request=on_request
-        )
-        self._loop = LeaseLoop(client, claim, self._timing, self._validity)
+        client = Client(config, timeout=timing.attempt, attempts=1, connections=2, on_request=on_request)
+        self._loop = LeaseLoop(client, claim, timing, self._validity)
 
     async def __aenter__(self) -> Self:
         home = asyncio.get_running_loop()
@@ -86,10 +85,12 @@ class LeaseKeeper:
             if not self._abandoned:
                 await self.release()
         finally:
-            with contextlib.suppress(RuntimeError, TimeoutError):  # the thread has ended, or hangs
-                async with asyncio.timeout(self._timing.renew_deadline):
-                    await self._call(self._loop.close())
-            await asyncio.to_thread(self._thread.stop, self._timing.renew_deadline)
+            await asyncio.to_thread(self._close)  # goes on although this task may be cancelled again
+
+    def _close(self) -> None:
+        with contextlib.suppress(RuntimeError, TimeoutError):  # the thread has ended, or hangs
+            self._thread.submit(self._loop.close()).result(self._timing.renew_deadline)
+        self._thread.stop(self._timing.renew_deadline)
 
     @property
     def held(self) -> bool:

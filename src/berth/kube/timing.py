@@ -31,7 +31,7 @@ class Timing:
     @classmethod
     def of(
         cls,
-        lease_duration: float = 15.0,
+        lease_duration: float,
         renew_deadline: float | None = None,
         retry_period: float | None = None,
     ) -> Self:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -62,7 +62,6 @@ class ControlPlane:
         self._port = port
         self._api_server_args = tuple(api_server_args)
         self._target = Path(kubeconfig).absolute() if kubeconfig is not None else None
-        self._binaries: Mapping[str, Path] = {}
         self._state: _Running | None = None
         self._fenced = False
 
@@ -76,8 +75,7 @@ class ControlPlane:
         if self._target is not None:
             check_kubeconfig(self._target)
         servers.choose_ports(self._port)  # report a taken port before minutes of building
-        wanted = [ETCD, API_SERVER, *([MANAGER] if self._with_gc else [])]
-        self._binaries = build.ensure(wanted)
+        build.ensure([ETCD, API_SERVER, *([MANAGER] if self._with_gc else [])])
         for more_attempts in reversed(range(_ATTEMPTS)):
             try:
                 self._start_once()
@@ -215,10 +213,9 @@ class ControlPlane:
         """Start the garbage collector and the namespace controller, unless they are running."""
         if self._servers.codes().get(MANAGER, 0) is None:
             return
-        binary = build.ensure([MANAGER])[MANAGER]
         path = self.folder / "controller-manager.kubeconfig"
         self._write_kubeconfig(path, self._running.credentials.controller_manager)
-        self._servers.start(MANAGER, servers.kube_controller_manager(binary, path))
+        self._start_server(MANAGER, servers.kube_controller_manager(path))
 
     def check(self) -> None:
         """Raise `ControlPlaneError` if etcd or the API server has ended, intentionally or not."""
@@ -243,10 +240,8 @@ class ControlPlane:
         it (kubernetes/kubernetes#124237). `wait_for_policy` waits for the end of that, if `apply_crds` was
         called before; without it, a test gets the behaviour of a cluster.
         """
-        argv = servers.kube_apiserver(
-            self._binaries[API_SERVER], self._running.ports, self._running.credentials, self._api_server_args
-        )
-        self._servers.start(API_SERVER, argv)
+        ports, credentials = self._running.ports, self._running.credentials
+        self._start_server(API_SERVER, servers.kube_apiserver(ports, credentials, self._api_server_args))
         self._wait("/readyz")
         self._wait("/api/v1/namespaces/default")
         if self._fenced and wait_for_policy:
@@ -254,9 +249,8 @@ class ControlPlane:
 
     def start_etcd(self) -> None:
         """Start an etcd that was killed, with its data."""
-        data, running = self.folder / "etcd", self._running
-        argv = servers.etcd(self._binaries[ETCD], data, running.ports, running.credentials)
-        self._servers.start(ETCD, argv)
+        ports, credentials = self._running.ports, self._running.credentials
+        self._start_server(ETCD, servers.etcd(self.folder / "etcd", ports, credentials))
 
     def kill(self, server: str = API_SERVER) -> None:
         """Kill a server (`etcd`, `kube-apiserver`, `kube-controller-manager`) with SIGKILL."""
@@ -299,6 +293,10 @@ class ControlPlane:
         self._write_kubeconfig(self.kubeconfig, credentials.administrator)
         if self._with_gc:
             self.start_gc()
+
+    def _start_server(self, name: str, arguments: Sequence[str]) -> None:
+        binary = build.ensure([name])[name]
+        self._servers.start(name, [str(binary), *arguments])
 
     def _write_kubeconfig(self, path: Path, user: KeyPair | str, namespace: str = "default") -> None:
         write_kubeconfig(path, self.url, self.ca_file, user, namespace)

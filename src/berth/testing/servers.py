@@ -54,12 +54,11 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def etcd(binary: Path, data: Path, ports: Ports, credentials: Credentials) -> list[str]:
+def etcd(data: Path, ports: Ports, credentials: Credentials) -> list[str]:
     """Arguments of an etcd with one member, without fsync: a power failure loses data, which is fine here."""
     client, peer = f"https://{HOST}:{ports.etcd}", f"https://{HOST}:{ports.etcd_peer}"
     pair, ca = credentials.etcd, credentials.authority
     return [
-        str(binary),
         "--name=default",
         f"--data-dir={data}",
         "--unsafe-no-fsync",
@@ -79,10 +78,9 @@ def etcd(binary: Path, data: Path, ports: Ports, credentials: Credentials) -> li
     ]
 
 
-def kube_apiserver(binary: Path, ports: Ports, credentials: Credentials, extra: tuple[str, ...]) -> list[str]:
+def kube_apiserver(ports: Ports, credentials: Credentials, extra: tuple[str, ...]) -> list[str]:
     """Arguments of the API server; a later flag in `extra` replaces an earlier one."""
     return [
-        str(binary),
         f"--etcd-servers=https://{HOST}:{ports.etcd}",
         f"--etcd-cafile={credentials.authority}",
         f"--etcd-certfile={credentials.api.certificate}",
@@ -105,10 +103,9 @@ def kube_apiserver(binary: Path, ports: Ports, credentials: Credentials, extra: 
     ]
 
 
-def kube_controller_manager(binary: Path, kubeconfig: Path) -> list[str]:
+def kube_controller_manager(kubeconfig: Path) -> list[str]:
     """Arguments of a controller manager with the garbage collector and the namespace controller only."""
     return [
-        str(binary),
         f"--kubeconfig={kubeconfig}",
         "--controllers=garbage-collector-controller,namespace-controller",
         "--leader-elect=false",
