@@ -5,7 +5,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 import msgspec
@@ -113,8 +113,8 @@ class Client:
     ) -> "list[T]":
         """Read a whole collection, page by page, each object as `type`, or its metadata only."""
         items: list[T] = []
-        accept = METADATA_LIST if metadata_only else None
-        pages = self.pages(path, params, Decoder(type), accept=accept, deadline=deadline)
+        headers = {"Accept": METADATA_LIST} if metadata_only else {}
+        pages = self.pages(path, params, Decoder(type), headers=headers, deadline=deadline)
         async for first, objects, bad, _ in pages:
             if bad:
                 raise not_understood(bad[0].error, path)
@@ -187,9 +187,8 @@ class Client:
         **options: Unpack[WriteOptions],
     ) -> T:
         """Change an object by a JSON patch or a merge patch."""
-        content_type = f"application/{kind}-patch+json"
-        answer = await self.request("PATCH", path, body=body, content_type=content_type, **options)
-        return _decoded(answer, type)
+        headers = {"Content-Type": f"application/{kind}-patch+json"}
+        return _decoded(await self.request("PATCH", path, body=body, headers=headers, **options), type)
 
     async def delete(self, path: str, *, body: Any = None, **options: Unpack[WriteOptions]) -> bytes:
         """Delete an object; `body` may be DeleteOptions with preconditions."""
@@ -202,17 +201,13 @@ class Client:
         params: Params | None = None,
         body: Any = None,
         *,
-        content_type: str = "application/json",
-        accept: str | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         deadline: Deadline | None = None,
         idempotent: bool = False,
     ) -> bytes:
         """Send a request and return the body of the answer. The verbs above use this. Raises ApiError."""
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
-        headers = {"Content-Type": content_type} if data is not None else {}
-        if accept is not None:
-            headers["Accept"] = accept
 
         def time_left() -> float:
             return _time_left(path, timeout or self.timeout, deadline)

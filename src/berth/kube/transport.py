@@ -47,6 +47,7 @@ class Transport:
             headers={
                 "User-Agent": self._user_agent,
                 "Accept": "application/json",
+                "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
             },
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -65,7 +66,6 @@ class Transport:
         params: Params | None,
         time_left: Callable[[], float],
         inactivity: float | None = None,
-        *,
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
