@@ -12,8 +12,7 @@ from benchmarks.solve.families import EVENTS, SIZES, Fleet, happen, hold, prepar
 
 from berth.controller import solving
 from berth.controller.metrics import Metrics
-from berth.controller.rejected import Rejections
-from berth.controller.solving import PoolSolver, SolverProcess
+from berth.controller.solving import PoolSolver, Rejections, SolverProcess
 from berth.pool import Brain, Leases
 from berth.solve import Problem, Solver, Touched, solve
 

@@ -236,12 +236,13 @@ async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
 
 async def test_a_callback_is_cancelled_once_and_may_clean_up(worker: Acting, hand: Hand) -> None:
     tidied: list[bool] = []
+    go = asyncio.Event()
 
     async def tidy(_: Held) -> None:
         try:
             await asyncio.sleep(1000)
         finally:
-            await asyncio.sleep(0.05)
+            await go.wait()
             tidied.append(True)
 
     worker.acts["prepare a"] = tidy
@@ -252,6 +253,7 @@ async def test_a_callback_is_cancelled_once_and_may_clean_up(worker: Acting, han
         hand.want(f"a#1@{grant}")
         await asyncio.sleep(0.005)
     worker.acts.clear()
+    go.set()
     await hand.until_reported("a@8=Ready")
     assert tidied == [True]
 

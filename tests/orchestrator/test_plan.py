@@ -26,19 +26,19 @@ def expected_of(instances, limits, zones=None):
 def carry_out(plan, actual, bound):
     """Make the calls of a plan on `actual`, checking that each is allowed; return how many moved."""
     halves = Counter()
-    for worker, steps in plan.removals.items():
-        unforced = [step for step in steps if not step.surplus]
+    for worker, calls in plan.removals.items():
+        unforced = [call for call in calls if not call.surplus]
         assert bound is None or len(unforced) <= bound
-        for step in steps:
-            actual[worker].remove(step.task)  # raises if it is not there
-            halves[step.move] += 1
-    for worker, steps in plan.adds.items():
-        waiting = [step.move != NO_MOVE for step in steps]
+        for call in calls:
+            actual[worker].remove(call.task)  # raises if it is not there
+            halves[call.move] += 1
+    for worker, calls in plan.adds.items():
+        waiting = [call.move != NO_MOVE for call in calls]
         assert waiting == sorted(waiting), "adds that wait for nothing come first"
-        for step in steps:
-            assert step.task not in actual[worker]
-            actual[worker].append(step.task)
-            halves[step.move] += step.move != NO_MOVE
+        for call in calls:
+            assert call.task not in actual[worker]
+            actual[worker].append(call.task)
+            halves[call.move] += call.move != NO_MOVE
     del halves[NO_MOVE]
     assert set(halves) == set(range(plan.moves))
     assert all(count == 2 for count in halves.values())
@@ -163,7 +163,7 @@ def test_a_resting_worker_keeps_what_it_has_and_gets_nothing(instances, held, re
         expected_of(instances, [None] * len(held)), actual, moves_per_worker=None, resting={f"w{resting}"}
     )
     assert f"w{resting}" not in plan.adds
-    assert all(step.task >= len(instances) for step in plan.removals.get(f"w{resting}", []))
+    assert all(call.task >= len(instances) for call in plan.removals.get(f"w{resting}", []))
     carry_out(plan, actual, None)
     counts = Counter(t for running in actual.values() for t in running)
     for task, wanted in enumerate(instances):

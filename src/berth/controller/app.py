@@ -27,8 +27,7 @@ from berth.controller.lead import Lead
 from berth.controller.metrics import Metrics, endpoint
 from berth.controller.publish import Publisher, Recorder
 from berth.controller.reads import read_due_leases
-from berth.controller.rejected import Rejections
-from berth.controller.solving import PoolSolver, SolverProcess
+from berth.controller.solving import PoolSolver, Rejections, SolverProcess
 from berth.controller.writes import FIRST_PARALLEL
 from berth.kinds import GROUP, PoolObject
 from berth.kube import (
@@ -176,13 +175,13 @@ class Controller:
         try:
             async with asyncio.TaskGroup() as group:
                 self._leaders = group
-                self.follower.restart_leases()
-                group.create_task(self.recorder.run())
-                group.create_task(read_due_leases(self._client, self.follower, self.metrics))
-                group.create_task(self._solver.prepare())
-                for pool in self.follower.pools.values():
-                    self._on_pool(pool)
                 try:
+                    self.follower.restart_leases()
+                    group.create_task(self.recorder.run())
+                    group.create_task(read_due_leases(self._client, self.follower, self.metrics))
+                    group.create_task(self._solver.prepare())
+                    for pool in self.follower.pools.values():
+                        self._on_pool(pool)
                     await lost.wait()
                 finally:
                     self._leaders = None

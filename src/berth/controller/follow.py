@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -81,34 +81,31 @@ class FollowedPool:
     """Wakes the loop that leads it."""
 
 
+@dataclass
 class Follower:
-    """Keeps the brains of all watched namespaces up to date.
+    """Keeps the brains of all watched namespaces up to date."""
 
-    `pools` grows as soon as any object names a Pool; `on_pool` is called then.
-    """
+    client: Client
+    namespaces: Sequence[str] = ()
+    """The namespaces to watch; empty is all of them."""
+    _: KW_ONLY
+    on_pool: Callable[[FollowedPool], None]
+    """Called for each new Pool in `pools`."""
+    on_unusable: Callable[[str, Key, Exception], None]
+    """Called for each object that cannot be read: its kind, its key and the error."""
+    clock: Clock = time.monotonic
 
-    def __init__(
-        self,
-        client: Client,
-        namespaces: Sequence[str] = (),
-        *,
-        on_pool: Callable[[FollowedPool], None],
-        on_unusable: Callable[[str, Key, Exception], None],
-        clock: Clock = time.monotonic,
-    ) -> None:
-        """`namespaces` empty is all of them."""
+    def __post_init__(self) -> None:
         self.pools: dict[tuple[str, str], FollowedPool] = {}
+        """By namespace and name; it has every Pool that any object names."""
         self._leases: defaultdict[str, Leases] = defaultdict(Leases)
         """By namespace: the Pools of a namespace share them."""
-        self._on_pool = on_pool
-        self._on_unusable = on_unusable
-        self._clock = clock
         self._timer = asyncio.Event()
         self.reads_due = asyncio.Event()
         """Set when Leases may have to be read."""
         self._informers: dict[tuple[Resource, str | None], Informer[Any]] = {
-            (resource, namespace): self._informer(client, resource, type_, namespace, handler)
-            for namespace in namespaces or (None,)
+            (resource, namespace): self._informer(resource, type_, namespace, handler)
+            for namespace in self.namespaces or (None,)
             for resource, type_, handler in (
                 (ITEMS, ItemObject, partial(self._on_spec, "Item")),
                 (MEMBERS, MemberObject, partial(self._on_spec, "Member")),
@@ -117,13 +114,11 @@ class Follower:
             )
         }
 
-    def _informer(
-        self, client: Client, resource: Resource, type_: Any, namespace: str | None, handler: Any
-    ) -> Informer[Any]:
+    def _informer(self, resource: Resource, type_: Any, namespace: str | None, handler: Any) -> Informer[Any]:
         # Each kubelet renews a Lease; in a large cluster these would be most of the events.
         selector = "metadata.namespace!=kube-node-lease" if resource is LEASES and namespace is None else None
         return Informer(
-            client,
+            self.client,
             resource,
             type_,
             namespace,
@@ -162,7 +157,7 @@ class Follower:
         pool = self.pools.get(key)
         if pool is None:
             pool = self.pools[key] = FollowedPool(Brain(namespace, name, self._leases[namespace]))
-            self._on_pool(pool)
+            self.on_pool(pool)
         return pool
 
     def unusable(self, namespace: str) -> dict[str, str]:
@@ -181,20 +176,20 @@ class Follower:
         while True:
             moments = [at for leases in self._leases.values() if (at := leases.next_change()) is not None]
             self._timer.clear()
-            timeout = max(0.0, min(moments) - self._clock()) if moments else None
+            timeout = max(0.0, min(moments) - self.clock()) if moments else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._timer.wait()
                 # Renewals only postpone these moments, so they do not set the timer.
                 continue
-            now = self._clock()
+            now = self.clock()
             for namespace, leases in self._leases.items():
                 self._leases_changed(namespace, leases.advance(now), now)
             self.reads_due.set()
 
     def restart_leases(self) -> None:
         """At the start of a lead: have every Lease read again that seems to have expired."""
-        now = self._clock()
+        now = self.clock()
         reported: defaultdict[tuple[str, bool | None], set[str]] = defaultdict(set)
         for informer in self.informers:
             for member in informer.store.values() if informer.resource is MEMBERS else ():
@@ -208,18 +203,13 @@ class Follower:
         self._timer.set()
         self.reads_due.set()
 
-    @property
-    def namespaces(self) -> set[str]:
-        """Namespaces with a Pool, or with something that names one."""
-        return {namespace for namespace, _ in self.pools}
-
     def leases_to_read(self, namespace: str) -> set[str]:
         """The Leases of a namespace that have to be read from the API server."""
         return set[str]().union(*(pool.brain.leases_to_read() for pool in self._pools_in(namespace)))
 
     def put_lease_read(self, namespace: str, name: str, lease: LeaseObject | None, started: float) -> bool:
         """Observe the result of a read started at `started`; returns whether the watch missed a renewal."""
-        now, leases = self._clock(), self._leases[namespace]
+        now, leases = self.clock(), self._leases[namespace]
         expired = name in leases.unread()
         answer = leases.put_read(name, lease, started, now)
         if answer.changed:
@@ -243,7 +233,7 @@ class Follower:
     # ---- events ----------------------------------------------------------------------------
 
     def _observe(self, pool: FollowedPool, event: Event, now: float | None = None) -> None:
-        pool.brain.observe(event, self._clock() if now is None else now)
+        pool.brain.observe(event, self.clock() if now is None else now)
         pool.burst.wake()
         # Only what this event can have changed: an expiry asks for its read itself.
         if pool.brain.needs_read(event.spec.lease_name if isinstance(event, MemberObject) else None):
@@ -276,7 +266,7 @@ class Follower:
         lease = new or old
         assert lease is not None
         namespace, name = lease.metadata.key
-        leases, now = self._leases[namespace], self._clock()
+        leases, now = self._leases[namespace], self.clock()
         before = leases.next_change()
         if new is None:
             leases.delete(lease, now)
@@ -289,4 +279,4 @@ class Follower:
         logger.warning("kind=%s namespace=%s name=%s cannot be used: %s", kind, *key, error)
         for pool in self._pools_in(key[0]):
             pool.burst.wake()
-        self._on_unusable(kind, key, error)
+        self.on_unusable(kind, key, error)

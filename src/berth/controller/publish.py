@@ -17,7 +17,7 @@ from prometheus_client import Gauge
 
 from berth.controller.follow import Clock, FollowedPool, Follower, Sleep
 from berth.controller.metrics import Metrics
-from berth.controller.writes import failures
+from berth.controller.writes import write_all
 from berth.kinds import API_VERSION, PoolObject
 from berth.kube import (
     EVENTS,
@@ -189,7 +189,7 @@ class Publisher:
     ) -> None:
         """Write these statuses. `put_back` gets the rows of those that fail; the first error is raised."""
         work = ((one.row, partial(self._write_in_turn, resource, one)) for one in writes)
-        failed = await failures(work, PARALLEL)
+        failed = await write_all(work, PARALLEL)
         put_back(set(failed))
         if failed:
             raise next(iter(failed.values()))

@@ -131,7 +131,7 @@ async def read_due_leases(client: Client, follower: Follower, metrics: Metrics) 
     async with asyncio.TaskGroup() as group:
         while True:
             follower.reads_due.clear()
-            for namespace in follower.namespaces:
+            for namespace in {namespace for namespace, _ in follower.pools}:
                 if namespace not in readers:
                     readers[namespace] = LeaseReader(
                         client,

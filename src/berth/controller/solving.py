@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from berth.controller.rejected import Rejections
-from berth.saved import Names
+from berth.controller.metrics import Metrics
+from berth.pool import Brain
+from berth.saved import Names, log, report
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
 from berth.solve.apart import ENGINE, EngineProcess
 from berth.solve.tuning import DEFAULT
@@ -25,6 +27,8 @@ MANY_MEMBERS = 10
 """With this many Items and changed Members, the start of a solve alone may take 50 ms."""
 GRACE = 1.0
 """Seconds after the deadline until a process is killed that is still sending its answer."""
+SAVE_AGAIN = 60.0
+"""Seconds between two problems of a Pool that are saved: a defect may appear at every event."""
 
 Solve = Callable[[Problem, Touched | None, bool], Awaitable[Solution]]
 """Solves the placement problem of a Pool: see `PoolSolver`."""
@@ -96,6 +100,48 @@ class SolverProcess(EngineProcess):
         if connection is None or self._refuses:
             raise ConnectionAbortedError("the request was cancelled")
         return connection
+
+
+class Rejections:
+    """Collects the plans that a Solver rejects, in any thread; counts and logs them and saves the problem."""
+
+    def __init__(self, brain: Brain, metrics: Metrics, folder: Path | None = None) -> None:
+        """`folder` None: `default_folder()`."""
+        self._brain = brain
+        self._metrics = metrics
+        self._folder = folder
+        self._noted: list[tuple[str, Sequence[str], Problem]] = []
+        self._saved_at: float | None = None
+        self._saving: asyncio.Future[Path | None] | None = None
+        for engine in ("pooled", "exact", "plain"):  # at 0: Prometheus sees no increase to a first value
+            metrics.plans_rejected.labels(brain.namespace, brain.name, engine)
+        metrics.solver_failures.labels(brain.namespace, brain.name)
+
+    def note(self, engine: str, faults: Sequence[str], problem: Problem) -> None:
+        """Note a plan that was not used; this is `rejected` of `Solver`."""
+        self._noted.append((engine, faults, copy.deepcopy(problem)))
+
+    def names(self) -> Names:
+        """The present names of the rows."""
+        brain, ledger = self._brain, self._brain.ledger
+        items, members = ledger.items.names.copy(), ledger.member_rows.names.copy()
+        return Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
+
+    def report(self, names: Names | None = None) -> None:
+        """Report what was noted, with these names or the present ones; a thread saves the problem."""
+        noted, self._noted = self._noted, []
+        if not noted:
+            return
+        names, brain = names or self.names(), self._brain
+        for engine, faults, problem in noted:
+            self._metrics.plans_rejected.labels(brain.namespace, brain.name, engine).inc()
+            now = monotonic()
+            if self._saved_at is not None and now - self._saved_at < SAVE_AGAIN:
+                log(engine, faults, "a problem of this Pool was saved less than a minute ago", names)
+                continue
+            self._saved_at = now
+            loop = asyncio.get_running_loop()
+            self._saving = loop.run_in_executor(None, report, engine, faults, problem, names, self._folder)
 
 
 class PoolSolver:

@@ -38,8 +38,8 @@ class Applied(Outcome):
         self.version = max(self.version, version)
 
 
-async def failures(work: Iterable[tuple[int, Work]], limit: int) -> dict[int, ApiError]:
-    """Make the writes for these rows, at most `limit` at once; returns the errors by row.
+async def write_all(work: Iterable[tuple[int, Work]], limit: int) -> dict[int, ApiError]:
+    """Make these writes, each for a row, at most `limit` at once; returns the errors by row.
 
     An object that is gone is not an error.
     """
@@ -255,6 +255,6 @@ class AssignmentWriter:
         await self.client.delete(path, body=only_that, deadline=self.deadline)
 
     async def _each(self, work: Iterable[tuple[int, Work]], applied: Applied) -> None:
-        failed = await failures(work, MAX_PARALLEL)
+        failed = await write_all(work, MAX_PARALLEL)
         applied.failed_objects |= failed.keys()
         applied.failures += failed.values()

@@ -1,7 +1,7 @@
 """The wire format of an Assignment's entries and reports: one short string each.
 
-Hundreds of thousands of these are read when a controller starts, so both directions stay
-close to what one regular expression and one f-string cost, and nothing here uses pydantic.
+A controller reads hundreds of thousands of these when it starts, so parsing costs little more than one
+regular expression and formatting one f-string, and nothing here uses pydantic.
 
 ==============  ==========================  ===================================================
 what            string                      meaning
@@ -27,9 +27,8 @@ MAX_SLOT = 999
 MAX_TERM = 10**15 - 1
 """Highest term, grant and epoch: exact in every JSON reader, ``float64`` ones included."""
 
-# Names are spelled without ambiguity (every character decides alone how the match goes on), which
-# lets Go's regexp run these in one pass without backtracking: the API server checks each entry of
-# each write with them.
+# The pattern of a name is unambiguous (each character alone decides how the match continues), so Go's
+# regexp runs it in one pass without backtracking: the API server checks each entry of each write with it.
 _LABEL = "[a-z0-9]+(-+[a-z0-9]+)*"
 _NAME = rf"{_LABEL}(\.{_LABEL})*"
 _TERM = "[1-9][0-9]{0,14}"
@@ -95,8 +94,8 @@ class Report(NamedTuple):
     """The Member's progress with the Item."""
 
 
-# The same language for Python's `re`, which has no one-pass engine: the name is matched in a simpler
-# form, and what that lets through ("a..b", "a-.b") is found by the two characters that give it away.
+# The same language for Python's `re`, which has no one-pass engine: these match a simpler form of the
+# name, and `_is_malformed` then finds what that form lets through, like "a..b" and "a-.b".
 _ENTRY = re.compile(
     rf"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)#(?:0@({_TERM}):({_TERM})|([1-9][0-9]{{0,2}})@({_TERM}))", re.ASCII
 )

@@ -1,4 +1,4 @@
-"""What is read of every object: small structs that msgspec decodes a hundred times faster than a model."""
+"""What Berth reads of every object: small structs, decoded a hundred times faster than a pydantic model."""
 
 import msgspec
 
@@ -40,7 +40,7 @@ class Part(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=
 
 
 class HasMeta(Part, frozen=True):
-    """Any object as it is read: with its metadata, in a field that the struct given to an Informer needs."""
+    """Any object as it is read: the base of the structs that an Informer decodes."""
 
     metadata: Meta
 

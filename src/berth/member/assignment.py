@@ -160,8 +160,7 @@ class AssignmentWatch:
         # A watch without a resourceVersion starts with the current object, so it needs no list before it
         # and no version to resume from.
         query = {"fieldSelector": f"metadata.name={self.name}"}
-        before = self._newest
-        path = ASSIGNMENTS.path(self.namespace)
+        path, before = ASSIGNMENTS.path(self.namespace), self._newest
         async with self.client.watch(path, _decoder, query, inactivity=_SILENCE) as events:
             if before is not None:
                 await self.refresh()  # no event reports that it was deleted before the watch was opened

@@ -7,15 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
-from berth.kinds import (
-    MAX_PROBLEM_MESSAGE,
-    MAX_PROBLEMS,
-    Entry,
-    Phase,
-    ReadProblem,
-    Report,
-    format_report,
-)
+from berth.kinds import MAX_PROBLEM_MESSAGE, MAX_PROBLEMS, Entry, Phase, ReadProblem, Report, format_report
 from berth.member.item_run import ItemRun, default_pause, describe
 from berth.member.steps import FORWARD, Stage, Step, phase, superseded
 from berth.member.worker import Adapter, Held, HeldItem, PlainError, SecondsLeft, Worker
@@ -201,7 +193,11 @@ class CallbackRunner:
             self._busy += step in FORWARD
             run.driver = self._group.create_task(self._drive(run, step), name=f"berth:{run.name}")
         elif run.position.stage is Stage.ABSENT and run.target is None:
-            self._remove(run)
+            del self._runs[run.name]
+            run.forget_failure()
+            if not self._runs:
+                self._idle.set()
+            self.on_change(True)
 
     async def _drive(self, run: ItemRun, step: Step) -> None:
         try:
@@ -213,13 +209,6 @@ class CallbackRunner:
         self._advance(run)
         while self._waiting and not self._closed and self._busy < self.concurrency:
             self._advance(self._runs[next(iter(self._waiting))])
-
-    def _remove(self, run: ItemRun) -> None:
-        del self._runs[run.name]
-        run.forget_failure()
-        if not self._runs:
-            self._idle.set()
-        self.on_change(True)
 
     async def _perform(self, run: ItemRun, step: Step) -> None:
         """Run one callback to its end and record the new position of the Item."""
@@ -316,7 +305,5 @@ class CallbackRunner:
 
 
 def _warn(run: ItemRun, what: str, error: BaseException) -> None:
-    if isinstance(error, PlainError):
-        log.warning("item %s: %s: %s", run.name, what, error)
-    else:
-        log.warning("item %s: %s", run.name, what, exc_info=error)
+    trace = None if isinstance(error, PlainError) else error
+    log.warning("item %s: %s: %s", run.name, what, describe(error), exc_info=trace)

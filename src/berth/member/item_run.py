@@ -31,7 +31,7 @@ class ItemRun:
     """One Item that is here, or is to be here."""
 
     name: str
-    target: Entry | None = None  # what its Assignment says; None if it is to be released
+    target: Entry | None = None  # its entry in the Assignment; None if it is to be released
     position: Position = field(default_factory=Position)
     held: HeldItem | None = None  # what the worker gets; None while the stage is ABSENT
     driver: asyncio.Task[None] | None = None  # runs the present callback, and starts the next one

@@ -133,8 +133,7 @@ class MemberRegistration:
             if not limit_is_0 and now >= next_try:
                 try:
                     async with asyncio.timeout(until - now):
-                        patch = {"spec": {"limit": 0}}
-                        await self.client.patch(self._path, patch, "merge", idempotent=True)
+                        await self.client.patch(self._path, {"spec": {"limit": 0}}, "merge", idempotent=True)
                     limit_is_0 = True
                 except NotFound:
                     absent = True  # it may be about to be announced again, with its old limit

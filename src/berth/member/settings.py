@@ -58,8 +58,8 @@ class Settings:
     block_seconds: float
     """How long the event loop may be blocked before the Lease is given up on purpose.
     `BERTH_BLOCK_SECONDS`, else two thirds of the Lease's duration."""
-    pod: tuple[str, str] | None
-    """Name and uid of the pod of this process, if known (`BERTH_POD_NAME`, `BERTH_POD_UID`):
+    owners: list[OwnerReference]
+    """The pod of this process, if its name and uid are known (`BERTH_POD_NAME`, `BERTH_POD_UID`):
     Member and Lease are then owned by it and deleted with it."""
     readiness: Literal["Assumed", "Reported"] = "Reported"
     """When an Item counts as ready here: once `prepare` has returned (`Reported`), or at once (`Assumed`)."""
@@ -109,6 +109,7 @@ class Settings:
                 f"a Lease of {lease:g} s is too short: give 1 or more, the API server counts whole seconds"
             )
         kubeconfig = text("kubeconfig", "")
+        named = pod("NAME"), pod("UID")
         return cls(
             pool=text("pool", "default"),
             name=name,
@@ -119,14 +120,6 @@ class Settings:
             lease_seconds=lease,
             drain_seconds=number("drain_seconds", 25.0),
             block_seconds=number("block_seconds", lease * 2 / 3),
-            pod=(pod("NAME"), pod("UID")) if pod("NAME") and pod("UID") else None,
+            owners=[OwnerReference("v1", "Pod", *named)] if all(named) else [],
             **{key: given[key] for key in ("readiness", "concurrency", "wait", "read_data") if key in given},
         )
-
-    @property
-    def owners(self) -> list[OwnerReference]:
-        """The owner of Member and Lease: the pod of this process, if it is known."""
-        if self.pod is None:
-            return []
-        name, uid = self.pod
-        return [OwnerReference(api_version="v1", kind="Pod", name=name, uid=uid)]

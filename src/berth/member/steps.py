@@ -59,9 +59,8 @@ def wanted(position: Position, target: Entry | None) -> bool:
 
 def wanted_as_primary(position: Position, target: Entry | None) -> bool:
     """Whether the target is to work as primary under the epoch with which the Item was last activated."""
-    return (
-        wanted(position, target) and target is not None and target.primary and target.epoch == position.epoch
-    )
+    # An epoch belongs to a primary: that of a replica is 0.
+    return target is not None and target.epoch == position.epoch and wanted(position, target)
 
 
 def next_step(position: Position, target: Entry | None) -> Step | None:

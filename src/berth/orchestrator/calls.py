@@ -5,11 +5,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, TypeVar
 
 from berth.orchestrator.model import W
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -18,8 +17,7 @@ class CallError(Exception):
 
     def __init__(self, message: str, *, blocked: bool) -> None:
         super().__init__(message)
-        self.blocked = blocked
-        """True if it was cancelled at its deadline: more calls would probably block as well."""
+        self.blocked = blocked  # it was cancelled at its deadline: more calls would probably block as well
 
 
 @dataclass(slots=True, eq=False)
@@ -43,16 +41,10 @@ class Caller(Generic[W]):
         self.timeout = timeout
         self.grace = min(1.0, timeout)
         """Seconds for a cancelled call to clean up before it is given up."""
-        self._stuck: dict[asyncio.Task[None], W] = {}
+        self.stuck: dict[asyncio.Task[None], W] = {}
+        """The calls that were given up and are still running, and their workers."""
 
-    @property
-    def stuck(self) -> set[W]:
-        """Workers with a call that was given up and is still running."""
-        return set(self._stuck.values())
-
-    async def call(
-        self, calls: WorkerCalls[W], method: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
+    async def call(self, calls: WorkerCalls[W], method: Callable[..., Awaitable[R]], *args: object) -> R:
         """Await one call for at most `timeout` seconds.
 
         Raises CallError if it fails, CancelledError if it was given up or the whole term is cancelled.
@@ -61,7 +53,7 @@ class Caller(Generic[W]):
         task = asyncio.current_task()
         assert task is not None
         try:
-            return await method(*args, **kwargs)
+            return await method(*args)
         except (Exception, asyncio.CancelledError) as error:
             cancelled = isinstance(error, asyncio.CancelledError)
             if cancelled and task.cancelling() > calls.expired:
@@ -120,11 +112,11 @@ class Caller(Generic[W]):
 
     def _give_up(self, task: asyncio.Task[None], calls: WorkerCalls[W]) -> None:
         calls.given_up = True
-        self._stuck[task] = calls.worker
+        self.stuck[task] = calls.worker
         task.add_done_callback(self._ended)
         task.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._stuck.pop(task, None)
+        self.stuck.pop(task, None)
         if not task.cancelled():
             task.exception()  # retrieve it, so that asyncio does not report it

@@ -105,6 +105,11 @@ class WorkerSpec:
     limit: int | None
     zone: str
 
+    def __post_init__(self) -> None:
+        limit: object = self.limit
+        if limit is not None and not (isinstance(limit, int) and 0 <= limit <= MAX_LIMIT):
+            raise ValueError(f"limit must be a whole number from 0 to {MAX_LIMIT}, or None; got {limit!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
@@ -112,6 +117,11 @@ class TaskSpec:
 
     key: int
     instances: int
+
+    def __post_init__(self) -> None:
+        count: object = self.instances
+        if not (isinstance(count, int) and 0 <= count <= MAX_INSTANCES):
+            raise ValueError(f"instances must be a whole number from 0 to {MAX_INSTANCES}; got {count!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ from typing import Generic
 
 from berth.orchestrator.calls import Caller
 from berth.orchestrator.model import (
-    MAX_INSTANCES,
-    MAX_LIMIT,
     Communicator,
     Expected,
     T,
@@ -93,9 +91,9 @@ class Orchestrator(Generic[W, T]):
 
         Raises ValueError if the limit is out of range.
         """
-        _check_limit(limit)
+        spec = WorkerSpec(stable_key(worker), limit, zone)
         with self._lock:
-            self._workers.setdefault(worker, WorkerSpec(stable_key(worker), limit, zone))
+            self._workers.setdefault(worker, spec)
 
     def update_worker(
         self, worker: W, *, limit: int | EllipsisType | None = ..., zone: str | EllipsisType = ...
@@ -104,8 +102,6 @@ class Orchestrator(Generic[W, T]):
 
         Raises KeyError if the worker is not known, ValueError if the limit is out of range.
         """
-        if limit is not ...:
-            _check_limit(limit)
         with self._lock:
             spec = self._workers[worker]
             if limit is not ...:
@@ -137,9 +133,9 @@ class Orchestrator(Generic[W, T]):
         """
         if isinstance(task, Task):
             raise TypeError(f"add_task takes the task itself and instances=N, not a Task; got {task!r}")
-        _check_instances(instances)
+        spec = TaskSpec(stable_key(task), instances)
         with self._lock:
-            self._tasks.setdefault(task, TaskSpec(stable_key(task), instances))
+            self._tasks.setdefault(task, spec)
 
     def remove_task(self, task: T) -> None:
         """Remove a task: it is stopped wherever it runs. An unknown task is ignored."""
@@ -151,16 +147,13 @@ class Orchestrator(Generic[W, T]):
 
         Raises ValueError, and changes nothing, if the `instances` of one are out of range.
         """
-        wanted: dict[T, int] = {}
+        known, wanted = self._tasks, dict[T, TaskSpec]()
         for task in tasks:
-            _check_instances(task.instances)
-            wanted.setdefault(task.definition, task.instances)
+            old = known.get(task.definition)
+            key = stable_key(task.definition) if old is None else old.key
+            wanted.setdefault(task.definition, TaskSpec(key, task.instances))
         with self._lock:
-            known = self._tasks
-            self._tasks = {
-                task: TaskSpec(known[task].key if task in known else stable_key(task), instances)
-                for task, instances in wanted.items()
-            }
+            self._tasks = wanted
 
     def last_actual(self) -> list[WorkerState[W, T]] | None:
         """What the answering workers ran at the start of the last term; None before the first."""
@@ -240,13 +233,3 @@ class Orchestrator(Generic[W, T]):
         solver, self._solver = self._solver, None
         if solver is not None:
             solver.close()
-
-
-def _check_limit(limit: object) -> None:
-    if limit is not None and not (isinstance(limit, int) and 0 <= limit <= MAX_LIMIT):
-        raise ValueError(f"limit must be a whole number from 0 to {MAX_LIMIT}, or None; got {limit!r}")
-
-
-def _check_instances(instances: object) -> None:
-    if not (isinstance(instances, int) and 0 <= instances <= MAX_INSTANCES):
-        raise ValueError(f"instances must be a whole number from 0 to {MAX_INSTANCES}; got {instances!r}")

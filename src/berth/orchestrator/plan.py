@@ -29,21 +29,20 @@ NO_LIMIT = 2**62
 ODD = np.uint64(0x9E3779B97F4A7C15)  # its multiples differ in all 64 bits
 
 
-class Step(NamedTuple, Generic[T]):
+class Call(NamedTuple, Generic[T]):
     """One call to make on one worker."""
 
     task: T
     move: int = NO_MOVE  # the number of the move to which the call belongs, or NO_MOVE
-    surplus: bool = False
-    """For a removal: no instance is missing after it (an unknown task, or an instance too many)."""
+    surplus: bool = False  # for a removal: no instance is missing after it (an unknown task, or one too many)
 
 
 @dataclass(slots=True)
 class Plan(Generic[W, T]):
     """The calls of one term. A move is a removal, then an add with the same number."""
 
-    removals: defaultdict[W, list[Step[T]]] = field(default_factory=lambda: defaultdict(list))
-    adds: defaultdict[W, list[Step[T]]] = field(default_factory=lambda: defaultdict(list))
+    removals: defaultdict[W, list[Call[T]]] = field(default_factory=lambda: defaultdict(list))
+    adds: defaultdict[W, list[Call[T]]] = field(default_factory=lambda: defaultdict(list))
     """For each worker, those that need not wait for a removal come first."""
     moves: int = 0
     postponed: int = 0  # moves that are left to a later term
@@ -52,20 +51,20 @@ class Plan(Generic[W, T]):
     trouble: str = ""
     """Why the solver failed, so that nothing is moved to even out loads; empty if it did not."""
 
-    def call(
+    def add_calls(
         self, tasks: list[T], workers: list[W], surplus: list[Place], fills: list[Place], moves: list["Move"]
     ) -> None:
         """Add these calls; `tasks` and `workers` are by row and by column."""
         for row, col in surplus:
-            self.removals[workers[col]].append(Step(tasks[row], surplus=True))
+            self.removals[workers[col]].append(Call(tasks[row], surplus=True))
         for row, col in fills:
-            self.adds[workers[col]].append(Step(tasks[row]))
+            self.adds[workers[col]].append(Call(tasks[row]))
         for move in moves:
             number = NO_MOVE
             if move.target is not None:
                 number, self.moves = self.moves, self.moves + 1
-                self.adds[workers[move.target]].append(Step(tasks[move.row], number))
-            self.removals[workers[move.source]].append(Step(tasks[move.row], number))
+                self.adds[workers[move.target]].append(Call(tasks[move.row], number))
+            self.removals[workers[move.source]].append(Call(tasks[move.row], number))
 
 
 class Move(NamedTuple):
@@ -83,8 +82,7 @@ class _Changes:
     fills: list[Place]  # adds of missing instances
     surplus: list[Place]  # removals after which no instance is missing
     moves: list[Move]
-    removals: int
-    """How many removals the target needs in all; those that are neither surplus nor a move have to wait."""
+    removals: int  # that the target needs in all; those that are neither surplus nor a move have to wait
     loads: Int64  # by column, with the fills and without the surplus
 
 
@@ -109,7 +107,7 @@ def plan_term(
     for worker, running in actual.items():
         held[worker] = [row for task in running if (row := row_of.get(task)) is not None]
         if len(held[worker]) < len(running):
-            plan.removals[worker] = [Step(task, surplus=True) for task in running if task not in row_of]
+            plan.removals[worker] = [Call(task, surplus=True) for task in running if task not in row_of]
 
     replicas = np.fromiter((spec.instances for spec in expected.tasks.values()), np.int64, len(row_of))
     plan.missing = int(np.maximum(replicas - _counts(held.values(), len(row_of)), 0).sum())
@@ -117,9 +115,8 @@ def plan_term(
     if not row_of or not workers:
         return plan
     on_resting = _counts((held[worker] for worker in actual if worker in resting), len(row_of))
-    problem = _problem(
-        expected, np.maximum(replicas - on_resting, 0), workers, [held[worker] for worker in workers]
-    )
+    replicas = np.maximum(replicas - on_resting, 0)
+    problem = _problem(expected, replicas, workers, [held[worker] for worker in workers])
     if problem.zones is Zones.IGNORE and is_balanced(problem):
         return plan
     fails = np.zeros(len(row_of), np.uint64)
@@ -138,7 +135,7 @@ def plan_term(
     moves = within_budget(changes.moves, moves_per_worker, changes.loads, fails)
     moves, fills = _within_limits(moves, changes.fills, excess.tolist())
     plan.postponed = changes.removals - len(changes.surplus) - len(moves)
-    plan.call(list(row_of), workers, changes.surplus, fills, moves)
+    plan.add_calls(list(row_of), workers, changes.surplus, fills, moves)
     return plan
 
 

@@ -11,7 +11,7 @@ from typing import Generic
 
 from berth.orchestrator.calls import Caller, CallError, WorkerCalls
 from berth.orchestrator.model import MAX_LIMIT, Communicator, Expected, T, TermStats, W
-from berth.orchestrator.plan import NO_MOVE, Plan, Step, plan_term
+from berth.orchestrator.plan import NO_MOVE, Call, Plan, plan_term
 
 STRIKES = 2  # terms in a row in which a worker started none of its tasks, before it rests
 MAX_REST = 32  # terms; the first rest is 2, each further one twice as long
@@ -138,7 +138,7 @@ class Term(Generic[W, T]):
     async def list_workers(self) -> dict[W, list[T]]:
         """Ask all workers at once what they run; those that fail or block are left out."""
         answers: dict[W, list[T]] = {}
-        stuck = self.caller.stuck
+        stuck = set(self.caller.stuck.values())
 
         async def ask(calls: WorkerCalls[W]) -> None:
             try:
@@ -197,29 +197,29 @@ class Term(Generic[W, T]):
         counts, planned = self._counts, [*plan.removals.values(), *plan.adds.values()]
         counts.skipped = sum(map(len, planned)) - counts.added - counts.removed - counts.failed
 
-    async def _work(self, removals: list[Step[T]], adds: list[Step[T]], calls: WorkerCalls[W]) -> None:
+    async def _work(self, removals: list[Call[T]], adds: list[Call[T]], calls: WorkerCalls[W]) -> None:
         """Make the calls to one worker, until one blocks: the others are left to the next term."""
         limit = self.expected.workers[calls.worker].limit
         load = len(self.actual[calls.worker])
         try:
-            for step in removals:
-                done = await self._call(calls, step.task, add=False)
+            for call in removals:
+                done = await self._call(calls, call.task, add=False)
                 if done:
                     load -= 1
                     self._counts.removed += 1
-                    self._counts.missing += not step.surplus
-                if step.move != NO_MOVE:
-                    self._released[step.move].set_result(done)
-            for step in adds:
-                if step.move != NO_MOVE and not await self._released[step.move]:
+                    self._counts.missing += not call.surplus
+                if call.move != NO_MOVE:
+                    self._released[call.move].set_result(done)
+            for call in adds:
+                if call.move != NO_MOVE and not await self._released[call.move]:
                     continue
                 if limit is not None and load >= limit:
                     continue
                 load += 1  # even if it fails: the task may run then
-                if await self._call(calls, step.task, add=True):
+                if await self._call(calls, call.task, add=True):
                     self._counts.added += 1
                     self._counts.missing -= 1
-                    self._counts.moved += step.move != NO_MOVE
+                    self._counts.moved += call.move != NO_MOVE
         except CallError:
             self._hold_moves(removals)
 
@@ -240,8 +240,8 @@ class Term(Generic[W, T]):
         self.trust.succeeded(worker, task, started=add)
         return True
 
-    def _hold_moves(self, removals: list[Step[T]]) -> None:
+    def _hold_moves(self, removals: list[Call[T]]) -> None:
         """Leave the removals that were not made, and the adds that wait for them, to the next term."""
-        for step in removals:
-            if step.move != NO_MOVE and not self._released[step.move].done():
-                self._released[step.move].set_result(False)
+        for call in removals:
+            if call.move != NO_MOVE and not self._released[call.move].done():
+                self._released[call.move].set_result(False)

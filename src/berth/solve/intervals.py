@@ -139,21 +139,17 @@ def add_demand(
     zones_matter = rule != Zones.IGNORE
     several_zones = zones_matter and int((in_zone > 0).sum()) > 1
     net.add(net.source, net.sink, 0, demand.total, placed=1)
-    replica, zoned = [np.zeros((2, 0), np.int64)], [np.zeros((2, 0), np.int64)]
-    for nth in range(1, int(demand.wanted.max(initial=0)) + 1):
-        fits = demand.wanted >= nth
-        some = np.flatnonzero(fits)
-        keeps, count = nth <= demand.right[some], demand.count[some]
-        arcs = net.add(net.source, kinds[some], 0, count, given_up=-1 * keeps, shortage=nth)
-        replica.append(np.stack([some, arcs]))
-        if rule == Zones.REQUIRE:
-            fits &= nth <= np.maximum(1, demand.asked - 1)
-        kind, zone = np.nonzero(fits[:, None] & (in_zone >= nth))
-        last = (demand.wanted[kind] == nth) & (nth > 1) & several_zones
-        pairs, ends = (nth - 1) * zones_matter, (kinds[kind], inside[kind, zone])
-        arcs = net.add(*ends, 0, demand.count[kind], single_zone=last, zone_pairs=pairs)
-        zoned.append(np.stack([kind * members.zones + zone, arcs]))
-    return np.hstack(replica), np.hstack(zoned)
+    numbers = np.arange(int(demand.wanted.max(initial=0)))[:, None]  # of an Item's replicas, from 0
+    nth, kind = np.nonzero(numbers < demand.wanted)
+    keeps, count = nth < demand.right[kind], demand.count[kind]
+    arcs = net.add(net.source, kinds[kind], 0, count, given_up=-1 * keeps, shortage=nth + 1)
+    replica = np.stack([kind, arcs])
+    together = np.clip(demand.asked - 1, 1, demand.wanted) if rule == Zones.REQUIRE else demand.wanted
+    nth, kind, zone = np.nonzero(numbers[:, :, None] < np.minimum(together[:, None], in_zone))
+    last = (nth + 1 == demand.wanted[kind]) & (nth > 0) & several_zones
+    pairs, ends = nth * zones_matter, (kinds[kind], inside[kind, zone])
+    arcs = net.add(*ends, 0, demand.count[kind], single_zone=last, zone_pairs=pairs)
+    return replica, np.stack([kind * members.zones + zone, arcs])
 
 
 def shape_bounds(totals: Mapping[str, int], demand: Demand, unfilled: int) -> dict[str, int]:

@@ -48,7 +48,8 @@ class FileWorker(AgentWorker):
         """Write the file again if another process has changed or removed it. Raises OSError."""
         async with self._lock:
             content = self._content()
-            if self._written == self._version and await asyncio.to_thread(_read, self._path) != content:
+            found = await asyncio.to_thread(lambda: self._path.exists() and self._path.read_bytes())
+            if self._written == self._version and found != content:
                 log.warning("%s was changed or removed by another process, written again", self._path)
                 await self._write()
 
@@ -72,13 +73,6 @@ class FileWorker(AgentWorker):
     def _content(self) -> bytes:
         body = {"items": [self._items[name] for name in sorted(self._items)]}
         return msgspec.json.encode(body) + b"\n"
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
 
 
 def replace(path: Path, content: bytes) -> None:

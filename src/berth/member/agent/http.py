@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, Self
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -13,7 +13,7 @@ from yarl import URL
 
 from berth.member.agent.worker import AgentWorker, WorkerError, log, message
 from berth.member.steps import Step
-from berth.member.worker import Held
+from berth.member.worker import Held, SecondsLeft
 
 VALID_HEADER = "Berth-Valid-For"
 """A header of every request: for how many seconds after it was sent the Lease is certainly held."""
@@ -26,9 +26,7 @@ class _Listing(msgspec.Struct):
 class HttpWorker(AgentWorker):
     """A Worker that passes its callbacks to an HTTP server. An async context manager."""
 
-    def __init__(
-        self, url: str, *, timeout: float = 60.0, valid_for: Callable[[], float] = lambda: 0.0
-    ) -> None:
+    def __init__(self, url: str, *, timeout: float = 60.0, valid_for: SecondsLeft = lambda: 0.0) -> None:
         """`url` is the base URL of the server; a request, so also a `prepare`, may take `timeout` seconds.
 
         `valid_for` returns the seconds for which the Lease is certainly held.

@@ -88,11 +88,7 @@ async def clear_worker(worker: AgentWorker, session: Session) -> bool:
                 waiting = True
             await asyncio.sleep(0.2)
 
-    async def ending() -> bool:
-        await session.wait_until_ending()
-        return False
-
-    return await first(clear(), ending())
+    return await first(clear(), session.wait_until_ending()) or False
 
 
 @contextlib.asynccontextmanager
