@@ -51,12 +51,10 @@ class Rows:
 class Changed:
     """Rows to process again. The ledger adds to them; Target, Brain and Statuses each take theirs."""
 
-    problem: bool = True
-    """Whether the target must be solved again."""
+    problem: bool = True  # whether the target must be solved again
     solve_items: set[int] = field(default_factory=set)
     solve_members: set[int] = field(default_factory=set)
-    converge: set[int] = field(default_factory=set)
-    """Items whose next step may have changed."""
+    converge: set[int] = field(default_factory=set)  # Items whose next step may have changed
     assignments: set[int] = field(default_factory=set)
     """Members whose Assignment object itself needs work: to be created, replaced, deleted or cleaned."""
     item_status: set[int] = field(default_factory=set)
@@ -75,8 +73,7 @@ class Arrays:
     """
 
     def __init__(self) -> None:
-        self.items = self.members = 0
-        """Rows in use."""
+        self.items = self.members = 0  # rows in use
         self.item_key = np.zeros(16, np.uint64)
         self.replicas = np.zeros(16, np.int32)
         self.held = np.full((16, 2), -1, np.int32)

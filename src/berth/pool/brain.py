@@ -46,31 +46,23 @@ class Brain:
         self.target = Target(self.ledger)
         self.progress = Progress()
         self.outage: OutageState = NO_OUTAGE
-        self.pool: PoolObject | None = None
-        """The Pool object as last observed."""
-        self.term = 0
-        """The term in which this process leads the Pool, 0 before it has taken it over."""
-        self.uid = ""
-        """uid of the Pool object whose term it is."""
-        self.failure = ""
-        """What the API server answered to the last round, if that failed."""
-        self.writing = False
-        """Whether Assignments are being written: whatever can wait does."""
-        self._gone = ""
-        """uid of the Pool object that was deleted last."""
+        self.pool: PoolObject | None = None  # the Pool object as last observed
+        self.term = 0  # the term in which this process leads the Pool, 0 before it has taken it over
+        self.uid = ""  # uid of the Pool object whose term it is
+        self.failure = ""  # what the API server answered to the last round, if that failed
+        self.writing = False  # whether Assignments are being written: whatever can wait does
+        self._gone = ""  # uid of the Pool object that was deleted last
         self._in_doubt = InDoubt(self.ledger)
         self._deferred: list[tuple[Event, float]] = []
         self._decision = Decision(rests=True)
         self._processed: list[int] = []
         self._objects: set[int] = set()
         """Rows of the Items and of the Assignment objects that the present round is about."""
-        self._started: float | None = None
-        """When the present round started."""
+        self._started: float | None = None  # when the present round started
         self._serving = self._unserved = math.inf
         """When the first event was observed that the present round serves, and that no round serves yet."""
         self._retry_at: float | None = None
-        self._lead_at = 0.0
-        """When the next attempt to take over is made."""
+        self._lead_at = 0.0  # when the next attempt to take over is made
         self._finished = self._again = False
         """Whether the round has ended; whether another must follow at once."""
 

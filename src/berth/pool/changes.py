@@ -132,11 +132,9 @@ class Loads:
 class Round:
     """The edits of one round."""
 
-    term: int
-    """Term of the round's grants and promotions."""
+    term: int  # term of the round's grants and promotions
     loads: Loads
-    writes: dict[int, Write] = field(default_factory=dict)
-    """By Member row."""
+    writes: dict[int, Write] = field(default_factory=dict)  # by Member row
     raises_term: bool = False
     """Whether anything is granted or promoted, so that the term must be raised first."""
 

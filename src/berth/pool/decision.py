@@ -17,8 +17,7 @@ class Gone(NamedTuple):
     """An object was deleted, or names another Pool now."""
 
     kind: Literal["Item", "Member", "Assignment", "Pool"]
-    name: str
-    """For a Pool, its uid."""
+    name: str  # for a Pool, its uid
 
 
 class LeaseChanged(NamedTuple):
@@ -53,10 +52,8 @@ class Question(NamedTuple):
     """A problem to solve. Events change its arrays in place while the answer is awaited."""
 
     problem: Problem
-    touched: Touched | None
-    """What changed since the last answer; None: anything."""
-    thorough: bool
-    """False while the thorough engine has just failed: only the quick ones are tried."""
+    touched: Touched | None  # what changed since the last answer; None: anything
+    thorough: bool  # false while the thorough engine has just failed: only the quick ones are tried
 
 
 class Delete(NamedTuple):
@@ -85,21 +82,16 @@ class Decision:
     solve: Question | None = None
     rewrites: tuple[Write, ...] = ()
     """Assignments to write again unchanged, so that an earlier write without an answer cannot arrive."""
-    uid: str = ""
-    """uid of the Pool object that this leader has taken over."""
-    term: int = 0
-    """The term that the writes name."""
+    uid: str = ""  # uid of the Pool object that this leader has taken over
+    term: int = 0  # the term that the writes name
     raise_term: bool = False
     """Raise the Pool's term to `term` before anything is written: the writes grant or promote."""
-    deletes: tuple[Delete, ...] = ()
-    """To be made before any promotion."""
+    deletes: tuple[Delete, ...] = ()  # to be made before any promotion
     writes: tuple[Write, ...] = ()
     """At most one for each Assignment; an edit with `after` waits for the writes of those Members."""
-    repairs: tuple[Write, ...] = ()
-    """Assignments to create or clean, after everything else."""
+    repairs: tuple[Write, ...] = ()  # Assignments to create or clean, after everything else
     facts: tuple[Fact, ...] = ()
-    rests: bool = False
-    """There is nothing to do until the next event, or `wake_at`."""
+    rests: bool = False  # there is nothing to do until the next event, or `wake_at`
     wake_at: float | None = None
     """When to decide again at the latest (monotonic seconds); None: not before an event."""
 
@@ -111,29 +103,21 @@ class Decision:
 class Outcome:
     """What came of a decision."""
 
-    pool: PoolObject | None = None
-    """The Pool after the take-over."""
+    pool: PoolObject | None = None  # the Pool after the take-over
     solution: Solution | None = None
-    term: int | None = None
-    """The term that the Pool is in now, if this leader has raised it."""
-    pool_gone: bool = False
-    """The Pool object is gone, or is another one: it must be taken over again."""
-    refused: bool = False
-    """Nothing was written, as the term could not be raised."""
+    term: int | None = None  # the term that the Pool is in now, if this leader has raised it
+    pool_gone: bool = False  # the Pool object is gone, or is another one: it must be taken over again
+    refused: bool = False  # nothing was written, as the term could not be raised
     accepted: list[Write] = field(default_factory=list)
     """Writes that the API server accepted, with the edits that were made."""
-    again: set[str] = field(default_factory=set)
-    """Items whose edits were not made, to be processed again."""
+    again: set[str] = field(default_factory=set)  # Items whose edits were not made, to be processed again
     in_doubt: dict[str, set[str]] = field(default_factory=dict)
     """Members whose write got no answer, so that it may yet be accepted, and the Items of its edits."""
-    rewritten: set[str] = field(default_factory=set)
-    """Members whose write in doubt can no longer arrive."""
+    rewritten: set[str] = field(default_factory=set)  # Members whose write in doubt can no longer arrive
     failed_objects: set[int] = field(default_factory=set)
     """Rows of `deletes` and `repairs` that were not made."""
-    error: str = ""
-    """The first failure, as the API server words it; empty if everything went well."""
-    retry_in: float = 0.0
-    """Seconds after which a decision that failed is made again."""
+    error: str = ""  # the first failure, as the API server words it; empty if everything went well
+    retry_in: float = 0.0  # seconds after which a decision that failed is made again
 
 
 # ---- facts: what to publish -----------------------------------------------------------------------
@@ -162,15 +146,13 @@ class Solved(NamedTuple):
 
     engine: str
     seconds: float
-    failed: bool
-    """The thorough engine gave no plan in time."""
+    failed: bool  # the thorough engine gave no plan in time
 
 
 class Arrived(NamedTuple):
     """An Item has arrived where the plan wants it."""
 
-    lane: Lane
-    """RECOVERY if a replica was missing when it set out, else MOVE."""
+    lane: Lane  # RECOVERY if a replica was missing when it set out, else MOVE
     seconds: float
 
 

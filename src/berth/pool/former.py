@@ -26,8 +26,7 @@ class LastPrimary(NamedTuple):
     """Who held an Item's slot 0 before it was taken from there."""
 
     member: str
-    lease: str
-    """Name of its Lease; empty if it had none."""
+    lease: str  # name of its Lease; empty if it had none
     session: str
 
     @property
@@ -87,12 +86,9 @@ class FormerPrimaries:
     def __init__(self, leases: Leases, member_named: Callable[[str], MemberState | None]) -> None:
         self._leases = leases
         self._member_named = member_named
-        self._of: dict[str, dict[str, LastPrimary]] = {}
-        """By Item and by Member."""
-        self._items: dict[tuple[str, str], set[str]] = {}
-        """Items by the keys of their last primaries."""
-        self._releasing: dict[str, set[str]] = {}
-        """Members whose status reports work as primary, by Item."""
+        self._of: dict[str, dict[str, LastPrimary]] = {}  # by Item and by Member
+        self._items: dict[tuple[str, str], set[str]] = {}  # Items by the keys of their last primaries
+        self._releasing: dict[str, set[str]] = {}  # Members whose status reports work as primary, by Item
 
     def __contains__(self, item: str) -> bool:
         return item in self._of or item in self._releasing

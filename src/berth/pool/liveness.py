@@ -21,23 +21,17 @@ from msgspec import structs
 
 from berth.kinds import LeaseObject, LeaseSpec, Meta
 
-DEFAULT_DURATION = 15.0
-"""Seconds assumed if a Lease does not say how long it lasts."""
-MAX_FORMER = 8
-"""Former holders that are remembered of each Lease: more restarts than a leader may miss."""
-UNKNOWN = "?"
-"""Stands for the holder of a Lease that was deleted before this observer knew of it."""
+DEFAULT_DURATION = 15.0  # seconds assumed if a Lease does not say how long it lasts
+MAX_FORMER = 8  # former holders that are remembered of each Lease: more restarts than a leader may miss
+UNKNOWN = "?"  # stands for the holder of a Lease that was deleted before this observer knew of it
 
 
 class Liveness(Enum):
     """What is known of a Member's process."""
 
-    LIVE = "Live"
-    """Its Lease is renewed, or it needs none."""
-    MISSING = "LeaseMissing"
-    """It names a Lease that does not exist yet."""
-    RELEASED = "LeaseReleased"
-    """Its Lease has no holder: the process gave it up itself."""
+    LIVE = "Live"  # its Lease is renewed, or it needs none
+    MISSING = "LeaseMissing"  # it names a Lease that does not exist yet
+    RELEASED = "LeaseReleased"  # its Lease has no holder: the process gave it up itself
     EXPIRED = "LeaseExpired"
     """Its Lease was not renewed for its duration, as a read confirmed; the process may not know it yet."""
     LONG_EXPIRED = "LeaseLongExpired"
@@ -62,12 +56,9 @@ class LeaseWatch:
     """The object is gone. The Lease counts until it would have expired, as its holder may still run."""
     found_dead: bool = False
     """The leader before this one found its holder dead: it counts as expired until it is renewed."""
-    renewed: bool = False
-    """Whether this observer has observed it change."""
-    read_at: float = -math.inf
-    """When the last read that showed no renewal was started."""
-    read_version: int = 0
-    """resourceVersion that a read has shown: an event of an older one is out of date."""
+    renewed: bool = False  # whether this observer has observed it change
+    read_at: float = -math.inf  # when the last read that showed no renewal was started
+    read_version: int = 0  # resourceVersion that a read has shown: an event of an older one is out of date
 
     def observe(self, lease: LeaseObject, now: float) -> LeaseWatch:
         """The watch after `lease` was observed at `now`; only a renewal restarts its duration."""
@@ -149,10 +140,8 @@ def _version(lease: LeaseObject) -> int:
 class ReadResult(NamedTuple):
     """What a read of a Lease has changed."""
 
-    changed: bool = False
-    """Its state or its holder, so that what depends on it must be checked again."""
-    missed: bool = False
-    """It showed what the watch had not: the watch is late or silent."""
+    changed: bool = False  # its state or its holder, so that what depends on it must be checked again
+    missed: bool = False  # it showed what the watch had not: the watch is late or silent
 
 
 class Leases:
@@ -165,8 +154,7 @@ class Leases:
     def __init__(self) -> None:
         self._watches: dict[str, LeaseWatch] = {}
         self._queue: list[tuple[float, str]] = []
-        self._queued: dict[str, float] = {}
-        """The moment for which each Lease in the queue is due."""
+        self._queued: dict[str, float] = {}  # the moment for which each Lease in the queue is due
         self._last: dict[str, Liveness] = {}
         self._unread: set[str] = set()
         self._former: dict[str, tuple[str, ...]] = {}

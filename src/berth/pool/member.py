@@ -39,12 +39,9 @@ class MemberState:
     successor: str | None = None
     """Session for which the entries must be written again: the new holder of its Lease, or the empty string
     if it has no Lease any more. None if they are for the right session."""
-    dead_since: float | None = None
-    """Monotonic seconds; None while live."""
-    lived: bool = False
-    """Whether this observer has observed it live."""
-    awaited: bool = False
-    """Not live, but its Items wait for it (outage delay or brake)."""
+    dead_since: float | None = None  # monotonic seconds; None while live
+    lived: bool = False  # whether this observer has observed it live
+    awaited: bool = False  # not live, but its Items wait for it (outage delay or brake)
 
     @property
     def uid(self) -> str:

@@ -18,8 +18,7 @@ from berth.pool.ledger import Ledger
 from berth.pool.liveness import Leases
 from berth.pool.member import MemberState
 
-TOGETHER = 300.0
-"""Seconds within which deaths count as happening together."""
+TOGETHER = 300.0  # seconds within which deaths count as happening together
 
 LATE = 0.6
 """Share of a Lease's duration after which a silent Member may be dead (three renewals per duration
@@ -31,12 +30,9 @@ class OutageState(NamedTuple):
 
     awaited: frozenset[int]
     braking: bool
-    dead: int
-    """Members that died together and count for the brake."""
-    counted: int
-    """Members of which `dead` is a share."""
-    until: float | None
-    """The next moment at which the answer may change by itself."""
+    dead: int  # Members that died together and count for the brake
+    counted: int  # Members of which `dead` is a share
+    until: float | None  # the next moment at which the answer may change by itself
 
     @property
     def notice(self) -> tuple[str, str]:

@@ -11,8 +11,7 @@ from berth.pool.ledger import Ledger
 from berth.pool.reasons import Wait, Why
 from berth.pool.rules import Step
 
-UNDER_WAY = Wait(Why.STEP)
-"""What an Item waits for while its entries are written."""
+UNDER_WAY = Wait(Why.STEP)  # what an Item waits for while its entries are written
 FOR_ROOM = (Why.LIMIT, Why.STEP)
 """Waits for Members: for room, or for the Assignment of one that has just appeared."""
 
@@ -21,10 +20,8 @@ FOR_ROOM = (Why.LIMIT, Why.STEP)
 class Progress:
     """What one lead knows of the Items that are not at their targets, by Item row."""
 
-    waits: dict[int, Wait] = field(default_factory=dict)
-    """Items at their targets are not in it."""
-    in_flight: dict[int, int] = field(default_factory=dict)
-    """Moves under way, without those at zero."""
+    waits: dict[int, Wait] = field(default_factory=dict)  # Items at their targets are not in it
+    in_flight: dict[int, int] = field(default_factory=dict)  # moves under way, without those at zero
     for_room: dict[int, set[int]] = field(default_factory=dict)
     """Items that wait for a Member to be able to take them, by Member row."""
     since: dict[int, tuple[float, Lane]] = field(default_factory=dict)
@@ -94,8 +91,7 @@ class InDoubt:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._pending: dict[str, set[str]] = {}
-        """Items of the edits by Member."""
+        self._pending: dict[str, set[str]] = {}  # Items of the edits by Member
         self._retry_at = 0.0
 
     def note(self, outcome: Outcome) -> None:

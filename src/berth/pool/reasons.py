@@ -41,8 +41,7 @@ class Wait(NamedTuple):
     """The one thing that an Item waits for now."""
 
     why: Why
-    members: tuple[int, ...] = ()
-    """Rows of the Members that it waits for."""
+    members: tuple[int, ...] = ()  # rows of the Members that it waits for
 
 
 def listed(names: list[str]) -> str:

@@ -18,31 +18,24 @@ from berth.pool.reasons import Wait, Why
 class Holding(NamedTuple):
     """One entry of the Item."""
 
-    member: int
-    """Row of the Member."""
+    member: int  # row of the Member
     slot: int
     grant: int
     epoch: int
-    ready: bool
-    """As section "Assignment" of the API reference defines it."""
+    ready: bool  # as section "Assignment" of the API reference defines it
     live: bool
-    awaited: bool
-    """Not live, but its Items wait for it."""
-    stopped: bool = False
-    """Not live, and its process is guaranteed to have stopped."""
-    restarted: bool = False
-    """Live, but the entry is an earlier session's: it is granted again."""
+    awaited: bool  # not live, but its Items wait for it
+    stopped: bool = False  # not live, and its process is guaranteed to have stopped
+    restarted: bool = False  # live, but the entry is an earlier session's: it is granted again
 
 
 class View(NamedTuple):
     """An Item, where it is and where it should be."""
 
     name: str
-    replicas: int
-    """Replicas asked for; 0 if the Item is gone."""
+    replicas: int  # replicas asked for; 0 if the Item is gone
     holdings: tuple[Holding, ...]
-    target: tuple[int, ...]
-    """Member rows that should hold it, in slot order: the first should be primary."""
+    target: tuple[int, ...]  # Member rows that should hold it, in slot order: the first should be primary
     unreleased: tuple[int, ...] = ()
     """Member rows that may still work as primary without holding slot 0 (only under `Exclusive`).
 
@@ -75,27 +68,20 @@ class Step(NamedTuple):
     """The next allowed step of an Item."""
 
     edits: tuple[Edit, ...] = ()
-    wait: Wait | None = None
-    """What the Item waits for next; None once it is at its target."""
-    in_flight: int = 0
-    """Moves under way, this step's adds included."""
-    moves: tuple[int, ...] = ()
-    """Members whose adds in this step are moves, not recovery."""
+    wait: Wait | None = None  # what the Item waits for next; None once it is at its target
+    in_flight: int = 0  # moves under way, this step's adds included
+    moves: tuple[int, ...] = ()  # Members whose adds in this step are moves, not recovery
 
 
 class Rules(NamedTuple):
     """What the rules take into account besides the Item."""
 
-    term: int
-    """Term of grants and promotions made now."""
-    loads: Loads
-    """Those of the Members, with what this round has added so far."""
+    term: int  # term of grants and promotions made now
+    loads: Loads  # those of the Members, with what this round has added so far
     exclusive: bool = False
     active_primaries: bool = False
-    moves_left: int | None = None
-    """Moves that may still start, None without a bound."""
-    paused: bool = False
-    """The brake is on: no moves, no removals."""
+    moves_left: int | None = None  # moves that may still start, None without a bound
+    paused: bool = False  # the brake is on: no moves, no removals
 
 
 def step(view: View, rules: Rules) -> Step:

@@ -219,8 +219,7 @@ class StatusWrite(NamedTuple):
 
     name: str
     row: int
-    status: Status | None
-    """None: it is removed."""
+    status: Status | None  # None: it is removed
 
 
 class Statuses:
