@@ -16,7 +16,7 @@ import msgspec
 from benchmarks.scale.bare import Bare
 from benchmarks.scale.history import History, Truth
 from benchmarks.scale.objects import path
-from berth.kube.watching import LineSplitter
+from berth.kube.decode import LineSplitter
 
 
 class Meta(msgspec.Struct, rename="camel"):

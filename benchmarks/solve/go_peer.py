@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -14,10 +12,7 @@ import numpy as np
 
 from benchmarks.solve.peer import PeerResult, table
 from berth.solve.model import Problem
-from berth.testing import binaries, build
-from berth.testing.errors import ControlPlaneError
-from berth.testing.processes import Processes
-from berth.testing.progress import Progress
+from berth.testing import ControlPlaneError, binaries, build
 
 SOURCE = Path(__file__).parent / "gazette"
 
@@ -31,30 +26,13 @@ def program() -> Path:
     digest = hashlib.sha256()
     for file in sorted(SOURCE.iterdir()):
         digest.update(file.read_bytes())
-    root = binaries.cache_root()
-    target = root / f"gazette-{digest.hexdigest()[:12]}"
-    if os.access(target, os.X_OK):
-        return target
-    go = shutil.which("go")
-    if go is None:
-        raise NoGazette("there is no Go on PATH")
-    progress, scratch = Progress(), root / "build-gazette"
+    folder = binaries.cache_root() / f"gazette-{digest.hexdigest()[:12]}"
+    peer = build.Program("gazette", SOURCE, ".")
     try:
-        with build.only_one(root, progress), contextlib.closing(Processes()) as processes:
-            if not target.exists():
-                (scratch / "tmp").mkdir(parents=True, exist_ok=True)
-                variables = build.go_environment(scratch, os.environ)
-                binary = scratch / "tmp" / "gazette"
-                argv = [go, "-C", str(SOURCE), "build", "-v", "-o", str(binary), "."]
-                progress.step("building Gazette's allocator: once, about two minutes")
-                build.run_go(processes, argv, variables, progress, "gazette", 0)
-                binary.replace(target)
-                shutil.rmtree(scratch, ignore_errors=True)
-    except (ControlPlaneError, OSError) as error:
+        build.build(lambda: [] if os.access(folder / peer.name, os.X_OK) else [peer], folder, 2)
+    except ControlPlaneError as error:
         raise NoGazette(str(error)) from error
-    finally:
-        progress.close()
-    return target
+    return folder / peer.name
 
 
 def solve_gazette(binary: Path, problem: Problem, runs: int = 1) -> PeerResult:

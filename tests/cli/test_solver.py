@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cliengines import EVERYTHING
+from cliengines import solver
 from cliobjects import Run, assignment, eventually, item, listed, member, obj
 
 from berth.cli import analysis
 from berth.solve import Solver
+from berth.solve.apart import EngineProcess
+from berth.solve.tuning import DEFAULT
 
 FLEET = (
     member("m-a", 4),
@@ -33,7 +35,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def use(name: str) -> None:
-        monkeypatch.setattr(analysis, "Solver", partial(Solver, EVERYTHING, f"cliengines:{name}"))
+        monkeypatch.setattr(analysis, "Solver", partial(solver, name))
 
     return use
 
@@ -143,9 +145,11 @@ def test_the_best_plan_so_far_stands_where_the_longer_search_fails(
 
             found = super().begin(problem, touched)
             assert not isinstance(found, Pending)
-            return Pending(problem, time.perf_counter(), found, self._apart, 1.0)
+            return Pending(problem, time.perf_counter(), found, self._process, 1.0)
 
-    monkeypatch.setattr(analysis, "Solver", partial(Searches, engine="cliengines:dies"))
+    monkeypatch.setattr(
+        analysis, "Solver", partial(Searches, process=EngineProcess(DEFAULT, "cliengines:dies"))
+    )
     answer = berth("plan", "-f", "-", stdin=listed(*FLEET))
     line = answer.out.splitlines()[1]
     assert line.startswith("Proven optimal in all 14 levels by the ")
@@ -157,10 +161,9 @@ import sys
 from functools import partial
 sys.path.insert(0, {folder!r})
 from berth.cli import analysis, main
-from berth.solve import Solver
-from cliengines import EVERYTHING
+from cliengines import EVERYTHING, solver
 from dataclasses import replace
-analysis.Solver = partial(Solver, replace(EVERYTHING, seconds=60.0), "cliengines:hangs")
+analysis.Solver = partial(solver, "hangs", replace(EVERYTHING, seconds=60.0))
 main()
 """
 

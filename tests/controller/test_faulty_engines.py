@@ -14,8 +14,7 @@ from faulty_engines import FAULTY, FILE, TUNING
 from ticking import children, ticking
 
 from berth.controller.metrics import Metrics
-from berth.controller.rejected import Rejections
-from berth.controller.solving import PoolSolver, SolverProcess
+from berth.controller.solving import PoolSolver, Rejections, SolverProcess
 from berth.pool import Conditions, Solved, pool_status
 from berth.solve import Problem, Solution, Touched
 

@@ -16,7 +16,7 @@ from berth.kinds import (
     ReadItemSpec,
     ReadMemberSpec,
 )
-from berth.kube import EventKind
+from berth.pool import item_info, member_info
 
 
 class Stage:
@@ -36,15 +36,16 @@ class Stage:
         return {*ledger.items.of, *ledger.member_rows.of}
 
     def item(self, name: str, pool: str) -> None:
-        self.follower._on_item(EventKind.ADDED, None, ItemObject(Meta(name, "ns"), ReadItemSpec(pool)))
+        item = ItemObject(Meta(name, "ns"), ReadItemSpec(pool))
+        self.follower._on_spec("Item", item_info, None, item)
 
     def member(self, name: str, pool: str, lease: str | None = None) -> None:
         member = MemberObject(Meta(name, "ns", f"u-{name}"), ReadMemberSpec(4, pool, lease_name=lease))
-        self.follower._on_member(EventKind.ADDED, None, member)
+        self.follower._on_spec("Member", member_info, None, member)
 
     def lease(self, name: str) -> None:
         lease = LeaseObject(Meta(name, "ns", resource_version="1"), LeaseSpec("someone", 10, "then"))
-        self.follower._on_lease(EventKind.ADDED, None, lease)
+        self.follower._on_lease(None, lease)
 
 
 def test_each_object_goes_to_the_pool_that_it_names() -> None:
@@ -60,9 +61,9 @@ def test_an_assignment_that_names_another_pool_is_gone_from_the_first() -> None:
     stage = Stage()
     before = AssignmentObject(Meta("m", "ns", "a", "1"), ReadAssignmentSpec("one", items=("x#1@3",)))
     after = AssignmentObject(Meta("m", "ns", "a", "2"), ReadAssignmentSpec("two", items=("x#1@3",)))
-    stage.follower._on_assignment(EventKind.ADDED, None, before)
+    stage.follower._on_assignment(None, before)
     assert stage.names("one") == {"m"}
-    stage.follower._on_assignment(EventKind.MODIFIED, before, after)
+    stage.follower._on_assignment(before, after)
     assert (stage.names("one"), stage.names("two")) == (set(), {"m"})
 
 

@@ -12,8 +12,7 @@ from benchmarks.solve.families import EVENTS, SIZES, Fleet, happen, hold, prepar
 
 from berth.controller import solving
 from berth.controller.metrics import Metrics
-from berth.controller.rejected import Rejections
-from berth.controller.solving import PoolSolver, SolverProcess
+from berth.controller.solving import PoolSolver, Rejections, SolverProcess
 from berth.pool import Brain, Leases
 from berth.solve import Problem, Solver, Touched, solve
 
@@ -48,7 +47,7 @@ async def test_events_during_a_solve_change_nothing_of_it(
     monkeypatch.setattr(solving, "MANY_MEMBERS", 0)
     now: Fleet = prepared(family, SIZES["tiny"], "random", lambda problem: solve(problem).members)
     state = Brain("ns", "p", Leases())
-    here, there = Solver(apart=process), PoolSolver(process, Rejections(state, Metrics()))
+    here, there = Solver(process=process), PoolSolver(process, Rejections(state, Metrics()))
     changed: Touched | None = None
     every = np.arange(len(now.problem.replicas))
     for step in (turn, *(lambda fleet, event=event: happen(fleet, event) for event in EVENTS)):

@@ -73,8 +73,8 @@ class FakeApi:
     def last(self, verb: str) -> Seen:
         return [seen for seen in self.seen if seen.verb == verb][-1]
 
-    def config(self, load: Callable[[Access | None], Access] | None = None) -> Config:
-        return Config(load or (lambda previous: self.access()), "fake")
+    def config(self, load: Callable[[], Access] | None = None) -> Config:
+        return Config(load or self.access)
 
     def access(self, token: str = "t", refresh_after: float | None = None) -> Access:
         return Access(
@@ -84,7 +84,6 @@ class FakeApi:
             server_hostname=None,
             proxy=None,
             namespace="ns",
-            tls="",
             refresh_after=refresh_after,
         )
 
@@ -181,10 +180,10 @@ class Proxy:
     def config(self, config: Config) -> Config:
         """The same access, through the proxy."""
 
-        def load(previous: Access | None) -> Access:
+        def load() -> Access:
             return replace(config._access, base_url=f"https://127.0.0.1:{self.port}")
 
-        return Config(load, "proxy")
+        return Config(load)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:

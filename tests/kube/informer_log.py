@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from berth.kube import Backoff, Client, EventKind, Informer, Resource
+from berth.kube import Backoff, Client, Informer, Resource
 
 CONFIG_MAPS = Resource("", "v1", "configmaps")
 
@@ -14,10 +14,9 @@ class Log:
         self.events: list[tuple[str, str]] = []
         self.errors: list[tuple[tuple[str, str], str]] = []
 
-    def on_event(self, kind: EventKind, old: Any, new: Any) -> None:
-        assert (old is None) == (kind is EventKind.ADDED)
-        assert (new is None) == (kind is EventKind.DELETED)
-        self.events.append((kind.value, (new or old).metadata.name))
+    def on_event(self, old: Any, new: Any) -> None:
+        kind = "ADDED" if old is None else "DELETED" if new is None else "MODIFIED"
+        self.events.append((kind, (new or old).metadata.name))
 
     def on_error(self, key: tuple[str, str], error: Exception) -> None:
         self.errors.append((key, str(error)))

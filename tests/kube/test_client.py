@@ -13,6 +13,7 @@ from berth.kube import (
     Conflict,
     ConnectionLost,
     DeadlinePassed,
+    Decoder,
     Gone,
     Invalid,
     NotFound,
@@ -70,9 +71,9 @@ async def test_a_list_follows_its_pages(api: Any) -> None:
         api.page([api.thing("c", 3)]),
     )
     async with Client(api.config()) as client:
-        things = await client.list(COLLECTION, {"labelSelector": "x=y"}, type=api.Thing, limit=2)
+        things = await client.list(COLLECTION, {"labelSelector": "x=y"}, type=api.Thing)
     assert [t.metadata.name for t in things] == ["a", "b", "c"]
-    assert api.last("list").query == {"labelSelector": "x=y", "limit": "2", "continue": "to+ken/="}
+    assert api.last("list").query == {"labelSelector": "x=y", "limit": "500", "continue": "to+ken/="}
 
 
 async def test_a_list_whose_continue_token_expired_is_taken_in_one_piece(api: Any) -> None:
@@ -173,10 +174,10 @@ async def test_a_write_is_tried_again_after_a_refused_connection_which_did_nothi
 
 async def test_a_request_never_takes_longer_than_its_timeout(api: Any) -> None:
     api.script("PUT", hang)
-    async with Client(api.config(), timeout=60.0) as client:
+    async with Client(api.config(), timeout=0.3) as client:
         started = time.monotonic()
         with pytest.raises(RequestTimeout):
-            await client.update(PATH, {}, timeout=0.3)
+            await client.update(PATH, {})
         assert 0.25 < time.monotonic() - started < 3.0
     assert api.last("PUT").query["timeout"] == "300ms"
 
@@ -185,11 +186,11 @@ async def test_a_request_ends_before_its_deadline_also_when_that_is_further_than
     api: Any,
 ) -> None:
     api.script("PUT", hang)
-    async with Client(api.config()) as client:
+    async with Client(api.config(), timeout=30.0) as client:
         # aiohttp rounds timeouts above 5 s up to a whole second of the loop's clock: here 0.9 s too late.
         deadline = math.floor(time.monotonic()) + 6.1
         with pytest.raises(RequestTimeout):
-            await client.update(PATH, {}, timeout=30.0, deadline=deadline)
+            await client.update(PATH, {}, deadline=deadline)
         assert time.monotonic() - deadline < 0.6
 
 
@@ -231,7 +232,7 @@ async def test_waiting_for_a_free_connection_does_not_use_up_the_timeout(api: An
 async def test_a_401_is_answered_with_fresh_credentials_once(api: Any) -> None:
     tokens = iter(["old", "new"])
     api.script("POST", api.status(401, "Unauthorized"))
-    config = api.config(lambda previous: api.access(next(tokens)))
+    config = api.config(lambda: api.access(next(tokens)))
     config._loaded_at -= 60.0
     async with Client(config) as client:
         await client.create(COLLECTION, {})
@@ -241,10 +242,10 @@ async def test_a_401_is_answered_with_fresh_credentials_once(api: Any) -> None:
 async def test_a_401_without_fresh_credentials_is_raised_and_loads_no_more_often_than_allowed(
     api: Any,
 ) -> None:
-    loads: list[object] = []
+    loads: list[float] = []
 
-    def load(previous: object) -> Any:
-        loads.append(previous)
+    def load() -> Any:
+        loads.append(time.monotonic())
         return api.access("same")
 
     api.script("get", *[api.status(401, "Unauthorized") for _ in range(20)])
@@ -262,7 +263,7 @@ async def test_credentials_near_their_end_are_loaded_again_before_use(api: Any) 
     tokens = iter(["first", "second"])
     threads: list[str] = []
 
-    def load(previous: object) -> Any:
+    def load() -> Any:
         threads.append(threading.current_thread().name)
         return api.access(next(tokens), refresh_after=30.0)
 
@@ -283,7 +284,7 @@ async def test_each_attempt_is_counted_with_its_code(api: Any) -> None:
     api.script("get", api.status(503, "ServiceUnavailable"), cut, cut)  # aiohttp repeats the first by itself
     async with Client(api.config(), on_request=lambda v, r, c, s: calls.append((v, r, c))) as client:
         await client.get(PATH)
-        async with client.stream(COLLECTION, {"watch": True}):
+        async with client.watch(COLLECTION, Decoder(api.Thing), {}, inactivity=90.0):
             pass
     assert calls == [
         ("GET", "configmaps", 503),
@@ -293,34 +294,42 @@ async def test_each_attempt_is_counted_with_its_code(api: Any) -> None:
     ]
 
 
-async def read(client: Client, **options: Any) -> bytes:
-    async with client.stream(COLLECTION, {"watch": True}, **options) as chunks:
-        return b"".join([chunk async for chunk in chunks])
+async def watched(api: Any, client: Client, inactivity: float = 90.0) -> list[tuple[str, Any]]:
+    async with client.watch(COLLECTION, Decoder(api.Thing), {}, inactivity=inactivity) as events:
+        return [event async for event in events]
 
 
-async def test_a_stream_gives_chunks_and_says_how_it_ended(api: Any) -> None:
+async def test_a_watch_gives_events_and_says_how_it_ended(api: Any) -> None:
     async with Client(api.config()) as client:
-        api.events.put_nowait(b"one")
+        line = api.event("ADDED", api.thing("one", 11))
+        api.events.put_nowait(line[:20])
+        api.events.put_nowait(line[20:])
         api.events.put_nowait(api.END)
-        assert await read(client) == b"one"
-        api.events.put_nowait(b"two")
+        ((kind, thing),) = await watched(api, client)
+        assert (kind, thing.metadata.name) == ("ADDED", "one")
+        assert api.last("watch").query == {"watch": "true", "allowWatchBookmarks": "true"}
+        api.events.put_nowait(line)
         api.events.put_nowait(api.CUT)
         with pytest.raises(ConnectionLost):
-            await read(client)
+            await watched(api, client)
         with pytest.raises(RequestTimeout):
-            await read(client, inactivity=0.2)
+            await watched(api, client, inactivity=0.2)
         api.script("watch", api.status(410, "Expired"))
         with pytest.raises(Gone):
-            await read(client)
+            await watched(api, client)
+        api.events.put_nowait(api.event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"}))
+        with pytest.raises(Gone):
+            await watched(api, client)
 
 
 async def test_a_watch_gets_fresh_credentials_too(api: Any) -> None:
     tokens = iter(["old", "new"])
     api.script("watch", api.status(401, "Unauthorized"))
-    config = api.config(lambda previous: api.access(next(tokens)))
+    config = api.config(lambda: api.access(next(tokens)))
     config._loaded_at -= 60.0
-    async with Client(config) as client, client.stream(COLLECTION, {"watch": True}):
-        pass
+    api.events.put_nowait(api.END)
+    async with Client(config) as client:
+        assert await watched(api, client) == []
     assert [seen.headers["Authorization"] for seen in api.seen] == ["Bearer old", "Bearer new"]
 
 

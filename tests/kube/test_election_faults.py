@@ -16,20 +16,21 @@ from berth.testing import ControlPlane
 CANDIDATE = """
 import asyncio, json, signal, sys, time
 from pathlib import Path
-from berth.kube import Election, load_config
+from berth.kube import LeaseClaim, LeaseKeeper, Timing, load_config
 
 async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     identity = sys.argv[3]
     config = load_config(Path(sys.argv[1]))
-    async with Election(config, sys.argv[2], "leader", identity, lease_duration=2.0) as election:
+    claim, timing = LeaseClaim(sys.argv[2], "leader", identity), Timing.of(2.0, 2.0 * 2 / 3)
+    async with LeaseKeeper(config, claim, timing) as election:
         term = 0
         while True:
-            await election.acquired()
+            await election.acquire()
             term += 1
             while True:
                 before = time.monotonic()
-                leading = election.leading
+                leading = election.held
                 after = time.monotonic()
                 if not leading:
                     break

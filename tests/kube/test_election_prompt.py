@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from berth.kube import LEASES, Client, Config, LeaseKeeper, Timing
+from berth.kube import LEASES, Client, Config, LeaseClaim, LeaseKeeper, Timing
 from berth.kube.lease import micro_time
 
 pytestmark = pytest.mark.cluster
@@ -34,7 +34,7 @@ async def test_the_next_leader_takes_over_when_the_lease_runs_out_not_at_its_nex
         await client.create(LEASES.path(namespace), body)
         # It looks each 3.5 s: at 0, 3.5, 7, 10.5.
         timing = Timing.of(DURATION, DURATION * 2 / 3, retry_period=3.5)
-        async with LeaseKeeper(config, namespace, "leader", "next", timing=timing) as keeper:
+        async with LeaseKeeper(config, LeaseClaim(namespace, "leader", "next"), timing) as keeper:
             standing = asyncio.create_task(keeper.acquire())
             await asyncio.sleep(1.0)
             await client.patch(LEASES.path(namespace, "leader"), {"spec": spec()}, kind="merge")

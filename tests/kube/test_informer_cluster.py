@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from informer_log import Log
 from kubernetes import client as official
 from kubernetes import config as official_config
 from waiting import until
@@ -16,7 +17,7 @@ from berth.kube import (
     Client,
     Config,
     Conflict,
-    EventKind,
+    Decoder,
     Forbidden,
     Gone,
     Informer,
@@ -75,19 +76,19 @@ async def test_the_store_is_what_kubectl_sees_after_any_order_of_writes(
     control_plane: ControlPlane, client: Client, namespace: str
 ) -> None:
     await create(client, namespace, *(f"old-{i}" for i in range(23)))
-    seen: list[tuple[EventKind, str]] = []
+    log = Log()
     informer = Informer(
         client,
         CONFIG_MAPS,
         ConfigMap,
         namespace,
         page_size=5,
-        on_event=lambda kind, old, new: seen.append((kind, (new or old).metadata.name)),
+        on_event=log.on_event,
     )
     async with informer:
         await informer.synced()
         assert len(informer.store) == 23
-        assert len(seen) == 23
+        assert len(log.events) == 23
         written = await create(client, namespace, *(f"new-{i}" for i in range(20)))
         for i in range(0, 20, 2):
             path = CONFIG_MAPS.path(namespace, f"new-{i}")
@@ -99,8 +100,8 @@ async def test_the_store_is_what_kubectl_sees_after_any_order_of_writes(
         store = {name: cm.metadata.resource_version for (_, name), cm in informer.store.items()}
         assert store == view
         assert informer.failures == 0
-    assert seen.count((EventKind.DELETED, "old-0")) == 1
-    assert seen.index((EventKind.ADDED, "new-0")) < seen.index((EventKind.MODIFIED, "new-0"))
+    assert log.events.count(("DELETED", "old-0")) == 1
+    assert log.events.index(("ADDED", "new-0")) < log.events.index(("MODIFIED", "new-0"))
 
 
 async def test_an_object_of_the_official_client_is_in_the_store_once_its_version_was_reached(
@@ -181,7 +182,7 @@ async def test_after_a_version_that_the_server_has_forgotten_a_list_reports_dele
 ) -> None:
     path = CONFIG_MAPS.path(namespace)
     await create(client, namespace, "deleted", "reborn", "kept")
-    seen: list[tuple[EventKind, str]] = []
+    log = Log()
     async with Client(proxy.config(config)) as through:
         informer = Informer(
             through,
@@ -189,11 +190,11 @@ async def test_after_a_version_that_the_server_has_forgotten_a_list_reports_dele
             ConfigMap,
             namespace,
             backoff=Backoff(0.05, 0.3),
-            on_event=lambda kind, old, new: seen.append((kind, (new or old).metadata.name)),
+            on_event=log.on_event,
         )
         async with informer:
             await informer.synced()
-            seen.clear()
+            log.events.clear()
             proxy.cut(refuse=True)
             page = await client.get(path, {"limit": 1})
             await client.delete(CONFIG_MAPS.path(namespace, "deleted"))
@@ -207,14 +208,14 @@ async def test_after_a_version_that_the_server_has_forgotten_a_list_reports_dele
             (last,) = await create(client, namespace, "after")
             await asyncio.wait_for(informer.wait_for(last.version), 30)
             assert "after" in names(informer)
-    seen = [event for event in seen if event[1] != "after"]
+    seen = [event for event in log.events if event[1] != "after"]
     assert sorted(seen) == [
-        (EventKind.ADDED, "new"),
-        (EventKind.ADDED, "reborn"),
-        (EventKind.DELETED, "deleted"),
-        (EventKind.DELETED, "reborn"),
+        ("ADDED", "new"),
+        ("ADDED", "reborn"),
+        ("DELETED", "deleted"),
+        ("DELETED", "reborn"),
     ]
-    assert seen.index((EventKind.DELETED, "reborn")) < seen.index((EventKind.ADDED, "reborn"))
+    assert seen.index(("DELETED", "reborn")) < seen.index(("ADDED", "reborn"))
 
 
 async def test_an_api_server_that_was_killed_and_came_back_costs_nothing_but_time(
@@ -300,7 +301,9 @@ async def test_preconditions_and_patches_answer_as_the_design_relies_on(
         await client.update(path, made)
     assert stale.value.reason == "Conflict"
     await client.create(CONFIG_MAPS.path(namespace), body("b", v="1"))
-    assert len(await client.list(CONFIG_MAPS.path(namespace), type=ConfigMap, limit=1)) == 2
+    assert len(await client.list(CONFIG_MAPS.path(namespace), type=ConfigMap)) == 2
+    pages = client.pages(CONFIG_MAPS.path(namespace), None, Decoder(ConfigMap), limit=1)
+    assert [(first, len(page)) async for first, page, _, _ in pages] == [(True, 1), (False, 1)]
     wrong = {"preconditions": {"uid": "not-this-one"}}
     with pytest.raises(Conflict):
         await client.delete(path, body=wrong)

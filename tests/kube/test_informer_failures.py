@@ -10,7 +10,7 @@ from aiohttp import web
 from informer_log import Log, informer, names
 from waiting import until
 
-from berth.kube import Backoff, Client, EventKind
+from berth.kube import Backoff, Client
 
 
 async def test_bad_objects_are_reported_and_stop_nothing_else(api: Any) -> None:
@@ -55,8 +55,8 @@ async def test_a_handler_that_raises_is_reported_and_the_watch_goes_on(
 ) -> None:
     log = Log()
 
-    def raising(kind: EventKind, old: Any, new: Any) -> None:
-        log.on_event(kind, old, new)
+    def raising(old: Any, new: Any) -> None:
+        log.on_event(old, new)
         if new is not None and new.metadata.name == "trouble":
             raise ValueError("of the handler")
 

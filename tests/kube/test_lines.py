@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth.kube.watching import LineSplitter
+from berth.kube.decode import LineSplitter
 
 LINES = st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b".")))
 

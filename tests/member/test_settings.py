@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from berth.kube import OwnerReference
 from berth.member import Settings, SettingsError
 
 
@@ -24,9 +25,9 @@ def test_the_name_is_that_of_the_pod_or_else_of_the_host() -> None:
 def test_the_pod_is_known_if_its_name_and_uid_are() -> None:
     env = {"BERTH_POD_NAME": "web-0", "BERTH_POD_UID": "123", "BERTH_POD_NAMESPACE": "ns"}
     settings = Settings.of({"limit": 1}, env)
-    assert settings.pod == ("web-0", "123")
+    assert settings.owners == [OwnerReference("v1", "Pod", "web-0", "123")]
     assert settings.namespace == "ns"
-    assert Settings.of({"limit": 1}, {"BERTH_POD_NAME": "web-0"}).pod is None
+    assert Settings.of({"limit": 1}, {"BERTH_POD_NAME": "web-0"}).owners == []
 
 
 def test_an_empty_zone_given_as_an_argument_counts() -> None:

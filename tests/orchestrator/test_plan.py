@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from berth.orchestrator.plan import NO_MOVE, _Move, _within_budget, plan_term
-from berth.orchestrator.registry import Expected, TaskSpec, WorkerSpec
+from berth.orchestrator.model import Expected, TaskSpec, WorkerSpec
+from berth.orchestrator.plan import NO_MOVE, Move, distinct, plan_term, within_budget
 
 
 def expected_of(instances, limits, zones=None):
@@ -26,19 +26,19 @@ def expected_of(instances, limits, zones=None):
 def carry_out(plan, actual, bound):
     """Make the calls of a plan on `actual`, checking that each is allowed; return how many moved."""
     halves = Counter()
-    for worker, steps in plan.removals.items():
-        unforced = [step for step in steps if not step.surplus]
+    for worker, calls in plan.removals.items():
+        unforced = [call for call in calls if not call.surplus]
         assert bound is None or len(unforced) <= bound
-        for step in steps:
-            actual[worker].remove(step.task)  # raises if it is not there
-            halves[step.move] += 1
-    for worker, steps in plan.adds.items():
-        waiting = [step.move != NO_MOVE for step in steps]
+        for call in calls:
+            actual[worker].remove(call.task)  # raises if it is not there
+            halves[call.move] += 1
+    for worker, calls in plan.adds.items():
+        waiting = [call.move != NO_MOVE for call in calls]
         assert waiting == sorted(waiting), "adds that wait for nothing come first"
-        for step in steps:
-            assert step.task not in actual[worker]
-            actual[worker].append(step.task)
-            halves[step.move] += step.move != NO_MOVE
+        for call in calls:
+            assert call.task not in actual[worker]
+            actual[worker].append(call.task)
+            halves[call.move] += call.move != NO_MOVE
     del halves[NO_MOVE]
     assert set(halves) == set(range(plan.moves))
     assert all(count == 2 for count in halves.values())
@@ -163,7 +163,7 @@ def test_a_resting_worker_keeps_what_it_has_and_gets_nothing(instances, held, re
         expected_of(instances, [None] * len(held)), actual, moves_per_worker=None, resting={f"w{resting}"}
     )
     assert f"w{resting}" not in plan.adds
-    assert all(step.task >= len(instances) for step in plan.removals.get(f"w{resting}", []))
+    assert all(call.task >= len(instances) for call in plan.removals.get(f"w{resting}", []))
     carry_out(plan, actual, None)
     counts = Counter(t for running in actual.values() for t in running)
     for task, wanted in enumerate(instances):
@@ -172,7 +172,7 @@ def test_a_resting_worker_keeps_what_it_has_and_gets_nothing(instances, held, re
 
 
 def test_of_several_moves_those_of_tasks_that_failed_come_last_and_emptier_targets_first():
-    moves = [_Move(0, 0, 1), _Move(1, 0, 2), _Move(2, 0, 1), _Move(3, 3, 1)]
+    moves = [Move(0, 0, 1), Move(1, 0, 2), Move(2, 0, 1), Move(3, 3, 1)]
     loads = np.array([9, 5, 2, 9])
     for bound, failed, rows in [
         (1, [], [1, 3]),
@@ -181,4 +181,12 @@ def test_of_several_moves_those_of_tasks_that_failed_come_last_and_emptier_targe
         (3, [0], [0, 1, 2, 3]),
     ]:
         fails = np.array([row in failed for row in range(4)], np.uint64)
-        assert sorted(move.row for move in _within_budget(moves, bound, loads, fails)) == rows
+        assert sorted(move.row for move in within_budget(moves, bound, loads, fails)) == rows
+
+
+def test_keys_are_never_shared_and_the_first_of_equal_ones_stays():
+    keys = np.array([7, 3, 7, 7, 2**64 - 1, 3], np.uint64)
+    apart = distinct(keys)
+    assert len(set(apart.tolist())) == 6
+    assert apart[[0, 1, 4]].tolist() == [7, 3, 2**64 - 1]
+    assert distinct(apart).tolist() == apart.tolist()

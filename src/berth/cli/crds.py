@@ -1,6 +1,6 @@
 """`berth crds`: the CRDs and the admission policy as YAML."""
 
-from berth.kinds.manifests import manifests
+from berth.kinds.crds import manifests
 
 
 def crds_command() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -147,7 +147,7 @@ def _checked(where: str, body: dict[str, Any]) -> Resource:
     if not meta.name:
         raise UsageError(f"{where} ({kind}): metadata.name: is required")
     where = f"{where} ({kind} {brief(meta.name)})"
-    if meta.namespace and not (len(meta.namespace) <= 63 and DNS_LABEL.accepts(meta.namespace)):
+    if meta.namespace and not kinds.is_label(meta.namespace):
         rule = f"{DNS_LABEL.message}, at most 63 characters"
         raise UsageError(f"{where}: metadata.namespace: {rule}, not {_shown(meta.namespace)}")
     if isinstance(resource, kinds.Assignment):
@@ -171,7 +171,7 @@ def _completed(body: dict[str, Any]) -> dict[str, Any]:
     return pruned
 
 
-def _check_entries(where: str, entries: list[str]) -> None:
+def _check_entries(where: str, entries: Sequence[str]) -> None:
     """Raise UsageError where an Item is twice in an Assignment."""
     first: dict[str, int] = {}
     for number, text in enumerate(entries):
@@ -198,6 +198,7 @@ _RULES = {
     "string_type": "must be a string (put it in quotes)",
     "bool_type": "must be true or false",
     "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "dict_type": "must be a map",
     "model_type": "must be a map",
 }

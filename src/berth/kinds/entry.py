@@ -1,7 +1,7 @@
 """The wire format of an Assignment's entries and reports: one short string each.
 
-Hundreds of thousands of these are read when a controller starts, so both directions stay
-close to what one regular expression and one f-string cost, and nothing here uses pydantic.
+A controller reads hundreds of thousands of these when it starts, so parsing costs little more than one
+regular expression and formatting one f-string, and nothing here uses pydantic.
 
 ==============  ==========================  ===================================================
 what            string                      meaning
@@ -15,7 +15,6 @@ report          ``orders-0007@12=Ready``    the Member's report on what it was g
 """
 
 import re
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -28,9 +27,8 @@ MAX_SLOT = 999
 MAX_TERM = 10**15 - 1
 """Highest term, grant and epoch: exact in every JSON reader, ``float64`` ones included."""
 
-# Names are spelled without ambiguity (every character decides alone how the match goes on), which
-# lets Go's regexp run these in one pass without backtracking: the API server checks each entry of
-# each write with them.
+# The pattern of a name is unambiguous (each character alone decides how the match continues), so Go's
+# regexp runs it in one pass without backtracking: the API server checks each entry of each write with it.
 _LABEL = "[a-z0-9]+(-+[a-z0-9]+)*"
 _NAME = rf"{_LABEL}(\.{_LABEL})*"
 _TERM = "[1-9][0-9]{0,14}"
@@ -96,8 +94,8 @@ class Report(NamedTuple):
     """The Member's progress with the Item."""
 
 
-# The same language for Python's `re`, which has no one-pass engine: the name is matched in a simpler
-# form, and what that lets through ("a..b", "a-.b") is found by the two characters that give it away.
+# The same language for Python's `re`, which has no one-pass engine: these match a simpler form of the
+# name, and `_is_malformed` then finds what that form lets through, like "a..b" and "a-.b".
 _ENTRY = re.compile(
     rf"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)#(?:0@({_TERM}):({_TERM})|([1-9][0-9]{{0,2}})@({_TERM}))", re.ASCII
 )
@@ -105,13 +103,18 @@ _REPORT = re.compile(rf"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)@({_TERM})=({'|'.join(
 _PHASES = {phase.value: phase for phase in Phase}
 
 
-def _name_is_odd(name: str) -> bool:
+def _is_malformed(name: str) -> bool:
     return len(name) > MAX_NAME or ("." in name and (".." in name or ".-" in name or "-." in name))
 
 
 def is_name(name: str) -> bool:
     """Whether `name` can be the name of an Item or a Member: a DNS-1123 subdomain of up to 253 characters."""
     return len(name) <= MAX_NAME and re.fullmatch(_NAME, name, re.ASCII) is not None
+
+
+def is_label(name: str) -> bool:
+    """Whether `name` can be the name of a Pool or a namespace: a DNS label of up to 63 characters."""
+    return len(name) <= 63 and re.fullmatch(_LABEL, name, re.ASCII) is not None
 
 
 def format_entry(entry: Entry) -> str:
@@ -127,19 +130,12 @@ def parse_entry(text: str) -> Entry:
     `format_entry` would not have written: no text has two spellings.
     """
     match = _ENTRY.fullmatch(text)
-    if match is None:
+    if match is None or _is_malformed(match[1]):
         raise ValueError(f"entry {text!r}: {_explain_entry(text)}")
     name, primary_grant, epoch, slot, grant = match.groups()
-    if _name_is_odd(name):
-        raise ValueError(f"entry {text!r}: {_explain_name(name)}")
     if slot is None:
         return Entry(name, 0, int(primary_grant), int(epoch))
     return Entry(name, int(slot), int(grant), 0)
-
-
-def parse_entries(texts: Iterable[str]) -> list[Entry]:
-    """All entries of `texts`, in their order; raises `ValueError` for the first that is malformed."""
-    return [parse_entry(text) for text in texts]
 
 
 def format_report(report: Report) -> str:
@@ -151,11 +147,9 @@ def format_report(report: Report) -> str:
 def parse_report(text: str) -> Report:
     """Parse `text`; raises `ValueError`, naming it and what is wrong with it."""
     match = _REPORT.fullmatch(text)
-    if match is None:
+    if match is None or _is_malformed(match[1]):
         raise ValueError(f"report {text!r}: {_explain_report(text)}")
     name, grant, phase = match.groups()
-    if _name_is_odd(name):
-        raise ValueError(f"report {text!r}: {_explain_name(name)}")
     return Report(name, int(grant), _PHASES[phase])
 
 

@@ -2,30 +2,27 @@
 
 import asyncio
 import contextlib
-import functools
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 import msgspec
 
-from berth.kube.backoff import backoff_delay
 from berth.kube.config import Config
 from berth.kube.decode import Bad, Decoder, ListMeta
 from berth.kube.errors import (
     ApiError,
+    Backoff,
     ConnectionLost,
     DeadlinePassed,
     Gone,
     ServerError,
     TooManyRequests,
-    Unauthorized,
     not_understood,
 )
-from berth.kube.transport import KEEPALIVE, RequestHook, Transport
-from berth.kube.wire import Params
+from berth.kube.transport import KEEPALIVE, Params, RequestHook, Transport
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -36,14 +33,16 @@ else:
 
     T = TypeVar("T")
 
+ANY: Any = Any
+"""The type of an answer as plain JSON values."""
+
 Deadline = float | Callable[[], float]
 """A time on the clock of `time.monotonic`, or a function that is called for it before each attempt."""
 
 
-class Options(TypedDict, total=False):
+class WriteOptions(TypedDict, total=False):
     """Options of every writing verb, see Client."""
 
-    timeout: float | None
     deadline: Deadline | None
     idempotent: bool
 
@@ -84,7 +83,6 @@ class Client:
         self.attempts = attempts
         self._slots = asyncio.Semaphore(connections)
         self._transport = Transport(config, timeout, user_agent, on_request)
-        self._rng = random.Random()
 
     async def __aenter__(self) -> Self:
         self._transport.open()
@@ -98,31 +96,25 @@ class Client:
         path: str,
         params: Params | None = None,
         *,
-        type: type[T] | None = None,
-        timeout: float | None = None,
+        type: type[T] = ANY,
         deadline: Deadline | None = None,
     ) -> T:
         """Read an object or one page of a list."""
-        body = await self.request("GET", path, params, timeout=timeout, deadline=deadline, idempotent=True)
-        return _decoded(body, type)
+        return _decoded(await self.request("GET", path, params, deadline=deadline, idempotent=True), type)
 
     async def list(
         self,
         path: str,
         params: Params | None = None,
         *,
-        type: type[T] | None = None,
-        limit: int = 500,
+        type: type[T] = ANY,
         metadata_only: bool = False,
-        timeout: float | None = None,
         deadline: Deadline | None = None,
     ) -> "list[T]":
         """Read a whole collection, page by page, each object as `type`, or its metadata only."""
         items: list[T] = []
-        kind: Any = Any if type is None else type
-        decoder: Decoder[T] = Decoder(kind)
-        accept = METADATA_LIST if metadata_only else None
-        pages = self.pages(path, params, decoder, limit, accept, timeout, deadline)
+        headers = {"Accept": METADATA_LIST} if metadata_only else {}
+        pages = self.pages(path, params, Decoder(type), headers=headers, deadline=deadline)
         async for first, objects, bad, _ in pages:
             if bad:
                 raise not_understood(bad[0].error, path)
@@ -132,25 +124,18 @@ class Client:
         return items
 
     async def pages(
-        self,
-        path: str,
-        params: Params | None,
-        decoder: Decoder[T],
-        limit: int = 500,
-        accept: str | None = None,
-        timeout: float | None = None,
-        deadline: Deadline | None = None,
+        self, path: str, params: Params | None, decoder: Decoder[T], limit: int = 500, **options: Any
     ) -> AsyncIterator[tuple[bool, Sequence[T], Sequence[Bad], ListMeta]]:
         """Read a whole collection: for each page whether it is the first, then what `Decoder.page` returns.
 
-        A first page that comes later starts the list again: forget what came before it.
+        A first page that comes later starts the list again: forget what came before it. `options` are those
+        of `request`.
         """
         query: dict[str, str | int | bool] = {**(params or {}), "limit": limit}
-        options: Any = {"accept": accept, "timeout": timeout, "deadline": deadline, "idempotent": True}
         first = True
         while True:
             try:
-                body = await self.request("GET", path, query, **options)
+                body = await self.request("GET", path, query, idempotent=True, **options)
             except Gone:
                 if "continue" not in query:
                     raise
@@ -167,14 +152,27 @@ class Client:
                 return
             query["continue"], first = meta.continue_, False
 
+    @contextlib.asynccontextmanager
+    async def watch(
+        self, path: str, decoder: Decoder[T], params: Params, *, inactivity: float
+    ) -> AsyncIterator[AsyncIterator[tuple[str, T | Bad | str]]]:
+        """Watch a collection: a context manager whose value iterates over what `Decoder.events` gives.
+
+        Bookmarks are asked for, so a stream that is silent for `inactivity` seconds (90 or more) is dead.
+        Raises ApiError, also while iterating; the iterator ends when the server ends the watch.
+        """
+        query = {**params, "watch": True, "allowWatchBookmarks": True}
+        async with self._transport.stream(path, query, self.timeout, inactivity) as chunks:
+            yield decoder.events(chunks)
+
     async def create(
-        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
+        self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[WriteOptions]
     ) -> T:
         """Create an object in the collection at `path`; Conflict (reason AlreadyExists) if it exists."""
         return _decoded(await self.request("POST", path, body=body, **options), type)
 
     async def update(
-        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
+        self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[WriteOptions]
     ) -> T:
         """Replace an object; with a resourceVersion in `body`, Conflict if another write came first."""
         return _decoded(await self.request("PUT", path, body=body, **options), type)
@@ -185,15 +183,14 @@ class Client:
         body: Any,
         kind: Literal["json", "merge"] = "json",
         *,
-        type: type[T] | None = None,
-        **options: Unpack[Options],
+        type: type[T] = ANY,
+        **options: Unpack[WriteOptions],
     ) -> T:
         """Change an object by a JSON patch or a merge patch."""
-        content_type = f"application/{kind}-patch+json"
-        answer = await self.request("PATCH", path, body=body, content_type=content_type, **options)
-        return _decoded(answer, type)
+        headers = {"Content-Type": f"application/{kind}-patch+json"}
+        return _decoded(await self.request("PATCH", path, body=body, headers=headers, **options), type)
 
-    async def delete(self, path: str, *, body: Any = None, **options: Unpack[Options]) -> bytes:
+    async def delete(self, path: str, *, body: Any = None, **options: Unpack[WriteOptions]) -> bytes:
         """Delete an object; `body` may be DeleteOptions with preconditions."""
         return await self.request("DELETE", path, body=body, **options)
 
@@ -204,37 +201,37 @@ class Client:
         params: Params | None = None,
         body: Any = None,
         *,
-        content_type: str = "application/json",
-        accept: str | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         deadline: Deadline | None = None,
         idempotent: bool = False,
     ) -> bytes:
         """Send a request and return the body of the answer. The verbs above use this. Raises ApiError."""
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
+
+        def time_left() -> float:
+            return _time_left(path, timeout or self.timeout, deadline)
+
         give_up = time.monotonic() + self.retry_for
-        refreshed = False
-        failures = 0
+        backoff = Backoff(0.05, 5.0)
         while True:
-            access = await self._transport.access(path, _time_left(path, timeout or self.timeout, deadline))
             try:
                 async with self._slot(path, deadline):
-                    attempt = _time_left(path, timeout or self.timeout, deadline)
-                    return await self._transport.send(
-                        method, path, params, data, content_type, attempt, access, accept
+                    answer = await self._transport.exchange(
+                        method, path, params, time_left, data=data, headers=headers
                     )
-            except Unauthorized as error:
-                if refreshed:
-                    raise
-                refreshed = True
-                await self._transport.refresh(access, error)
+                    return await answer.read()
             except (TooManyRequests, ServerError, ConnectionLost) as error:
-                failures += 1
-                delay = self._delay(error, failures, idempotent)
-                if delay is None or failures >= self.attempts:
+                delay = backoff.next()
+                if error.retry_after is not None:
+                    # With jitter: many clients get the same answer at the same time.
+                    delay = error.retry_after + random.uniform(0.0, 0.25)
+                elif not idempotent and _maybe_done(error):
                     raise
                 resume = time.monotonic() + delay
-                if resume >= give_up or (deadline is not None and resume >= _at(deadline)):
+                if backoff.failures >= self.attempts or resume >= give_up:
+                    raise
+                if deadline is not None and resume >= _at(deadline):
                     raise
                 await asyncio.sleep(delay)
 
@@ -243,32 +240,19 @@ class Client:
 
         Requests do not share connections, so a burst after a pause would have to open one for each request.
         """
-        while True:
-            # Errors are ignored: the next real request finds out by itself.
-            await asyncio.gather(*(self._touch() for _ in range(count)), return_exceptions=True)
-            await asyncio.sleep(KEEPALIVE / 2)  # well before the pool closes them
-
-    async def _touch(self) -> None:
         # Never repeated: a refusal has opened the connection too, and a server that is down is left alone.
-        access = await self._transport.access("/version", self.timeout)
-        await self._transport.send("GET", "/version", None, None, "", self.timeout, access)
-
-    def _delay(self, error: ApiError, failures: int, idempotent: bool) -> float | None:
-        """Seconds until the request may be sent again; None if that could do harm."""
-        if error.retry_after is not None:
-            # With jitter: many clients get the same answer at the same time.
-            return error.retry_after + 0.25 * self._rng.random()
-        unchanged = isinstance(error, TooManyRequests) or (
-            isinstance(error, ConnectionLost) and not error.maybe_done
-        )
-        if idempotent or unchanged:
-            return backoff_delay(failures, 0.05, 5.0, self._rng.random())
-        return None
+        while True:
+            exchanges = (
+                self._transport.exchange("GET", "/version", None, lambda: self.timeout) for _ in range(count)
+            )
+            # Errors are ignored: the next real request finds out by itself.
+            await asyncio.gather(*exchanges, return_exceptions=True)
+            await asyncio.sleep(KEEPALIVE / 2)  # well before the pool closes them
 
     @contextlib.asynccontextmanager
     async def _slot(self, path: str, deadline: Deadline | None) -> AsyncIterator[None]:
         """Wait for one of the `connections`; this time does not count towards the request's timeout."""
-        if not self._slots.locked() or deadline is None:
+        if not self._slots.locked() or deadline is None:  # a timeout costs a tenth of a request
             await self._slots.acquire()
         else:
             try:
@@ -281,20 +265,10 @@ class Client:
         finally:
             self._slots.release()
 
-    def stream(
-        self,
-        path: str,
-        params: Params | None = None,
-        *,
-        connect: float | None = None,
-        inactivity: float = 90.0,
-    ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open a stream: a context manager whose value iterates over chunks as they arrive, split anywhere.
 
-        `connect` bounds the seconds until the answer starts, `inactivity` the silence between chunks. Raises
-        ApiError; the iterator raises ConnectionLost when the stream breaks and ends when the server ends it.
-        """
-        return self._transport.stream(path, params, connect or self.timeout, inactivity)
+def _maybe_done(error: ApiError) -> bool:
+    """Whether the server may have carried out the request that failed."""
+    return not isinstance(error, TooManyRequests) and getattr(error, "maybe_done", True)
 
 
 def _time_left(path: str, timeout: float, deadline: Deadline | None) -> float:
@@ -310,17 +284,11 @@ def _at(deadline: Deadline) -> float:
     return deadline() if callable(deadline) else deadline
 
 
-def _decoded(body: bytes, type_: type[T] | None) -> T:
+def _decoded(body: bytes, type_: type[T]) -> T:
     if type_ is bytes:
         return body  # type: ignore[return-value]
     try:
-        kind: Any = Any if type_ is None else type_
-        value: T = _decoder_of(kind).decode(body)
+        value: T = msgspec.json.decode(body, type=type_)
         return value
     except msgspec.DecodeError as error:
         raise not_understood(error, body) from error
-
-
-@functools.cache
-def _decoder_of(type_: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_)

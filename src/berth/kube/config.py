@@ -9,8 +9,7 @@ and after a 401.
 # mypy: disable-error-code="no-untyped-call"
 
 import asyncio
-import contextlib
-import hashlib
+import functools
 import os
 import ssl
 import tempfile
@@ -46,8 +45,6 @@ class Access:
     server_hostname: str | None
     proxy: str | None
     namespace: str
-    tls: str
-    """A digest of the files behind `ssl`; while it is unchanged, the context and the connections are kept."""
     refresh_after: float | None
     """Seconds from loading until it should be loaded again; None for credentials that do not expire."""
 
@@ -55,18 +52,15 @@ class Access:
 class Config:
     """Access to one API server, kept fresh. Safe to share between threads and event loops."""
 
-    def __init__(
-        self, load: Callable[[Access | None], Access], source: str, *, in_cluster: bool = False
-    ) -> None:
-        """`source` appears in errors; `in_cluster`: the credentials are those of the pod that this runs in.
+    def __init__(self, load: Callable[[], Access], *, in_cluster: bool = False) -> None:
+        """`load` reads everything anew and may block (files, exec plug-ins).
 
-        `load(previous)` reads everything again and may block (files, exec plug-ins).
+        `in_cluster`: the credentials are those of the pod that this runs in.
         """
-        self.source = source
         self.in_cluster = in_cluster
         self._load = load
         self._lock = threading.Lock()
-        self._access = load(None)
+        self._access = load()
         self._loaded_at = time.monotonic()
 
     @property
@@ -78,9 +72,6 @@ class Config:
     def namespace(self) -> str:
         """The default namespace: the context's, or the pod's own; else `default`."""
         return self._access.namespace
-
-    def __repr__(self) -> str:
-        return f"Config({self.source}: {self.base_url})"
 
     async def access(self) -> Access:
         """The access for the next request; reloads it first if that is due."""
@@ -101,7 +92,7 @@ class Config:
                 return self._access
             self._loaded_at = time.monotonic()
             try:
-                self._access = self._load(stale)
+                self._access = self._load()
             except (ConfigError, OSError):
                 if stale.refresh_after is None:
                     raise
@@ -117,39 +108,27 @@ def load_config(kubeconfig: Path | None = None, context: str | None = None) -> C
     In this order: `kubeconfig`, the files of `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
     Raises ConfigError with one line that names the file and the cause.
     """
-    if kubeconfig is not None:
-        if not Path(kubeconfig).is_file():
-            raise ConfigError(f"kubeconfig {kubeconfig}: no such file")
-        return from_kubeconfig(str(kubeconfig), context)
-    if paths := os.environ.get("KUBECONFIG"):
-        return from_kubeconfig(paths, context)
-    if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").is_file():
+    if kubeconfig is not None and not Path(kubeconfig).is_file():
+        raise ConfigError(f"kubeconfig {kubeconfig}: no such file")
+    paths = kubeconfig or os.environ.get("KUBECONFIG")
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").is_file()
+    if not paths and in_pod and context is None:
         return from_service_account(SERVICE_ACCOUNT, os.environ)
-    default = Path("~/.kube/config").expanduser()
-    if default.is_file():
-        return from_kubeconfig(str(default), context)
-    raise ConfigError(
-        "no cluster is configured: give --kubeconfig FILE, set KUBECONFIG, "
-        "or run in a pod with a service account"
-    )
-
-
-def from_kubeconfig(paths: str, context: str | None = None) -> Config:
-    """Access with kubeconfig files, joined by `:` as in `$KUBECONFIG`."""
-    return Config(lambda previous: _read_kubeconfig(paths, context, previous), f"kubeconfig {paths}")
+    if not paths and not (paths := Path("~/.kube/config").expanduser()).is_file():
+        raise ConfigError(
+            "no cluster is configured: give --kubeconfig FILE, set KUBECONFIG, "
+            "or run in a pod with a service account"
+        )
+    return Config(functools.partial(_read_kubeconfig, str(paths), context))
 
 
 def from_service_account(folder: Path, environ: Mapping[str, str]) -> Config:
     """Access with the service account that is mounted at `folder`."""
-    return Config(
-        lambda previous: _read_service_account(folder, environ, previous),
-        f"service account {folder}",
-        in_cluster=True,
-    )
+    return Config(functools.partial(_read_service_account, folder, environ), in_cluster=True)
 
 
-def _read_service_account(folder: Path, environ: Mapping[str, str], previous: Access | None) -> Access:
-    settings = Configuration()
+def _read_service_account(folder: Path, environ: Mapping[str, str]) -> Access:
+    settings = _settings()
     loader = InClusterConfigLoader(
         token_filename=str(folder / "token"),
         cert_filename=str(folder / "ca.crt"),
@@ -164,13 +143,14 @@ def _read_service_account(folder: Path, environ: Mapping[str, str], previous: Ac
         namespace = (folder / "namespace").read_text().strip() or "default"
     except OSError:
         namespace = "default"
-    return _access(settings, namespace, {}, TOKEN_FILE_PERIOD, previous)
+    return _access(settings, namespace, {}, TOKEN_FILE_PERIOD)
 
 
-def _read_kubeconfig(paths: str, context: str | None, previous: Access | None) -> Access:
+def _read_kubeconfig(paths: str, context: str | None) -> Access:
+    """Access with kubeconfig files, joined by `:` as in `$KUBECONFIG`."""
     # The package writes inline certificates and keys to files, which are deleted when this function returns.
     with tempfile.TemporaryDirectory(prefix="berth-kube-") as scratch:
-        settings = Configuration()
+        settings = _settings()
         try:
             merged = KubeConfigMerger(paths).config
             if merged is None:
@@ -179,7 +159,9 @@ def _read_kubeconfig(paths: str, context: str | None, previous: Access | None) -
                 merged, active_context=context, config_base_path=None, temp_file_path=scratch
             )
             chosen = loader.current_context["context"]
-            user: dict[str, Any] = _user(merged.value, chosen.get("user"))
+            users = merged["users"] if merged.safe_get("users") else None
+            entry = users.get_with_name(chosen.get("user"), safe=True) if users else None
+            user: dict[str, Any] = (entry.value.get("user") if entry else None) or {}
             loader.load_and_set(settings)
         except ConfigError:
             raise
@@ -192,94 +174,72 @@ def _read_kubeconfig(paths: str, context: str | None, previous: Access | None) -
             raise ConfigError(
                 f"kubeconfig {paths}: the exec plug-in {command!r} gave no credentials (its error is logged)"
             )
-        headers: dict[str, str] = {}
-        if "as" in user:
-            headers["Impersonate-User"] = str(user["as"])
-        refresh_after = _lifetime(getattr(loader, "expiry", None))
-        if "tokenFile" in user and "token" not in user:
-            refresh_after = TOKEN_FILE_PERIOD
-        return _access(settings, chosen.get("namespace") or "default", headers, refresh_after, previous)
+        headers = {"Impersonate-User": str(user["as"])} if "as" in user else {}
+        refresh_after = TOKEN_FILE_PERIOD if "tokenFile" in user and "token" not in user else None
+        if (expiry := getattr(loader, "expiry", None)) is not None:
+            # When four fifths of the credential's remaining lifetime have passed.
+            refresh_after = max(1.0, 0.8 * (expiry - datetime.now(UTC)).total_seconds())
+        return _access(settings, chosen.get("namespace") or "default", headers, refresh_after)
 
 
-def _user(config: Mapping[str, Any], name: str | None) -> dict[str, Any]:
-    for entry in config.get("users") or []:
-        value = getattr(entry, "value", entry)
-        if value.get("name") == name:
-            return value.get("user") or {}
-    return {}
+def _settings() -> Any:
+    settings = Configuration()
+    settings.proxy = None  # not that of the environment, which the package takes whatever NO_PROXY says
+    return settings
 
 
-def _lifetime(expiry: Any) -> float | None:
-    """Seconds until four fifths of the remaining lifetime of a credential have passed."""
-    if not isinstance(expiry, datetime):
-        return None
-    if expiry.tzinfo is None:
-        expiry = expiry.replace(tzinfo=UTC)
-    left: float = (expiry - datetime.now(UTC)).total_seconds()
-    return max(1.0, 0.8 * left)
-
-
-def _access(
-    settings: Any,
-    namespace: str,
-    headers: dict[str, str],
-    refresh_after: float | None,
-    previous: Access | None,
-) -> Access:
+def _access(settings: Any, namespace: str, headers: dict[str, str], refresh_after: float | None) -> Access:
     # With the hook, the package would rerun a plug-in immediately if its token lives for less than 5 minutes.
     settings.refresh_api_key_hook = None
     for auth in settings.auth_settings().values():
         if auth["in"] == "header" and auth["value"]:
             headers[auth["key"].title()] = " ".join(str(auth["value"]).split())
     base_url = str(settings.host).rstrip("/")
-    tls = _digest(settings)
-    context = previous.ssl if previous is not None and previous.tls == tls else _ssl_context(settings)
+    try:
+        files = (settings.ssl_ca_cert, settings.cert_file, settings.key_file)
+        context = _ssl_context(settings.verify_ssl, *map(_pem, files))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the CA or the client certificate cannot be used: {error}") from None
     return Access(
         base_url=base_url,
         headers=headers,
         ssl=context,
         server_hostname=settings.tls_server_name or None,
-        proxy=_proxy(settings, base_url),
+        proxy=settings.proxy or _environment_proxy(base_url),
         namespace=namespace,
-        tls=tls,
         refresh_after=refresh_after,
     )
 
 
-def _digest(settings: Any) -> str:
-    digest = hashlib.sha256(str(settings.verify_ssl).encode())
-    try:
-        for file in (settings.ssl_ca_cert, settings.cert_file, settings.key_file):
-            content = Path(file).read_bytes() if file else b""
-            digest.update(len(content).to_bytes(8, "big") + content)
-    except OSError as error:
-        raise ConfigError(f"the CA or the client certificate cannot be read: {error}") from None
-    return digest.hexdigest()
+def _pem(file: str | None) -> str:
+    if not file:
+        return ""
+    text = Path(file).read_text("ascii", "ignore")  # bundles may have comments in any encoding
+    if "-----BEGIN" not in text:
+        raise ValueError(f"{file} is not in PEM format")
+    return text
 
 
-def _ssl_context(settings: Any) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ssl_ca_cert or None)
-        if settings.cert_file:
-            context.load_cert_chain(settings.cert_file, settings.key_file or None)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"the CA or the client certificate cannot be used: {error}") from None
+@functools.lru_cache(maxsize=8)
+def _ssl_context(verify: bool, authority: str, certificate: str, key: str) -> ssl.SSLContext:
+    """The context for these PEM texts: the same for the same texts, so that connections are kept."""
+    context = ssl.create_default_context(cadata=authority or None)
+    if certificate:
+        with tempfile.NamedTemporaryFile("w", prefix="berth-kube-") as pair:
+            pair.write(f"{certificate}\n{key}")
+            pair.flush()
+            context.load_cert_chain(pair.name)
     # Python 3.13 is strict by default, but the CAs of kubeadm and of many clouds lack a key identifier.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not settings.verify_ssl:
+    if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _proxy(settings: Any, base_url: str) -> str | None:
-    proxy: str | None = settings.proxy
-    if not proxy:
+def _environment_proxy(base_url: str) -> str | None:
+    """The proxy that the environment sets, unless NO_PROXY exempts the API server."""
+    address = urlsplit(base_url)
+    if urllib.request.proxy_bypass(address.netloc):
         return None
-    if getattr(settings, "_proxy_from_env", True):
-        host = urlsplit(base_url).netloc
-        no_proxy = settings.no_proxy
-        with contextlib.suppress(Exception):
-            if no_proxy and urllib.request.proxy_bypass_environment(host, {"no": no_proxy}):  # type: ignore[attr-defined]
-                return None
-    return proxy
+    return urllib.request.getproxies().get(address.scheme)

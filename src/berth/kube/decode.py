@@ -1,25 +1,21 @@
 """Lists and watch events into structs. One bad object never spoils the rest."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from berth.kinds.meta import Key, Meta
-from berth.kube.errors import ApiError, error_from_status
+from berth.kinds.meta import Meta
+from berth.kube.errors import error_from_response, not_understood
 
 T = TypeVar("T")
 
-UNKNOWN: Key = ("", "")
-"""The key of an object whose metadata cannot be read."""
 
-
-class ListMeta(
-    msgspec.Struct, frozen=True, rename={"continue_": "continue", "resource_version": "resourceVersion"}
-):
+class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
     """`metadata` of a list: the token of the next page ("" after the last), and the state that it shows."""
 
-    continue_: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
     resource_version: str = ""
 
 
@@ -32,7 +28,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """An object that does not fit the struct: its metadata as far as it is readable, and the error."""
+    """An object that does not fit the struct: its metadata (empty if that is unreadable), and the error."""
 
     meta: Meta
     error: Exception
@@ -45,12 +41,26 @@ class WatchEvent(msgspec.Struct, Generic[T], frozen=True, gc=False):
     object: T
 
 
-class _Bookmark(msgspec.Struct):
-    metadata: ListMeta
-
-
 class _OnlyMeta(msgspec.Struct):
     metadata: Meta
+
+
+class LineSplitter:
+    """Splits chunks that end anywhere into lines of any length. Each byte is examined once."""
+
+    def __init__(self) -> None:
+        self._tail: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that `chunk` completes, without their newlines; empty lines are left out."""
+        head, *rest = chunk.split(b"\n")
+        if not rest:
+            self._tail.append(chunk)
+            return []
+        first = b"".join((*self._tail, head))
+        last = rest.pop()
+        self._tail = [last] if last else []
+        return [line for line in (first, *rest) if line]
 
 
 class Decoder(Generic[T]):
@@ -75,22 +85,25 @@ class Decoder(Generic[T]):
             page = self._page.decode(body)
             return page.items or [], [], page.metadata
         except msgspec.ValidationError:
-            pass
-        raw = self._raw_page.decode(body)
-        objects: list[T] = []
-        bad: list[Bad] = []
-        for item in raw.items or ():
-            try:
-                objects.append(self._object.decode(item))
-            except msgspec.DecodeError as error:
-                bad.append(Bad(_meta(item), error))
-        return objects, bad, raw.metadata
+            raw = self._raw_page.decode(body)
+        decoded = [self._decode(item) for item in raw.items or ()]
+        bad = [found for found in decoded if isinstance(found, Bad)]
+        return [found for found in decoded if not isinstance(found, Bad)], bad, raw.metadata
 
-    def event(self, line: bytes) -> tuple[str, T | Bad | ApiError | str]:
-        """One line of a watch: its type, and the object or Bad.
+    async def events(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, T | Bad | str]]:
+        """The events of a watch, as `event` returns them. Raises ApiError."""
+        lines = LineSplitter()
+        async for chunk in chunks:
+            for line in lines.feed(chunk):
+                try:
+                    yield self.event(line)
+                except msgspec.DecodeError as error:
+                    raise not_understood(error, line) from error
 
-        A BOOKMARK has a resourceVersion instead, an ERROR the ApiError that it stands for. Raises
-        msgspec.DecodeError if the line is not an event.
+    def event(self, line: bytes) -> tuple[str, T | Bad | str]:
+        """One line of a watch: its type, and the object or Bad; for a BOOKMARK its resourceVersion.
+
+        Raises the ApiError that an ERROR stands for, and msgspec.DecodeError if the line is not an event.
         """
         try:
             event = self._event.decode(line)
@@ -100,17 +113,16 @@ class Decoder(Generic[T]):
             pass
         raw = self._raw_event.decode(line)
         if raw.type == "ERROR":
-            return raw.type, error_from_status(bytes(raw.object))
-        if raw.type == "BOOKMARK":
-            return raw.type, msgspec.json.decode(raw.object, type=_Bookmark).metadata.resource_version
+            raise error_from_response(None, "", bytes(raw.object))
+        if raw.type == "BOOKMARK":  # it has only the metadata that a list has, too
+            return raw.type, self._raw_page.decode(raw.object).metadata.resource_version
+        return raw.type, self._decode(raw.object)
+
+    def _decode(self, raw: msgspec.Raw) -> T | Bad:
         try:
-            return raw.type, self._object.decode(raw.object)
+            return self._object.decode(raw)
         except msgspec.DecodeError as error:
-            return raw.type, Bad(_meta(raw.object), error)
-
-
-def _meta(raw: msgspec.Raw) -> Meta:
-    try:
-        return msgspec.json.decode(raw, type=_OnlyMeta).metadata
-    except msgspec.DecodeError:
-        return Meta(name="")
+            try:
+                return Bad(msgspec.json.decode(raw, type=_OnlyMeta).metadata, error)
+            except msgspec.DecodeError:
+                return Bad(Meta(name=""), error)

@@ -1,4 +1,4 @@
-"""The errors of requests to the API server.
+"""The errors of requests to the API server, and how long to wait after them.
 
 Every error carries the server's `status`, `reason` and `message`: callers branch on the class, people read
 the text.
@@ -7,6 +7,8 @@ the text.
 # ruff: noqa: N818 - named as Kubernetes names its reasons
 
 import contextlib
+import random
+from dataclasses import dataclass
 
 import msgspec
 
@@ -68,23 +70,41 @@ class ServerError(ApiError):
 class ConnectionLost(ApiError):
     """No answer arrived. `maybe_done` is False if the request certainly never reached the server."""
 
-    def __init__(self, message: str, *, maybe_done: bool = True, reason: str = "ConnectionLost") -> None:
-        super().__init__(0, reason, message)
+    def __init__(self, message: str, *, maybe_done: bool = True) -> None:
+        super().__init__(0, type(self).__name__, message)
         self.maybe_done = maybe_done
 
 
 class RequestTimeout(ConnectionLost):
     """No answer within the request's timeout."""
 
-    def __init__(self, message: str, *, maybe_done: bool = True) -> None:
-        super().__init__(message, maybe_done=maybe_done, reason="RequestTimeout")
-
 
 class DeadlinePassed(ConnectionLost):
     """The caller's deadline left no time to send the request; nothing was sent."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, maybe_done=False, reason="DeadlinePassed")
+        super().__init__(message, maybe_done=False)
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Counts failures in a row, and how long to wait after each: from `base` seconds, doubled up to `limit`.
+
+    The upper half of that is random, so that clients which failed together do not retry together.
+    """
+
+    base: float = 0.2
+    limit: float = 20.0
+    failures: int = 0
+
+    def next(self) -> float:
+        """Count one more failure; returns the seconds to wait now."""
+        self.failures += 1
+        return min(self.limit, self.base * 2.0 ** min(self.failures - 1, 32)) * random.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """Count a success."""
+        self.failures = 0
 
 
 class _Details(msgspec.Struct, frozen=True, rename="camel"):
@@ -112,8 +132,13 @@ _CLASSES: dict[int, type[ApiError]] = {
 _status_decoder = msgspec.json.Decoder(_Status)
 
 
-def error_from_response(status: int, phrase: str, body: bytes, retry_after: str | None = None) -> ApiError:
-    """The error for an HTTP answer of 400 and above; other bodies than a Status are quoted."""
+def error_from_response(
+    status: int | None, phrase: str, body: bytes, retry_after: str | None = None
+) -> ApiError:
+    """The error for an HTTP answer of 400 and above; other bodies than a Status are quoted.
+
+    `status` None: that of the body, a Status object that arrived as a watch event of type ERROR.
+    """
     try:
         parsed = _status_decoder.decode(body)
     except msgspec.DecodeError:
@@ -121,17 +146,9 @@ def error_from_response(status: int, phrase: str, body: bytes, retry_after: str 
     seconds = parsed.details.retry_after_seconds
     with contextlib.suppress(ValueError):  # the HTTP-date form: the API server never sends it
         seconds = seconds if retry_after is None else max(0.0, float(retry_after))
-    kind = _CLASSES.get(status) or (ServerError if status >= 500 else ApiError)
-    reason, message = parsed.reason or phrase or str(status), parsed.message or phrase or "no message"
-    return kind(status, reason, message, seconds)
-
-
-def error_from_status(raw: bytes) -> ApiError:
-    """The error for a Status object that arrived as a watch event of type ERROR."""
-    try:
-        return error_from_response(_status_decoder.decode(raw).code, "", raw)
-    except msgspec.DecodeError:
-        return ServerError(500, "BadStatus", raw[:300].decode("utf-8", "replace"))
+    code = parsed.code if status is None else status
+    kind = _CLASSES.get(code) or (ServerError if code >= 500 else ApiError)
+    return kind(code, parsed.reason or phrase or str(code), parsed.message or phrase or "no message", seconds)
 
 
 def not_understood(error: Exception, answer: bytes | str) -> ServerError:

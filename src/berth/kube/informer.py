@@ -1,23 +1,19 @@
 """A local copy of a collection, kept up to date by a list and a watch."""
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Generic, Self, TypeVar
 
 from berth.kinds.meta import HasMeta, Key, Meta
-from berth.kube.backoff import Backoff
 from berth.kube.client import Client
-from berth.kube.decode import UNKNOWN, Bad, Decoder
-from berth.kube.errors import ApiError, Gone, RequestTimeout, ServerError
+from berth.kube.decode import Bad, Decoder
+from berth.kube.errors import ApiError, Backoff, ConnectionLost, Gone, RequestTimeout
 from berth.kube.resource import Resource
-from berth.kube.watching import watch
-from berth.kube.wire import Params
+from berth.kube.transport import Params
 
 T = TypeVar("T", bound=HasMeta)
 logger = logging.getLogger(__name__)
@@ -26,27 +22,19 @@ STEADY = 1.0
 """Seconds after which a watch without events counts as one that worked."""
 
 
-class EventKind(StrEnum):
-    """What happened to an object."""
-
-    ADDED = "ADDED"
-    MODIFIED = "MODIFIED"
-    DELETED = "DELETED"
-
-
 class Informer(Generic[T]):
     """Lists a collection in pages, then watches it until it is cancelled.
 
     Run it with `async with informer:` or `group.create_task(informer.run())`.
 
-    - `on_event(kind, old, new)` is called in order, without waiting between, for each change of the store:
-      ADDED has no `old`, DELETED no `new`. An object that was replaced by another of its name is DELETED,
-      then ADDED. The first list is reported as ADDED before `synced` returns. An exception that `on_event`
-      raises is logged and passed to `on_error`; the informer goes on.
+    - `on_event(old, new)` is called in order, without waiting between, for each change of the store: `old` is
+      None where an object was added, `new` where it was deleted. One that was replaced by another of its
+      name is deleted, then added. The first list is reported as added before `synced` returns. An exception
+      that `on_event` raises is logged and passed to `on_error`; the informer goes on.
     - `on_error(key, error)` also reports an object that does not fit `type`. The store keeps the last version
       that did fit; `bad` has the error until a good version arrives or the object is deleted.
     - A lost connection is resumed where it ended. If the server no longer knows that point (410), everything
-      is listed again; the list REPLACES the store, and what is missing from it is reported as DELETED.
+      is listed again; the list REPLACES the store, and what is missing from it is reported as deleted.
     """
 
     def __init__(
@@ -57,7 +45,7 @@ class Informer(Generic[T]):
         namespace: str | None = None,
         *,
         field_selector: str | None = None,
-        on_event: Callable[[EventKind, T | None, T | None], None] | None = None,
+        on_event: Callable[[T | None, T | None], None] | None = None,
         on_error: Callable[[Key, Exception], None] | None = None,
         page_size: int = 500,
         watch_seconds: int = 300,
@@ -71,7 +59,8 @@ class Informer(Generic[T]):
         bookmark every minute or two.
         """
         self.resource = resource
-        self.namespace = namespace
+        self.resource_version = 0
+        """Everything up to this resourceVersion is in the store; 0 before the first list."""
         self.restarts = 0
         """How often a watch ended and was started again, for any reason."""
         self.failures = 0
@@ -87,9 +76,12 @@ class Informer(Generic[T]):
         self._inactivity = inactivity
         self._backoff = backoff or Backoff()
         self._store: dict[Key, T] = {}
+        self.store: Mapping[Key, T] = MappingProxyType(self._store)
+        """The objects by (namespace, name); a live view."""
         self._bad: dict[Key, Exception] = {}
-        self._version = 0
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.bad: Mapping[Key, Exception] = MappingProxyType(self._bad)
+        """Objects whose newest version does not fit the struct, and why; a live view."""
+        self._advanced = asyncio.Event()
         self._synced = asyncio.Event()
         self._must_list = True
         self._progress = False  # whether this watch has brought an event
@@ -97,38 +89,15 @@ class Informer(Generic[T]):
         self._limit: asyncio.Timeout | None = None  # ends the watch that is open
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def store(self) -> Mapping[Key, T]:
-        """The objects by (namespace, name); a live view."""
-        return MappingProxyType(self._store)
-
-    @property
-    def bad(self) -> Mapping[Key, Exception]:
-        """Objects whose newest version does not fit the struct, and why; a live view."""
-        return MappingProxyType(self._bad)
-
-    @property
-    def resource_version(self) -> int:
-        """Everything up to this resourceVersion is in the store; 0 before the first list."""
-        return self._version
-
     async def synced(self) -> None:
         """Wait for the first list to be complete."""
         await self._synced.wait()
 
     async def wait_for(self, resource_version: str | int) -> None:
         """Wait until the store shows the write (of this collection) that was answered with this version."""
-        version = int(resource_version)
-        if self._version >= version:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (version, future)
-        self._waiting.append(entry)
-        try:
-            await future
-        finally:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(entry)
+        while self.resource_version < int(resource_version):
+            self._advanced.clear()
+            await self._advanced.wait()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.run(), name=f"informer {self._path}")
@@ -166,7 +135,7 @@ class Informer(Generic[T]):
             if self._progress or (self._opened and time.monotonic() - self._opened > STEADY):
                 self._backoff.reset()
             elif error is None:
-                error = ServerError(0, "EmptyWatch", "the watch ended immediately, without an event")
+                error = ConnectionLost("the watch ended immediately, without an event")
             if error is not None:
                 await self._recover(error)
 
@@ -174,7 +143,9 @@ class Informer(Generic[T]):
         """Decide whether to resume or to list again, and wait as the number of failures in a row requires."""
         # 504: the server's resourceVersion is behind ours, because it was restored from a backup.
         # 200: what answered was not the API server.
-        resumable = isinstance(error, ApiError) and error.status not in (200, 410, 504)
+        refused = isinstance(error, ApiError) and error.status not in (200, 410, 504)
+        # An ERROR event of an open watch: client-go lists again after it, too.
+        resumable = isinstance(error, ConnectionLost) or (refused and self._opened is None)
         self._must_list = self._must_list or not resumable
         if isinstance(error, Gone) and self._backoff.failures == 0:
             self._backoff.failures = 1  # one 410 is normal; only repeated ones count as failures
@@ -182,16 +153,12 @@ class Informer(Generic[T]):
             return
         self.failures += 1
         delay = max(self._backoff.next(), getattr(error, "retry_after", None) or 0.0)
-        level = logging.INFO if self._backoff.failures < 3 else logging.WARNING
-        surprise = not isinstance(error, ApiError)
-        logger.log(
-            logging.ERROR if surprise else level,
-            "%s: %s; trying again in %.1f s",
-            self._path,
-            error,
-            delay,
-            exc_info=error if surprise else None,
-        )
+        if not isinstance(error, ApiError):
+            level = logging.ERROR
+        else:
+            level = logging.INFO if self._backoff.failures < 3 else logging.WARNING
+        trace = error if level == logging.ERROR else None
+        logger.log(level, "%s: %s; trying again in %.1f s", self._path, error, delay, exc_info=trace)
         await asyncio.sleep(delay)
 
     async def _list(self) -> None:
@@ -214,7 +181,7 @@ class Informer(Generic[T]):
             await asyncio.sleep(0)  # a long list must not block the event loop
         for key in [key for key in self._store if key not in listed]:
             self._remove(key)
-        for key in [key for key in self._bad if key not in listed]:
+        for key in self._bad.keys() - listed:
             del self._bad[key]
         self._must_list = False
         self._advance(version, backwards=True)
@@ -222,11 +189,15 @@ class Informer(Generic[T]):
 
     async def _watch(self) -> None:
         seconds = int(self._watch_seconds * random.uniform(1.0, 1.5))
-        query: Params = {**self._selectors, "resourceVersion": str(self._version), "timeoutSeconds": seconds}
+        query: Params = {
+            **self._selectors,
+            "resourceVersion": str(self.resource_version),
+            "timeoutSeconds": seconds,
+        }
         try:
             async with (
                 asyncio.timeout(seconds + self._inactivity) as self._limit,
-                watch(self._client, self._path, self._decoder, query, inactivity=self._inactivity) as events,
+                self._client.watch(self._path, self._decoder, query, inactivity=self._inactivity) as events,
             ):
                 self._opened = time.monotonic()
                 async for kind, content in events:
@@ -238,10 +209,7 @@ class Informer(Generic[T]):
         finally:
             self._limit = None
 
-    def _handle(self, kind: str, content: T | Bad | ApiError | str) -> None:
-        if isinstance(content, ApiError):
-            self._must_list = True  # client-go lists again after such an event, too
-            raise content
+    def _handle(self, kind: str, content: T | Bad | str) -> None:
         self._progress = True
         if isinstance(content, str):
             self._advance(content)
@@ -265,31 +233,27 @@ class Informer(Generic[T]):
         if old is not None and old.metadata.uid != meta.uid:
             self._remove(key)
             old = None
-        if old is None:
+        if old is None or old.metadata.resource_version != meta.resource_version:
             self._store[key] = new
-            self._emit(key, EventKind.ADDED, None, new)
-        elif old.metadata.resource_version != meta.resource_version:
-            self._store[key] = new
-            self._emit(key, EventKind.MODIFIED, old, new)
+            self._emit(key, old, new)
 
     def _remove(self, key: Key) -> None:
         old = self._store.pop(key, None)
         if old is not None:
-            self._emit(key, EventKind.DELETED, old, None)
+            self._emit(key, old, None)
 
-    def _emit(self, key: Key, kind: EventKind, old: T | None, new: T | None) -> None:
+    def _emit(self, key: Key, old: T | None, new: T | None) -> None:
         if self._on_event is None:
             return
         try:
-            self._on_event(kind, old, new)
+            self._on_event(old, new)
         except Exception as error:
-            logger.exception("%s: the handler of %s of %s/%s failed", self._path, kind, *key)
+            logger.exception("%s: the event handler failed for %s/%s", self._path, *key)
             self._report(key, error)
 
     def _report_bad(self, bad: Bad) -> None:
-        key = bad.meta.key if bad.meta.name else UNKNOWN
-        self._bad[key] = bad.error
-        self._report(key, bad.error)
+        self._bad[bad.meta.key] = bad.error
+        self._report(bad.meta.key, bad.error)
 
     def _report(self, key: Key, error: Exception) -> None:
         if self._on_error is None:
@@ -303,10 +267,6 @@ class Informer(Generic[T]):
     def _advance(self, resource_version: str, *, backwards: bool = False) -> None:
         version = int(resource_version or 0)
         # Only a list may step back: the server itself did so, it was restored from a backup.
-        if not version or (version < self._version and not backwards):
-            return
-        self._version = version
-        for entry in [entry for entry in self._waiting if entry[0] <= version] if self._waiting else ():
-            self._waiting.remove(entry)
-            if not entry[1].done():
-                entry[1].set_result(None)
+        if version and (version >= self.resource_version or backwards):
+            self.resource_version = version
+            self._advanced.set()

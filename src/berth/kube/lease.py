@@ -7,7 +7,6 @@ election).
 
 import math
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -15,8 +14,7 @@ from typing import Any
 
 import msgspec
 
-from berth.kinds.lease import LeaseSpec
-from berth.kinds.meta import OwnerReference
+from berth.kinds.meta import LeaseSpec, OwnerReference
 
 
 class LeaseState(StrEnum):
@@ -35,24 +33,12 @@ class LeaseState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """What one observer knows of a Lease: its fields, and since when (own clock, s) they have not changed."""
-
-    holder: str
-    renew_time: str
-    transitions: int
-    duration: float
-    since: float
-
-    @property
-    def expires(self) -> float:
-        """When it expires for this observer unless it is renewed."""
-        return self.since + self.duration
-
-
-@dataclass(frozen=True, slots=True)
 class LeaseClaim:
-    """Which Lease, the identity that claims it, and the metadata that it gets."""
+    """Which Lease, who claims it, and the metadata that it gets.
+
+    `identity` must differ between processes, also between a process and its successor. `labels` and `owners`
+    are written to the Lease when it is taken; owners replace those of an earlier holder.
+    """
 
     namespace: str
     name: str
@@ -62,6 +48,28 @@ class LeaseClaim:
 
     def __str__(self) -> str:
         return f"Lease {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one observer knows of a Lease."""
+
+    renewal: tuple[str, str, int]
+    """Holder, renewTime and number of transitions; a change of any of them is a sign of life."""
+    duration: float
+    """Seconds."""
+    since: float
+    """When `renewal` was first observed, on the observer's own clock."""
+
+    @property
+    def holder(self) -> str:
+        """The holder's identity, "" if there is none."""
+        return self.renewal[0]
+
+    @property
+    def expires(self) -> float:
+        """When it expires for this observer unless it is renewed."""
+        return self.since + self.duration
 
 
 def lease_spec(lease: Mapping[str, Any]) -> LeaseSpec:
@@ -75,20 +83,9 @@ def observe(
     """What is known after `spec` was read at `now`; None if there is no Lease."""
     if spec is None:
         return None
-    new = Observation(
-        holder=spec.holder_identity or "",
-        renew_time=spec.renew_time or "",
-        transitions=spec.lease_transitions or 0,
-        duration=float(spec.lease_duration_seconds or default_duration),
-        since=now,
-    )
-    if previous is None or _fields(previous) != _fields(new):
-        return new
-    return Observation(*_fields(new), new.duration, previous.since)
-
-
-def _fields(observation: Observation) -> tuple[str, str, int]:
-    return observation.holder, observation.renew_time, observation.transitions
+    renewal = (spec.holder_identity or "", spec.renew_time or "", spec.lease_transitions or 0)
+    since = previous.since if previous is not None and previous.renewal == renewal else now
+    return Observation(renewal, float(spec.lease_duration_seconds or default_duration), since)
 
 
 def judge(observation: Observation | None, identity: str, now: float) -> LeaseState:
@@ -115,32 +112,29 @@ def claimed(
     `duration` (seconds) is rounded up, so that nobody takes it before its holder has stopped. A change of
     holder counts as a transition. The resourceVersion is kept, so the write fails if another came first.
     """
-    now = micro_time(wall)
-    if lease is None:
-        body: dict[str, Any] = {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {"name": claim.name, "namespace": claim.namespace},
-            "spec": {"leaseTransitions": 0},
-        }
-    else:
-        body = deepcopy(dict(lease))
-        spec = lease_spec(body)
-        body["spec"] = body.get("spec") or {}
-        transitions = spec.lease_transitions or 0
-        body["spec"]["leaseTransitions"] = transitions + (spec.holder_identity != claim.identity)
+    new: dict[str, Any] = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": claim.name, "namespace": claim.namespace},
+    }
+    old = new if lease is None else lease
+    spec: dict[str, Any] = old.get("spec") or {}
+    changes_holder = lease is not None and spec.get("holderIdentity") != claim.identity
+    metadata: dict[str, Any] = dict(old["metadata"])
     if claim.labels:
-        body["metadata"]["labels"] = (body["metadata"].get("labels") or {}) | dict(claim.labels)
+        metadata["labels"] = {**(metadata.get("labels") or {}), **claim.labels}
     if claim.owners:
         # Instead of those of an earlier holder: the Lease would be deleted together with that holder's pod.
-        body["metadata"]["ownerReferences"] = msgspec.to_builtins(list(claim.owners))
-    body["spec"] |= {
+        metadata["ownerReferences"] = msgspec.to_builtins(list(claim.owners))
+    now = micro_time(wall)
+    taken = {
         "holderIdentity": claim.identity,
         "leaseDurationSeconds": max(1, math.ceil(duration)),
         "acquireTime": now,
         "renewTime": now,
+        "leaseTransitions": (spec.get("leaseTransitions") or 0) + changes_holder,
     }
-    return body
+    return {**old, "metadata": metadata, "spec": {**spec, **taken}}
 
 
 def renewed(lease: Mapping[str, Any], wall: datetime) -> dict[str, Any]:
@@ -148,16 +142,13 @@ def renewed(lease: Mapping[str, Any], wall: datetime) -> dict[str, Any]:
 
     Observers wait for a change of renewTime, so it changes even if the wall clock stands still.
     """
-    body = deepcopy(dict(lease))
     now = micro_time(wall)
-    if now == body["spec"].get("renewTime"):
+    if now == lease["spec"].get("renewTime"):
         now = micro_time(wall + timedelta(microseconds=1))
-    body["spec"]["renewTime"] = now
-    return body
+    return {**lease, "spec": {**lease["spec"], "renewTime": now}}
 
 
 def released(lease: Mapping[str, Any], wall: datetime) -> dict[str, Any]:
     """The body that releases the Lease: without a holder, anybody may take it at once."""
-    body = deepcopy(dict(lease))
-    body["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time(wall)}
-    return body
+    nobody = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time(wall)}
+    return {**lease, "spec": {**lease["spec"], **nobody}}

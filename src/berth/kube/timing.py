@@ -20,37 +20,39 @@ class Timing:
     """The periods of a Lease, all in seconds.
 
     The holder counts from the moment it SENT its last successful renewal: after `renew_deadline` it considers
-    the Lease lost, after `lease_duration - margin` the last of its requests has ended, and only after
-    `lease_duration` (counted from a later moment) may anybody else take it. A renewal is sent every
-    `retry_period`.
+    the Lease lost, after `lease_duration - margin` the last of its requests has ended, and others may take it
+    after `lease_duration` (counted from a later moment). A renewal is sent every `retry_period`.
     """
 
     lease_duration: float
     renew_deadline: float
     retry_period: float
-    margin: float
 
     @classmethod
     def of(
         cls,
-        lease_duration: float = 15.0,
+        lease_duration: float,
         renew_deadline: float | None = None,
         retry_period: float | None = None,
-        margin: float | None = None,
     ) -> Self:
-        """Defaults: margin 1/15 of the duration, renewal every 2/15, deadline at the margin.
+        """By default it is renewed every 2/15 of its duration, and lost when only the margin is left.
 
         Raises ValueError if the periods contradict each other.
         """
-        margin = lease_duration / 15 if margin is None else margin
-        renew_deadline = lease_duration - margin if renew_deadline is None else renew_deadline
+        latest = lease_duration - lease_duration / 15
+        renew_deadline = latest if renew_deadline is None else renew_deadline
         retry_period = lease_duration * 2 / 15 if retry_period is None else retry_period
-        if not 0 < retry_period < renew_deadline <= lease_duration - margin or margin < 0:
+        if not 0 < retry_period < renew_deadline <= latest:
             raise ValueError(
                 f"a Lease needs 0 < retry_period ({retry_period:g}) < renew_deadline ({renew_deadline:g})"
-                f" <= lease_duration ({lease_duration:g}) - margin ({margin:g})"
+                f" <= 14/15 of lease_duration ({lease_duration:g})"
             )
-        return cls(lease_duration, renew_deadline, retry_period, margin)
+        return cls(lease_duration, renew_deadline, retry_period)
+
+    @property
+    def margin(self) -> float:
+        """What is left of the Lease when the last request that relies on it must have ended."""
+        return self.lease_duration / 15
 
     @property
     def attempt(self) -> float:
@@ -69,17 +71,16 @@ class Validity:
     def start(self, sent: float, now: float) -> bool:
         """Record that the Lease was taken by a request sent at `sent`; False if that is too long ago."""
         with self._lock:
-            self._sent = sent if now < sent + self._timing.renew_deadline else None
-            return self._sent is not None
+            self._sent = sent
+        return self.held(now)
 
     def extend(self, sent: float, now: float) -> bool:
         """Record a renewal sent at `sent`; False if the Lease had lapsed before the answer arrived."""
         with self._lock:
-            if self._sent is None or now >= self._sent + self._timing.renew_deadline:
-                self._sent = None
-                return False
-            self._sent = max(self._sent, sent)
-            return True
+            self._end_if_lapsed(now)
+            if self._sent is not None:
+                self._sent = max(self._sent, sent)
+            return self._sent is not None
 
     def end(self) -> None:
         """Consider the Lease lost."""
@@ -89,18 +90,19 @@ class Validity:
     def held(self, now: float) -> bool:
         """Whether the Lease is certainly ours at `now`."""
         with self._lock:
-            if self._sent is not None and now >= self._sent + self._timing.renew_deadline:
-                self._sent = None
+            self._end_if_lapsed(now)
             return self._sent is not None
 
     def until(self) -> float | None:
         """When it counts as lost unless it is renewed; None if it is not held."""
-        with self._lock:
-            return None if self._sent is None else self._sent + self._timing.renew_deadline
+        sent = self._sent
+        return None if sent is None else sent + self._timing.renew_deadline
 
     def deadline(self) -> float | None:
         """When the last request that relies on it must have ended; None if it is not held."""
-        with self._lock:
-            return (
-                None if self._sent is None else self._sent + self._timing.lease_duration - self._timing.margin
-            )
+        sent = self._sent
+        return None if sent is None else sent + self._timing.lease_duration - self._timing.margin
+
+    def _end_if_lapsed(self, now: float) -> None:
+        if self._sent is not None and now >= self._sent + self._timing.renew_deadline:
+            self._sent = None

@@ -13,12 +13,10 @@ _CHECK_SECONDS = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class _Stopped(BaseException):
-    """A signal was received."""
-
-
-def _stop(_number: int, _frame: object) -> None:
-    raise _Stopped
+def _end(_number: int, _frame: object) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # nothing interrupts the cleaning up
+    sys.exit(0)
 
 
 def main() -> int:
@@ -42,29 +40,22 @@ def main() -> int:
     arguments = parser.parse_args()
 
     for number in _SIGNALS:
-        signal.signal(number, _stop)
-    plane = ControlPlane(port=arguments.port, kubeconfig=arguments.kubeconfig)
+        signal.signal(number, _end)
     try:
-        plane.start()
-        if arguments.with_crds:
-            plane.apply_crds()
-        if arguments.with_gc:
-            plane.start_gc()  # after the kinds: it discovers new ones only every 30 seconds
-        if arguments.kubeconfig is None:
-            print(f"kubeconfig: {plane.kubeconfig}")
-        print("ready", flush=True)
-        while True:
-            time.sleep(_CHECK_SECONDS)
-            plane.check()
-    except _Stopped:
-        return 0
+        with ControlPlane(port=arguments.port, kubeconfig=arguments.kubeconfig) as plane:
+            if arguments.with_crds:
+                plane.apply_crds()
+            if arguments.with_gc:
+                plane.start_gc()  # after the kinds: it discovers new ones only every 30 seconds
+            if arguments.kubeconfig is None:
+                print(f"kubeconfig: {plane.kubeconfig}")
+            print("ready", flush=True)
+            while True:
+                time.sleep(_CHECK_SECONDS)
+                plane.check()
     except ControlPlaneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    finally:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        plane.stop()
 
 
 if __name__ == "__main__":

@@ -1,107 +1,190 @@
-"""Builds the servers from their Go modules into the cache, once, also after interruptions."""
+"""Builds the servers and other Go programs into the cache, once, also after interruptions."""
 
 import contextlib
 import fcntl
+import math
 import os
 import shutil
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from berth.testing import binaries, golang
+from berth.testing import binaries
 from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
-from berth.testing.progress import Progress
 
 # The disk space of a running build (measured: 3.7 GB, 1.4 GB of it modules), with a margin.
 _NEEDED_BYTES = 4_500_000_000
 _POLL_SECONDS = 0.2
+_QUIET_SECONDS = 15.0
 
-# server: (folder with its go.mod, package)
-_PACKAGES = {
-    "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
-    "kube-apiserver": ("kube", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    "kube-controller-manager": ("kube", "k8s.io/kubernetes/cmd/kube-controller-manager"),
-}
+
+class BuildProgress:
+    """Shows the progress of a build: one changing line on a terminal, otherwise a line every 15 seconds."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._start = time.monotonic()
+        self._last, self._shown_at = "", -math.inf
+        self._open = False
+
+    def step(self, text: str) -> None:
+        """Start a step: always shown, on a line of its own."""
+        self.close()
+        self._show(text)
+
+    def update(self, text: str) -> None:
+        """Report progress within the step: shown at once on a terminal, else every 15 seconds."""
+        rested = time.monotonic() - self._shown_at >= _QUIET_SECONDS
+        if text != self._last and (rested or self._stream.isatty()):
+            self._show(text)
+
+    def close(self) -> None:
+        """End the open line."""
+        if self._open:
+            print(file=self._stream, flush=True)
+            self._open = False
+
+    def _show(self, text: str) -> None:
+        self._last, self._shown_at = text, time.monotonic()
+        self._open = self._stream.isatty()
+        start, end = ("\r\x1b[K", "") if self._open else ("", "\n")
+        minutes, seconds = divmod(int(self._shown_at - self._start), 60)
+        print(f"{start}[{minutes}:{seconds:02}] {text}", end=end, file=self._stream, flush=True)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Go program: the name of its binary, the folder of its go.mod, its package, flags for the linker."""
+
+    name: str
+    module: Path
+    package: str
+    linker_flags: str = "-s -w"
 
 
 def ensure(
-    wanted: Sequence[str], progress: Progress | None = None, environment: Mapping[str, str] = os.environ
+    wanted: Sequence[str], progress: BuildProgress | None = None, environment: Mapping[str, str] = os.environ
 ) -> dict[str, Path]:
     """The binaries of the servers in `wanted`; missing ones are first built into the cache.
 
     A build includes all missing servers: once etcd and kube-apiserver are compiled, kube-controller-manager
-    takes seconds. Concurrent processes build once. Raises ControlPlaneError.
+    takes seconds. Raises ControlPlaneError.
     """
-    found = {name: binaries.find(name, environment) for name in wanted}
-    if None in found.values():
-        progress = progress if progress is not None else Progress()
-        root = binaries.cache_root(environment)
-        try:
-            with only_one(root, progress):
-                _build_missing(root, progress, environment)
-        except OSError as error:
-            raise ControlPlaneError(f"the control plane cannot be built in {root}: {error}") from error
-        finally:
-            progress.close()
-        found = {name: binaries.find(name, environment) for name in wanted}
-    return {name: path for name, path in found.items() if path is not None}
+
+    def found(names: Sequence[str]) -> dict[str, Path]:
+        return {name: path for name in names if (path := binaries.find(name, environment))}
+
+    def missing() -> list[Program]:
+        return [program for program in _servers() if not found([program.name])]
+
+    if len(found(wanted)) < len(wanted):
+        build(missing, binaries.cache_dir(environment), 5, environment, progress)
+    return found(wanted)
+
+
+def _servers() -> list[Program]:
+    modules = binaries.modules_dir()
+    version = binaries.pinned_version("k8s.io/kubernetes", modules)
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    parts = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}  # clients ask for the version
+    flags = " ".join(("-s -w", *(f"-X k8s.io/component-base/version.{k}={v}" for k, v in parts.items())))
+    etcd = Program(binaries.ETCD, modules / "etcd", "go.etcd.io/etcd/server/v3")
+    names = (binaries.API_SERVER, binaries.MANAGER)
+    commands = [Program(n, modules / "kube", f"k8s.io/kubernetes/cmd/{n}", flags) for n in names]
+    return [etcd, *commands]
+
+
+def build(
+    missing: Callable[[], Sequence[Program]],
+    target: Path,
+    minutes: int,
+    environment: Mapping[str, str] = os.environ,
+    progress: BuildProgress | None = None,
+) -> None:
+    """Build the programs that are `missing` into the folder `target`, in about `minutes` on 2 cores.
+
+    Concurrent processes build once: `missing` is called when no other process builds. The modules of the
+    programs are folders beside each other. Raises ControlPlaneError.
+    """
+    progress = progress or BuildProgress()
+    root = target.parent
+    try:
+        with _only_one(root, progress):
+            if programs := missing():
+                progress.step(
+                    f"building {', '.join(program.name for program in programs)} into {target}: once, about"
+                    f" {minutes} minutes on 2 cores (an interrupted build continues where it stopped)"
+                )
+                _build(programs, target, environment, progress)
+    except OSError as error:
+        raise ControlPlaneError(f"{target.name} cannot be built in {root}: {error}") from error
+    finally:
+        progress.close()
 
 
 @contextlib.contextmanager
-def only_one(root: Path, progress: Progress) -> Iterator[None]:
+def _only_one(root: Path, progress: BuildProgress) -> Iterator[None]:
     """Hold the lock for builds; the kernel releases it when its holder dies."""
     root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / "build.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        waiting = False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waiting:
-                    progress.step("another process builds: waiting for it")
-                    waiting = True
-                progress.update("still waiting for the other process")
-                time.sleep(_POLL_SECONDS)
+    with (root / "build.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.step("another process builds: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
-def _build_missing(root: Path, progress: Progress, environment: Mapping[str, str]) -> None:
-    missing = [name for name in binaries.SERVERS if binaries.find(name, environment) is None]
-    if not missing:
-        return
-    modules, target, scratch = binaries.modules_dir(), binaries.cache_dir(environment), root / "build"
-    check_space(root, resumed=scratch.is_dir())
+def _build(
+    programs: Sequence[Program], target: Path, environment: Mapping[str, str], progress: BuildProgress
+) -> None:
+    root, modules = target.parent, programs[0].module.parent
+    scratch = root / f"build-{modules.name}"
+    if not scratch.is_dir() and shutil.disk_usage(root).free < _NEEDED_BYTES:
+        raise _no_space(root)
     target.mkdir(exist_ok=True)
     shutil.rmtree(scratch / "tmp", ignore_errors=True)
     (scratch / "tmp").mkdir(parents=True)
-    progress.step(
-        f"building {', '.join(missing)} into {target}: once, about 5 minutes on 2 cores"
-        " (an interrupted build continues where it stopped)"
-    )
-    variables = go_environment(scratch, environment)
-    go = golang.find(golang.required(modules), root, {**environment, **variables}, progress)
+    variables = _go_environment(scratch, environment)
+    version = binaries.go_version(modules)
+    go = binaries.find_go(version, root, {**environment, **variables}, progress.step)
     with contextlib.closing(Processes()) as processes:
-        for number, name in enumerate(missing, 1):
-            folder, package = _PACKAGES[name]
-            label = f"{name} ({number} of {len(missing)})"
+
+        def run(program: Program, label: str, arguments: Sequence[str], total: int = 0) -> str:
+            """Run Go, show progress by its output (one package per line), and return that output."""
+            log = processes.log("go")
+            log.unlink(missing_ok=True)
+            argv = [str(go), "-C", str(program.module), *arguments, program.package]
+            processes.servers.start("go", argv, variables)
+            while (code := processes.servers.codes()["go"]) is None:
+                text = log.read_text(errors="replace")
+                if total:
+                    progress.update(f"{label}: {len(_packages(text))} of {total} packages compiled")
+                elif fetched := text.count("go: downloading"):
+                    progress.update(f"{label}: {fetched} modules fetched")
+                time.sleep(_POLL_SECONDS)
+            text = log.read_text(errors="replace")
+            if code != 0:
+                raise _failure(label, text, root)
+            return text
+
+        for number, program in enumerate(programs, 1):
+            label = f"{program.name} ({number} of {len(programs)})"
             progress.step(f"{label}: fetching modules")
-            common = [str(go), "-C", str(modules / folder)]
-            listing = run_go(processes, [*common, "list", "-deps", package], variables, progress, label, 0)
-            total = sum(1 for line in listing if line and " " not in line)
-            binary = scratch / "tmp" / name
-            argv = [*common, "build", "-v", f"-ldflags={_linker_flags(name, modules)}", "-o", str(binary)]
-            run_go(processes, [*argv, package], variables, progress, label, total)
-            binary.replace(target / name)  # atomic
-    progress.step("the control plane is built; removing what only the build needed")
+            total = len(_packages(run(program, label, ["list", "-deps"])))
+            binary = scratch / "tmp" / program.name
+            flags = ["-v", f"-ldflags={program.linker_flags}", "-o", str(binary)]
+            run(program, label, ["build", *flags], total)
+            binary.replace(target / program.name)  # atomic
+    progress.step("built; removing what only the build needed")
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def go_environment(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
+def _go_environment(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for Go: it writes below `scratch` only; of the user's settings only GOENV is used."""
     home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return {
@@ -118,47 +201,13 @@ def go_environment(scratch: Path, environment: Mapping[str, str]) -> dict[str, s
     }
 
 
-def _linker_flags(name: str, modules: Path) -> str:
-    """No symbols, and for Kubernetes the version that clients ask for."""
-    if name == "etcd":
-        return "-s -w"
-    version = binaries.pinned_version("k8s.io/kubernetes", modules)
-    major, minor, _ = version.removeprefix("v").split(".", 2)
-    prefix = "k8s.io/component-base/version"
-    return f"-s -w -X {prefix}.gitVersion={version} -X {prefix}.gitMajor={major} -X {prefix}.gitMinor={minor}"
+def _packages(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line and " " not in line]
 
 
-def run_go(
-    processes: Processes,
-    argv: Sequence[str],
-    variables: Mapping[str, str],
-    progress: Progress,
-    label: str,
-    total: int,
-) -> list[str]:
-    """Run Go, show progress by its output (one package per line), and return that output."""
-    log = processes.log("go")
-    log.unlink(missing_ok=True)
-    processes.start("go", argv, variables)
-    while (code := processes.codes()["go"]) is None:
-        lines = log.read_text(errors="replace").splitlines()
-        fetched = sum(1 for line in lines if line.startswith("go: downloading"))
-        if total:
-            compiled = sum(1 for line in lines if line and " " not in line)
-            progress.update(f"{label}: {compiled} of {total} packages compiled")
-        elif fetched:
-            progress.update(f"{label}: {fetched} modules fetched")
-        time.sleep(_POLL_SECONDS)
-    text = log.read_text(errors="replace")
-    if code != 0:
-        raise _failure(label, text, variables)
-    return text.splitlines()
-
-
-def _failure(label: str, text: str, variables: Mapping[str, str]) -> ControlPlaneError:
-    scratch = Path(variables["GOTMPDIR"]).parent
+def _failure(label: str, text: str, root: Path) -> ControlPlaneError:
     if "no space left on device" in text:
-        return ControlPlaneError(_no_space(scratch.parent))
+        return _no_space(root)
     lines = [line for line in text.splitlines() if " " in line and not line.startswith("go: downloading")]
     error = ControlPlaneError(
         f"building {label} failed: {lines[-1].strip() if lines else 'Go ended without a message'}"
@@ -168,15 +217,9 @@ def _failure(label: str, text: str, variables: Mapping[str, str]) -> ControlPlan
     return error
 
 
-def check_space(root: Path, *, resumed: bool) -> None:
-    """Raise ControlPlaneError if the disk is too full to start a build."""
-    if not resumed and shutil.disk_usage(root).free < _NEEDED_BYTES:
-        raise ControlPlaneError(_no_space(root))
-
-
-def _no_space(root: Path) -> str:
+def _no_space(root: Path) -> ControlPlaneError:
     free = shutil.disk_usage(root).free
-    return (
+    return ControlPlaneError(
         f"the disk is too full to build the control plane: {free / 1e9:.1f} GB free in {root}, "
         f"the build needs {_NEEDED_BYTES / 1e9:.1f}; free some, or set XDG_CACHE_HOME to another disk"
     )

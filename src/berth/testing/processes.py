@@ -2,7 +2,8 @@
 
 import contextlib
 import fcntl
-import json
+import functools
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -10,24 +11,22 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from berth.testing.errors import ControlPlaneError
+from berth.testing.supervisor import Servers
 
 _PREFIX = "berth-control-plane-"
 _YOUNG_SECONDS = 60.0
-_TAIL_LINES = 15
 
 
 class Processes:
-    """A private folder and the servers that run in it; both end with `close` or with this process.
-
-    `extra` names files outside the folder that are removed with it. Thread-safe. Raises ControlPlaneError.
-    """
+    """A private folder and the servers that run in it; both end with `close` or with this process."""
 
     def __init__(self, extra: Sequence[Path] = ()) -> None:
+        """`extra` names files outside the folder that are removed with it. Raises ControlPlaneError."""
         _sweep(Path(tempfile.gettempdir()))
         self._mutex = threading.Lock()
         try:
@@ -35,93 +34,70 @@ class Processes:
         except OSError as error:
             raise ControlPlaneError(f"no data folder can be created: {error}") from error
         try:
-            self._supervisor = self._supervise(extra)
+            self._pipe, theirs = multiprocessing.Pipe()
+            with theirs:
+                self._supervisor = self._supervise(theirs.fileno(), extra)
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ControlPlaneError(f"no control plane can be started: {error}") from error
+        self.servers = cast(Servers, _Remote(self._call))
+        """The servers, in the supervisor. Thread-safe; a method that fails raises ControlPlaneError."""
 
-    def _supervise(self, extra: Sequence[Path]) -> subprocess.Popen[bytes]:
+    def _supervise(self, pipe: int, extra: Sequence[Path]) -> subprocess.Popen[bytes]:
         (self.folder / "logs").mkdir()
         lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the supervisor inherits it and holds it as long as it lives
             script = Path(__file__).with_name("supervisor.py")
+            arguments = [str(each) for each in (script, self.folder, os.getpid(), pipe, lock, *extra)]
             with (self.folder / "logs" / "supervisor.log").open("ab") as log:
                 return subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(script), str(self.folder), str(os.getpid()), str(lock)]
-                    + [str(path) for path in extra],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
+                    [sys.executable, "-I", "-S", *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
                     stderr=log,
-                    pass_fds=[lock],
+                    pass_fds=[pipe, lock],
                     start_new_session=True,  # Ctrl-C in the terminal is for the parent to handle
                 )
         finally:
             os.close(lock)
 
-    def start(self, name: str, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-        """Start a server that is not running; its process id. The output goes to `log(name)`."""
-        return int(self._ask(op="start", name=name, argv=list(argv), environment=dict(environment or {})))
-
-    def signal(self, name: str, number: int) -> None:
-        """Send a signal to a server."""
-        self._ask(op="signal", name=name, number=int(number))
-
-    def stop(self, name: str, grace: float) -> int:
-        """Stop a server with SIGTERM, with SIGKILL after `grace` seconds (at once if 0); its exit code."""
-        return int(self._ask(op="stop", name=name, grace=grace))
-
-    def codes(self) -> dict[str, int | None]:
-        """Exit codes of the servers that were started, None for one that runs."""
-        codes: dict[str, int | None] = self._ask(op="codes")
-        return codes
-
-    def pids(self) -> dict[str, int]:
-        """Process ids of the servers that run."""
-        pids: dict[str, int] = self._ask(op="pids")
-        return pids
-
     def log(self, name: str) -> Path:
         """The file with a server's output."""
         return self.folder / "logs" / f"{name}.log"
 
-    def tail(self, name: str) -> list[str]:
-        """The last lines of a server's output."""
-        with contextlib.suppress(OSError):
-            return self.log(name).read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-        return []
-
     def close(self) -> None:
         """Stop every server, the newest first, and remove the folder. May be called again."""
         with self._mutex:
-            assert self._supervisor.stdin is not None
-            assert self._supervisor.stdout is not None
-            with contextlib.suppress(OSError):
-                self._supervisor.stdin.close()
+            self._pipe.close()
             try:
                 self._supervisor.wait(30)
             except subprocess.TimeoutExpired:
                 self._supervisor.kill()  # the kernel then kills the servers
                 self._supervisor.wait()
-            self._supervisor.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _ask(self, **command: Any) -> Any:
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the supervisor's Servers."""
         with self._mutex:
-            assert self._supervisor.stdin is not None
-            assert self._supervisor.stdout is not None
             try:
-                self._supervisor.stdin.write(json.dumps(command).encode() + b"\n")
-                self._supervisor.stdin.flush()
-                line = self._supervisor.stdout.readline()
-            except (OSError, ValueError):
-                line = b""
-        if not line:
-            raise ControlPlaneError("the supervisor of the control plane has ended")
-        reply = json.loads(line)
-        if "error" in reply:
-            raise ControlPlaneError(f"{command['op']} {command.get('name', '')}: {reply['error']}")
-        return reply["result"]
+                self._pipe.send((method, arguments))
+                result, error = self._pipe.recv()
+            except (OSError, EOFError):
+                raise ControlPlaneError("the supervisor of the control plane has ended") from None
+        if error is not None:
+            raise ControlPlaneError(f"{method} {arguments[0] if arguments else 'servers'}: {error}")
+        return result
+
+
+class _Remote:
+    """Has every method of an object in the supervisor."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return functools.partial(self._call, method)
 
 
 def _sweep(parent: Path) -> None:

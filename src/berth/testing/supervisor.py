@@ -1,43 +1,35 @@
 """A small process that owns the servers of one control plane and ends with its parent.
 
-Run as `python -I -S supervisor.py FOLDER PARENT_PID LOCK_FD [EXTRA_FILE ...]` with the standard library only.
-It reads one JSON command per line and answers each with one JSON line. When its input ends, its
-parent is gone (SIGKILL included) or a SIGTERM arrives, it stops the servers in the reverse order of
-their start (the API server before etcd: the other way round it hangs), removes FOLDER and the extra
-files, and exits. If the supervisor itself is killed, the kernel kills its servers (PR_SET_PDEATHSIG),
-and the next control plane that starts removes FOLDER, whose lock nobody holds any more.
+Run as `python -I -S supervisor.py FOLDER PARENT_PID PIPE_FD LOCK_FD [EXTRA_FILE ...]` with the standard
+library only. Through the pipe its parent calls the methods of Servers. When the pipe closes, the parent is
+gone (SIGKILL included) or a SIGTERM arrives, it stops the servers in the reverse order of their start (the
+API server before etcd: the other way round it hangs), removes FOLDER and the extra files, and exits. If the
+supervisor itself is killed, the kernel kills its servers (PR_SET_PDEATHSIG), and the next control plane that
+starts removes FOLDER, whose lock nobody holds any more.
 """
 
 import contextlib
 import ctypes
-import json
+import functools
 import os
-import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.25
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None)
-    supervisor = os.getpid()
-
-    def in_child() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:  # the supervisor died before the line above
-            os._exit(1)
-
-    return in_child
+def _die_with(supervisor: int, libc: ctypes.CDLL) -> None:
+    """Have the kernel kill this process, a server to be, when the supervisor dies."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:  # it died before the line above
+        os._exit(1)
 
 
 class Servers:
@@ -46,21 +38,22 @@ class Servers:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._preexec = _die_with_parent()
+        self._preexec = None
+        if sys.platform.startswith("linux"):
+            self._preexec = functools.partial(_die_with, os.getpid(), ctypes.CDLL(None))
 
-    def start(self, name: str, argv: list[str], environment: dict[str, str]) -> int:
-        """Start a server with its output appended to FOLDER/logs/NAME.log; its process id."""
-        running = self._processes.get(name)
-        if running is not None and running.poll() is None:
+    def start(self, name: str, argv: Sequence[str], environment: Mapping[str, str] = {}) -> int:
+        """Start a server that is not running; its process id. Its output is added to FOLDER/logs/NAME.log."""
+        if name in self.pids():
             raise ValueError(f"{name} already runs")
-        self._processes.pop(name, None)
+        self._processes.pop(name, None)  # so that it comes last, in the order of starts
         with (self._folder / "logs" / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | environment,
+                env={**os.environ, **environment},
                 cwd=self._folder,
                 start_new_session=True,  # its own process group, with its children
                 preexec_fn=self._preexec,  # noqa: PLW1509 - this process has one thread
@@ -75,7 +68,7 @@ class Servers:
             _signal_group(process, number)
 
     def stop(self, name: str, grace: float) -> int:
-        """SIGTERM, SIGKILL after `grace` seconds; the exit code."""
+        """Stop a server with SIGTERM, with SIGKILL after `grace` seconds (at once if 0); its exit code."""
         process = self._processes[name]
         if process.poll() is None:
             _signal_group(process, signal.SIGTERM if grace > 0 else signal.SIGKILL)
@@ -106,41 +99,18 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _answer(servers: Servers, command: dict[str, Any]) -> Any:
-    match command["op"]:
-        case "start":
-            return servers.start(command["name"], command["argv"], command["environment"])
-        case "signal":
-            return servers.signal(command["name"], command["number"])
-        case "stop":
-            return servers.stop(command["name"], command["grace"])
-        case "codes":
-            return servers.codes()
-        case "pids":
-            return servers.pids()
-        case unknown:
-            raise ValueError(f"unknown command {unknown!r}")
-
-
-def _serve(servers: Servers, parent: int) -> None:
-    """Answer commands until the input ends or the parent is gone."""
-    pending = b""
+def _serve(servers: Servers, pipe: Connection, parent: int) -> None:
+    """Carry out calls of the methods of `servers` until the pipe closes or the parent is gone."""
     while os.getppid() == parent:
-        readable, _, _ = select.select([0], [], [], _POLL_SECONDS)
-        if not readable:
+        if not pipe.poll(_POLL_SECONDS):
             servers.codes()  # reaps ended servers
             continue
-        chunk = os.read(0, 65536)
-        if not chunk:
-            return
-        *lines, pending = (pending + chunk).split(b"\n")
-        for line in lines:
-            command = json.loads(line)
-            try:
-                reply = {"result": _answer(servers, command)}
-            except (OSError, ValueError, KeyError) as error:
-                reply = {"error": f"{type(error).__name__}: {error}"}
-            os.write(1, json.dumps(reply).encode() + b"\n")
+        method, arguments = pipe.recv()
+        try:
+            result, problem = getattr(servers, method)(*arguments), None
+        except (OSError, ValueError, KeyError) as error:
+            result, problem = None, f"{type(error).__name__}: {error}"
+        pipe.send((result, problem))
 
 
 def _remove(folder: Path, extra: list[str]) -> None:
@@ -156,19 +126,16 @@ def _remove(folder: Path, extra: list[str]) -> None:
 
 def main() -> None:
     """Serve the parent, then stop the servers and remove all files."""
-    folder, parent, _lock, *extra = sys.argv[1:]  # the lock is held because it is open
-
-    def on_signal(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, on_signal)
+    folder, parent, pipe, _lock, *extra = sys.argv[1:]  # the lock is held because it is open
+    signals = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    for number in signals:
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     servers = Servers(Path(folder))
     try:
-        with contextlib.suppress(BrokenPipeError):
-            _serve(servers, int(parent))
+        with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe
+            _serve(servers, Connection(int(pipe)), int(parent))
     finally:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in signals:
             signal.signal(number, signal.SIG_IGN)
         servers.stop_all()
         _remove(Path(folder), extra)

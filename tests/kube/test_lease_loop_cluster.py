@@ -11,7 +11,7 @@ import pytest
 
 from berth.kube import LEASES, Client, Config, Timing
 from berth.kube.lease import LeaseClaim, LeaseState, micro_time
-from berth.kube.lease_client import LeaseClient
+from berth.kube.lease_loop import LeaseLoop
 from berth.kube.timing import Validity
 
 pytestmark = pytest.mark.cluster
@@ -23,7 +23,7 @@ def held_by(holder: str) -> dict[str, Any]:
 
 
 class Candidate:
-    """A LeaseClient and the requests that it has sent."""
+    """A LeaseLoop and the requests that it has sent."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, int]] = []
@@ -31,7 +31,7 @@ class Candidate:
     def use(self, client: Client, namespace: str) -> None:
         timing = Timing.of(3.0)
         claim = LeaseClaim(namespace, "leader", "next")
-        self.lease = LeaseClient(client, claim, timing, Validity(timing))
+        self.lease = LeaseLoop(client, claim, timing, Validity(timing))
 
     def note(self, verb: str, resource: str, code: int, seconds: float) -> None:
         self.requests.append((verb, code))
@@ -93,8 +93,8 @@ async def test_a_lease_whose_release_is_observed_is_taken_by_one_write(
     candidate: Candidate, other: Client, namespace: str
 ) -> None:
     await other.patch(LEASES.path(namespace, "leader"), {"spec": held_by("alive")}, kind="merge")
-    freed = asyncio.Event()
-    watching = asyncio.create_task(candidate.lease.watch(freed.set))
+    freed = candidate.lease.freed
+    watching = asyncio.create_task(candidate.lease.watch())
     async with asyncio.timeout(10):
         while (seen := candidate.lease.observation) is None or seen.holder != "alive":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
