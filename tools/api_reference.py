@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from berth.kinds.crds import RESOURCES, custom_resource_definition
+from berth.kinds.crds import FENCING, RESOURCES, custom_resource_definition
 from berth.kinds.entry import MAX_NAME, MAX_SLOT, MAX_TERM
 from berth.kinds.model import API_VERSION, VALIDATIONS
-from berth.kinds.policy import FENCING
 
 Json = dict[str, Any]
 

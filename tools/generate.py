@@ -21,7 +21,7 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from berth.controller.metrics import Metrics
-from berth.kinds.manifests import HEADER, manifests
+from berth.kinds.crds import HEADER, manifests
 
 sys.path.insert(0, str(Path(__file__).parent))  # a test runs this file by its path
 

@@ -15,18 +15,17 @@ from typing import Any
 
 import berth.controller.app as app
 from berth.cli import main
-from berth.controller.leader import Controller
+from berth.controller.app import Controller
 
 
 class Remembered(Controller):
     """A controller that can say what it believes."""
 
-    async def __aenter__(self) -> Remembered:
-        await super().__aenter__()
+    async def run(self) -> None:
         target = os.environ.get("BERTH_SCALE_DUMP")
         if target:
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self.dump, Path(target))
-        return self
+        await super().run()
 
     def dump(self, target: Path) -> None:
         """Write what the informers hold and what the fleets make of it."""

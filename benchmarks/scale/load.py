@@ -13,7 +13,7 @@ from benchmarks.scale import objects
 from benchmarks.scale.bare import JSON_PATCH, MERGE, Bare, Request, bare
 from benchmarks.scale.child import serve
 from benchmarks.scale.objects import path
-from berth.controller.burst import LONGEST, QUIET
+from berth.controller.follow import LONGEST, QUIET
 from berth.controller.writes import MAX_PARALLEL
 
 

@@ -7,11 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from berth.solve import Problem, Solution, Tuning
+from berth.solve import Problem, Solution, Solver, Tuning
 from berth.solve.answer import thorough
+from berth.solve.apart import EngineProcess
 
 EVERYTHING = Tuning(quick_moves=-1, quick_items=-1, quick_arcs=-1, seconds=1.0)
 """Nothing is quick, so that the other process is asked."""
+
+
+def solver(name: str, tuning: Tuning = EVERYTHING, **options: Any) -> Solver:
+    """A solver that asks the engine of this name."""
+    return Solver(tuning, process=EngineProcess(tuning, f"cliengines:{name}"), **options)
 
 
 def slow(problem: Problem, tuning: Tuning) -> Solution:

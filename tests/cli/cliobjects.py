@@ -9,7 +9,7 @@ PATIENCE = 60.0
 
 
 class Answer(NamedTuple):
-    """What a command said."""
+    """The output of a command."""
 
     code: int
     out: str

@@ -42,14 +42,14 @@ def test_every_command_and_its_options_are_described() -> None:
                 assert not names or any(name in text for name in names), (path, names)
 
 
-def test_every_command_says_what_it_does() -> None:
+def test_every_command_has_a_help_text() -> None:
     assert all(command.help for command in commands().values())  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_list_of_commands_says_what_the_help_of_each_says(name: str) -> None:
+def test_the_list_of_commands_has_the_first_line_of_each_help_text(name: str) -> None:
     first = load_command(name).help.split("\n")[0]
-    assert first == COMMANDS[name].summary
+    assert first == COMMANDS[name][2]
 
 
 EXAMPLES = [block for block in blocks("console") if "-f fleet.yaml" in block]
@@ -64,13 +64,13 @@ def test_the_examples_answer_as_described(
     command, *expected = block.splitlines()
     answer = berth(*command.removeprefix("$ berth ").split())
     assert answer.code == 0, answer.err
-    said = [line.rstrip() for line in answer.out.splitlines()]
+    printed = [line.rstrip() for line in answer.out.splitlines()]
     # "..." stands for lines that are left out.
     at = 0
     for line in expected:
         if line != "...":
-            assert line in said[at:], f"{line!r} is not in\n{answer.out}"
-            at = said.index(line, at) + 1
+            assert line in printed[at:], f"{line!r} is not in\n{answer.out}"
+            at = printed.index(line, at) + 1
 
 
 def test_the_examples_are_found() -> None:

@@ -83,7 +83,7 @@ def test_a_drain_waits_until_the_member_is_empty_and_can_be_undone(
     eventually(spread)
 
 
-def test_a_drain_that_is_not_done_in_time_says_what_is_left_and_exits_1(
+def test_a_drain_that_is_not_done_in_time_prints_what_is_left_and_exits_with_1(
     berth: Run, at: tuple, apply, controller
 ) -> None:
     apply(member("m", 9), item("a"))
@@ -114,9 +114,9 @@ def test_ctrl_c_ends_the_waiting_not_the_drain(control_plane: ControlPlane, at: 
         assert process.stdout.readline().startswith("Member m is draining")
         assert process.stdout.readline() == "Member m: 1 Item left\n"
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert said == "berth: stopped waiting; the drain goes on until berth undrain ends it\n"
+    assert err == "berth: stopped waiting; the drain goes on until berth undrain ends it\n"
     assert limit("m") == "0/9"
 
 
@@ -143,7 +143,7 @@ def test_nothing_is_drained_when_one_of_the_names_does_not_exist(
     assert limit("worker-1") == "3/"
 
 
-def test_a_drain_that_berth_did_not_begin_needs_a_limit_to_be_undone(
+def test_a_drain_that_berth_did_not_start_needs_a_limit_to_be_undone(
     berth: Run, at: tuple, apply, limit
 ) -> None:
     apply(member("m", 0))
@@ -199,5 +199,5 @@ async def test_a_drain_needs_only_the_rights_that_the_docs_name() -> None:
     assert "needs `get` and `patch` on members and, for `--wait`, `get` on assignments" in docs
 
 
-def test_the_annotation_is_where_the_docs_say() -> None:
+def test_the_annotation_has_the_documented_name() -> None:
     assert LIMIT_BEFORE == "berth.dev/limit-before-drain"

@@ -56,7 +56,7 @@ def test_an_item_that_nobody_has_is_about_to_be_given_out(berth: Run) -> None:
     assert found["waitsFor"]["reason"] == "InProgress"
 
 
-def test_shortage_is_said_in_the_words_of_the_conditions(berth: Run) -> None:
+def test_a_shortage_is_explained_in_the_words_of_the_conditions(berth: Run) -> None:
     fleet = (pool(), item("a", 3), member("m"), member("n"))
     assert waits(berth, "item", "a", *fleet) == (
         "TooFewMembers: there are fewer live Members with a limit above 0 than replicas asked for"
@@ -79,7 +79,7 @@ def test_a_drain_waits_for_the_new_holder_to_report_ready(berth: Run) -> None:
     assert "Leaves:      a: m is draining" in out
 
 
-def test_a_drain_that_begins_waits_for_who_is_to_come(berth: Run) -> None:
+def test_a_drain_that_starts_waits_for_the_new_holder(berth: Run) -> None:
     fleet = (pool(), item("a"), member("m", 0), member("n"), assignment("m", "a#0@2:3"))
     assert waits(berth, "item", "a", *fleet) == "WaitingForReady: waiting for n to report ready"
     assert explained(berth, "item", "a", *fleet)["next"] == ["give it to n (slot 1)"]
@@ -92,7 +92,7 @@ def test_a_report_of_another_grant_counts_for_nothing(berth: Run) -> None:
         assert (found["waitsFor"] and found["waitsFor"]["reason"]) == expected
 
 
-def test_a_failed_item_shows_what_its_member_says(berth: Run) -> None:
+def test_a_failed_item_shows_the_problem_that_its_member_reports(berth: Run) -> None:
     status = {"session": "s", "items": ["a@9=Failed"]}
     status["problems"] = [{"item": "a", "grant": 9, "message": "disk full"}]
     fleet = (pool(), item("a"), member("m", **REPORTED), assignment("m", "a#0@9:9", status=status))
@@ -121,7 +121,7 @@ def leaving(berth: Run, name: str, *objects: dict) -> dict[str, str]:
     return {entry["member"]: entry["why"] for entry in found["held"] if not entry["stays"]}
 
 
-def test_a_move_for_balance_is_said_to_be_one_while_both_members_hold_the_item(berth: Run) -> None:
+def test_a_move_for_balance_is_explained_as_one_while_both_members_hold_the_item(berth: Run) -> None:
     fleet = (pool(), *(item(f"i{n}") for n in range(4)), member("m"), member("n", **REPORTED))
     fleet += (assignment("m", *(f"i{n}#0@1:1" for n in range(4))), reporting("n", "i0#1@9", "i1#1@9"))
     for name in ("i0", "i1"):
@@ -132,26 +132,26 @@ def test_a_move_for_balance_is_said_to_be_one_while_both_members_hold_the_item(b
     assert "Changes by reason: 2 × balance" in plan
 
 
-def test_a_move_into_a_second_zone_is_said_to_be_one_while_it_is_under_way(berth: Run) -> None:
+def test_a_move_into_a_second_zone_is_explained_as_one_while_it_is_under_way(berth: Run) -> None:
     fleet = (pool(), item("a", 2), member("m", zone="x"), member("n", zone="x"), member("o", zone="y"))
     fleet += (assignment("m", "a#0@1:1"), assignment("n", "a#1@1"), assignment("o", "a#2@9"))
     assert list(leaving(berth, "a", *fleet).values()) == ["all its replicas are in one zone"]
 
 
-def test_replicas_beyond_what_is_asked_for_are_said_to_be_that(berth: Run) -> None:
+def test_surplus_replicas_are_explained_as_surplus(berth: Run) -> None:
     fleet = (pool(), item("a", 1), member("m"), member("n"), member("o"))
     fleet += (assignment("m", "a#0@1:1"), assignment("n", "a#1@1"), assignment("o", "a#2@1"))
     assert set(leaving(berth, "a", *fleet).values()) == {"it has more replicas than it asks for"}
 
 
-def test_what_leaves_a_member_above_its_limit_is_said_to_leave_for_that(berth: Run) -> None:
+def test_items_leave_a_member_above_its_limit_because_of_the_limit(berth: Run) -> None:
     fleet = (pool(), item("a"), item("b"), member("m", 1), member("n", 5))
     fleet += (assignment("m", "a#0@1:1", "b#0@1:1"),)
     leaves = explained(berth, "member", "m", *fleet)["leaves"]
     assert {entry["why"] for entry in leaves} == {"m is above its limit"}
 
 
-def test_what_require_leaves_out_is_said_to_leave_for_its_zone(berth: Run) -> None:
+def test_a_replica_that_require_leaves_out_is_explained_by_its_zone(berth: Run) -> None:
     fleet = (pool(zones="Require"), item("a", 2), member("m", zone="x"), member("n", zone="x"))
     fleet += (assignment("m", "a#0@1:1"), assignment("n", "a#1@1"))
     assert list(leaving(berth, "a", *fleet).values()) == [
@@ -161,25 +161,25 @@ def test_what_require_leaves_out_is_said_to_leave_for_its_zone(berth: Run) -> No
 
 
 @pytest.mark.parametrize(
-    ("full", "said"),
+    ("full", "expected"),
     [
         (item("b", 2), "both replicas are in zone x: other zones have only Members that are full"),
         (None, "both replicas are in zone x: other zones have only Members that are full or draining"),
     ],
 )
-def test_an_item_in_one_zone_is_said_to_be_there_for_want_of_room(
-    berth: Run, full: dict | None, said: str
+def test_an_item_in_one_zone_is_explained_by_the_lack_of_room_elsewhere(
+    berth: Run, full: dict | None, expected: str
 ) -> None:
     other = member("o", 1, zone="y", **({} if full else {"draining": True}))
     fleet = [pool(), item("a", 2), member("m", 2, zone="x"), member("n", 1, zone="x"), other]
     fleet += [assignment("m", "a#0@1:1", *(["b#1@1"] if full else [])), assignment("n", "a#1@1")]
     fleet += [full, assignment("o", "b#0@1:1")] if full else []
     found = explained(berth, "item", "a", *fleet)
-    assert (found["missing"], found["oneZone"]) == (0, said)
-    assert said in " ".join(berth("explain", "item", "a", "-f", "-", stdin=listed(*fleet)).out.split())
+    assert (found["missing"], found["oneZone"]) == (0, expected)
+    assert expected in " ".join(berth("explain", "item", "a", "-f", "-", stdin=listed(*fleet)).out.split())
 
 
-def test_nothing_is_said_of_zones_where_they_are_spread_or_there_is_only_one(berth: Run) -> None:
+def test_zones_are_not_mentioned_if_they_are_spread_or_there_is_only_one(berth: Run) -> None:
     for policy, zone in (("Spread", "y"), ("Spread", "x"), ("Ignore", "x")):
         fleet = (pool(zones=policy), item("a", 2), member("m", zone="x"), member("n", zone=zone))
         assert explained(berth, "item", "a", *fleet)["oneZone"] is None
@@ -223,7 +223,7 @@ def test_moves_beyond_the_budget_wait(berth: Run) -> None:
     assert found[0] == "WaitingForReady: waiting for n to report ready"
 
 
-def test_full_members_that_would_have_to_swap_say_so(berth: Run) -> None:
+def test_full_members_that_would_have_to_swap_are_waited_for_by_name(berth: Run) -> None:
     fleet = (pool(zones="Require"), member("m", 2, zone="a"), member("n", 2, zone="b"))
     fleet += (member("o", 2, zone="a"), member("q", 2, zone="b"))
     fleet += tuple(item(name, 2) for name in ("a", "b", "c", "d"))
@@ -248,7 +248,7 @@ def test_a_dead_member_is_waited_for_while_the_outage_delay_lasts(berth: Run) ->
     assert waits(berth, "member", "m", pool(), *fleet) == "LeaseExpired: Lease l was not renewed in time"
 
 
-def test_the_brake_is_said_to_hold(berth: Run) -> None:
+def test_the_brake_is_what_a_dead_member_waits_for(berth: Run) -> None:
     from datetime import UTC, datetime
 
     status = live("False")
@@ -260,7 +260,7 @@ def test_the_brake_is_said_to_hold(berth: Run) -> None:
     assert explained(berth, "item", "a", *fleet)["next"] == []
 
 
-def test_a_member_without_an_assignment_of_its_own_says_so(berth: Run) -> None:
+def test_a_member_waits_for_an_assignment_of_its_own(berth: Run) -> None:
     fleet = (pool(), item("a"), member("m", uid="new"))
     assert waits(berth, "member", "m", *fleet) == "NoAssignment: its Assignment does not exist yet"
     owners = [{"apiVersion": "berth.dev/v1alpha1", "kind": "Member", "name": "m", "uid": "old"}]
@@ -270,7 +270,7 @@ def test_a_member_without_an_assignment_of_its_own_says_so(berth: Run) -> None:
     )
 
 
-def test_the_band_and_the_planned_load_of_a_member_are_told(berth: Run) -> None:
+def test_the_band_and_the_planned_load_of_a_member_are_shown(berth: Run) -> None:
     fleet = (pool(), *(item(f"i{n}") for n in range(4)), member("m"), member("n"))
     found = explained(berth, "member", "m", *fleet, assignment("m", *(f"i{n}#0@1:1" for n in range(4))))
     assert (found["items"], found["planned"], found["band"]) == (4, 2, [2, 2])
@@ -288,7 +288,7 @@ def test_an_item_that_is_gone_but_held_is_explained(berth: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["item", "oders"], "Item oders does not exist in the manifests; there are: orders and 1 more"),
         (["member", "x"], "Member x does not exist in the manifests; there are: m"),
@@ -296,13 +296,13 @@ def test_an_item_that_is_gone_but_held_is_explained(berth: Run) -> None:
     ],
 )
 def test_a_name_that_cannot_be_found_is_answered_with_names_that_can(
-    berth: Run, arguments: list[str], said: str
+    berth: Run, arguments: list[str], expected: str
 ) -> None:
     objects = [item("orders"), item("stock"), member("m")]
     if arguments[1] == "twice":
         objects = [item("twice", namespace="default"), item("twice", namespace="other")]
     answer = berth("explain", *arguments, "-f", "-", stdin=listed(*objects))
-    assert (answer.code, answer.err) == (2, f"berth: {said}\n")
+    assert (answer.code, answer.err) == (2, f"berth: {expected}\n")
 
 
 def test_a_name_that_is_not_in_the_namespace_of_files_is_answered_with_it(berth: Run) -> None:
@@ -324,7 +324,7 @@ def test_a_name_that_is_not_in_a_cluster_is_answered_with_the_namespace(
     )
 
 
-def test_one_is_said_in_the_singular(berth: Run) -> None:
+def test_counts_of_one_are_in_the_singular(berth: Run) -> None:
     fleet = (pool(), item("a"), member("m"), assignment("m", "a#0@1:1"))
     words = {
         kind: berth("explain", kind, name, "-f", "-", stdin=listed(*fleet)).out

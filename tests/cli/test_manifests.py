@@ -114,7 +114,7 @@ def test_nothing_at_all_is_a_plan_of_nothing(berth: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (f"{ITEM}metadata: {{name: a}}\nspec: {{replicas: -1}}\n",
          "document 1 (Item a): spec.replicas: must be 0 or more, not -1"),
@@ -153,12 +153,12 @@ def test_nothing_at_all_is_a_plan_of_nothing(berth: Run) -> None:
         (listed(item("a"), {"kind": "Item"}), "document 1, items[1]: apiVersion: is required"),
     ],
 )  # fmt: skip
-def test_input_that_cannot_be_used_is_named_in_one_line(berth: Run, text: str, said: str) -> None:
+def test_input_that_cannot_be_used_is_named_in_one_line(berth: Run, text: str, expected: str) -> None:
     answer = berth("plan", "-f", "-", stdin=text)
     assert answer.code == 2
     assert answer.out == ""
     assert answer.err.startswith("berth: standard input")
-    assert said in answer.err
+    assert expected in answer.err
     assert answer.err.count("\n") == 1
 
 
@@ -182,7 +182,7 @@ def test_files_that_cannot_be_read_are_named(berth: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["plan", "--bogus"], "No such option: --bogus; see berth plan --help"),
         (["plan", "-o", "xml", "-f", "-"], "'-o': 'xml' is not one of 'table', 'json'"),
@@ -199,9 +199,9 @@ def test_files_that_cannot_be_read_are_named(berth: Run, tmp_path: Path) -> None
     ],
 )  # fmt: skip
 def test_wrong_options_are_answered_in_one_line_with_the_remedy(
-    berth: Run, arguments: list[str], said: str
+    berth: Run, arguments: list[str], expected: str
 ) -> None:
     answer = berth(*arguments)
     assert (answer.code, answer.out) == (2, "")
-    assert said in answer.err
+    assert expected in answer.err
     assert answer.err.count("\n") == 1

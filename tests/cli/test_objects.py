@@ -19,9 +19,9 @@ def pool(status: Any = None, holders: dict[str, str] | None = None, **spec: Any)
     held = assignment("m", "a#0@1:1", ownerReferences=owned_by("u"), status=reports)
     held["spec"] |= spec
     objects = (item("a"), member("m", 5, leaseName="l", readiness="Reported", uid="u", **more), held)
-    pools, _ = pools_of(Manifest("", KINDS[body["kind"]].model_validate(body)) for body in objects)
+    pools, _ = pools_of([Manifest("", KINDS[body["kind"]][0].model_validate(body)) for body in objects])
     found = pools["default", "p"]
-    found.lease_holders = holders
+    found.lease_holders = None if holders is None else {("default", k): v for k, v in holders.items()}
     return found
 
 
@@ -51,7 +51,7 @@ def test_reports_of_another_session_than_the_leases_holder_count_for_nothing(
         ("Unknown", "2026-01-01T00:01:00Z", Liveness.EXPIRED),
     ],
 )
-def test_a_dead_member_is_as_long_dead_as_its_condition_says(
+def test_a_dead_member_has_been_dead_since_the_time_in_its_condition(
     reason: str, since: str, expected: Liveness
 ) -> None:
     status = live("False", reason)

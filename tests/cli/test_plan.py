@@ -74,14 +74,14 @@ def test_the_json_is_what_the_design_lays_down(berth: Run) -> None:
         ([obj("Pool", "p", {"zones": "Require"}), item("a", 2), member("m"), member("n")], "SingleZone"),
     ],
 )
-def test_what_cannot_be_placed_says_why(berth: Run, objects: list[dict], reason: str) -> None:
+def test_an_item_that_cannot_be_placed_has_a_reason(berth: Run, objects: list[dict], reason: str) -> None:
     found = planned(berth, *objects)
     assert {entry["reason"] for entry in found["items"].values()} - {None} == {reason}
     missing = sum(entry["missing"] for entry in found["items"].values())
     assert missing == found["slots"]["wanted"] - found["slots"]["placed"] == 1
 
 
-def test_a_member_with_a_lease_is_live_unless_its_condition_says_no(berth: Run) -> None:
+def test_a_member_with_a_lease_is_live_unless_its_condition_is_false(berth: Run) -> None:
     for status, place in (
         (None, ["m"]),
         ("True", ["m"]),
@@ -197,7 +197,7 @@ def test_what_is_held_with_the_changes_made_is_what_is_wanted(
         written = [f"{i}#{slot}@1:2" if slot == 0 else f"{i}#{slot}@1" for (_, i), slot in group]
         objects.append(assignment(name, *written))
     kinds = {"Item": Item, "Member": Member, "Assignment": Assignment}
-    pools, _ = pools_of(Manifest("", kinds[body["kind"]].model_validate(body)) for body in objects)
+    pools, _ = pools_of([Manifest("", kinds[body["kind"]].model_validate(body)) for body in objects])
     plan = plan_pool(pools["default", "p"])
     facts = plan_json(plan)
 
@@ -243,7 +243,7 @@ def test_the_table_shows_bars_reasons_and_the_proof(berth: Run) -> None:
     assert "1 of 3  TooFewMembers  there are fewer live Members" in lines[-1]
 
 
-def test_the_table_of_a_fleet_at_rest_says_that_nothing_changes(berth: Run) -> None:
+def test_the_table_of_a_converged_fleet_reports_that_nothing_changes(berth: Run) -> None:
     objects = (member("m"), item("a"), assignment("m", "a#0@1:1"))
     assert "Nothing changes." in berth("plan", "-f", "-", stdin=listed(*objects)).out
     assert "There are no Pools" in berth("plan", "-f", "-").out
@@ -280,7 +280,7 @@ def test_a_command_loads_only_what_it_needs(arguments: list[str], heavy: set[str
     assert done.stderr == "[]\n"
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+def test_a_reader_that_closes_the_pipe_causes_no_error() -> None:
     text = listed(*(item(f"i{n}") for n in range(3000)))
     program = Path(sys.executable).parent / "berth"
     done = subprocess.run(

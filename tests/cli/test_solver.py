@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cliengines import EVERYTHING
+from cliengines import solver
 from cliobjects import Run, assignment, eventually, item, listed, member, obj
 
 from berth.cli import analysis
 from berth.solve import Solver
+from berth.solve.apart import EngineProcess
+from berth.solve.tuning import DEFAULT
 
 FLEET = (
     member("m-a", 4),
@@ -33,7 +35,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def use(name: str) -> None:
-        monkeypatch.setattr(analysis, "Solver", partial(Solver, EVERYTHING, f"cliengines:{name}"))
+        monkeypatch.setattr(analysis, "Solver", partial(solver, name))
 
     return use
 
@@ -66,14 +68,14 @@ def test_seconds_are_the_wall_time_of_the_solve_with_its_other_process(
     assert left_behind() == before
 
 
-def test_each_pool_has_its_own_deadline_and_says_what_it_got_instead(berth: Run, engine: Any) -> None:
+def test_each_pool_has_its_own_deadline_and_reports_its_makeshift_plan(berth: Run, engine: Any) -> None:
     engine("hangs")
     objects = [*FLEET, member("q-a", 4, pool="q"), item("other", pool="q")]
     before = left_behind()
-    begun = time.monotonic()
+    started = time.monotonic()
     answer = berth("plan", "-f", "-", stdin=listed(*objects))
     assert answer.code == 0
-    assert 2.0 <= time.monotonic() - begun < 10
+    assert 2.0 <= time.monotonic() - started < 10
     lines = answer.out.splitlines()
     assert lines[0] == "Pool p: 6 of 6 slots placed on 2 Members; 5 to add, 0 to remove, 5 to promote"
     makeshift = [line for line in lines if line.startswith("A makeshift plan: ")]
@@ -92,7 +94,7 @@ def test_each_pool_has_its_own_deadline_and_says_what_it_got_instead(berth: Run,
         ("crowds", "its plan was rejected", "6 Items, above its limit of 4"),
     ],
 )
-def test_an_engine_that_fails_is_told_of_and_its_problem_is_saved(
+def test_an_engine_that_fails_is_reported_and_its_problem_is_saved(
     berth: Run,
     engine: Any,
     tmp_path: Path,
@@ -108,7 +110,7 @@ def test_an_engine_that_fails_is_told_of_and_its_problem_is_saved(
     files = list((tmp_path / "berth").glob("*.json")) if logged else []
     if logged:
         (path,) = files
-        (record,) = [one for one in caplog.records if one.name == "berth.controller.rejected"]
+        (record,) = [one for one in caplog.records if one.name == "berth.saved"]
         assert record.levelname == "ERROR"
         words = record.getMessage()
         assert words.startswith("Pool default/p: the plan of the ")
@@ -143,9 +145,11 @@ def test_the_best_plan_so_far_stands_where_the_longer_search_fails(
 
             found = super().begin(problem, touched)
             assert not isinstance(found, Pending)
-            return Pending(problem, time.perf_counter(), found, self._apart, 1.0)
+            return Pending(problem, time.perf_counter(), found, self._process, 1.0)
 
-    monkeypatch.setattr(analysis, "Solver", partial(Searches, engine="cliengines:dies"))
+    monkeypatch.setattr(
+        analysis, "Solver", partial(Searches, process=EngineProcess(DEFAULT, "cliengines:dies"))
+    )
     answer = berth("plan", "-f", "-", stdin=listed(*FLEET))
     line = answer.out.splitlines()[1]
     assert line.startswith("Proven optimal in all 14 levels by the ")
@@ -157,10 +161,9 @@ import sys
 from functools import partial
 sys.path.insert(0, {folder!r})
 from berth.cli import analysis, main
-from berth.solve import Solver
-from cliengines import EVERYTHING
+from cliengines import EVERYTHING, solver
 from dataclasses import replace
-analysis.Solver = partial(Solver, replace(EVERYTHING, seconds=60.0), "cliengines:hangs")
+analysis.Solver = partial(solver, "hangs", replace(EVERYTHING, seconds=60.0))
 main()
 """
 

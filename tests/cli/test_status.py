@@ -17,21 +17,21 @@ from berth.testing import ControlPlane
 PROGRAM = Path(sys.executable).parent / "berth"
 
 
-def looked_at(path: Path, *objects: dict) -> Overview:
+def viewed(path: Path, *objects: dict) -> Overview:
     path.write_text(listed(*objects))
     return overview(load_files([str(path)])["default", "p"])
 
 
 def led(**conditions: str) -> dict:
-    said = [
+    found = [
         {"type": type_, "status": status, "reason": "R", "message": f"{type_} is {status}"}
         for type_, status in conditions.items()
     ]
-    return obj("Pool", "p", {}, status={"term": 9, "leader": "c", "conditions": said})
+    return obj("Pool", "p", {}, status={"term": 9, "leader": "c", "conditions": found})
 
 
 def test_sums_and_bands_come_from_the_objects_themselves(tmp_path: Path) -> None:
-    view = looked_at(
+    view = viewed(
         tmp_path / "f.json",
         led(Converged="True"),
         item("a", 2),
@@ -43,7 +43,7 @@ def test_sums_and_bands_come_from_the_objects_themselves(tmp_path: Path) -> None
         assignment("n", "a#1@1", status={"session": "s", "items": ["a@1=Ready"]}),
         assignment("dead", "b#1@1"),
     )
-    assert (view.wanted, view.held, view.ready) == (4, 3, 3)
+    assert (view.pool.slots_wanted, view.held, view.ready) == (4, 3, 3)
     found = json.loads(json.dumps(overview_json(view)))
     assert found["slots"] == {"wanted": 4, "held": 3, "ready": 3}
     assert found["members"]["m"] == {
@@ -55,7 +55,7 @@ def test_sums_and_bands_come_from_the_objects_themselves(tmp_path: Path) -> None
 
 def test_problems_come_in_the_order_of_their_weight(tmp_path: Path) -> None:
     failed = {"item": "fine", "grant": 1, "message": "disk full"}
-    view = looked_at(
+    view = viewed(
         tmp_path / "f.json",
         led(Converged="False", Degraded="True", Paused="False"),
         item("short", 3),
@@ -76,13 +76,13 @@ def test_problems_come_in_the_order_of_their_weight(tmp_path: Path) -> None:
     ]
 
 
-def test_a_pool_that_nobody_leads_says_so(tmp_path: Path) -> None:
-    view = looked_at(tmp_path / "f.json", item("a", 0))
+def test_a_pool_without_a_leader_is_a_problem(tmp_path: Path) -> None:
+    view = viewed(tmp_path / "f.json", item("a", 0))
     assert [t.message for t in view.problems] == [NO_CONTROLLER]
 
 
 def test_items_with_the_same_problem_share_a_line(tmp_path: Path) -> None:
-    view = looked_at(tmp_path / "f.json", led(), *(item(f"i{n}", 1) for n in range(5)), item("x", 2))
+    view = viewed(tmp_path / "f.json", led(), *(item(f"i{n}", 1) for n in range(5)), item("x", 2))
     assert grouped(view.problems) == [
         ("Item x", "0 of 2 replicas are placed"),
         ("5 Items (i0, i1, i2, ...)", "0 of 1 replicas are placed"),
@@ -112,7 +112,7 @@ def test_status_and_plan_and_explain_agree_with_the_controller(
     assert plan["changes"] == {"add": [], "remove": [], "promote": []}
     assert plan["items"]["wide"]["reason"] == "TooFewMembers"
 
-    def told() -> bool:
+    def agrees() -> bool:
         for name in ("i3", "wide"):
             found = berth("explain", "item", name, "-o", "json", *at).json
             messages = [c["message"] for c in found["conditions"] if c["status"] == "False"]
@@ -120,7 +120,7 @@ def test_status_and_plan_and_explain_agree_with_the_controller(
                 return False
         return True
 
-    eventually(told)
+    eventually(agrees)
     waits = berth("explain", "member", "n", "-o", "json", *at).json["waitsFor"]
     assert waits["message"] == "waiting for n to report ready: i0, i1, i2 and 8 more"
 
@@ -149,13 +149,13 @@ def test_kubectl_berth_is_the_same_command(control_plane: ControlPlane, namespac
 
 
 @pytest.mark.cluster
-def test_an_empty_namespace_says_so(berth: Run, control_plane: ControlPlane, namespace: str) -> None:
+def test_an_empty_namespace_is_reported(berth: Run, control_plane: ControlPlane, namespace: str) -> None:
     answer = berth("status", "--kubeconfig", control_plane.kubeconfig, "-n", namespace)
     assert answer.out == f"There are no objects of berth.dev in namespace {namespace}.\n"
 
 
 @pytest.mark.cluster
-def test_all_namespaces_are_seen_with_their_names(
+def test_all_namespaces_are_shown_with_their_names(
     berth: Run, control_plane: ControlPlane, namespace: str, apply
 ) -> None:
     control_plane.create_namespace(f"{namespace}-b")

@@ -17,9 +17,9 @@ from ticking import ticking
 
 from berth.controller.metrics import Metrics
 from berth.controller.rejected import Rejections
-from berth.controller.saved import Names
 from berth.controller.solving import PoolSolver, SolverProcess
 from berth.pool import Brain, Leases
+from berth.saved import Names
 from berth.solve import Problem, Solution, Touched, solve
 
 FAMILIES = ("regular", "limits 1:10", "3% room", "zone lost", "shortage", "scale-out", "200 zones")

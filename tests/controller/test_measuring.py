@@ -9,9 +9,8 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from berth.controller.burst import Burst
-from berth.controller.endpoint import endpoint
-from berth.controller.metrics import Metrics
+from berth.controller.follow import Burst
+from berth.controller.metrics import Metrics, endpoint
 from berth.pool import Arrived, Lane, Wait, Why
 from berth.pool.handoffs import Handoffs
 
@@ -63,7 +62,7 @@ async def burst(*pauses: float) -> float:
             burst_.wake()
         clock.now = end
 
-    burst_ = Burst(quiet=0.02, longest=0.2, clock=clock, sleep=sleep)
+    burst_ = Burst(clock, sleep)
     coming.pop(0)
     burst_.wake()
     await burst_.wait(None)
@@ -77,7 +76,7 @@ async def test_a_burst_ends_when_nothing_has_come_for_the_quiet_time() -> None:
 
 
 async def test_a_burst_that_does_not_end_is_cut() -> None:
-    assert await burst(*[0.015] * 100) == pytest.approx(0.2)
+    assert await burst(*[0.015] * 100) == pytest.approx(0.5)
 
 
 async def test_a_moment_that_has_come_is_not_waited_for() -> None:

@@ -48,7 +48,7 @@ async def test_events_during_a_solve_change_nothing_of_it(
     monkeypatch.setattr(solving, "MANY_MEMBERS", 0)
     now: Fleet = prepared(family, SIZES["tiny"], "random", lambda problem: solve(problem).members)
     state = Brain("ns", "p", Leases())
-    here, there = Solver(apart=process), PoolSolver(process, Rejections(state, Metrics()))
+    here, there = Solver(process=process), PoolSolver(process, Rejections(state, Metrics()))
     changed: Touched | None = None
     every = np.arange(len(now.problem.replicas))
     for step in (turn, *(lambda fleet, event=event: happen(fleet, event) for event in EVENTS)):

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from berth.controller.apply import Applier
-from berth.controller.term import Replaced
+from berth.controller.apply import Applier, Replaced
 from berth.kinds import AssignmentObject, PoolObject, ReadPoolStatus
 from berth.kube import Backoff, Conflict, Invalid, Meta, NotFound, RequestTimeout
 from berth.pool import AssignmentInfo, Decision, MemberState, Outcome, PoolInfo, TakeOver, Write, pool_info

@@ -9,8 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from berth.cli.crds import crds_command
-from berth.kinds.crds import RESOURCES, custom_resource_definition
-from berth.kinds.manifests import HEADER, manifests
+from berth.kinds.crds import HEADER, RESOURCES, custom_resource_definition, manifests
 
 ROOT = Path(__file__).parents[2]
 

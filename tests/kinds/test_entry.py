@@ -11,7 +11,6 @@ from berth.kinds import (
     format_entry,
     format_report,
     is_name,
-    parse_entries,
     parse_entry,
     parse_report,
 )
@@ -140,9 +139,3 @@ def test_an_entry_that_cannot_be_parsed_is_an_error_that_says_why(text: str, rea
 def test_a_report_that_cannot_be_parsed_is_an_error_that_says_why(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         parse_report(text)
-
-
-def test_the_first_of_many_entries_that_cannot_be_parsed_is_named() -> None:
-    assert parse_entries(["a#1@2", "b#0@2:3"]) == [Entry("a", 1, 2, 0), Entry("b", 0, 2, 3)]
-    with pytest.raises(ValueError, match="entry 'b#0@2'"):
-        parse_entries(["a#1@2", "b#0@2", "c"])

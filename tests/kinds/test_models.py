@@ -7,17 +7,14 @@ from berth.kinds import (
     API_VERSION,
     PLURALS,
     Assignment,
-    Entry,
     Handoff,
     Item,
     ItemStatusMode,
     Member,
-    Phase,
     Pool,
     PoolSpec,
     PrimaryBalance,
     Readiness,
-    Report,
     ZonePolicy,
 )
 from berth.kinds.crds import RESOURCES
@@ -46,19 +43,6 @@ def test_an_empty_pool_spec_has_the_defaults() -> None:
     assert spec.moves.max_in_flight is None
     outage = spec.outage
     assert (outage.delay_seconds, outage.brake_percent, outage.brake_min_members) == (0, 55, 10)
-
-
-def test_an_assignment_gives_its_entries_and_reports() -> None:
-    assignment = Assignment.model_validate(
-        {
-            "metadata": {"name": "m"},
-            "spec": {"pool": "default", "term": 5, "items": ["a#1@2", "b#0@2:3"]},
-            "status": {"session": "s", "items": ["a@2=Ready"]},
-        }
-    )
-    assert assignment.spec.entries() == [Entry("a", 1, 2, 0), Entry("b", 0, 2, 3)]
-    assert assignment.status is not None
-    assert assignment.status.reports() == [Report("a", 2, Phase.READY)]
 
 
 def test_a_dump_by_alias_equals_the_wire_format() -> None:

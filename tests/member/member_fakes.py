@@ -7,8 +7,7 @@ from waiting import until
 
 from berth.kinds import parse_entry
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Held
-from berth.member.worker import Worker
+from berth.member.worker import Held, Worker
 
 
 class Recorder(Worker):

@@ -14,9 +14,8 @@ from member_fakes import Hand
 from waiting import until
 
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker
-from berth.member.agent.http import WorkerError
+from berth.member.agent.worker import WorkerError
 from berth.member.callbacks import CallbackRunner
-from berth.member.tenure import Tenure
 from berth.member.worker import Worker
 
 
@@ -66,7 +65,7 @@ async def http(server: Server) -> AsyncIterator[HttpWorker]:
 
 def delivery_to(worker: Worker) -> CallbackRunner:
     runner = CallbackRunner(worker, pause=lambda _: 0.05)
-    runner.start_session(Tenure(lambda: 1000.0))
+    runner.start_session(lambda: 1000.0)
     return runner
 
 
@@ -138,10 +137,12 @@ async def test_http_items_that_the_worker_lost_are_put_again_and_surplus_ones_de
         assert not server.items["a"]["primary"]
 
 
-@pytest.mark.parametrize("body", ["", "[]", '{"items": "a"}', '{"items": [1]}'])
-async def test_http_a_list_that_cannot_be_read_is_an_error_and_not_an_empty_one(body: str) -> None:
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"items": "a"}', b'{"items": [1]}', b'{"items": ["\xff"]}'], ids=ascii
+)
+async def test_http_a_list_that_cannot_be_read_is_an_error_and_not_an_empty_one(body: bytes) -> None:
     async def handle(_: web.Request) -> web.Response:
-        return web.Response(text=body)
+        return web.Response(body=body)
 
     app = web.Application()
     app.add_routes([web.get("/items", handle)])

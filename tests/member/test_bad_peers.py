@@ -18,16 +18,15 @@ from waiting import until
 
 from berth import Session, SettingsError
 from berth.member.agent import CommandWorker, FileWorker, HttpWorker, file, run_agent
-from berth.member.agent.http import WorkerError
-from berth.member.agent.run import _clear_worker
+from berth.member.agent.run import clear_worker
+from berth.member.agent.worker import WorkerError
 from berth.member.callbacks import CallbackRunner
-from berth.member.tenure import Tenure
 from berth.member.worker import Worker
 
 
 def delivery_to(worker: Worker, **options: Any) -> CallbackRunner:
     runner = CallbackRunner(worker, pause=lambda _: 0.05, **options)
-    runner.start_session(Tenure(lambda: 1000.0))
+    runner.start_session(lambda: 1000.0)
     return runner
 
 
@@ -213,7 +212,7 @@ async def test_http_an_agent_whose_worker_hangs_ends_when_it_is_asked_to(server:
     server.hang = True
     session = Session(Recorder(), name="w", limit=1)
     async with HttpWorker(server.url, timeout=60) as worker:
-        emptying = asyncio.create_task(_clear_worker(worker, session))
+        emptying = asyncio.create_task(clear_worker(worker, session))
         await server.asked.wait()
         session.ask_to_drain()
         assert await asyncio.wait_for(emptying, 3) is False

@@ -15,12 +15,10 @@ from waiting import until
 from berth.kinds import AssignmentObject, Entry
 from berth.kube import NotFound, ServerError
 from berth.kube.errors import not_understood
-from berth.member.assignment_watch import AssignmentWatch
+from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
 from berth.member.registration import MemberRegistration
 from berth.member.settings import Settings
-from berth.member.status_reporter import StatusReporter
-from berth.member.tenure import Tenure
 
 SETTINGS = Settings.of({"name": "w", "limit": 10, "lease_seconds": 60.0}, {})
 
@@ -97,7 +95,7 @@ def aimed() -> list[list[Entry]]:
 
 @pytest.fixture
 def watch(server: Server, aimed: list[list[Entry]]) -> AssignmentWatch:
-    return AssignmentWatch(cast(Any, server), "ns", "w", aimed.append, resync=0.05)
+    return AssignmentWatch(cast(Any, server), "ns", "w", "", aimed.append, resync=0.05)
 
 
 def names(aimed: list[list[Entry]]) -> list[list[str]]:
@@ -164,10 +162,9 @@ async def test_an_answer_older_than_the_watch_is_not_taken_for_a_restored_server
 
 async def test_the_reporter_recovers_from_an_answer_that_cannot_be_parsed(server: Server) -> None:
     async with CallbackRunner(Recorder()) as runner:
-        tenure = Tenure(lambda: 1000.0)
-        runner.start_session(tenure)
-        watch = AssignmentWatch(cast(Any, server), "ns", "w", runner.set_target)
-        reporter = StatusReporter(cast(Any, server), "ns", "w", "me", watch, runner, tenure)
+        runner.start_session(lambda: 1000.0)
+        watch = AssignmentWatch(cast(Any, server), "ns", "w", "me", runner.set_target)
+        reporter = StatusReporter(cast(Any, server), watch, runner, lambda: 1000.0)
         watch.observe(msgspec.convert(assignment(1), AssignmentObject))
         answers: list[Any] = [b"<html>", {**assignment(3), "status": {"session": "me"}}]
         server.on_patch = lambda: answers.pop(0)

@@ -11,10 +11,9 @@ from waiting import until
 
 from berth.kinds import AssignmentObject
 from berth.kube import Meta
+from berth.member.assignment import status_patch
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Held
-from berth.member.status_reporter import status_patch
-from berth.member.tenure import Tenure
+from berth.member.worker import Held
 
 
 class Lease:
@@ -23,8 +22,8 @@ class Lease:
     def __init__(self) -> None:
         self.left = 1000.0
 
-    def tenure(self) -> Tenure:
-        return Tenure(lambda: self.left)
+    def seconds(self) -> float:
+        return self.left
 
 
 class Acting(Recorder):
@@ -53,7 +52,7 @@ def lease() -> Lease:
 @pytest.fixture
 async def runner(worker: Acting, lease: Lease) -> AsyncIterator[CallbackRunner]:
     async with CallbackRunner(worker, pause=lambda failures: 0.05 * failures) as runner:
-        runner.start_session(lease.tenure())
+        runner.start_session(lease.seconds)
         yield runner
 
 
@@ -107,7 +106,7 @@ async def test_a_task_that_breaks_when_it_is_cancelled_for_drop_does_not_hold_up
     await hand.until_reported("a@3=Ready")
     worker.seen["a"].spawn(untidy())
     await asyncio.sleep(0)
-    runner._pause = lambda _: 1000.0
+    runner.pause = lambda _: 1000.0
     hand.want("a#1@5")
     await hand.until_reported("a@5=Ready")
     assert runner.snapshot().problems == ()
@@ -123,7 +122,7 @@ async def test_an_error_without_a_printable_message_fails_only_its_item(
     error: Exception, worker: Acting, hand: Hand, runner: CallbackRunner
 ) -> None:
     worker.fail("prepare a", error)
-    runner._pause = lambda _: 0.5
+    runner.pause = lambda _: 0.5
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Failed", "b@3=Ready")
     snapshot = runner.snapshot()
@@ -145,21 +144,6 @@ async def test_a_callback_that_raises_a_base_exception_fails_only_its_item(
     assert worker.log.count("prepare a") == 2
 
 
-async def test_a_failing_end_of_one_item_does_not_keep_others_from_being_taken_away(
-    worker: Acting, hand: Hand, runner: CallbackRunner
-) -> None:
-    hand.want("a#1@3", "b#1@3")
-    await hand.until_reported("a@3=Ready", "b@3=Ready")
-    worker.seen["a"].on_over(lambda: 1 / 0)
-    called: list[str] = []
-    worker.seen["a"].on_over(lambda: called.append("a"))
-    worker.seen["b"].on_over(lambda: called.append("b"))
-    runner.end_session()
-    assert called == ["a", "b"]
-    await asyncio.wait_for(runner.wait_until_empty(), 5)
-    assert sorted(worker.log[-2:]) == ["drop a", "drop b"]
-
-
 async def test_an_assignment_that_arrives_after_a_loss_starts_nothing_until_the_next_session(
     worker: Acting, hand: Hand, runner: CallbackRunner, lease: Lease
 ) -> None:
@@ -170,7 +154,7 @@ async def test_an_assignment_that_arrives_after_a_loss_starts_nothing_until_the_
     hand.want("a#1@3", "b#1@3")
     await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert worker.log == ["prepare a", "drop a"]
-    runner.start_session(lease.tenure())
+    runner.start_session(lease.seconds)
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Ready", "b@3=Ready")
     assert worker.seen["a"].owned()
@@ -239,7 +223,7 @@ async def test_a_callback_that_raises_because_it_was_cancelled_has_not_failed(
         except asyncio.CancelledError:
             raise RuntimeError("interrupted") from None
 
-    runner._pause = lambda _: 1000.0
+    runner.pause = lambda _: 1000.0
     worker.acts["prepare a"] = convert
     hand.want("a#1@3")
     await until(lambda: worker.log == ["prepare a"])

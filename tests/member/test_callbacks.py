@@ -6,13 +6,12 @@ from member_fakes import Hand, Recorder, turns
 from waiting import until
 
 from berth.member.callbacks import CallbackRunner
-from berth.member.tenure import Tenure
 
 
 @pytest.fixture
 async def runner(worker: Recorder) -> AsyncIterator[CallbackRunner]:
     async with CallbackRunner(worker, pause=lambda failures: 0.01 * failures) as runner:
-        runner.start_session(Tenure(lambda: 1000.0))
+        runner.start_session(lambda: 1000.0)
         yield runner
 
 
@@ -195,7 +194,7 @@ async def test_an_activate_that_fails_is_undone_at_once_and_only_then_reported_f
     worker: Recorder,
 ) -> None:
     async with CallbackRunner(worker, pause=lambda _: 0.5) as runner:
-        runner.start_session(Tenure(lambda: 1000.0))
+        runner.start_session(lambda: 1000.0)
         hand = Hand(runner)
         worker.fail("activate a", RuntimeError("port in use"))
         gate = worker.hold("deactivate a")
@@ -239,7 +238,7 @@ async def test_an_item_that_is_gone_before_it_was_started_calls_no_callback(
 
 async def test_prepares_are_limited_in_number_and_releases_do_not_queue(worker: Recorder) -> None:
     async with CallbackRunner(worker, concurrency=3) as runner:
-        runner.start_session(Tenure(lambda: 1000.0))
+        runner.start_session(lambda: 1000.0)
         hand = Hand(runner)
         hand.want("x#1@1")
         await hand.until_reported("x@1=Ready")
@@ -283,7 +282,7 @@ async def test_after_a_loss_the_same_entries_are_prepared_again_once_the_old_wor
     await until(lambda: (hand.confirm(), "activate a@4" in worker.log)[1])
     gate = worker.hold("deactivate a")
     runner.end_session()
-    runner.start_session(Tenure(lambda: 1000.0))
+    runner.start_session(lambda: 1000.0)
     hand.want("a#0@3:4")
     await until(lambda: worker.log[-1] == "deactivate a")
     assert hand.reports() == ["a@3=Preparing"]
@@ -354,7 +353,7 @@ async def test_the_data_of_an_item_is_read_before_prepare_and_an_error_there_is_
         return answer
 
     async with CallbackRunner(worker, read_data=read, pause=lambda _: 0.01) as runner:
-        runner.start_session(Tenure(lambda: 1000.0))
+        runner.start_session(lambda: 1000.0)
         hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
@@ -363,7 +362,7 @@ async def test_the_data_of_an_item_is_read_before_prepare_and_an_error_there_is_
 
 async def test_after_an_abort_no_callback_is_called(worker: Recorder) -> None:
     async with CallbackRunner(worker) as runner:
-        runner.start_session(Tenure(lambda: 1000.0))
+        runner.start_session(lambda: 1000.0)
         hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from berth.kinds import Entry
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Held
-from berth.member.tenure import Tenure
-from berth.member.worker import PlainError, Worker
+from berth.member.worker import Held, PlainError, Worker
 
 ITEMS = ("a", "b", "c")
 
@@ -88,7 +86,7 @@ async def play(script: list[tuple[object, ...]], dice: list[int], concurrency: i
     term = itertools.count(1)
     entries: dict[str, Entry] = {}
     async with CallbackRunner(worker, concurrency=concurrency, pause=lambda _: 0.0) as runner:
-        runner.start_session(Tenure(lambda: 1000.0))
+        runner.start_session(lambda: 1000.0)
         for move in script:
             match move:
                 case ("entry", str(name), "gone"):
@@ -105,7 +103,7 @@ async def play(script: list[tuple[object, ...]], dice: list[int], concurrency: i
                     runner.confirm(runner.snapshot())
                 case ("lose",):
                     runner.end_session()
-                    runner.start_session(Tenure(lambda: 1000.0))
+                    runner.start_session(lambda: 1000.0)
                 case ("crash", str(name)):
                     if name in runner.held:
                         runner.held[name].spawn(crash())

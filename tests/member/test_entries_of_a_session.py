@@ -11,10 +11,8 @@ from member_fakes import Hand, Recorder
 from waiting import until
 
 from berth.kinds import AssignmentObject
-from berth.member.assignment_watch import AssignmentWatch
+from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
-from berth.member.status_reporter import StatusReporter
-from berth.member.tenure import Tenure
 
 
 class Member:
@@ -22,14 +20,13 @@ class Member:
 
     def __init__(self) -> None:
         self.worker = Recorder()
-        self.tenure = Tenure(lambda: 100.0)
         self.runner = CallbackRunner(self.worker)
-        self.runner.start_session(self.tenure)
+        self.runner.start_session(lambda: 100.0)
         server = cast(Any, SimpleNamespace())
         self.watch = AssignmentWatch(
-            server, "ns", "w", self.runner.set_target, session="me", on_taken=self.runner.revoke
+            server, "ns", "w", "me", self.runner.set_target, on_taken=self.runner.revoke
         )
-        self.reporter = StatusReporter(server, "ns", "w", "me", self.watch, self.runner, self.tenure)
+        self.reporter = StatusReporter(server, self.watch, self.runner, lambda: 100.0)
         self.hand = Hand(self.runner)
         self.version = 0
 

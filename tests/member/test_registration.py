@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cluster
 def newest(session: Session) -> tuple[str, ...]:
     """What the newest Assignment says that has arrived, whether it counts or not."""
     assert session._reporter is not None
-    found = session._reporter._watch._newest
+    found = session._reporter.watch._newest
     return () if found is None else found.spec.items
 
 
@@ -47,7 +47,7 @@ async def test_items_granted_before_the_member_was_deleted_and_created_again_are
         await until(lambda: "activate a@4" in worker.log)
         await leader.client.delete(MEMBERS.path(leader.namespace, "w"))
         assert session._reporter is not None
-        session._reporter._watch.member_doubt.set()  # else it looks only every 30 s
+        session._reporter.watch.member_doubt.set()  # else it looks only every 30 s
         await leader.until_limit("w", 10)
         await until(lambda: worker.log == ["prepare a", "activate a@4", "deactivate a", "drop a"])
         assert await leader.reports("w") == ["a@3=Active"]

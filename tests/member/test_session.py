@@ -12,8 +12,8 @@ import berth
 from berth import NameTaken, Outcome, SettingsError
 from berth.kinds import AssignmentObject
 from berth.kube import LEASES, Invalid
-from berth.member.report import Snapshot
-from berth.member.status_reporter import status_patch
+from berth.member.assignment import status_patch
+from berth.member.callbacks import Snapshot
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
@@ -202,7 +202,7 @@ async def test_an_activation_waits_until_its_report_is_accepted_for_an_unchanged
         await leader.until_reported("w", "a@3=Preparing")
         assert session._reporter is not None
         read: list[AssignmentObject] = []
-        session._reporter._watch.observe = read.append  # type: ignore[method-assign] - news do not arrive
+        session._reporter.watch.observe = read.append  # type: ignore[method-assign] - news do not arrive
         await leader.give("w", "a#1@3")
         gate.set()
         # It is read again after each report that was refused.
@@ -218,7 +218,7 @@ async def test_a_report_whose_answer_was_lost_changes_nothing_when_it_comes_late
         await leader.give("w", "a#1@3")
         await leader.until_reported("w", "a@3=Ready")
         assert session._reporter is not None
-        seen = session._reporter._watch.current
+        seen = session._reporter.watch.current
         assert seen is not None
         late = status_patch(session.id, Snapshot(("a@3=Preparing",), (), frozenset()), seen)
         await leader.give("w", "a#0@3:4")

@@ -11,10 +11,8 @@ from waiting import until
 
 from berth.kinds import AssignmentObject
 from berth.kube import Invalid, NotFound, ServerError
-from berth.member.assignment_watch import AssignmentWatch
+from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
-from berth.member.status_reporter import StatusReporter
-from berth.member.tenure import Tenure
 
 
 class Server:
@@ -69,11 +67,14 @@ class Member:
         self.worker = worker
         self.valid = True
         self.writing: asyncio.Task[None] | None = None
-        tenure = Tenure(lambda: 100.0 if self.valid else 0.0)
+
+        def lease_left() -> float:
+            return 100.0 if self.valid else 0.0
+
         self.runner = CallbackRunner(worker, on_change=self.notify)
-        self.runner.start_session(tenure)
-        self.watch = AssignmentWatch(server, "ns", "w", self.runner.set_target)  # type: ignore[arg-type]
-        self.reporter = StatusReporter(server, "ns", "w", "me", self.watch, self.runner, tenure)  # type: ignore[arg-type]
+        self.runner.start_session(lease_left)
+        self.watch = AssignmentWatch(server, "ns", "w", "me", self.runner.set_target)  # type: ignore[arg-type]
+        self.reporter = StatusReporter(server, self.watch, self.runner, lease_left)  # type: ignore[arg-type]
         self.hand = Hand(self.runner)
         self.looks = 0
         """How often the reporter has looked whether there is something to write."""

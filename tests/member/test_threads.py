@@ -9,7 +9,6 @@ from waiting import until
 
 import berth
 from berth.member.callbacks import CallbackRunner
-from berth.member.tenure import Tenure
 from berth.member.threads import _InThreads
 
 
@@ -37,7 +36,7 @@ class Slow(berth.sync.Worker):
 
 def delivery_to(worker: Slow, pool: ThreadPoolExecutor) -> CallbackRunner:
     runner = CallbackRunner(_InThreads(worker, pool))
-    runner.start_session(Tenure(lambda: 1000.0))
+    runner.start_session(lambda: 1000.0)
     return runner
 
 
@@ -82,7 +81,7 @@ async def test_a_callback_that_raises_stop_iteration_fails_and_is_tried_again() 
 
     with ThreadPoolExecutor(4) as pool:
         async with CallbackRunner(_InThreads(Eager(), pool), pause=lambda _: 0.2) as runner:
-            runner.start_session(Tenure(lambda: 1000.0))
+            runner.start_session(lambda: 1000.0)
             hand = Hand(runner)
             hand.want("a#1@3")
             await until(lambda: runner.snapshot().problems, seconds=3)

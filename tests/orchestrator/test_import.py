@@ -10,10 +10,10 @@ import sys
 SCRIPT = """
 import json, sys
 import berth.orchestrator
-from berth.orchestrator.keys import stable_key
+from berth.orchestrator.model import stable_key
 watched = ("berth", "kopf", "kubernetes", "typer", "pydantic")
 names = sorted(m for m in sys.modules if m.split(".")[0] in watched)
-print(json.dumps([names, stable_key("orders-0007", lambda key: False)]))
+print(json.dumps([names, stable_key("orders-0007")]))
 """
 
 
@@ -35,7 +35,7 @@ def test_it_is_imported_without_a_cluster_and_its_keys_are_the_same_in_every_pro
     modules, key = fresh("1")
     own = [m for m in modules if m == "berth" or m.startswith(("berth.orchestrator", "berth.solve"))]
     assert modules == own
-    assert "berth.orchestrator.http" in modules
+    assert "berth.orchestrator.communicators" in modules
     assert fresh("2")[1] == key
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from berth.orchestrator.plan import NO_MOVE, _Move, _within_budget, plan_term
-from berth.orchestrator.registry import Expected, TaskSpec, WorkerSpec
+from berth.orchestrator.model import Expected, TaskSpec, WorkerSpec
+from berth.orchestrator.plan import NO_MOVE, Move, distinct, plan_term, within_budget
 
 
 def expected_of(instances, limits, zones=None):
@@ -172,7 +172,7 @@ def test_a_resting_worker_keeps_what_it_has_and_gets_nothing(instances, held, re
 
 
 def test_of_several_moves_those_of_tasks_that_failed_come_last_and_emptier_targets_first():
-    moves = [_Move(0, 0, 1), _Move(1, 0, 2), _Move(2, 0, 1), _Move(3, 3, 1)]
+    moves = [Move(0, 0, 1), Move(1, 0, 2), Move(2, 0, 1), Move(3, 3, 1)]
     loads = np.array([9, 5, 2, 9])
     for bound, failed, rows in [
         (1, [], [1, 3]),
@@ -181,4 +181,12 @@ def test_of_several_moves_those_of_tasks_that_failed_come_last_and_emptier_targe
         (3, [0], [0, 1, 2, 3]),
     ]:
         fails = np.array([row in failed for row in range(4)], np.uint64)
-        assert sorted(move.row for move in _within_budget(moves, bound, loads, fails)) == rows
+        assert sorted(move.row for move in within_budget(moves, bound, loads, fails)) == rows
+
+
+def test_keys_are_never_shared_and_the_first_of_equal_ones_stays():
+    keys = np.array([7, 3, 7, 7, 2**64 - 1, 3], np.uint64)
+    apart = distinct(keys)
+    assert len(set(apart.tolist())) == 6
+    assert apart[[0, 1, 4]].tolist() == [7, 3, 2**64 - 1]
+    assert distinct(apart).tolist() == apart.tolist()

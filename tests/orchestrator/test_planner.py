@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from berth.orchestrator import planner
+from berth.orchestrator import orchestrator as library
 from berth.solve import Solver, Tuning
+from berth.solve.apart import EngineProcess
 
 EVERYTHING = Tuning(quick_moves=-1, quick_items=-1, quick_arcs=-1)
 """Nothing is quick, so that the other process is asked."""
@@ -51,9 +52,9 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         tuning = replace(EVERYTHING, seconds=seconds)
 
         def solver(_: Tuning, **options):
-            return Solver(tuning, f"{module}:{engine}", **options)
+            return Solver(tuning, process=EngineProcess(tuning, f"{module}:{engine}"), **options)
 
-        monkeypatch.setattr(planner, "Solver", solver)
+        monkeypatch.setattr(library, "Solver", solver)
         return lambda: [int(line) for line in path.read_text().split()]
 
     return use
@@ -142,7 +143,7 @@ async def test_if_the_solver_fails_missing_tasks_are_placed_and_nothing_moves(
     stats = await orchestrator.next_term()
     assert (stats.added, stats.removed, stats.settled) == (0, 0, False), "it is not even yet"
     asked("notes")
-    orchestrator._planner.close()  # a new solver is made, with an engine that works again
+    orchestrator._close_solver()  # a new solver is made, with an engine that works again
     assert (await orchestrator.next_term()).moved > 0
 
 
@@ -150,6 +151,6 @@ async def test_a_first_placement_of_ten_thousand_tasks_waits_for_no_process(flee
     def refuse(*_):
         raise AssertionError("another process is started")
 
-    monkeypatch.setattr("berth.solve.apart.Apart.start", refuse)
+    monkeypatch.setattr("berth.solve.apart.EngineProcess.start", refuse)
     orchestrator, _ = fleet(200, 10_000)
     assert (await orchestrator.next_term()).added == 10_000

@@ -24,10 +24,9 @@ from explore_values import (
 from protocol_leader import pool_object
 from protocol_world import losing
 
-from berth.controller.apply import Applier
-from berth.controller.burst import Burst
+from berth.controller.apply import Applier, Replaced
+from berth.controller.follow import Burst
 from berth.controller.lead import Lead
-from berth.controller.term import Replaced
 from berth.kinds import AssignmentObject, ReadAssignmentSpec
 from berth.kube import Backoff, Conflict, Forbidden, Invalid, Meta, NotFound, RequestTimeout
 from berth.pool import (

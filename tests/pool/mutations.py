@@ -73,8 +73,8 @@ MUTATIONS = [
     Mutation(
         "a promotion is written although the write of the old primary failed",
         WRITES,
-        "or (lost.isdisjoint(edit.after) and order.written.issuperset(edit.after))",
-        "or True",
+        "if order.accepted.issuperset(edit.after)",
+        "if True",
     ),
     Mutation("a promotion keeps the epoch of the grant", RULES, "epoch=rules.term)", "epoch=chosen.grant)"),
     Mutation(
@@ -91,9 +91,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a take-over does not raise the term",
-        "berth.controller.term",
-        "term = max(above, pool.term) + 1",
-        "term = max(above, pool.term, 1)",
+        APPLY,
+        "term = max(take.above, pool.term) + 1",
+        "term = max(take.above, pool.term, 1)",
     ),
     Mutation(
         "two claims to slot 0 both stay",
@@ -152,13 +152,13 @@ MUTATIONS = [
     Mutation(
         "a round starts before the cache shows the writes of the one before",
         LEAD,
-        "await self._applier.shown()",
+        "await self.applier.shown()",
         "pass",
     ),
     Mutation(
         "a leader that takes over does not raise the term above those in the Assignments",
-        "berth.controller.term",
-        "term = max(above, pool.term) + 1",
+        APPLY,
+        "term = max(take.above, pool.term) + 1",
         "term = pool.term + 1",
     ),
     Mutation(

@@ -13,11 +13,10 @@ from typing import Any
 import msgspec
 from protocol_world import Broken, Claim, World, entries, losing
 
-from berth.controller.apply import Applier
-from berth.controller.burst import Burst
+from berth.controller.apply import Applier, Replaced
+from berth.controller.follow import Burst
 from berth.controller.lead import Lead
 from berth.controller.reads import LeaseReader
-from berth.controller.term import Replaced
 from berth.kinds import (
     AssignmentObject,
     LeaseObject,

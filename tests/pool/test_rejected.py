@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from berth.controller.rejected import default_folder, report
-from berth.controller.saved import Names
 from berth.pool import ItemInfo, Leases, Ledger, MemberInfo
+from berth.saved import Names, default_folder, report
 
 
 @pytest.fixture

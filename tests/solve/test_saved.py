@@ -18,8 +18,8 @@ from problems import problem_of, problems
 
 from berth.cli.analysis import brain_of
 from berth.cli.manifests import load_files
-from berth.controller.saved import KEPT, Names, manifests, save
 from berth.pool import Ledger
+from berth.saved import KEPT, Names, manifests, save
 from berth.solve.model import Primaries, Problem, Zones
 from berth.solve.plain import plain
 
@@ -86,9 +86,8 @@ def test_the_objects_are_what_a_user_would_write() -> None:
         tolerance=12,
         primaries=Primaries.ACTIVE,
     )
-    found = manifests(problem, Names(pool="feeds", namespace="team"))
-    assert (found["apiVersion"], found["kind"]) == ("v1", "List")
-    pool, *others = found["items"]
+    found = list(manifests(problem, Names(pool="feeds", namespace="team")))
+    pool, *others = found
     assert pool == {
         "apiVersion": "berth.dev/v1alpha1",
         "kind": "Pool",
@@ -120,7 +119,7 @@ def test_the_plan_of_a_saved_problem_is_printed_by_the_command_line(tmp_path: Pa
 
 def test_rows_without_a_name_are_left_out() -> None:
     problem = problem_of([1, 0], [[0], [1]], [5, 5], live=[True, False])
-    found = manifests(problem, Names([None, "b"].__getitem__, ["m", None].__getitem__))["items"]
+    found = list(manifests(problem, Names([None, "b"].__getitem__, ["m", None].__getitem__)))
     names = [(one["kind"], one["metadata"]["name"]) for one in found[1:]]
     assert names == [("Item", "b"), ("Member", "m"), ("Assignment", "m")]
     assert found[-1]["spec"]["items"] == []
@@ -193,5 +192,5 @@ def test_a_primary_that_is_listed_late_is_saved_as_slot_zero(tmp_path: Path) -> 
 
 def test_a_primary_that_holds_nothing_is_nobody(tmp_path: Path) -> None:
     problem = replace(problem_of([2], [[0]], [5, 5]), held_primary=np.array([1], dtype=np.int32))
-    found = manifests(problem)["items"]
+    found = manifests(problem)
     assert [one["spec"]["items"] for one in found if one["kind"] == "Assignment"] == [["item-0#1@1"], []]

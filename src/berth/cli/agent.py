@@ -1,53 +1,42 @@
 """`berth agent`: hold Items for a worker in any language."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from berth.cli.errors import UsageError
-from berth.cli.logs import LogFormat, LogLevel, configure_logging
-from berth.cli.options import CLUSTER, PodKubeconfig, option
+from berth.cli.options import LogFormat, LogLevel, PodKubeconfig, cluster_option, configure_logging, option
 from berth.member import NameTaken, SettingsError
 from berth.member.agent import run_agent
 
-WORKER = "The worker (one of these)"
-MEMBER = "The Member"
+worker_option = partial(option, panel="The worker (one of these)")
+member_option = partial(option, panel="The Member")
 
 
 def agent_command(
     http: Annotated[
-        str | None, option("Send PUT and DELETE to URL/items/NAME.", metavar="URL", panel=WORKER)
+        str | None, worker_option("Send PUT and DELETE to URL/items/NAME.", metavar="URL")
     ] = None,
     command: Annotated[
-        str | None, option("Run CMD EVENT NAME for each change.", "--exec", metavar="CMD", panel=WORKER)
+        str | None, worker_option("Run CMD EVENT NAME for each change.", "--exec", metavar="CMD")
     ] = None,
-    file: Annotated[
-        Path | None, option("Write the Items to PATH as JSON.", metavar="PATH", panel=WORKER)
-    ] = None,
-    pool: Annotated[str | None, option("Its Pool. Default: BERTH_POOL, or `default`.", panel=MEMBER)] = None,
+    file: Annotated[Path | None, worker_option("Write the Items to PATH as JSON.", metavar="PATH")] = None,
+    pool: Annotated[str | None, member_option("Its Pool. Default: BERTH_POOL, or `default`.")] = None,
     name: Annotated[
-        str | None, option("Its name. Default: BERTH_NAME, BERTH_POD_NAME, or the host name.", panel=MEMBER)
+        str | None, member_option("Its name. Default: BERTH_NAME, BERTH_POD_NAME, or the host name.")
     ] = None,
-    limit: Annotated[
-        int | None, option("Maximum number of Items. Default: BERTH_LIMIT.", panel=MEMBER)
-    ] = None,
-    zone: Annotated[str | None, option("Its zone. Default: BERTH_ZONE, or none.", panel=MEMBER)] = None,
-    lease_seconds: Annotated[
-        float | None, option("Duration of its Lease. Default: 15.", panel=MEMBER)
-    ] = None,
-    drain_seconds: Annotated[
-        float | None, option("Maximum duration of a drain. Default: 25.", panel=MEMBER)
-    ] = None,
-    wait: Annotated[bool, option("Wait while another process has the name.", "--wait", panel=MEMBER)] = False,
+    limit: Annotated[int | None, member_option("Maximum number of Items. Default: BERTH_LIMIT.")] = None,
+    zone: Annotated[str | None, member_option("Its zone. Default: BERTH_ZONE, or none.")] = None,
+    lease_seconds: Annotated[float | None, member_option("Duration of its Lease. Default: 15.")] = None,
+    drain_seconds: Annotated[float | None, member_option("Maximum duration of a drain. Default: 25.")] = None,
+    wait: Annotated[bool, member_option("Wait while another process has the name.", "--wait")] = False,
     kubeconfig: PodKubeconfig = None,
     namespace: Annotated[
-        str | None,
-        option("Namespace. Default: BERTH_NAMESPACE, or as kubectl.", "--namespace", "-n", panel=CLUSTER),
+        str | None, cluster_option("Namespace. Default: BERTH_NAMESPACE, or as kubectl.", "--namespace", "-n")
     ] = None,
     interval: Annotated[
         float, option("Seconds between GET /items (--http), or reads of the file (--file).", min=0.1)
@@ -66,27 +55,11 @@ def agent_command(
 
     It runs until SIGTERM. docs/agent.md describes the protocols.
     """
+    # `run_agent` takes all options but those of the log, by the same names.
+    options = {key: value for key, value in locals().items() if not key.startswith("log_")}
     configure_logging(log_format, log_level)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    agent = run_agent(
-        http=http,
-        command=command,
-        file=file,
-        interval=interval,
-        timeout=timeout,
-        settle=settle,
-        health_port=health_port,
-        pool=pool,
-        name=name,
-        limit=limit,
-        zone=zone,
-        lease_seconds=lease_seconds,
-        drain_seconds=drain_seconds,
-        wait=wait,
-        kubeconfig=kubeconfig,
-        namespace=namespace,
-    )
     try:
-        raise typer.Exit(asyncio.run(agent))
+        raise typer.Exit(asyncio.run(run_agent(**options)))
     except (SettingsError, NameTaken) as error:
         raise UsageError(str(error)) from error

@@ -1,17 +1,13 @@
 """What the controller's brain makes of a Pool: the plan, and the next round."""
 
-from __future__ import annotations
-
-import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, NoReturn
+from functools import partial
+from typing import NamedTuple
 
-from berth.cli.objects import PoolObjects
+from berth.cli.objects import PoolObjects, find_condition
 from berth.kinds import Entry
 from berth.pool import (
     AssignmentInfo,
@@ -25,16 +21,14 @@ from berth.pool import (
     Outcome,
     Policy,
     PoolInfo,
-    Wait,
-    Why,
     assignment_info,
     item_info,
     member_info,
     policy_of,
 )
-from berth.pool.conditions import wait_words
 from berth.pool.member import read_entries
 from berth.pool.reasons import Reason, reasons
+from berth.saved import Names, report
 from berth.solve import Problem, Solution, Solver, bands
 
 NOW = 1e6
@@ -67,6 +61,34 @@ class Change(NamedTuple):
     """The new holder of slot 0, where it gets one; first placements included."""
 
 
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """Where the solver wants the Items of one Pool, by name."""
+
+    pool: PoolObjects
+    brain: Brain
+    solution: Solution
+    wanted: dict[str, list[str]]
+    """Members by Item in slot order, for Items that exist."""
+    held: dict[str, dict[str, Entry]]
+    """Entries by Item and Member, those of dead and unknown Members and of deleted Items included."""
+    short: dict[str, Reason]
+    """Why an Item has fewer replicas placed than it asks for."""
+    changes: dict[str, Change]
+    """By Item, sorted, for those that have any."""
+    members: dict[str, MemberSummary]
+    items: Counter[str]
+    """Planned load by Member."""
+    primaries: Counter[str]
+    """Planned primaries by Member."""
+    steps: dict[str, list[tuple[str, MemberEdit]]] = field(default_factory=dict)
+    """By Item, in a next round: the Members and the edits of the step that the rules allow now."""
+
+    def live(self, member: str) -> bool:
+        """Whether the Member exists and counts as live."""
+        return member in self.members and self.members[member].live
+
+
 # ---- what is known -------------------------------------------------------------------------------
 
 
@@ -76,8 +98,7 @@ def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
     Nobody has watched the Leases, so a Member with one is live unless its condition `Live` is False, and
     its Lease has been expired for as long as that condition says.
     """
-    leases = Leases()
-    brain = Brain(pool.namespace, pool.name, leases)
+    brain = Brain(pool.namespace, pool.name, Leases())
     brain.observe(PoolInfo("", policy=policy_of(pool.pool) if pool.pool else Policy()), NOW)
     for item in pool.items.values():
         brain.observe(item_info(item), NOW)
@@ -98,41 +119,32 @@ def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
 
 def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberInfo, wall: datetime | None) -> None:
     """Observe a Member while its Lease was still renewed, and then what its condition `Live` says."""
-    leases, name = brain.ledger.leases, member.lease
-    assert name is not None
-    condition = pool.live_condition(member.name)
+    leases, name = brain.ledger.leases, member.lease or ""
     assignment = pool.assignments.get(member.name)
     holder = assignment.status.session if assignment else ""
     if pool.lease_holders is not None:
-        holder = pool.lease_holders.get(pool.members[member.name].spec.lease_name or "", holder)
-    lease = LeaseInfo(name, holder or "unknown")
-    if condition is None or condition.status != "False":
-        leases.put(lease, NOW)
-        brain.observe(member, NOW)
-    elif condition.reason == "LeaseMissing":
+        lease_name = pool.members[member.name].spec.lease_name or ""
+        holder = pool.lease_holders.get((pool.namespace, lease_name), holder)
+    condition = find_condition(pool.members[member.name], "Live")
+    dead = condition if condition is not None and condition.status == "False" else None
+    if dead is not None and dead.reason == "LeaseMissing":
         brain.observe(member, NOW)
     else:
-        died = NOW - _age(condition.last_transition_time, wall)
-        leases.put(lease, died - lease.duration)
-        brain.observe(member, died - lease.duration)
-        if condition.reason == "LeaseReleased":
+        lease = LeaseInfo(name, holder or "unknown")
+        expires = NOW + lease.duration
+        if dead is not None:
+            age = (wall or datetime.now(UTC)) - datetime.fromisoformat(dead.last_transition_time)
+            expires = NOW - max(0.0, age.total_seconds())
+        leases.put(lease, expires - lease.duration)
+        brain.observe(member, expires - lease.duration)
+        if dead is not None and dead.reason == "LeaseReleased":
             lease = lease._replace(holder="")
-            leases.put(lease, died)
+            leases.put(lease, expires)
         leases.advance(NOW)
         leases.put_read(name, lease, NOW, NOW)  # the leader that wrote the condition has read it
         brain.observe(LeaseChanged(name), NOW)
     if pool.lease_holders is not None and holder:
         leases.confirm(name, (assignment and assignment.spec.session) or "")
-
-
-def _age(since: str, wall: datetime | None) -> float:
-    """Seconds from an RFC 3339 time until `wall`; 0 where `since` is no time."""
-    try:
-        then = datetime.fromisoformat(since)
-    except ValueError:
-        return 0.0
-    then = then if then.tzinfo else then.replace(tzinfo=UTC)
-    return max(0.0, ((wall or datetime.now(UTC)) - then).total_seconds())
 
 
 def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
@@ -155,51 +167,39 @@ def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
     return found
 
 
-# ---- the plan --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PoolPlan:
-    """Where the solver wants the Items of one Pool, by name."""
-
-    pool: PoolObjects
-    brain: Brain
-    solution: Solution
-    wanted: dict[str, list[str]]
-    """Members by Item in slot order, for Items that exist."""
-    held: dict[str, dict[str, Entry]]
-    """Entries by Item and Member, those of dead and unknown Members and of deleted Items included."""
-    short: dict[str, Reason]
-    """Why an Item has fewer replicas placed than it asks for."""
-    changes: dict[str, Change]
-    """By Item, sorted, for those that have any."""
-    members: dict[str, MemberSummary]
-    items: Counter[str]
-    """Planned load by Member."""
-    primaries: Counter[str]
-    """Planned primaries by Member."""
-    load: Counter[str]
-    """Entries by Member now."""
-
-    @property
-    def slots_wanted(self) -> int:
-        """The sum of replicas."""
-        return sum(item.spec.replicas for item in self.pool.items.values())
-
-    @property
-    def slots_placed(self) -> int:
-        """Replicas that the plan places."""
-        return sum(map(len, self.wanted.values()))
-
-    def live(self, member: str) -> bool:
-        """Whether the Member exists and counts as live."""
-        return member in self.members and self.members[member].live
+# ---- what follows ----------------------------------------------------------------------------------
 
 
 def plan_pool(pool: PoolObjects) -> PoolPlan:
     """Plan for the Pool as it is, without waiting for dead Members to return."""
     brain = brain_of(pool)
     return _plan(pool, brain, _solve(brain, brain.ledger.problem()))
+
+
+def next_round(pool: PoolObjects) -> PoolPlan:
+    """Decide as a controller that takes the Pool over now."""
+    brain = brain_of(pool)
+    for name, member in pool.members.items():
+        state = brain.ledger.member_named(name)
+        if state is not None and not state.owned:
+            # A leader creates or replaces these Assignments before anything else.
+            brain.observe(AssignmentInfo(name, owner=member.metadata.uid), NOW)
+    brain.start()
+    decision = brain.decide(NOW)
+    while decision.take_over or decision.solve:
+        if decision.take_over:
+            term = decision.take_over.above + 1
+            outcome = Outcome(pool=PoolInfo("taken-over", policy=brain.ledger.policy, term=term))
+        elif decision.solve:
+            outcome = Outcome(solution=_solve(brain, decision.solve.problem))
+        brain.done(outcome, NOW)
+        decision = brain.decide(NOW)
+    # Without Items and Members there is nothing to take over, and nothing was solved.
+    plan = _plan(pool, brain, brain.target.solution or _solve(brain, brain.ledger.problem()))
+    for write in decision.writes:
+        for edit in write.edits:
+            plan.steps.setdefault(edit.item, []).append((write.member.name, edit))
+    return plan
 
 
 def _plan(pool: PoolObjects, brain: Brain, solution: Solution) -> PoolPlan:
@@ -222,41 +222,15 @@ def _plan(pool: PoolObjects, brain: Brain, solution: Solution) -> PoolPlan:
         members=summarize(ledger),
         items=Counter(member for placed in wanted.values() for member in placed),
         primaries=Counter(placed[0] for placed in wanted.values() if placed),
-        load=Counter(member for here in held.values() for member in here),
     )
 
 
 def _solve(brain: Brain, problem: Problem) -> Solution:
     items, members = brain.ledger.items.names, brain.ledger.member_rows.names
-
-    def rejected(engine: str, faults: Sequence[str], wrong: Problem) -> None:
-        # It loads the whole operator, which no other plan needs.
-        from berth.controller.rejected import report
-        from berth.controller.saved import Names
-
-        names = Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
-        report(engine, faults, wrong, names)
-
+    names = Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
     # A solver for each Pool: each has its own deadline, and its process ends here.
-    with _exit_on_sigterm(), closing(Solver(rejected=rejected)) as solver:
+    with closing(Solver(rejected=partial(report, names=names))) as solver:
         return solver.solve(problem)
-
-
-@contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, so that the solver's process ends with this one."""
-
-    def leave(*_: Any) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set a handler
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, Entry]]:
@@ -278,11 +252,9 @@ def _difference(held: dict[str, dict[str, Entry]], wanted: dict[str, list[str]])
     for item in sorted(held.keys() | wanted.keys()):
         here, members = held.get(item, {}), wanted.get(item, [])
         promotes = members[0] if members and members[0] != primary_of(here) else None
-        change = Change(
-            item, sorted(set(members) - here.keys()), sorted(here.keys() - set(members)), promotes
-        )
-        if any(change[1:]):
-            found[item] = change
+        gains, leaves = sorted(set(members) - here.keys()), sorted(here.keys() - set(members))
+        if gains or leaves or promotes:
+            found[item] = Change(item, gains, leaves, promotes)
     return found
 
 
@@ -290,61 +262,3 @@ def primary_of(here: dict[str, Entry]) -> str | None:
     """Who holds slot 0: of several that claim it, the one with the highest epoch."""
     claims = [(entry.epoch, name) for name, entry in here.items() if entry.slot == 0]
     return max(claims)[1] if claims else None
-
-
-# ---- the next round --------------------------------------------------------------------------------
-
-
-class Waiting(NamedTuple):
-    """What an Item or a Member waits for, in the words of the conditions."""
-
-    reason: str
-    message: str
-    members: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NextRound:
-    """What the next round of the controller would do."""
-
-    plan: PoolPlan
-    steps: dict[str, list[tuple[str, MemberEdit]]]
-    """By Item: the Members and the edits of the step that the rules allow now."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """What is known of the Pool."""
-        return self.plan.brain.ledger
-
-    def explain(self, why: Why, *rows: int) -> Waiting:
-        """A wait for the Members of these rows, in words."""
-        known = [self.ledger.members.get(row) for row in rows]
-        names = tuple(member.name if member else "a Member that is gone" for member in known)
-        return Waiting(why.value, wait_words(self.plan.brain, Wait(why, rows)), names)
-
-
-def next_round(pool: PoolObjects, wall: datetime | None = None) -> NextRound:
-    """Decide as a controller that takes the Pool over now; `wall` is the time of day (default: now)."""
-    brain = brain_of(pool, wall)
-    for name, member in pool.members.items():
-        state = brain.ledger.member_named(name)
-        if state is not None and not state.owned:
-            # A leader creates or replaces these Assignments before anything else.
-            brain.observe(AssignmentInfo(name, owner=member.metadata.uid), NOW)
-    brain.start()
-    decision = brain.decide(NOW)
-    while decision.take_over or decision.solve:
-        if decision.take_over:
-            term = decision.take_over.above + 1
-            outcome = Outcome(pool=PoolInfo("taken-over", policy=brain.ledger.policy, term=term))
-        elif decision.solve:
-            outcome = Outcome(solution=_solve(brain, decision.solve.problem))
-        brain.done(outcome, NOW)
-        decision = brain.decide(NOW)
-    steps: dict[str, list[tuple[str, MemberEdit]]] = {}
-    for write in decision.writes:
-        for edit in write.edits:
-            steps.setdefault(edit.item, []).append((write.member.name, edit))
-    # Without Items and Members there is nothing to take over, and nothing was solved.
-    solution = brain.target.solution or _solve(brain, brain.ledger.problem())
-    return NextRound(_plan(pool, brain, solution), steps)

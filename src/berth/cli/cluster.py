@@ -1,38 +1,22 @@
 """The objects of a cluster, read once or followed; nothing is written."""
 
-from __future__ import annotations
-
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
 
-import msgspec
-
+from berth import kinds, kube
 from berth.cli.errors import UsageError, note
 from berth.cli.objects import Pools, Source, assemble
-from berth.kinds import AssignmentObject, ItemObject, LeaseObject, MemberObject, Meta, PoolObject
-from berth.kube import (
-    ASSIGNMENTS,
-    ITEMS,
-    LEASES,
-    MEMBERS,
-    POOLS,
-    Client,
-    Forbidden,
-    Informer,
-    NotFound,
-    Resource,
-    load_config,
-)
+from berth.kube import Client, Decoder, Forbidden, Informer, NotFound, Resource, load_config
 
 T = TypeVar("T")
 
 STRUCTS: dict[Resource, Any] = {
-    ITEMS: ItemObject,
-    MEMBERS: MemberObject,
-    ASSIGNMENTS: AssignmentObject,
-    POOLS: PoolObject,
+    kube.ITEMS: kinds.ItemObject,
+    kube.MEMBERS: kinds.MemberObject,
+    kube.ASSIGNMENTS: kinds.AssignmentObject,
+    kube.POOLS: kinds.PoolObject,
 }
 PATIENCE = 5.0
 """Seconds for which requests to an API server that does not answer are repeated: a person is waiting."""
@@ -40,7 +24,10 @@ NOT_INSTALLED = "the CRDs of berth.dev are not installed; install them with: ber
 
 
 def with_client(source: Source, run: Callable[[Client, str | None], Coroutine[Any, Any, T]]) -> T:
-    """Call `run` with a client and the namespace that the options name (None: all of them)."""
+    """Call `run` with a client and the namespace that the options name (None: all of them).
+
+    Where `run` raises NotFound, the API server does not know the kinds.
+    """
     config = load_config(source.kubeconfig, source.context)
     namespace = None if source.all_namespaces else source.namespace or config.namespace
 
@@ -48,98 +35,73 @@ def with_client(source: Source, run: Callable[[Client, str | None], Coroutine[An
         async with Client(config, retry_for=PATIENCE, user_agent="berth-cli") as client:
             return await run(client, namespace)
 
-    return asyncio.run(connected())
+    try:
+        return asyncio.run(connected())
+    except NotFound:
+        raise UsageError(NOT_INSTALLED) from None
 
 
 async def read_pools(client: Client, namespace: str | None) -> Pools:
-    """Read all Pools of the namespace. Raises UsageError and ApiError."""
+    """Read all Pools of the namespace. Raises ApiError."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_list(client, kind, namespace)) for kind in STRUCTS]
+            tasks = [group.create_task(_list(client, *kind, namespace)) for kind in STRUCTS.items()]
             leases = group.create_task(_lease_holders(client, namespace))
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
-    pools = _pools(found for task in tasks for found in task.result())
-    if (holders := leases.result()) is not None:
-        for pool in pools.values():
-            pool.lease_holders = holders.get(pool.namespace, {})
+    pools = _assembled(task.result() for task in tasks)
+    for pool in pools.values():
+        pool.lease_holders = leases.result()
     return pools
 
 
-class _AnyObject(msgspec.Struct):
-    metadata: Meta
-
-
 async def _list(
-    client: Client, kind: Resource, namespace: str | None, params: dict[str, str] | None = None
+    client: Client, kind: Resource, struct: Any, namespace: str | None, params: dict[str, str] | None = None
 ) -> list[Any]:
     """The objects of a kind, without those that cannot be decoded: a note names each of these."""
-    found = []
-    try:
-        listed = await client.list(kind.path(namespace), params, type=msgspec.Raw)
-    except NotFound:
-        raise UsageError(NOT_INSTALLED) from None
-    decoder = msgspec.json.Decoder(STRUCTS.get(kind, LeaseObject))
-    for raw in listed:
-        try:
-            found.append(decoder.decode(raw))
-        except msgspec.DecodeError as error:
-            meta = msgspec.json.decode(raw, type=_AnyObject).metadata
-            note(f"left out {kind.plural} {meta.namespace}/{meta.name}: {error}")
+    found: list[Any] = []
+    async for first, objects, bad, _ in client.pages(kind.path(namespace), params, Decoder(struct)):
+        if first:
+            found.clear()
+        found += objects
+        for one in bad:
+            note(f"left out {kind.plural} {one.meta.namespace}/{one.meta.name}: {one.error}")
     return found
 
 
-async def _lease_holders(client: Client, namespace: str | None) -> dict[str, dict[str, str]] | None:
-    """The holder of each Lease, by namespace and name; None where Leases may not be read."""
+async def _lease_holders(client: Client, namespace: str | None) -> dict[kinds.Key, str] | None:
+    """The holder of each Lease; None where Leases may not be read."""
     # Every kubelet renews a Lease: in a large cluster those would be most of the answer.
     params = {"fieldSelector": "metadata.namespace!=kube-node-lease"} if namespace is None else {}
     try:
-        leases = await _list(client, LEASES, namespace, params)
+        leases = await _list(client, kube.LEASES, kinds.LeaseObject, namespace, params)
     except Forbidden:
         # The holder only decides whose reports count; without it those of every session do.
         return None
-    holders: dict[str, dict[str, str]] = {}
-    for lease in leases:
-        name = lease.metadata.name
-        holders.setdefault(lease.metadata.namespace, {})[name] = lease.spec.holder_identity or ""
-    return holders
+    return {lease.metadata.key: lease.spec.holder_identity or "" for lease in leases}
 
 
-def _pools(objects: Iterable[Any]) -> Pools:
-    return assemble((found.metadata.namespace, found) for found in objects)
+@asynccontextmanager
+async def follow(
+    client: Client, namespace: str | None
+) -> AsyncIterator[tuple[Callable[[], Pools], asyncio.Event]]:
+    """Keep all objects of a namespace (None: of all namespaces) up to date.
 
-
-class Follower:
-    """Keeps all objects of a namespace (None: of all namespaces) up to date; an async context manager.
-
-    Leases are not followed: their renewals would be most of the traffic.
+    Gives a function for the Pools as they are now, and an event that each change sets. Leases are not
+    followed: their renewals would be most of the traffic.
     """
-
-    def __init__(self, client: Client, namespace: str | None) -> None:
-        self.changed = asyncio.Event()
-        self._client, self._namespace = client, namespace
-        self._stack = AsyncExitStack()
-        self._informers = [
-            Informer[Any](client, kind, struct, namespace, on_event=lambda *_: self.changed.set())
-            for kind, struct in STRUCTS.items()
-        ]
-
-    async def __aenter__(self) -> Self:
-        try:
+    changed = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        informers: list[Informer[Any]] = []
+        for kind, struct in STRUCTS.items():
             # An informer repeats a request that fails; a person wants to see the error.
-            for kind in STRUCTS:
-                await self._client.get(kind.path(self._namespace), {"limit": 1}, type=bytes)
-        except NotFound:
-            raise UsageError(NOT_INSTALLED) from None
-        for informer in self._informers:
-            await self._stack.enter_async_context(informer)
-        for informer in self._informers:
+            await client.get(kind.path(namespace), {"limit": 1}, type=bytes)
+            informer = Informer[Any](client, kind, struct, namespace, on_event=lambda *_: changed.set())
+            informers.append(await stack.enter_async_context(informer))
+        for informer in informers:
             await informer.synced()
-        return self
+        yield lambda: _assembled(informer.store.values() for informer in informers), changed
 
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
 
-    def pools(self) -> Pools:
-        """The Pools as they are now."""
-        return _pools(found for informer in self._informers for found in informer.store.values())
+def _assembled(kinds: Iterable[Iterable[Any]]) -> Pools:
+    return assemble((found.metadata.namespace, found) for objects in kinds for found in objects)

@@ -1,16 +1,12 @@
 """`berth controller`: the operator."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import logging
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from berth.cli.logs import LogFormat, LogLevel, configure_logging
-from berth.cli.options import PORT, Context, PodKubeconfig, option
+from berth.cli.options import PORT, Context, LogFormat, LogLevel, PodKubeconfig, configure_logging, option
 from berth.controller import Options, serve
 from berth.kube import load_config
 from berth.solve import Tuning
@@ -41,7 +37,7 @@ def controller_command(
     ] = None,
     solver_engine: Annotated[
         str, option("For tests: the solver's thorough engine, module:function.", hidden=True)
-    ] = "",
+    ] = ENGINE,
     solver_tuning: Annotated[
         list[str] | None,
         option("For tests: NAME=NUMBER of a threshold of the solver; repeatable.", hidden=True),
@@ -57,14 +53,13 @@ def controller_command(
     config = load_config(kubeconfig, context)
     # Not the context's namespace: replicas that were started from two contexts must use one Lease.
     own = config.namespace if config.in_cluster else "default"
-    lease_namespace = lease_namespace or os.environ.get("BERTH_LEASE_NAMESPACE")
     options = Options(
         namespaces=tuple(namespace or ()),
         lease_namespace=lease_namespace or (namespace[0] if namespace else own),
         lease_duration=lease_duration,
         metrics_port=metrics_port,
         problem_folder=problem_folder,
-        engine=solver_engine or ENGINE,
+        engine=solver_engine,
         tuning=_tuning(solver_tuning or []),
     )
     liveness = f"http://0.0.0.0:{liveness_port}/healthz" if liveness_port else None
@@ -77,8 +72,6 @@ def controller_command(
 
 def _tuning(settings: list[str]) -> Tuning:
     """The solver's thresholds, with these in place of the defaults."""
-    changed: dict[str, Any] = {}
-    for setting in settings:
-        name, _, number = setting.partition("=")
-        changed[name] = type(getattr(Tuning(), name))(number)
+    pairs = (setting.split("=") for setting in settings)
+    changed: dict[str, Any] = {name: type(getattr(Tuning(), name))(number) for name, number in pairs}
     return Tuning(**changed)

@@ -1,8 +1,6 @@
 """`berth crds`: the CRDs and the admission policy as YAML."""
 
-from __future__ import annotations
-
-from berth.kinds.manifests import manifests
+from berth.kinds.crds import manifests
 
 
 def crds_command() -> None:

@@ -1,7 +1,5 @@
 """Files and standard input as YAML or JSON documents."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys
@@ -9,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from berth.cli.errors import UsageError
-from berth.cli.values import Unbounded, brief, parse_float, parse_int
-from berth.cli.yaml_reader import TOO_DEEP, YamlError, yaml_documents
+from berth.cli.errors import UsageError, brief
+from berth.cli.yaml_reader import TOO_DEEP, Unbounded, YamlError, parse_float, parse_int, yaml_documents
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 1 << 30
@@ -31,29 +28,26 @@ def read_documents(paths: list[str]) -> Iterator[Document]:
 
     Raises UsageError, whose message names file, place and reason.
     """
-    for path, explicit in _expanded(paths):
-        label = "standard input" if path == "-" else path
-        try:
-            text = _text(path, label)
-            if explicit and path != "-" and not text.strip():
-                raise UsageError(f"{label}: this file is empty: give one with manifests")
-            yield from _documents(label, text)
-        except MemoryError:
-            raise UsageError(f"{label}: there is not enough memory to read it: split it up") from None
-
-
-def _expanded(paths: list[str]) -> Iterator[tuple[str, bool]]:
-    """The files, and whether each was named itself."""
     for path in paths:
-        folder = Path(path)
-        if path == "-" or not folder.is_dir():
-            yield path, True
+        if path == "-" or not Path(path).is_dir():
+            yield from _read(path)
             continue
-        inside = sorted(str(file) for file in folder.iterdir() if file.suffix in SUFFIXES)
-        if not inside:
+        files = sorted(str(file) for file in Path(path).iterdir() if file.suffix in SUFFIXES)
+        if not files:
             raise UsageError(f"{path}: this folder has no manifests ({', '.join(SUFFIXES)})")
-        for file in inside:
-            yield file, False
+        for file in files:
+            yield from _read(file, may_be_empty=True)
+
+
+def _read(path: str, may_be_empty: bool = False) -> Iterator[Document]:
+    label = "standard input" if path == "-" else path
+    try:
+        text = _text(path, label)
+        if not (text.strip() or may_be_empty or path == "-"):
+            raise UsageError(f"{label}: this file is empty: give one with manifests")
+        yield from _documents(label, text)
+    except MemoryError:
+        raise UsageError(f"{label}: there is not enough memory to read it: split it up") from None
 
 
 def _text(path: str, label: str) -> str:
@@ -85,7 +79,7 @@ def _documents(label: str, text: str) -> Iterator[Document]:
         try:
             yield from _json_documents(label, text)
             return
-        except json.JSONDecodeError as error:
+        except json.JSONDecodeError as error:  # it may be YAML all the same
             if label.endswith(".json"):
                 place = f"line {error.lineno}, column {error.colno}"
                 raise UsageError(f"{label}, {place}: not valid JSON: {error.msg}") from None
@@ -102,14 +96,15 @@ def _documents(label: str, text: str) -> Iterator[Document]:
 def _json_documents(label: str, text: str) -> list[Document]:
     found: list[Document] = []
 
+    def where() -> str:
+        return f"{label}, document {len(found) + 1}"
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
             keys = [key for key, _ in pairs]
             key = next(key for number, key in enumerate(keys) if key in keys[:number])
-            raise UsageError(
-                f"{label}, document {len(found) + 1}: the key {brief(key)!r} is twice in one map"
-            )
+            raise UsageError(f"{where()}: the key {brief(key)!r} is twice in one map")
         return value
 
     decoder = json.JSONDecoder(
@@ -118,7 +113,7 @@ def _json_documents(label: str, text: str) -> list[Document]:
     at = _skip_space(text, 0)
     while at < len(text):
         body, at = decoder.raw_decode(text, at)
-        found.append(Document(f"{label}, document {len(found) + 1}", body))
+        found.append(Document(where(), body))
         at = _skip_space(text, at)
     return found
 

@@ -1,28 +1,24 @@
 """`berth drain` and `berth undrain`: empty Members, and let them hold Items again."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any, TextIO
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from berth.cli.cluster import NOT_INSTALLED, with_client
-from berth.cli.errors import UsageError, note
-from berth.cli.explain import not_found
-from berth.cli.objects import Source
-from berth.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption, option, print_json
+from berth.cli.analysis import brain_of
+from berth.cli.cluster import with_client
+from berth.cli.errors import UsageError, not_found, note
+from berth.cli.objects import PoolObjects, Source
+from berth.cli.options import Context, Kubeconfig, Namespace, Output, option, print_json
+from berth.cli.reasons import unreleased
 from berth.cli.tables import console
-from berth.kinds import AssignmentObject, MemberObject, Readiness
+from berth.kinds import AssignmentObject, MemberObject
 from berth.kube import ASSIGNMENTS, MEMBERS, Client, Conflict, NotFound
-from berth.pool.member import read_entries, read_reports
 from berth.words import counted, still_here
 
 PERIOD = 0.25
@@ -31,6 +27,8 @@ NO_CONTROLLER_AFTER = 10.0
 """Seconds after which a note says that no controller has acted yet."""
 LIMIT_BEFORE = "berth.dev/limit-before-drain"
 """Annotation of a drained Member: the limit that `berth undrain` restores."""
+NO_CONTROLLER = "no controller has acted on the drain yet"
+WAITING = "waiting for the controller"
 ATTEMPTS = 5
 """Times that a write is tried when somebody else changes the Member meanwhile."""
 
@@ -41,10 +39,8 @@ Left = dict[str, list[str] | None]
 def drain_command(
     members: Annotated[list[str], typer.Argument(metavar="MEMBER", help="Members to empty.")],
     wait: Annotated[bool, option("Wait until they hold nothing.", "--wait")] = False,
-    timeout: Annotated[
-        str | None, option("How long to wait, as in 90s, 10m or 1h. Default: no limit.")
-    ] = None,
-    output: OutputOption = Output.TABLE,
+    timeout: Annotated[str | None, option("How long to wait: 90s, 10m or 1h. Default: no limit.")] = None,
+    output: Output = "table",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
@@ -62,18 +58,24 @@ def drain_command(
     async def run(client: Client, namespace: str | None) -> int:
         started = time.monotonic()
         drained = await set_limits(client, namespace, members, drain_patch)
-        if output is Output.TABLE:
-            for one in drained:
-                now = f"is draining: its limit was {one.before} and is now 0"
-                print(f"Member {one.name} {now if one.changed else 'is already draining'}", flush=True)
-        left = await _wait(client, namespace, drained, seconds, output) if wait else {}
-        if output is Output.JSON:
-            print_json([_json(one, namespace) | _left_json(one, left, wait) for one in drained])
+        for one in drained if output == "table" else ():
+            now = f"is draining: its limit was {one.before} and is now 0"
+            print(f"Member {one.name} {now if one.changed else 'is already draining'}", flush=True)
+        left: Left = {}
+        try:
+            if wait:
+                left = await _wait(client, namespace, drained, seconds, output)
+        except asyncio.CancelledError:
+            note("stopped waiting; the drain goes on until berth undrain ends it")
+            raise
+        if output == "json":
+            facts = [(_json(one, namespace), left.get(one.name)) for one in drained]
+            print_json([f | {"drained": items == [] if wait else None, "left": items} for f, items in facts])
         elif not wait:
             print(f"berth drain {' '.join(members)} --wait waits until they are empty.")
         rest = {name: items for name, items in left.items() if items != []}
         for name, items in rest.items():
-            held = "no controller has acted on the drain yet" if items is None else still_here(len(items))
+            held = NO_CONTROLLER if items is None else still_here(len(items))
             passed = f"{time.monotonic() - started:.0f} s"
             note(f"Member {name} is not empty after {passed}: {held}; see berth explain member {name}")
         return 1 if rest else 0
@@ -87,7 +89,7 @@ def undrain_command(
     limit: Annotated[
         int | None, option("The new limit. Default: the limit before the drain.", min=1, max=4096)
     ] = None,
-    output: OutputOption = Output.TABLE,
+    output: Output = "table",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
@@ -96,14 +98,12 @@ def undrain_command(
 
     async def run(client: Client, namespace: str | None) -> None:
         undrained = await set_limits(client, namespace, members, lambda m: undrain_patch(m, limit))
-        if output is Output.JSON:
+        if output == "json":
             print_json([_json(one, namespace) for one in undrained])
             return
         for one in undrained:
-            again = f"may hold {counted(one.limit, 'Item')} again"
-            print(
-                f"Member {one.name} {again if one.changed else f'is not draining: its limit is {one.limit}'}"
-            )
+            again, before = f"may hold {counted(one.limit, 'Item')} again", f"its limit is {one.limit}"
+            print(f"Member {one.name} {again if one.changed else f'is not draining: {before}'}")
 
     with_client(Source((), kubeconfig, context, namespace), run)
 
@@ -120,8 +120,7 @@ def parse_duration(text: str) -> float:
 # ---- limits ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Limited:
+class Limited(NamedTuple):
     """A Member after its limit was set."""
 
     name: str
@@ -185,11 +184,7 @@ async def _get_member(client: Client, namespace: str | None, name: str) -> Json:
         return member
     except NotFound:
         pass
-    try:
-        found = await client.list(MEMBERS.path(namespace), type=MemberObject)
-    except NotFound:
-        raise UsageError(NOT_INSTALLED) from None
-    names = [member.metadata.name for member in found]
+    names = [m.metadata.name for m in await client.list(MEMBERS.path(namespace), type=MemberObject)]
     raise UsageError(not_found("Member", name, names, f"namespace {namespace}"))
 
 
@@ -199,16 +194,16 @@ async def _set_limit(
     for attempt in range(1, ATTEMPTS + 1):
         member = await _get_member(client, namespace, name)
         before = member["spec"]["limit"]
-        if (change := patch(member)) is not None:
-            # The annotation must have the limit that is replaced, so nobody else's write may come between.
-            change["metadata"]["resourceVersion"] = member["metadata"]["resourceVersion"]
-            try:
-                member = await client.patch(MEMBERS.path(namespace, name), change, "merge")
-            except Conflict:
-                if attempt == ATTEMPTS:
-                    raise
-                continue
-        break
+        if (change := patch(member)) is None:
+            break
+        # The annotation must have the limit that is replaced, so nobody else's write may come between.
+        change["metadata"]["resourceVersion"] = member["metadata"]["resourceVersion"]
+        try:
+            member = await client.patch(MEMBERS.path(namespace, name), change, "merge")
+            break
+        except (Conflict, NotFound):
+            if attempt == ATTEMPTS:
+                raise
     meta = member["metadata"]
     return Limited(meta["name"], meta["uid"], before, member["spec"]["limit"], meta["generation"])
 
@@ -217,38 +212,45 @@ def _json(one: Limited, namespace: str | None) -> Json:
     return {"member": one.name, "namespace": namespace, "limitBefore": one.before, "limit": one.limit}
 
 
-def _left_json(one: Limited, left: Left, waited: bool) -> Json:
-    items = left.get(one.name)
-    return {"drained": items == [] if waited else None, "left": items}
-
-
 # ---- --wait ----------------------------------------------------------------------------------------
 
 
 async def _wait(
     client: Client, namespace: str | None, drained: list[Limited], timeout: float | None, output: Output
 ) -> Left:
-    """What each Member still has when all are empty or the time is over."""
-    started = time.monotonic()
+    """What each Member still has when all are empty or the time is over.
+
+    Until then it is shown: by bars on a terminal, else by a line for each change.
+    """
+    bars = output == "table" and sys.stdout.isatty()
+    stream = sys.stderr if output == "json" else sys.stdout
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
+    started, noted = time.monotonic(), False
     left: Left = {}
-    noted = False
-    try:
-        with _progress(output) as show:
-            while True:
-                for one in drained:
-                    if left.get(one.name) != []:
-                        left[one.name] = await remaining(client, namespace, one)
-                show(left)
-                passed = time.monotonic() - started
-                if all(items == [] for items in left.values()) or (timeout is not None and passed >= timeout):
-                    return left
-                if passed > NO_CONTROLLER_AFTER and not noted and None in left.values():
-                    noted = True
-                    note("no controller has acted on the drain yet: is berth controller running?")
-                await asyncio.sleep(PERIOD if timeout is None else min(PERIOD, timeout - passed))
-    except asyncio.CancelledError:
-        note("stopped waiting; the drain goes on until berth undrain ends it")
-        raise
+    with Progress(*columns, TimeElapsedColumn(), console=console(), disable=not bars) as progress:
+        tasks = {m.name: progress.add_task(m.name, total=None, words=WAITING) for m in drained}
+        while True:
+            for member in drained:
+                before = left.get(member.name)
+                if before == []:
+                    continue
+                items = left[member.name] = await remaining(client, namespace, member)
+                if items is None or (before and len(items) == len(before)):
+                    continue
+                words = f"{counted(len(items), 'Item')} left" if items else "empty"
+                # A bar with a total of 0 would look busy for ever, even where a Member never held anything.
+                task = progress.tasks[tasks[member.name]]
+                total = max(task.total or 1, len(items))
+                progress.update(task.id, total=total, completed=total - len(items), words=words)
+                if not bars:
+                    print(f"Member {member.name}: {words}", file=stream, flush=True)
+            passed = time.monotonic() - started
+            if all(items == [] for items in left.values()) or (timeout is not None and passed >= timeout):
+                return left
+            if passed > NO_CONTROLLER_AFTER and not noted and None in left.values():
+                noted = True
+                note(f"{NO_CONTROLLER}: is berth controller running?")
+            await asyncio.sleep(PERIOD if timeout is None else min(PERIOD, timeout - passed))
 
 
 async def remaining(client: Client, namespace: str | None, drained: Limited) -> list[str] | None:
@@ -276,43 +278,7 @@ def items_left(member: MemberObject, assignment: AssignmentObject) -> list[str]:
     """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
     if assignment.of_another(member.metadata.uid):
         return []
-    left = set(read_entries(None, {}, assignment.spec.items).entries)
-    if member.spec.readiness is Readiness.REPORTED:
-        left |= read_reports(assignment.status.items).keys()
-    return sorted(left)
-
-
-@contextmanager
-def _progress(output: Output) -> Iterator[Callable[[Left], None]]:
-    """A function that shows what is left: bars on a terminal, else lines."""
-    if output is Output.JSON or not sys.stdout.isatty():
-        stream = sys.stderr if output is Output.JSON else sys.stdout
-        before: dict[str, int] = {}
-        yield lambda left: _print_changes(left, before, stream)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console()) as progress:
-        tasks: dict[str, TaskID] = {}
-        yield lambda left: _update_bars(left, tasks, progress)
-
-
-def _print_changes(left: Left, before: dict[str, int], stream: TextIO) -> None:
-    for name, items in left.items():
-        if items is not None and before.get(name) != len(items):
-            before[name] = len(items)
-            print(f"Member {name}: {_left_words(items)}", file=stream, flush=True)
-
-
-def _update_bars(left: Left, tasks: dict[str, TaskID], progress: Progress) -> None:
-    for name, items in left.items():
-        if name not in tasks:
-            tasks[name] = progress.add_task(name, total=None, words="waiting for the controller")
-        if items is not None:
-            # A bar with a total of 0 would look busy for ever: a Member that never held anything is done.
-            total = max(progress.tasks[tasks[name]].total or 1, len(items))
-            done = total - len(items)
-            progress.update(tasks[name], total=total, completed=done, words=_left_words(items))
-
-
-def _left_words(items: list[str]) -> str:
-    return f"{counted(len(items), 'Item')} left" if items else "empty"
+    name = member.metadata.name
+    pool = PoolObjects("", member.spec.pool, members={name: member}, assignments={name: assignment})
+    state = brain_of(pool).ledger.member_named(name)
+    return unreleased(state) if state else []

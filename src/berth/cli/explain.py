@@ -1,31 +1,18 @@
 """`berth explain item|member`: where it is and why, where it should be, and what it waits for."""
 
-from __future__ import annotations
-
-import difflib
 import itertools
-from collections.abc import Collection
-from enum import StrEnum
-from typing import Annotated, Any
+from collections.abc import Collection, Iterator
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from berth.cli.analysis import NextRound, Waiting, next_round, primary_of
-from berth.cli.errors import UsageError
-from berth.cli.objects import Conditions, PoolObjects, Source, conditions_of
-from berth.cli.options import Context, Files, Kubeconfig, Namespace, Output, OutputOption, print_json
-from berth.cli.reasons import (
-    item_waits,
-    member_waits,
-    problem_of,
-    unreleased,
-    why_changed,
-    why_one_zone,
-    why_promoted,
-    why_removed,
-)
+from berth.cli import reasons
+from berth.cli.analysis import MemberSummary, PoolPlan, next_round, primary_of
+from berth.cli.errors import UsageError, not_found
+from berth.cli.objects import PoolObjects, Source, WithConditions, conditions_of
+from berth.cli.options import Context, Files, Kubeconfig, Namespace, Output, print_json
 from berth.cli.tables import band_text, console, load_bar
 from berth.kinds import Entry
 from berth.pool import MemberEdit
@@ -33,23 +20,17 @@ from berth.pool.reasons import MESSAGES
 from berth.words import counted
 
 Facts = dict[str, Any]
+Kind = Literal["item", "member"]
 
 SHOWN = 10
 """Lines of each list."""
-
-
-class Kind(StrEnum):
-    """What can be explained."""
-
-    ITEM = "item"
-    MEMBER = "member"
 
 
 def explain_command(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="`item` or `member`.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
     files: Files = None,
-    output: OutputOption = Output.TABLE,
+    output: Output = "table",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
@@ -61,86 +42,113 @@ def explain_command(
     Of a Member it shows what it holds, its load, and which Items arrive and leave, and why.
     """
     pool = _find(Source(tuple(files or ()), kubeconfig, context, namespace), kind, name)
-    facts = (item_facts if kind is Kind.ITEM else member_facts)(next_round(pool), name)
-    if output is Output.JSON:
+    plan = next_round(pool)
+    facts = _item_facts(plan, name) if kind == "item" else _member_facts(plan, name)
+    if output == "json":
         print_json(facts)
     else:
-        _print_facts(console(), facts, led=bool(pool.leader))
+        _print_facts(console(), facts, led=bool(pool.status.leader))
 
 
 def _find(source: Source, kind: Kind, name: str) -> PoolObjects:
     """The Pool in which an object of that name exists; else the one in which it is only listed."""
     pools = list(source.load().values())
-    existing: list[Collection[str]] = [p.items if kind is Kind.ITEM else p.members for p in pools]
+    existing: list[Collection[str]] = [p.items if kind == "item" else p.members for p in pools]
     found = [p for p, names in zip(pools, existing, strict=True) if name in names]
     found = found or [p for p in pools if name in _listed(p, kind)]
     if len(found) == 1:
         return found[0]
-    called = kind.title()
     if found:
         where = ", ".join(sorted(p.namespace for p in found))
-        raise UsageError(f"there are {len(found)} {called}s of that name ({where}): give --namespace")
+        raise UsageError(f"there are {len(found)} {kind.title()}s of that name ({where}): give --namespace")
     names = sorted(itertools.chain(*existing))
-    raise UsageError(not_found(called, name, names, source.searched()))
+    raise UsageError(not_found(kind.title(), name, names, source.searched()))
 
 
 def _listed(pool: PoolObjects, kind: Kind) -> Collection[str]:
     """What Assignments name, whether it exists or not."""
-    if kind is Kind.MEMBER:
+    if kind == "member":
         return pool.assignments
     return {text.partition("#")[0] for a in pool.assignments.values() for text in a.spec.items}
-
-
-def not_found(kind: str, name: str, names: list[str], where: str) -> str:
-    """The message for a name that does not exist, with some that do."""
-    close = difflib.get_close_matches(name, names, n=3) or names[:3]
-    more = f" and {len(names) - len(close)} more" if len(names) > len(close) else ""
-    known = f"there are: {', '.join(close)}{more}" if names else f"there are no {kind}s at all"
-    return f"{kind} {name} does not exist in {where}; {known}"
 
 
 # ---- the facts, ready for JSON ---------------------------------------------------------------------
 
 
-def item_facts(now: NextRound, name: str) -> Facts:
-    """All that is known of an Item."""
-    plan, pool = now.plan, now.plan.pool
-    item = pool.items.get(name)
+def _item_facts(plan: PoolPlan, name: str) -> Facts:
+    item = plan.pool.items.get(name)
     replicas = item.spec.replicas if item else 0
     here, wanted = plan.held.get(name, {}), plan.wanted.get(name, [])
     holders = sorted(here.items(), key=lambda pair: (pair[1].slot, -pair[1].epoch, pair[0]))
     primary = primary_of(here)
     change = plan.changes.get(name)
-    why = why_changed(plan, change) if change else ""
-    short = plan.short.get(name)
+    why = reasons.why_changed(plan, change) if change else ""
+    short, wait = plan.short.get(name), reasons.item_waits(plan, name)
     return {
-        "kind": "Item",
-        "name": name,
-        "namespace": pool.namespace,
-        "pool": pool.name,
-        "exists": item is not None,
+        **_common_facts("Item", plan, name, item),
         "replicas": replicas,
-        "held": [_entry_facts(now, name, member, entry) for member, entry in holders],
+        "held": [_entry_facts(plan, member, entry) for member, entry in holders],
         "wanted": wanted,
         "arrives": [{"member": member, "why": why} for member in wanted if member not in here],
         "primary": {
             "now": primary,
             "wanted": wanted[0] if wanted else None,
-            "why": why_promoted(plan, name) if wanted and wanted[0] != primary else None,
+            "why": reasons.why_promoted(plan, name) if wanted and wanted[0] != primary else None,
         },
         "missing": replicas - len(wanted),
         "missingReason": {"reason": short.value, "message": MESSAGES[short]} if short else None,
-        "oneZone": why_one_zone(plan, name),
-        "waitsFor": _waits_facts(item_waits(now, name)),
-        "next": [_step(member, edit, held=member in here) for member, edit in now.steps.get(name, ())],
-        "conditions": _condition_facts(conditions_of(item)),
+        "oneZone": reasons.why_one_zone(plan, name),
+        "next": [_step(member, edit, held=member in here) for member, edit in plan.steps.get(name, ())],
+        "waitsFor": wait and wait._asdict(),
     }
 
 
-def _entry_facts(now: NextRound, item: str, member: str, entry: Entry) -> Facts:
-    plan = now.plan
+def _member_facts(plan: PoolPlan, name: str) -> Facts:
+    state = plan.brain.ledger.member_named(name)
+    entries = {item: here[name] for item, here in plan.held.items() if name in here}
+    primaries = sum(entry.slot == 0 for entry in entries.values())
+    gone = MemberSummary(name, "", 0, False, False, len(entries), primaries, 0, (0, 0))
+    arrives = [change for change in plan.changes.values() if name in change.gains]
+    leaves = [change.item for change in plan.changes.values() if name in change.leaves]
+    wait = reasons.member_waits(plan, name)
+    problems = state.assignment.problems if state and state.assignment else ()
+    return {
+        **_common_facts("Member", plan, name, plan.pool.members.get(name)),
+        **plan.members.get(name, gone)._asdict(),
+        "releasing": sorted(set(reasons.unreleased(state)) - entries.keys()) if state else [],
+        "planned": plan.items[name],
+        "plannedPrimaries": plan.primaries[name],
+        "arrives": [{"item": c.item, "why": reasons.why_changed(plan, c)} for c in arrives],
+        "leaves": [{"item": item, "why": reasons.why_removed(plan, item, name)} for item in leaves],
+        "problems": [{"item": item, "grant": grant, "message": text} for item, grant, text in problems],
+        "malformed": list(state.malformed) if state else [],
+        "waitsFor": wait and wait._asdict(),
+    }
+
+
+def _common_facts(kind: str, plan: PoolPlan, name: str, found: WithConditions | None) -> Facts:
+    return {
+        "kind": kind,
+        "name": name,
+        "namespace": plan.pool.namespace,
+        "pool": plan.pool.name,
+        "exists": found is not None,
+        "conditions": [
+            {
+                "type": condition.type,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message,
+                "since": condition.last_transition_time,
+            }
+            for condition in conditions_of(found)
+        ],
+    }
+
+
+def _entry_facts(plan: PoolPlan, member: str, entry: Entry) -> Facts:
+    item, known = entry.name, plan.members.get(member)
     state = plan.brain.ledger.member_named(member)
-    known = plan.members.get(member)
     report = state.reports.get(item) if state else None
     stays = member in plan.wanted.get(item, ())
     return {
@@ -152,9 +160,9 @@ def _entry_facts(now: NextRound, item: str, member: str, entry: Entry) -> Facts:
         "live": plan.live(member),
         "ready": state is not None and state.ready(item),
         "phase": report.phase.value if report and report.grant == entry.grant else None,
-        "problem": problem_of(state, entry) if state else None,
+        "problem": reasons.problem_of(state, entry) if state else None,
         "stays": stays,
-        "why": "the plan keeps it here" if stays else why_removed(plan, item, member),
+        "why": "the plan keeps it here" if stays else reasons.why_removed(plan, item, member),
     }
 
 
@@ -168,98 +176,59 @@ def _step(member: str, edit: MemberEdit, *, held: bool) -> str:
     return f"give it to {member} {'as primary' if entry.slot == 0 else f'(slot {entry.slot})'}"
 
 
-def member_facts(now: NextRound, name: str) -> Facts:
-    """All that is known of a Member."""
-    plan, pool = now.plan, now.plan.pool
-    state = plan.brain.ledger.member_named(name)
-    member = plan.members.get(name)
-    entries = {item: here[name] for item, here in plan.held.items() if name in here}
-    changes = plan.changes.values()
-    return {
-        "kind": "Member",
-        "name": name,
-        "namespace": pool.namespace,
-        "pool": pool.name,
-        "exists": member is not None,
-        "zone": member.zone if member else None,
-        "limit": member.limit if member else 0,
-        "draining": member is not None and member.draining,
-        "live": plan.live(name),
-        "items": len(entries),
-        "primaries": sum(entry.slot == 0 for entry in entries.values()),
-        "ready": member.ready if member else 0,
-        "releasing": sorted(set(unreleased(state)) - entries.keys()) if state else [],
-        "planned": plan.items[name],
-        "plannedPrimaries": plan.primaries[name],
-        "band": member.band if member else (0, 0),
-        "arrives": [{"item": c.item, "why": why_changed(plan, c)} for c in changes if name in c.gains],
-        "leaves": [
-            {"item": c.item, "why": why_removed(plan, c.item, name)} for c in changes if name in c.leaves
-        ],
-        "problems": [
-            {"item": item, "grant": grant, "message": text}
-            for item, grant, text in (state.assignment.problems if state and state.assignment else ())
-        ],
-        "malformed": list(state.malformed) if state else [],
-        "waitsFor": _waits_facts(member_waits(now, name)),
-        "conditions": _condition_facts(conditions_of(pool.members.get(name))),
-    }
-
-
-def _waits_facts(wait: Waiting | None) -> Facts | None:
-    return None if wait is None else {**wait._asdict(), "members": list(wait.members)}
-
-
-def _condition_facts(conditions: Conditions) -> list[Facts]:
-    return [
-        {
-            "type": condition.type,
-            "status": condition.status,
-            "reason": condition.reason,
-            "message": condition.message,
-            "since": condition.last_transition_time,
-        }
-        for condition in conditions
-    ]
-
-
 # ---- the facts as text -----------------------------------------------------------------------------
+
+Line = tuple[str, str | Text, str]
+"""A label, words and their style; of several lines with one label only the first shows it."""
 
 
 def _print_facts(screen: Console, facts: Facts, *, led: bool) -> None:
     missing = "" if facts["exists"] else ", which no longer exists"
     title = f" of Pool {facts['pool']} in namespace {facts['namespace']}{missing}"
     screen.print(Text.assemble((f"{facts['kind']} {facts['name']}", "bold cyan"), title))
-    (_item_text if facts["kind"] == "Item" else _member_text)(screen, facts)
-    if (waits := facts["waitsFor"]) is not None:
-        _print(screen, "Waits for", f"{waits['reason']}: {waits['message']}", "bold yellow")
+    before = ""
+    for label, words, style in _lines(facts, led):
+        text = words if isinstance(words, Text) else Text(words, style)
+        screen.print(Text.assemble((f"{label + ':' if label != before else '':13}", "bold"), text))
+        before = label
+
+
+def _lines(facts: Facts, led: bool) -> Iterator[Line]:
+    if facts["kind"] == "Item":
+        yield from _item_lines(facts)
+        rests = "it is where the plan wants it"
     else:
-        why = "it is where the plan wants it"
-        if facts["kind"] == "Member":
-            draining = "it holds nothing and can be stopped"
-            why = draining if facts["draining"] else "it holds what the plan wants"
-        _print(screen, "Waits for", f"nothing: {why}", "bold green")
+        yield from _member_lines(facts)
+        drained = facts["draining"]
+        rests = "it holds nothing and can be stopped" if drained else "it holds what the plan wants"
+    if (waits := facts["waitsFor"]) is not None:
+        yield "Waits for", f"{waits['reason']}: {waits['message']}", "bold yellow"
+    else:
+        yield "Waits for", f"nothing: {rests}", "bold green"
     if not led:
-        _print(screen, "Note", "no controller has led this Pool yet: start berth controller", "yellow")
+        yield "Note", "no controller has led this Pool yet: start berth controller", "yellow"
 
 
-def _item_text(screen: Console, facts: Facts) -> None:
-    _print(screen, "Asks for", counted(facts["replicas"], "replica"))
-    held = [(_entry_text(entry), "" if entry["stays"] else "red") for entry in facts["held"]]
-    _print_all(screen, "Is", held or [("nowhere", "")])
+def _item_lines(facts: Facts) -> Iterator[Line]:
+    yield "Asks for", counted(facts["replicas"], "replica"), ""
+    for entry in facts["held"]:
+        yield "Is", _entry_text(entry), "" if entry["stays"] else "red"
+    if not facts["held"]:
+        yield "Is", "nowhere", ""
     arrives = {arrival["member"]: arrival["why"] for arrival in facts["arrives"]}
-    wanted = []
     for slot, member in enumerate(facts["wanted"]):
         words = f"on {member} as {'replica' if slot else 'primary'}"
-        new = member in arrives
-        wanted.append((f"{words}: {arrives[member]}", "green") if new else (words, ""))
-    _print_all(screen, "Should be", wanted or [("nowhere", "")])
+        why = arrives.get(member)
+        yield "Should be", f"{words}: {why}" if why else words, "green" if why else ""
+    if not facts["wanted"]:
+        yield "Should be", "nowhere", ""
     primary = facts["primary"]
     if primary["why"] and primary["now"] is not None:
-        _print(screen, "Primary", f"{primary['now']} now; {primary['why']}")
+        yield "Primary", f"{primary['now']} now; {primary['why']}", ""
     if facts["oneZone"]:
-        _print(screen, "Zones", facts["oneZone"], "yellow")
-    _print_all(screen, "Next", [(step, "") for step in facts["next"]])
+        yield "Zones", facts["oneZone"], "yellow"
+    for step in facts["next"]:
+        yield "Next", step, ""
 
 
 def _entry_text(entry: Facts) -> str:
@@ -274,19 +243,16 @@ def _entry_text(entry: Facts) -> str:
     return f"{where}, {state}{phase}{problem}{leaves}"
 
 
-def _member_text(screen: Console, facts: Facts) -> None:
-    items, planned, band = facts["items"], facts["planned"], facts["band"]
+def _member_lines(facts: Facts) -> Iterator[Line]:
+    items, planned, (low, high) = facts["items"], facts["planned"], facts["band"]
     state = ("live" if facts["live"] else "not live") + (", draining" if facts["draining"] else "")
     zone = f", zone {facts['zone']}" if facts["zone"] else ""
-    _print(screen, "State", f"{state}, limit {facts['limit']}{zone}")
-    held = f"{counted(items, 'Item')}, {facts['primaries']} as primary, {facts['ready']} ready"
-    _print(screen, "Holds", held)
-    low, high = band
+    yield "State", f"{state}, limit {facts['limit']}{zone}", ""
+    yield "Holds", f"{counted(items, 'Item')}, {facts['primaries']} as primary, {facts['ready']} ready", ""
     where = f"{items - high} above" if items > high else f"{low - items} below" if items < low else "in"
-    bar = load_bar(items, band, max(items, planned, high))
-    _print(screen, "Load", Text.assemble(bar, f"  {where} its band of {band_text(band)}"))
-    wanted = f"{counted(planned, 'Item')}, {facts['plannedPrimaries']} as primary"
-    _print(screen, "Should hold", wanted)
+    bar = load_bar(items, (low, high), max(items, planned, high))
+    yield "Load", Text.assemble(bar, f"  {where} its band of {band_text((low, high))}"), ""
+    yield "Should hold", f"{counted(planned, 'Item')}, {facts['plannedPrimaries']} as primary", ""
     lists = {
         "Arrives": ([f"{a['item']}: {a['why']}" for a in facts["arrives"]], "green"),
         "Leaves": ([f"{a['item']}: {a['why']}" for a in facts["leaves"]], "red"),
@@ -295,17 +261,7 @@ def _member_text(screen: Console, facts: Facts) -> None:
         "Malformed": (facts["malformed"], "red"),
     }
     for label, (lines, style) in lists.items():
-        _print_all(screen, label, [(line, style) for line in lines[:SHOWN]])
+        for line in lines[:SHOWN]:
+            yield label, line, style
         if len(lines) > SHOWN:
-            _print(screen, "", f"... and {len(lines) - SHOWN} more")
-
-
-def _print_all(screen: Console, label: str, lines: list[tuple[str, str]]) -> None:
-    """Print lines with their styles, the label before the first."""
-    for number, (words, style) in enumerate(lines):
-        _print(screen, "" if number else label, words, style)
-
-
-def _print(screen: Console, label: str, words: str | Text, style: str = "") -> None:
-    text = words if isinstance(words, Text) else Text(words, style)
-    screen.print(Text.assemble((f"{label + ':' if label else '':13}", "bold"), text))
+            yield label, f"... and {len(lines) - SHOWN} more", ""

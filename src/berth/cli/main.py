@@ -1,41 +1,29 @@
 """The `berth` program: its commands, its exit codes, and how errors are shown."""
 
-from __future__ import annotations
-
 import io
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 import typer.main
 from typer.core import TyperGroup
 
-from berth.cli.errors import describe, discard_output, note
-
-
-class Command(NamedTuple):
-    """A command that is not imported yet."""
-
-    module: str
-    panel: str
-    summary: str
-    """The first sentence of its help."""
-
+from berth.cli.errors import UsageError, discard_output, note
 
 COMMANDS = {
-    "plan": Command("plan", "Inspect", "Show where Items should be, what would change, and why."),
-    "status": Command("status", "Inspect", "Show Pools and their Members, problems first."),
-    "explain": Command(
-        "explain", "Inspect", "Explain the state of an Item or a Member, and what it waits for."
-    ),
-    "drain": Command("drain", "Operate", "Empty Members, so that they can be stopped."),
-    "undrain": Command("drain", "Operate", "Let drained Members hold Items again."),
-    "controller": Command("controller", "Run", "Run the operator."),
-    "agent": Command("agent", "Run", "Hold Items for a worker in any language."),
-    "crds": Command("crds", "Install", "Print the CRDs and the admission policy."),
+    "plan": ("plan", "Inspect", "Show where Items should be, what would change, and why."),
+    "status": ("status", "Inspect", "Show Pools and their Members, problems first."),
+    "explain": ("explain", "Inspect", "Explain the state of an Item or a Member, and what it waits for."),
+    "drain": ("drain", "Operate", "Empty Members, so that they can be stopped."),
+    "undrain": ("drain", "Operate", "Let drained Members hold Items again."),
+    "controller": ("controller", "Run", "Run the operator."),
+    "agent": ("agent", "Run", "Hold Items for a worker in any language."),
+    "crds": ("crds", "Install", "Print the CRDs and the admission policy."),
 }
+"""The module of each command, its panel in the help, and the first sentence of its own help."""
 _SETTINGS: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
@@ -61,13 +49,14 @@ class _LazyGroup(TyperGroup):
 def load_command(name: str) -> Any:
     """Import a command: its module has the function `NAME_command`."""
     single = typer.Typer(**_SETTINGS)
-    single.command(name)(getattr(import_module(f"berth.cli.{COMMANDS[name].module}"), f"{name}_command"))
+    module, *_ = COMMANDS[name]
+    single.command(name)(getattr(import_module(f"berth.cli.{module}"), f"{name}_command"))
     return typer.main.get_command(single)
 
 
 app = typer.Typer(name="berth", cls=_LazyGroup, no_args_is_help=True, **_SETTINGS)
-for _name, _command in COMMANDS.items():
-    app.command(_name, help=_command.summary, rich_help_panel=_command.panel)(lambda: None)
+for _name, (_, _panel, _summary) in COMMANDS.items():
+    app.command(_name, help=_summary, rich_help_panel=_panel)(lambda: None)
 
 
 def _print_version(requested: bool) -> None:
@@ -89,7 +78,9 @@ def _options(
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 done, 1 not done in time, 2 unusable input, 130 interrupted."""
+    """The entry point. Exit codes: 0 done, 1 not done in time, 2 unusable input, 130 and 143 interrupted."""
+    # As an exit, which ends the solver's process too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for stream in (sys.stdout, sys.stderr):
         # Where the locale cannot encode the bars, question marks are better than a traceback.
         if isinstance(stream, io.TextIOWrapper):
@@ -104,24 +95,23 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
-        if (message := describe(error)) is not None:
-            note(message)
-            code = 2
-        elif (status := _wrong_options(program, error)) is not None:
-            code = status
-        else:
-            raise
+        code = _report(error, program)
     sys.exit(code)
 
 
-def _wrong_options(program: str, error: Exception) -> int | None:
-    """Report an error of typer about options and return the exit code; None for any other error.
+def _report(error: Exception, program: str) -> int:
+    """Print what the user can fix, and give the exit code. Raises any other error.
 
     typer has its own copy of click in a private module, so its errors are recognized by their attributes.
     """
+    # Only commands that use a cluster import its client, which takes a second.
+    kube = sys.modules.get("berth.kube.errors")
+    if isinstance(error, (UsageError, OSError, *((kube.ConfigError, kube.ApiError) if kube else ()))):
+        note(str(error))
+        return 2
     format_message, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
     if format_message is None or not isinstance(code, int):
-        return None
+        raise error
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else program
     if message := format_message():

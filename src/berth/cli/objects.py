@@ -1,29 +1,25 @@
 """The objects of each Pool at one moment, from manifests or from a cluster."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from berth import kinds
 from berth.cli.errors import UsageError
-from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject, ReadCondition
 
-KindObject = ItemObject | MemberObject | AssignmentObject | PoolObject
-Conditions = tuple[ReadCondition, ...]
+KindObject = kinds.ItemObject | kinds.MemberObject | kinds.AssignmentObject | kinds.PoolObject
+WithConditions = kinds.ItemObject | kinds.MemberObject | kinds.PoolObject
 
 
-def conditions_of(kind_object: ItemObject | MemberObject | PoolObject | None) -> Conditions:
+def conditions_of(found: WithConditions | None) -> tuple[kinds.ReadCondition, ...]:
     """The conditions of an object; none where there is no object or no status."""
-    return kind_object.status.conditions if kind_object and kind_object.status else ()
+    return found.status.conditions if found and found.status else ()
 
 
-def find_condition(
-    kind_object: ItemObject | MemberObject | PoolObject | None, type_: str
-) -> ReadCondition | None:
+def find_condition(found: WithConditions | None, type_: str) -> kinds.ReadCondition | None:
     """The condition of that type."""
-    return next((found for found in conditions_of(kind_object) if found.type == type_), None)
+    return next((condition for condition in conditions_of(found) if condition.type == type_), None)
 
 
 @dataclass(slots=True)
@@ -32,35 +28,31 @@ class PoolObjects:
 
     namespace: str
     name: str
-    pool: PoolObject | None = None
-    items: dict[str, ItemObject] = field(default_factory=dict)
-    members: dict[str, MemberObject] = field(default_factory=dict)
-    assignments: dict[str, AssignmentObject] = field(default_factory=dict)
-    lease_holders: dict[str, str] | None = None
-    """holderIdentity by Lease; None where the Leases were not read."""
+    pool: kinds.PoolObject | None = None
+    items: dict[str, kinds.ItemObject] = field(default_factory=dict)
+    members: dict[str, kinds.MemberObject] = field(default_factory=dict)
+    assignments: dict[str, kinds.AssignmentObject] = field(default_factory=dict)
+    lease_holders: dict[kinds.Key, str] | None = None
+    """holderIdentity of each Lease, of all namespaces that were read; None where no Leases were."""
 
     @property
-    def term(self) -> int:
-        """The term of the leader; 0 before the first."""
-        return self.pool.status.term if self.pool and self.pool.status else 0
+    def status(self) -> kinds.ReadPoolStatus:
+        """The status of the Pool; empty before the first leader."""
+        return (self.pool and self.pool.status) or kinds.ReadPoolStatus()
 
     @property
-    def leader(self) -> str:
-        """The leader; empty before the first."""
-        return self.pool.status.leader if self.pool and self.pool.status else ""
+    def slots_wanted(self) -> int:
+        """The sum of replicas."""
+        return sum(item.spec.replicas for item in self.items.values())
 
-    def live_condition(self, member: str) -> ReadCondition | None:
-        """The condition `Live` of a Member."""
-        return find_condition(self.members.get(member), "Live")
-
-    def is_former(self, assignment: AssignmentObject) -> bool:
+    def is_former(self, assignment: kinds.AssignmentObject) -> bool:
         """Whether an Assignment is owned by an earlier Member of that name, so that it does not count."""
         member = self.members.get(assignment.metadata.name)
         uid = member.metadata.uid if member else ""
         return bool(uid) and assignment.of_another(uid)
 
 
-Pools = dict[tuple[str, str], PoolObjects]
+Pools = dict[kinds.Key, PoolObjects]
 """By namespace and name."""
 
 
@@ -69,23 +61,21 @@ def assemble(objects: Iterable[tuple[str, KindObject]]) -> Pools:
     pools: Pools = {}
     for namespace, found in objects:
         name = found.metadata.name
-        key = (namespace, name if isinstance(found, PoolObject) else found.spec.pool)
-        pool = pools.get(key)
-        if pool is None:
-            pool = pools[key] = PoolObjects(*key)
+        key = (namespace, name if isinstance(found, kinds.PoolObject) else found.spec.pool)
+        pool = pools.setdefault(key, PoolObjects(*key))
         match found:
-            case ItemObject():
+            case kinds.ItemObject():
                 pool.items[name] = found
-            case MemberObject():
+            case kinds.MemberObject():
                 pool.members[name] = found
-            case AssignmentObject():
+            case kinds.AssignmentObject():
                 pool.assignments[name] = found
-            case PoolObject():
+            case kinds.PoolObject():
                 pool.pool = found
     return pools
 
 
-def display_names(pools: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def display_names(pools: Iterable[kinds.Key]) -> dict[kinds.Key, str]:
     """What each Pool is called, in order: its name, or `NAMESPACE/POOL` where two have that name."""
     found = sorted(pools)
     count = Counter(name for _, name in found)
@@ -127,5 +117,4 @@ class Source:
             return "any namespace"
         from berth.kube import load_config  # see `load`
 
-        namespace = self.namespace or load_config(self.kubeconfig, self.context).namespace
-        return f"namespace {namespace}"
+        return f"namespace {self.namespace or load_config(self.kubeconfig, self.context).namespace}"

@@ -1,7 +1,5 @@
 """`berth plan`: what the solver wants, and what would change."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Annotated, Any
 
@@ -9,22 +7,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from berth.cli.analysis import Change, MemberSummary, PoolPlan, plan_pool
+from berth.cli.analysis import MemberSummary, PoolPlan, plan_pool
 from berth.cli.errors import UsageError
 from berth.cli.objects import Source, display_names
-from berth.cli.options import (
-    AllNamespaces,
-    Context,
-    Files,
-    Kubeconfig,
-    Namespace,
-    Output,
-    OutputOption,
-    option,
-    print_json,
-)
+from berth.cli.options import AllNamespaces, Context, Files, Kubeconfig, Namespace, Output, option, print_json
 from berth.cli.reasons import why_changed
-from berth.cli.tables import Column, console, member_table, more, table
+from berth.cli.tables import console, member_table, more, table
 from berth.pool.reasons import MESSAGES
 from berth.solve import LEVELS
 from berth.words import counted
@@ -38,7 +26,7 @@ def plan_command(
     more_files: Annotated[
         list[str] | None, typer.Argument(metavar="FILE", help="More files after -f.")
     ] = None,
-    output: OutputOption = Output.TABLE,
+    output: Output = "table",
     everything: Annotated[bool, option("List every change, not only the first 20.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -60,17 +48,23 @@ def plan_command(
     source = Source((*(files or ()), *(more_files or ())), kubeconfig, context, namespace, all_namespaces)
     pools = source.load()
     plans = {name: plan_pool(pools[key]) for key, name in display_names(pools).items()}
-    if output is Output.JSON:
+    if output == "json":
         print_json({"pools": {name: plan_json(plan) for name, plan in plans.items()}})
-    else:
-        _print_plans(plans, None if everything else SHOWN)
+        return
+    screen = console()
+    if not plans:
+        screen.print("There are no Pools, Items or Members.")
+    for number, (name, plan) in enumerate(plans.items()):
+        if number:
+            screen.print()
+        _print_plan(screen, name, plan, None if everything else SHOWN)
 
 
 def plan_json(plan: PoolPlan) -> dict[str, Any]:
     """A plan for programs; a stable interface."""
     proof, changes = plan.solution.proof, plan.changes.values()
     return {
-        "slots": {"wanted": plan.slots_wanted, "placed": plan.slots_placed},
+        "slots": {"wanted": plan.pool.slots_wanted, "placed": plan.items.total()},
         "members": {
             member.name: {
                 "zone": member.zone,
@@ -100,50 +94,50 @@ def plan_json(plan: PoolPlan) -> dict[str, Any]:
     }
 
 
-def _print_plans(plans: dict[str, PoolPlan], shown: int | None) -> None:
-    screen = console()
-    if not plans:
-        screen.print("There are no Pools, Items or Members.")
-    for number, (name, plan) in enumerate(plans.items()):
-        if number:
-            screen.print()
-        _print_plan(screen, name, plan, shown)
-
-
 def _print_plan(screen: Console, name: str, plan: PoolPlan, shown: int | None) -> None:
-    moving = list(plan.changes.values())
+    changes = list(plan.changes.values())
     where = counted(len(plan.members), "Member")
-    slots = f"{plan.slots_placed} of {plan.slots_wanted} slots placed on {where}"
-    add, remove = sum(len(c.gains) for c in moving), sum(len(c.leaves) for c in moving)
-    changes = f"{add} to add, {remove} to remove, {sum(bool(c.promotes) for c in moving)} to promote"
-    screen.print(Text.assemble(("Pool ", "bold"), (name, "bold cyan"), f": {slots}; {changes}"))
+    slots = f"{plan.items.total()} of {plan.pool.slots_wanted} slots placed on {where}"
+    add, remove = sum(len(c.gains) for c in changes), sum(len(c.leaves) for c in changes)
+    counts = f"{add} to add, {remove} to remove, {sum(bool(c.promotes) for c in changes)} to promote"
+    screen.print(Text.assemble(("Pool ", "bold"), (name, "bold cyan"), f": {slots}; {counts}"))
     troubled = plan.solution.engine == "plain" or plan.solution.trouble
     screen.print(_proof(plan), style="yellow" if troubled else "dim")
     if plan.members:
-        own: list[Column[MemberSummary]] = [
-            Column("HELD", lambda m: plan.load[m.name], right=True),
-            Column("PLAN", lambda m: plan.items[m.name], right=True),
-            Column("PRIMARIES", lambda m: plan.primaries[m.name], right=True),
-        ]
-        screen.print(member_table(plan.members.values(), lambda m: plan.items[m.name], *own))
+        screen.print(member_table(plan.members.values(), "PLAN", lambda m: _counts(plan, m)))
     screen.print()
-    if moving:
-        why = {change.item: why_changed(plan, change) for change in moving}
-        counts = Counter(why.values()).most_common(6)
-        screen.print("Changes by reason: " + "; ".join(f"{count} × {reason}" for reason, count in counts))
-        columns: list[Column[Change]] = [
-            Column("ITEM", lambda c: c.item),
-            Column("FROM", lambda c: ", ".join(c.leaves) or "-", style="red", wrap=True),
-            Column("TO", lambda c: ", ".join(c.gains) or "-", style="green", wrap=True),
-            Column("PRIMARY", lambda c: c.promotes or ""),
-            Column("WHY", lambda c: why[c.item], wrap=True),
+    if changes:
+        why = {change.item: why_changed(plan, change) for change in changes}
+        reasons = Counter(why.values()).most_common(6)
+        screen.print("Changes by reason: " + "; ".join(f"{count} × {reason}" for reason, count in reasons))
+        moves = [
+            (c.item, _members(c.leaves, "red"), _members(c.gains, "green"), c.promotes or "", why[c.item])
+            for c in changes[:shown]
         ]
-        screen.print(table(columns, moving[:shown]), *more(len(moving), shown))
+        screen.print(table(("ITEM", "FROM", "TO", "PRIMARY", "WHY"), moves), *more(len(changes), shown))
     else:
         screen.print("Nothing changes.")
     if plan.short:
+        headers = ("CANNOT BE PLACED", "MISSING", "REASON", "WHY")
+        short = [_short(plan, name) for name in sorted(plan.short)[:shown]]
         screen.print()
-        screen.print(table(_short_columns(plan), sorted(plan.short)[:shown]), *more(len(plan.short), shown))
+        screen.print(table(headers, short), *more(len(plan.short), shown))
+
+
+def _counts(plan: PoolPlan, member: MemberSummary) -> dict[str, int]:
+    name = member.name
+    return {"HELD": member.items, "PLAN": plan.items[name], "PRIMARIES": plan.primaries[name]}
+
+
+def _members(names: list[str], style: str) -> Text:
+    return Text(", ".join(names) or "-", style)
+
+
+def _short(plan: PoolPlan, name: str) -> tuple[Text, Text, str, str]:
+    """An Item that cannot be placed, how many replicas are missing, and why."""
+    replicas, reason = plan.pool.items[name].spec.replicas, plan.short[name]
+    missing = f"{replicas - len(plan.wanted[name])} of {replicas}"
+    return Text(name, "yellow"), Text(missing, justify="right"), reason.value, MESSAGES[reason]
 
 
 def _proof(plan: PoolPlan) -> str:
@@ -163,18 +157,3 @@ def _proof(plan: PoolPlan) -> str:
         return f"Proven optimal in all {len(LEVELS)} levels by {engine}.{trouble}"
     reached, bound = found.proof.reached[level], found.proof.bounds[level]
     return f"Not proven optimal, by {engine}: {level} is {reached}, its bound {bound}.{trouble}"
-
-
-def _short_columns(plan: PoolPlan) -> list[Column[str]]:
-    """The columns of Items that cannot be placed."""
-    replicas = {name: item.spec.replicas for name, item in plan.pool.items.items()}
-
-    def missing(name: str) -> str:
-        return f"{replicas[name] - len(plan.wanted[name])} of {replicas[name]}"
-
-    return [
-        Column("CANNOT BE PLACED", lambda name: name, style="yellow"),
-        Column("MISSING", missing, right=True),
-        Column("REASON", lambda name: plan.short[name].value),
-        Column("WHY", lambda name: MESSAGES[plan.short[name]], wrap=True),
-    ]

@@ -1,14 +1,17 @@
 """Why a plan changes something, and what an Item or a Member waits for, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from berth.cli.analysis import Change, NextRound, PoolPlan, Waiting, primary_of
+from berth.cli.analysis import Change, PoolPlan, primary_of
+from berth.cli.objects import find_condition
 from berth.kinds import Entry, Phase, ZonePolicy
-from berth.pool import MemberState, Why
+from berth.pool import MemberState, Wait, Why
+from berth.pool.conditions import failure, wait_words
 from berth.pool.reasons import MESSAGES, Reason
 from berth.words import still_here
+
+# ---- why a plan changes something ------------------------------------------------------------------
 
 
 def why_changed(plan: PoolPlan, change: Change) -> str:
@@ -43,7 +46,7 @@ def why_removed(plan: PoolPlan, item: str, member: str) -> str:
         return "it asks for no replicas"
     if holder.draining:
         return f"{member} is draining"
-    if plan.load[member] > holder.limit:
+    if holder.items > holder.limit:
         return f"{member} is above its limit"
     live = [name for name in here if plan.live(name)]
     arrived = _arrived(plan, item, here, live)
@@ -91,43 +94,50 @@ def why_one_zone(plan: PoolPlan, item: str) -> str | None:
     return f"{count} replicas are in {where}: other zones have only Members that are full{or_draining}"
 
 
-def item_waits(now: NextRound, name: str) -> Waiting | None:
-    """What an Item waits for; None where it is as it should be."""
-    short = now.plan.short.get(name)
+# ---- what is waited for ----------------------------------------------------------------------------
+
+
+class Waiting(NamedTuple):
+    """What an Item or a Member waits for, in the words of the conditions."""
+
+    reason: str
+    message: str
+    members: tuple[str, ...] = ()
+
+
+def _waiting(plan: PoolPlan, why: Why, *rows: int) -> Waiting:
+    """A wait for the Members of these rows."""
+    members = plan.brain.ledger.members
+    names = tuple(members[row].name if row in members else "a Member that is gone" for row in rows)
+    return Waiting(why.value, wait_words(plan.brain, Wait(why, rows)), names)
+
+
+def item_waits(plan: PoolPlan, name: str) -> Waiting | None:
+    """What an Item of a next round waits for; None where it is as it should be."""
+    short = plan.short.get(name)
     if short is not None:
         return Waiting(short.value, MESSAGES[short])
-    ledger = now.ledger
+    ledger = plan.brain.ledger
     row = ledger.items.of.get(name)
     if row is None:
         # It is deleted, and only Assignments of deleted Members list it.
-        return now.explain(Why.STEP) if name in now.plan.held else None
-    wait = now.plan.brain.progress.waits.get(row)
+        return _waiting(plan, Why.STEP) if name in plan.held else None
+    wait = plan.brain.progress.waits.get(row)
     if wait is None:
         unready = tuple(m.row for m in ledger.holders(row) if not m.ready(name))
-        if not unready or name not in now.plan.pool.items:
+        if not unready or name not in plan.pool.items:
             return None
-        return _failures(now, name, unready) or now.explain(Why.NOT_READY, *unready)
-    failed = _failures(now, name, wait.members) if wait.why is Why.NOT_READY else None
-    return failed or now.explain(wait.why, *wait.members)
+        wait = Wait(Why.NOT_READY, unready)
+    failed = _failures(plan, name, wait.members) if wait.why is Why.NOT_READY else None
+    return failed or _waiting(plan, wait.why, *wait.members)
 
 
-def _failures(now: NextRound, item: str, rows: tuple[int, ...]) -> Waiting | None:
+def _failures(plan: PoolPlan, item: str, rows: tuple[int, ...]) -> Waiting | None:
     """The Members among these that report the Item as failed, in the words of its condition `Ready`."""
-    found = {}
-    for row in rows:
-        member = now.ledger.members.get(row)
-        if member is not None and (why := _failure(member, item)) is not None:
-            found[member.name] = f"{member.name} reports Failed: {why}"
+    members = [plan.brain.ledger.members.get(row) for row in rows]
+    held = [member for member in members if member is not None and item in member.entries]
+    found = {m.name: f"{m.name} reports Failed: {why}" for m in held if (why := failure(m, item))}
     return Waiting(Phase.FAILED.value, "; ".join(found.values()), tuple(found)) if found else None
-
-
-def _failure(member: MemberState, item: str) -> str | None:
-    entry, report = member.entries.get(item), member.reports.get(item)
-    if entry is None or report is None or not member.session_holds:
-        return None
-    if (report.grant, report.phase) != (entry.grant, Phase.FAILED):
-        return None
-    return problem_of(member, entry) or "it gives no reason"
 
 
 def problem_of(member: MemberState, entry: Entry) -> str | None:
@@ -136,48 +146,47 @@ def problem_of(member: MemberState, entry: Entry) -> str | None:
     return next((text for item, grant, text in problems if (item, grant) == (entry.name, entry.grant)), None)
 
 
-def member_waits(now: NextRound, name: str) -> Waiting | None:
-    """What a Member waits for; None where it is as it should be."""
-    pool = now.plan.pool
-    state = now.ledger.member_named(name)
+def member_waits(plan: PoolPlan, name: str) -> Waiting | None:
+    """What a Member of a next round waits for; None where it is as it should be."""
+    pool, state = plan.pool, plan.brain.ledger.member_named(name)
     if state is None or state.info is None:
         return Waiting("MemberMissing", "the Member does not exist")
     if not state.live:
-        return _not_live(now, state)
+        return _not_live(plan, state)
     assignment = pool.assignments.get(name)
     if assignment is None:
         return Waiting("NoAssignment", "its Assignment does not exist yet")
     if pool.is_former(assignment):
         return Waiting("NoAssignment", "its Assignment still belongs to an earlier Member of this name")
-    if now.plan.members[name].draining:
+    if plan.members[name].draining:
         left = unreleased(state)
-        first = _first_wait(now, left)
+        first = _first_wait(plan, left)
         words = f"; {first.message}" if first else ""
         return Waiting("Draining", f"{still_here(len(left))}{words}") if left else None
     unready = sorted(item for item in state.entries if not state.ready(item))
     for item in unready:
-        if failed := _failures(now, item, (state.row,)):
+        if failed := _failures(plan, item, (state.row,)):
             return failed._replace(message=f"{item}: {failed.message}")
     if unready:
         more = f" and {len(unready) - 3} more" if len(unready) > 3 else ""
-        wait = now.explain(Why.NOT_READY, state.row)
+        wait = _waiting(plan, Why.NOT_READY, state.row)
         return wait._replace(message=f"{wait.message}: {', '.join(unready[:3])}{more}")
-    changes = now.plan.changes.values()
-    return _first_wait(now, [change.item for change in changes if name in change.gains + change.leaves])
+    changes = plan.changes.values()
+    return _first_wait(plan, [change.item for change in changes if name in change.gains + change.leaves])
 
 
-def _not_live(now: NextRound, state: MemberState) -> Waiting:
-    condition = now.plan.pool.live_condition(state.name)
+def _not_live(plan: PoolPlan, state: MemberState) -> Waiting:
+    condition = find_condition(plan.pool.members[state.name], "Live")
     why = (condition.message if condition else "") or "its Lease is not renewed"
     if not state.awaited:
         return Waiting(condition.reason if condition else "NotLive", why, (state.name,))
-    wait = now.explain(Why.PAUSED if now.plan.brain.outage.braking else Why.OUTAGE, state.row)
+    wait = _waiting(plan, Why.PAUSED if plan.brain.outage.braking else Why.OUTAGE, state.row)
     return wait._replace(message=f"{why}; {wait.message}")
 
 
-def _first_wait(now: NextRound, items: list[str]) -> Waiting | None:
+def _first_wait(plan: PoolPlan, items: list[str]) -> Waiting | None:
     """What the first of these Items that waits for something waits for."""
-    waits = ((item, item_waits(now, item)) for item in items)
+    waits = ((item, item_waits(plan, item)) for item in items)
     return next((wait._replace(message=f"{item}: {wait.message}") for item, wait in waits if wait), None)
 
 

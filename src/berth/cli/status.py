@@ -1,14 +1,9 @@
 """`berth status`: Pools and Members at a glance, problems first; live with --watch."""
 
-from __future__ import annotations
-
 import asyncio
 import json
-import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -17,19 +12,11 @@ from rich.live import Live
 from rich.text import Text
 
 from berth.cli.analysis import MemberSummary, brain_of, summarize
-from berth.cli.cluster import Follower, with_client
+from berth.cli.cluster import follow, with_client
 from berth.cli.objects import PoolObjects, Pools, Source, conditions_of, display_names, find_condition
-from berth.cli.options import (
-    AllNamespaces,
-    Context,
-    Kubeconfig,
-    Namespace,
-    Output,
-    OutputOption,
-    option,
-    print_json,
-)
-from berth.cli.tables import Column, console, member_table, more
+from berth.cli.options import AllNamespaces, Context, Kubeconfig, Namespace, Output, option, print_json
+from berth.cli.tables import console, member_table, more
+from berth.kube import Client
 from berth.pool import Ledger
 from berth.words import counted, still_here
 
@@ -41,15 +28,13 @@ PERIOD = 0.5
 """Seconds between two updates; more where a fleet is so large that an update takes long."""
 SHARE = 5
 """An update may take one part in this many of the time."""
-WARNING_SECONDS = 10.0
-"""Seconds for which a warning of the client is shown."""
 NOTHING = "There are no objects of berth.dev in {}."
 NO_CONTROLLER = "no controller has led this Pool yet: is berth controller running?"
 
 
 def status_command(
     watch: Annotated[bool, option("Keep it up to date until Ctrl-C.", "--watch", "-w")] = False,
-    output: OutputOption = Output.TABLE,
+    output: Output = "table",
     everything: Annotated[bool, option("List every problem, not only the first 15.", "--all")] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -66,10 +51,10 @@ def status_command(
     where = source.searched()
     shown = None if everything else SHOWN
     if watch:
-        with_client(source, lambda client, space: _watch(Follower(client, space), output, where, shown))
+        with_client(source, lambda client, space: _watch(client, space, output, where, shown))
         return
-    pools = overviews(source.load())
-    if output is Output.JSON:
+    pools = _overviews(source.load())
+    if output == "json":
         print_json(_json(pools))
     else:
         console().print(_view(pools, where, shown))
@@ -86,13 +71,10 @@ class Problem(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(NamedTuple):
     """A Pool at a glance."""
 
     pool: PoolObjects
-    wanted: int
-    """The sum of replicas."""
     held: int
     """Entries on live Members."""
     ready: int
@@ -101,8 +83,7 @@ class Overview:
     """The worst first."""
 
 
-def overviews(pools: Pools) -> dict[str, Overview]:
-    """Each Pool at a glance, by its name, sorted."""
+def _overviews(pools: Pools) -> dict[str, Overview]:
     return {name: overview(pools[key]) for key, name in display_names(pools).items()}
 
 
@@ -110,31 +91,26 @@ def overview(pool: PoolObjects) -> Overview:
     """The Pool as its objects are; nothing is solved."""
     ledger = brain_of(pool).ledger
     members = list(summarize(ledger).values())
-    return Overview(
-        pool=pool,
-        wanted=sum(item.spec.replicas for item in pool.items.values()),
-        held=sum(member.items for member in members if member.live),
-        ready=sum(member.ready for member in members if member.live),
-        members=members,
-        problems=[
-            *_pool_problems(pool),
-            *_member_problems(pool, ledger, members),
-            *_item_problems(pool, ledger),
-        ],
-    )
+    problems = _pool_problems(pool) + _member_problems(pool, ledger, members) + _item_problems(pool, ledger)
+    live = [member for member in members if member.live]
+    return Overview(pool, sum(m.items for m in live), sum(m.ready for m in live), members, problems)
+
+
+_BAD = {
+    ("Paused", "True"): "Paused",
+    ("Degraded", "True"): "Degraded",
+    ("Converged", "False"): "Not converged",
+}
+"""Conditions of a Pool that are problems, in words; the worst first."""
 
 
 def _pool_problems(pool: PoolObjects) -> list[Problem]:
-    found = [] if pool.leader else [Problem("Pool", pool.name, NO_CONTROLLER)]
-    for type_, bad, words in (
-        ("Paused", "True", "Paused"),
-        ("Degraded", "True", "Degraded"),
-        ("Converged", "False", "Not converged"),
-    ):
-        condition = find_condition(pool.pool, type_)
-        if condition is not None and condition.status == bad:
-            found.append(Problem("Pool", pool.name, f"{words} ({condition.reason}): {condition.message}"))
-    return found
+    found = {(condition.type, condition.status): condition for condition in conditions_of(pool.pool)}
+    messages = [] if pool.status.leader else [NO_CONTROLLER]
+    for key, words in _BAD.items():
+        if condition := found.get(key):
+            messages.append(f"{words} ({condition.reason}): {condition.message}")
+    return [Problem("Pool", pool.name, message) for message in messages]
 
 
 def _member_problems(pool: PoolObjects, ledger: Ledger, members: list[MemberSummary]) -> list[Problem]:
@@ -143,7 +119,7 @@ def _member_problems(pool: PoolObjects, ledger: Ledger, members: list[MemberSumm
         name, state = member.name, ledger.member_named(member.name)
         assert state is not None
         if not member.live:
-            condition = pool.live_condition(name)
+            condition = find_condition(pool.members[name], "Live")
             why = condition.message if condition else "its Lease has run out"
             dead.append(Problem("Member", name, f"not live: {why}"))
         for item, _, message in state.assignment.problems if state.assignment else ():
@@ -168,8 +144,7 @@ def _item_problems(pool: PoolObjects, ledger: Ledger) -> list[Problem]:
             if condition is not None and condition.status == "False":
                 words = condition.message
             found.append((count - replicas, Problem("Item", name, words)))
-    found.sort(key=lambda pair: pair[0])
-    return [problem for _, problem in found]
+    return [problem for _, problem in sorted(found, key=lambda pair: pair[0])]
 
 
 # ---- how it is shown -------------------------------------------------------------------------------
@@ -185,9 +160,9 @@ def overview_json(view: Overview) -> dict[str, Any]:
     return {
         "namespace": pool.namespace,
         "name": pool.name,
-        "term": pool.term,
-        "leader": pool.leader or None,
-        "slots": {"wanted": view.wanted, "held": view.held, "ready": view.ready},
+        "term": pool.status.term,
+        "leader": pool.status.leader or None,
+        "slots": {"wanted": pool.slots_wanted, "held": view.held, "ready": view.ready},
         "items": len(pool.items),
         "members": {
             member.name: {key: value for key, value in member._asdict().items() if key != "name"}
@@ -201,13 +176,6 @@ def overview_json(view: Overview) -> dict[str, Any]:
     }
 
 
-COLUMNS: list[Column[MemberSummary]] = [
-    Column("ITEMS", lambda m: m.items, right=True),
-    Column("PRIMARIES", lambda m: m.primaries, right=True),
-    Column("READY", lambda m: m.ready, right=True),
-]
-
-
 def _view(pools: dict[str, Overview], where: str, shown: int | None) -> RenderableType:
     if not pools:
         return Text(NOTHING.format(where))
@@ -219,27 +187,25 @@ def _view(pools: dict[str, Overview], where: str, shown: int | None) -> Renderab
         parts += [Text.assemble(("  ! ", "bold red"), f"{who}: {what}") for who, what in lines[:shown]]
         parts += [Text("  ") + line for line in more(len(lines), shown)]
         if view.members:
-            parts.append(member_table(view.members, lambda m: m.items, *COLUMNS))
+            parts.append(member_table(view.members, "ITEMS", _counts))
     return Group(*parts)
+
+
+def _counts(member: MemberSummary) -> dict[str, int]:
+    return {"ITEMS": member.items, "PRIMARIES": member.primaries, "READY": member.ready}
 
 
 def headline(name: str, view: Overview) -> Text:
     """One line for a Pool."""
-    live = sum(member.live for member in view.members)
+    wanted, live = view.pool.slots_wanted, sum(member.live for member in view.members)
+    held = (f"{view.held} of {wanted} slots held", "green" if view.held >= wanted else "yellow")
+    ready = (f"{view.ready} ready", "green" if view.ready >= wanted else "yellow")
+    objects = f"; {counted(len(view.pool.items), 'Item')}, {live} of {len(view.members)} Members live; "
     converged = find_condition(view.pool.pool, "Converged")
     state = ("no leader", "yellow")
     if converged is not None:
         state = ("converged", "green") if converged.status == "True" else ("moving", "yellow")
-    return Text.assemble(
-        ("Pool ", "bold"),
-        (name, "bold cyan"),
-        ": ",
-        (f"{view.held} of {view.wanted} slots held", "green" if view.held >= view.wanted else "yellow"),
-        ", ",
-        (f"{view.ready} ready", "green" if view.ready >= view.wanted else "yellow"),
-        f"; {counted(len(view.pool.items), 'Item')}, {live} of {len(view.members)} Members live; ",
-        state,
-    )
+    return Text.assemble(("Pool ", "bold"), (name, "bold cyan"), ": ", held, ", ", ready, objects, state)
 
 
 def grouped(problems: list[Problem]) -> list[tuple[str, str]]:
@@ -247,83 +213,46 @@ def grouped(problems: list[Problem]) -> list[tuple[str, str]]:
     names: dict[tuple[str, str], list[str]] = {}
     for problem in problems:
         names.setdefault((problem.kind, problem.message), []).append(problem.name)
-    return [(_who(kind, found), message) for (kind, message), found in names.items()]
 
+    def who(kind: str, found: list[str]) -> str:
+        some = ", ".join([*found[:NAMED], *(["..."] if len(found) > NAMED else [])])
+        return f"{kind} {some}" if len(found) == 1 else f"{len(found)} {kind}s ({some})"
 
-def _who(kind: str, names: list[str]) -> str:
-    if len(names) == 1:
-        return f"{kind} {names[0]}"
-    rest = ", ..." if len(names) > NAMED else ""
-    return f"{len(names)} {kind}s ({', '.join(names[:NAMED])}{rest})"
+    return [(who(kind, found), message) for (kind, message), found in names.items()]
 
 
 # ---- --watch ---------------------------------------------------------------------------------------
 
 
-class _LastWarning(logging.Handler):
-    """Keeps the last warning of the client, to show it below the tables instead of across them."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.text, self.at = "", 0.0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text, self.at = record.getMessage(), time.monotonic()
-
-    def footer(self) -> Text:
-        clock = datetime.now().astimezone().strftime("%H:%M:%S")
-        recent = self.text and time.monotonic() - self.at < WARNING_SECONDS
-        return Text(f"{clock}  {self.text}", "yellow") if recent else Text(f"{clock}  Ctrl-C ends", "dim")
-
-
-async def _watch(follower: Follower, output: Output, where: str, shown: int | None) -> None:
-    """Show the Pools whenever something changes, until cancelled."""
-    warning = _LastWarning()
-    screen = console()
-    logging.getLogger("berth").addHandler(warning)
-    try:
-        async with follower:
-            if output is Output.JSON:
-                await _repeat(follower, _printer(lambda pools: json.dumps(_json(pools), ensure_ascii=False)))
-            elif not screen.is_terminal:
-                await _repeat(follower, _printer(lambda pools: _text(pools, where)))
-            else:
-                with Live(console=screen, auto_refresh=False, screen=False) as live:
-
-                    def draw(pools: dict[str, Overview]) -> None:
-                        live.update(Group(_view(pools, where, shown), warning.footer()), refresh=True)
-
-                    # Without a change too, or an old warning would stay.
-                    await _repeat(follower, draw, WARNING_SECONDS / 2)
-    finally:
-        logging.getLogger("berth").removeHandler(warning)
-
-
-async def _repeat(
-    follower: Follower, show: Callable[[dict[str, Overview]], None], seconds: float | None = None
+async def _watch(
+    client: Client, namespace: str | None, output: Output, where: str, shown: int | None
 ) -> None:
-    """Show the Pools after each change, and after `seconds` without one."""
+    """Show the Pools whenever something changes, until cancelled."""
+    screen = console()
+    async with follow(client, namespace) as (pools, changed):
+        if output == "table" and screen.is_terminal:
+            # Live prints warnings of the client above the tables.
+            with Live(console=screen, auto_refresh=False) as live:
+                async for views in _changes(pools, changed):
+                    clock = datetime.now().astimezone().strftime("%H:%M:%S")
+                    footer = Text(f"{clock}  Ctrl-C ends", "dim")
+                    live.update(Group(_view(views, where, shown), footer), refresh=True)
+        before = ""
+        async for views in _changes(pools, changed):
+            text = json.dumps(_json(views), ensure_ascii=False) if output == "json" else _text(views, where)
+            if text != before:
+                print(text, flush=True)
+            before = text
+
+
+async def _changes(pools: Callable[[], Pools], changed: asyncio.Event) -> AsyncIterator[dict[str, Overview]]:
+    """The Pools now, and after each change."""
     while True:
         started = time.monotonic()
-        follower.changed.clear()
-        show(overviews(follower.pools()))
+        changed.clear()
+        yield _overviews(pools())
         await asyncio.sleep(max(PERIOD, SHARE * (time.monotonic() - started)))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await follower.changed.wait()
-
-
-def _printer(text: Callable[[dict[str, Overview]], str]) -> Callable[[dict[str, Overview]], None]:
-    """Prints the text where it differs from the one before."""
-    before = ""
-
-    def show(pools: dict[str, Overview]) -> None:
-        nonlocal before
-        if (now := text(pools)) != before:
-            print(now, flush=True)
-            before = now
-
-    return show
+        await changed.wait()
 
 
 def _text(pools: dict[str, Overview], where: str) -> str:

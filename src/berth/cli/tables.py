@@ -1,24 +1,22 @@
 """Tables, bars of load, and the console on which they are printed."""
 
-from __future__ import annotations
+from collections.abc import Callable, Collection, Sequence
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
-
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from berth.cli.analysis import MemberSummary
+from berth.cli.analysis import MemberSummary
 
-T = TypeVar("T")
+Cell = str | int | Text
 Band = tuple[int, int]
 """The lowest and the highest load that is a fair share."""
 
 BAR_WIDTH = 24
 PIPE_WIDTH = 160
 """Columns where the output is no terminal: wide enough that nothing is cut."""
+WRAPPED = ("FROM", "TO", "WHY")
+"""Headers of columns whose cells may take several lines."""
 
 
 def console() -> Console:
@@ -29,29 +27,14 @@ def console() -> Console:
     return screen
 
 
-class Column(NamedTuple, Generic[T]):
-    """A column of a table: its header, and what it shows of a row."""
-
-    header: str
-    value: Callable[[T], str | int | Text]
-    right: bool = False
-    style: str = ""
-    wrap: bool = False
-
-
-def table(columns: Sequence[Column[T]], rows: Iterable[T]) -> Table:
-    """A table without lines."""
+def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
+    """A table without lines. Columns of numbers are aligned to the right."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        grid.add_column(
-            column.header,
-            justify="right" if column.right else "left",
-            style=column.style,
-            no_wrap=not column.wrap,
-        )
+    for header, cell in zip(headers, rows[0], strict=True):
+        justify: JustifyMethod = "right" if isinstance(cell, int) else "left"
+        grid.add_column(header, justify=justify, no_wrap=header not in WRAPPED)
     for row in rows:
-        cells = [column.value(row) for column in columns]
-        grid.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in cells))
+        grid.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
     return grid
 
 
@@ -63,21 +46,18 @@ def more(count: int, shown: int | None) -> list[Text]:
 
 
 def member_table(
-    members: Collection[MemberSummary], load: Callable[[MemberSummary], int], *own: Column[MemberSummary]
+    members: Collection[MemberSummary], load: str, counts: Callable[[MemberSummary], dict[str, int]]
 ) -> Table:
-    """A table of Members that compares `load` with their bands; `own` are the columns of one command."""
-    scale = max(max(load(m), 0 if m.draining else m.band[1]) for m in members)
-    columns: list[Column[MemberSummary]] = [
-        Column("MEMBER", lambda m: m.name),
-        Column("ZONE", lambda m: m.zone or "-"),
-        Column("LIMIT", lambda m: m.limit, right=True),
-        *own,
-        Column("LOAD", lambda m: load_bar(load(m), m.band, scale)),
-        Column("BAND", lambda m: band_text(m.band)),
-        Column("", lambda m: against_band(load(m), m.band)),
-        Column("STATE", _state),
-    ]
-    return table(columns, members)
+    """A table of Members with the `counts` of one command by header; it compares `load` with their bands."""
+    counted = [(m, counts(m)) for m in members]
+    scale = max(max(count[load], 0 if m.draining else m.band[1]) for m, count in counted)
+
+    def row(m: MemberSummary, count: dict[str, int]) -> list[Cell]:
+        bar, against = load_bar(count[load], m.band, scale), _against_band(count[load], m.band)
+        return [m.name, m.zone or "-", m.limit, *count.values(), bar, band_text(m.band), against, _state(m)]
+
+    headers = ("MEMBER", "ZONE", "LIMIT", *counted[0][1], "LOAD", "BAND", "", "STATE")
+    return table(headers, [row(m, count) for m, count in counted])
 
 
 def load_bar(load: int, band: Band, scale: int) -> Text:
@@ -99,20 +79,17 @@ def load_bar(load: int, band: Band, scale: int) -> Text:
     return bar
 
 
-def against_band(load: int, band: Band) -> Text:
-    """How far a load is from its band."""
-    low, high = band
-    if load > high:
-        return Text(f"+{load - high}", "red")
-    if load < low:
-        return Text(f"-{low - load}", "yellow")
-    return Text("in band", "green")
-
-
 def band_text(band: Band) -> str:
     """A band, as one number where both ends are equal."""
     low, high = band
     return str(low) if low == high else f"{low}–{high}"
+
+
+def _against_band(load: int, band: Band) -> Text:
+    low, high = band
+    if load > high:
+        return Text(f"+{load - high}", "red")
+    return Text(f"-{low - load}", "yellow") if load < low else Text("in band", "green")
 
 
 def _state(member: MemberSummary) -> Text:

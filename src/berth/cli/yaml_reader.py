@@ -2,25 +2,26 @@
 
 PyYAML's own loader crashes the process on deeply nested text, reads YAML 1.1 where Kubernetes does not
 (times, numbers of base 60, `1e3` as a string), and accepts a key twice. So the values are built here, from
-the events of its C parser and without recursion.
+the events of its C parser and to a bounded depth.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import yaml
 
-from berth.cli.values import MAX_DIGITS, Unbounded, brief, parse_float, parse_int
+from berth.cli.errors import brief
 
 MAX_DEPTH = 200
 """Maps and lists within each other."""
 TOO_DEEP = f"nested too deeply: no Kubernetes object has more than {MAX_DEPTH} levels"
 MAX_ALIASED = 1_000_000
 """Values that the aliases of one document may stand for."""
+MAX_DIGITS = 40
+"""Of a whole number. No field takes a longer one, and Python refuses to read one of thousands of digits."""
 
 _TAGS = "tag:yaml.org,2002:"
 _WORDS: dict[str, bool | None] = {
@@ -30,6 +31,7 @@ _WORDS: dict[str, bool | None] = {
     for form in (word, word.capitalize(), word.upper())
 } | {"": None, "~": None}
 _INT = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)")
+_OCTAL = re.compile(r"^([-+]?)0(?=[0-7])")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9_]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
@@ -48,13 +50,8 @@ def yaml_documents(text: str) -> Iterator[Any]:
     Raises YamlError for text that is not YAML, and for what Kubernetes does not accept: other tags than
     those of plain values, keys that are not strings or are twice in one map.
     """
-    builder = _Builder(MAX_ALIASED + len(text))
     try:
-        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            if isinstance(event, yaml.DocumentEndEvent):
-                yield builder.end_document()
-            elif not isinstance(event, yaml.DocumentStartEvent):
-                builder.take(event)
+        yield from _Reader(text).documents()
     except yaml.MarkedYAMLError as error:
         raise YamlError(f"not valid YAML: {error.problem}", error.problem_mark) from None
     except yaml.YAMLError as error:
@@ -64,120 +61,136 @@ def yaml_documents(text: str) -> Iterator[Any]:
         raise wrong from None
 
 
-@dataclass(slots=True)
-class _Collection:
-    """A map or list that has not ended yet."""
+class _Reader:
+    """Builds the values of a text from the parser's events."""
 
-    value: Any
-    anchor: str | None
-    key: str | None = None
-    """Of a map: the key whose value comes next."""
-    merging: bool = False
-    """Of a map: what comes next is merged into it (`<<`)."""
-    merged: list[dict[str, Any]] = field(default_factory=list)
-    size: int = 1
-    """Values in it, those that aliases stand for included."""
-
-    @property
-    def wants_key(self) -> bool:
-        return isinstance(self.value, dict) and self.key is None and not self.merging
-
-
-class _Builder:
-    """Builds the value of a document from the parser's events."""
-
-    def __init__(self, max_size: int) -> None:
-        self._max_size = max_size
-        self._open: list[_Collection] = []
+    def __init__(self, text: str) -> None:
+        self._events: Iterator[Any] = yaml.parse(text, Loader=yaml.CSafeLoader)
         self._anchors: dict[str, tuple[Any, int]] = {}
-        self._document: Any = None
+        """The value of each anchor, and how many values that is."""
+        self._count = 0
+        """Values of the document so far, those that aliases stand for included."""
+        self._max_count = MAX_ALIASED + len(text)
 
-    def end_document(self) -> Any:
-        """The document that ends; another one may follow."""
-        document, self._document = self._document, None
-        self._anchors.clear()
-        return document
+    def documents(self) -> Iterator[Any]:
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._anchors.clear()
+                self._count = 0
+                yield self._value(next(self._events), MAX_DEPTH)
 
-    def take(self, event: Any) -> None:
-        """Add what an event stands for."""
+    def _value(self, event: Any, levels_left: int) -> Any:
+        """The value that starts with this event."""
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        before = self._count
+        self._count += 1
         if isinstance(event, yaml.ScalarEvent):
-            self._scalar(event)
-        elif isinstance(event, yaml.MappingStartEvent):
-            self._start(event, "map", {})
-        elif isinstance(event, yaml.SequenceStartEvent):
-            self._start(event, "seq", [])
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self._end(event)
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self._anchors:
-                alias = f"the alias *{brief(str(event.anchor))}"
-                raise YamlError(f"{alias} stands for nothing: define &{event.anchor} first", event.start_mark)
-            self._put(event, *self._anchors[event.anchor])
-
-    def _start(self, event: Any, tag: str, empty: Any) -> None:
-        if event.tag not in (None, "!", _TAGS + tag):
-            raise _unknown_tag(event)
-        if len(self._open) == MAX_DEPTH:
-            raise YamlError(TOO_DEEP, event.start_mark)
-        if self._open and self._open[-1].wants_key:
-            raise YamlError("a key must be a string", event.start_mark)
-        self._open.append(_Collection(empty, event.anchor))
-
-    def _end(self, event: Any) -> None:
-        done = self._open.pop()
-        value = done.value
-        if done.merged:  # an earlier merge wins over a later one, and a key of the map itself over both
-            value = {k: v for one in reversed(done.merged) for k, v in one.items()} | value
-        if done.anchor:
-            self._anchors[done.anchor] = value, done.size
-        self._put(event, value, done.size)
-
-    def _scalar(self, event: Any) -> None:
-        if self._open and self._open[-1].wants_key:
-            self._key(event, self._open[-1])
-            return
-        value = _plain(event.value) if event.implicit[0] else _tagged(event) if event.tag else event.value
+            value = _scalar(event)
+        else:
+            is_map = isinstance(event, yaml.MappingStartEvent)
+            if event.tag not in (None, "!", _TAGS + ("map" if is_map else "seq")):
+                raise _unknown_tag(event)
+            if levels_left == 0:
+                raise YamlError(TOO_DEEP, event.start_mark)
+            value = self._map(levels_left - 1) if is_map else self._list(levels_left - 1)
+        # Only now, so that a value cannot stand within itself.
         if event.anchor:
-            self._anchors[event.anchor] = value, 1
-        self._put(event, value, 1)
+            self._anchors[event.anchor] = value, self._count - before
+        return value
 
-    def _key(self, event: Any, around: _Collection) -> None:
-        key = event.value
-        if key == "<<" and event.implicit[0]:
-            around.merging = True
-            return
-        if key in around.value:
-            raise YamlError(f"the key {brief(key)!r} is twice in one map", event.start_mark)
-        around.key = key
-        if event.anchor:
-            self._anchors[event.anchor] = key, 1
-
-    def _put(self, event: Any, value: Any, size: int) -> None:
-        """Add a value to the collection around it."""
-        if not self._open:
-            self._document = value
-            return
-        around = self._open[-1]
-        around.size += size
-        if around.size > self._max_size:
+    def _alias(self, event: Any) -> Any:
+        if event.anchor not in self._anchors:
+            name = brief(event.anchor)
+            raise YamlError(f"the alias *{name} stands for nothing: define &{name} first", event.start_mark)
+        value, count = self._anchors[event.anchor]
+        self._count += count
+        if self._count > self._max_count:
             raise YamlError("its aliases (*) stand for too many values: write them out", event.start_mark)
-        if isinstance(around.value, list):
-            around.value.append(value)
-        elif around.wants_key:
-            raise YamlError("a key must be a string", event.start_mark)
-        elif around.merging:
+        return value
+
+    def _list(self, levels_left: int) -> list[Any]:
+        found = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            found.append(self._value(event, levels_left))
+        return found
+
+    def _map(self, levels_left: int) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: list[dict[str, Any]] = []
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise YamlError("a key must be a string", event.start_mark)
+            key, merges = event.value, event.value == "<<" and event.implicit[0]
+            if key in own and not merges:
+                raise YamlError(f"the key {brief(key)!r} is twice in one map", event.start_mark)
+            if event.anchor:
+                self._anchors[event.anchor] = key, 1
+            start = next(self._events)
+            value = self._value(start, levels_left)
+            if not merges:
+                own[key] = value
+                continue
             maps = value if isinstance(value, list) else [value]
             if not all(isinstance(one, dict) for one in maps):
-                raise YamlError("only maps can be merged (<<)", event.start_mark)
-            around.merged += maps
-            around.merging = False
-        else:
-            around.value[around.key] = value
-            around.key = None
+                raise YamlError("only maps can be merged (<<)", start.start_mark)
+            merged += maps
+        # An earlier merge wins over a later one, and a key of the map itself over both.
+        return {k: v for one in reversed(merged) for k, v in one.items()} | own if merged else own
 
 
-def _plain(text: str) -> Any:
-    """What a word without quotes stands for."""
+# ---- plain values ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Unbounded:
+    """A number that no field takes: too long, infinite, or NaN."""
+
+    text: str
+
+    def __str__(self) -> str:
+        digits = sum(map(str.isalnum, self.text))
+        return brief(self.text, 24) + (f" ({digits} digits)" if digits > MAX_DIGITS else "")
+
+
+def parse_int(text: str) -> int | Unbounded:
+    """A whole number as Python writes it. Raises ValueError where it has no digits."""
+    return Unbounded(text) if len(text) > MAX_DIGITS else int(text, 0)
+
+
+def parse_float(text: str) -> float | Unbounded:
+    """A number with a point or an exponent, or a word for infinity or NaN."""
+    value = float(text)
+    return value if isfinite(value) else Unbounded(text)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int, Unbounded),
+    "float": (int, float, Unbounded),
+    "bool": (bool,),
+    "null": (type(None),),
+}
+"""What a word with a tag must be."""
+
+
+def _scalar(event: Any) -> Any:
+    """What a word stands for."""
+    text = event.value
+    if event.implicit[0]:
+        return _untagged(text)
+    tag = (event.tag or "").removeprefix(_TAGS)
+    if tag in ("", "str", "timestamp", "binary"):  # in quotes, or a string to Kubernetes
+        return text
+    if tag not in _TYPES:
+        raise _unknown_tag(event)
+    value = _untagged(text)
+    if type(value) not in _TYPES[tag]:
+        raise YamlError(f"{brief(text)!r} is not a valid !!{tag}", event.start_mark)
+    return value
+
+
+def _untagged(text: str) -> Any:
+    """What a word without quotes and without a tag stands for."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "-+.0123456789":
@@ -190,37 +203,10 @@ def _plain(text: str) -> Any:
 
 
 def _int(text: str) -> Any:
-    digits = text.replace("_", "")
-    prefix = digits.lstrip("-+")[:2]
-    if prefix[:1] != "0" or prefix == "0":
-        return parse_int(digits)
     try:
-        return (
-            Unbounded(text) if len(digits) > MAX_DIGITS else int(digits, {"0b": 2, "0x": 16}.get(prefix, 8))
-        )
+        return parse_int(_OCTAL.sub(r"\g<1>0o", text.replace("_", "")))
     except ValueError:  # such as 0x_
         return text
-
-
-_TAGGED: dict[str, tuple[type, ...]] = {
-    "int": (int, Unbounded),
-    "float": (int, float, Unbounded),
-    "bool": (bool,),
-    "null": (type(None),),
-}
-
-
-def _tagged(event: Any) -> Any:
-    """What a word with a tag such as `!!str` stands for."""
-    tag, text = event.tag.removeprefix(_TAGS), event.value
-    if tag in ("str", "timestamp", "binary"):  # all of these are strings to Kubernetes
-        return text
-    if tag not in _TAGGED:
-        raise _unknown_tag(event)
-    value = _plain(text)
-    if not isinstance(value, _TAGGED[tag]) or (isinstance(value, bool) and tag != "bool"):
-        raise YamlError(f"{brief(text)!r} is not a valid !!{tag}", event.start_mark)
-    return value
 
 
 def _unknown_tag(event: Any) -> YamlError:

@@ -1,19 +1,18 @@
-"""Carries out what was decided for a Pool: term, writes and solves, and what came of them."""
+"""Carries out the decisions for a Pool: raises its term, writes and solves, and reports the outcome."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 
-import msgspec
-
+from berth.controller.follow import Sleep
 from berth.controller.solving import Solve
-from berth.controller.term import PoolTerm
 from berth.controller.writes import Applied, AssignmentWriter
-from berth.kinds import AssignmentObject, Meta
+from berth.kinds import API_VERSION, AssignmentObject, HasMeta, PoolObject
 from berth.kube import (
     ASSIGNMENTS,
+    POOLS,
     ApiError,
     Backoff,
     Client,
@@ -24,50 +23,47 @@ from berth.kube import (
     Invalid,
     NotFound,
 )
-from berth.pool import Decision, Outcome, PoolInfo, TakeOver, Write
+from berth.pool import Decision, Outcome, PoolInfo, TakeOver, Write, pool_info
 
 POLL = 0.01
-"""Seconds between two looks at the cache."""
-Sleep = Callable[[float], Awaitable[None]]
+"""Seconds between two checks of the cache."""
 
 
+class Replaced(Exception):  # noqa: N818 - a state, not a fault
+    """Another leader has raised the term: this one must not change anything any more."""
+
+
+@dataclass
 class Applier:
     """Carries out decisions for one Pool while this process leads it."""
 
-    def __init__(
-        self,
-        client: Client,
-        assignments: Informer[AssignmentObject],
-        pool: tuple[str, str],
-        leader: str,
-        deadline: Deadline,
-        solve: Solve,
-        *,
-        backoff: Backoff | None = None,
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        """`pool` is its namespace and name, `leader` the name that the Pool's status gets."""
-        self._client = client
-        self._assignments = assignments
-        self._namespace = pool[0]
-        self._deadline = deadline
-        self._solve = solve
-        self._term = PoolTerm(client, *pool, leader, deadline)
-        self._writer = AssignmentWriter(client, *pool, deadline)
-        self._backoff = backoff or Backoff(limit=5.0)
-        self._sleep = sleep
+    client: Client
+    assignments: Informer[AssignmentObject]
+    pool: tuple[str, str]
+    """Its namespace and name."""
+    identity: str
+    """The name of this process, written to the Pool's status as its leader."""
+    deadline: Deadline
+    solve: Solve
+    backoff: Backoff = field(default_factory=lambda: Backoff(limit=5.0))
+    sleep: Sleep = asyncio.sleep
+
+    def __post_init__(self) -> None:
+        self._namespace, self._name = self.pool
+        self._path = POOLS.path(*self.pool)
+        self._writer = AssignmentWriter(self.client, *self.pool, self.deadline)
         self._version = 0
 
     async def shown(self) -> None:
-        """Return once the cache of Assignments shows all that was written."""
-        await self._assignments.wait_for(self._version)
+        """Wait until the cache of Assignments shows every write so far."""
+        await self.assignments.wait_for(self._version)
 
     async def apply(self, decision: Decision) -> Outcome:
         """Carry out a decision. Raises Replaced when another leader has the Pool."""
         applied = Applied()
         try:
             if decision.solve is not None:
-                applied.solution = await self._solve(*decision.solve)
+                applied.solution = await self.solve(*decision.solve)
                 return applied
             if decision.take_over is not None:
                 applied.pool = await self._take_over(decision.take_over, decision)
@@ -76,50 +72,79 @@ class Applier:
         except ApiError as error:
             if isinstance(error, NotFound) and decision.take_over is None:
                 applied.pool_gone = True
-            else:  # a Pool that cannot be created, as its namespace is gone, is a failure like any other
-                applied.fail(error)
+            else:  # also a Pool that cannot be created because its namespace is gone
+                applied.failures.append(error)
         self._version = max(self._version, applied.version)
         if not applied.failures:
-            self._backoff.reset()
+            self.backoff.reset()
         else:
             first = applied.failures[0]
             applied.error = str(first)
-            applied.retry_in = max(self._backoff.next(), first.retry_after or 0.0)
+            applied.retry_in = max(self.backoff.next(), first.retry_after or 0.0)
         return applied
 
     # ---- taking over -----------------------------------------------------------------------
 
     async def _take_over(self, take: TakeOver, decision: Decision) -> PoolInfo:
-        if take.check:  # written by the next leader, or else by hand
+        """Raise the term by compare-and-swap, so that of two leaders one finds out; create a missing Pool.
+
+        Raises ApiError.
+        """
+        if take.check:  # the later term was written by the next leader, or by hand
             with suppress(NotFound):
-                await self._term.check(decision.term, decision.uid)
-        pool = await self._term.take_over(take.above, take.known)
+                await self._check_term(decision.term, decision.uid)
+        known = take.known
+        while True:
+            pool, known = known or await self._get_or_create_pool(), None
+            term = max(take.above, pool.term) + 1
+            body = {
+                "metadata": {"resourceVersion": str(pool.version), "uid": pool.uid},
+                "status": {"term": term, "leader": self.identity},
+            }
+            with suppress(Conflict, NotFound):  # it was written since it was read
+                answer = await self.client.patch(
+                    self._path + "/status", body, kind="merge", type=PoolObject, deadline=self.deadline
+                )
+                break
+        pool = pool_info(answer)
         await self._caught_up(pool.version)
         return pool
 
-    async def _caught_up(self, version: int) -> None:
-        """Return once the cache of Assignments shows everything up to resourceVersion `version`.
+    async def _get_pool(self) -> PoolInfo:
+        return pool_info(await self.client.get(self._path, type=PoolObject, deadline=self.deadline))
 
-        A watch may lag by any amount, and says nothing when nothing happens; so the Assignments are listed
-        afresh and the cache is compared with that. Raises ApiError.
+    async def _get_or_create_pool(self) -> PoolInfo:
+        with suppress(NotFound):
+            return await self._get_pool()
+        body = {"apiVersion": API_VERSION, "kind": "Pool", "metadata": {"name": self._name}, "spec": {}}
+        with suppress(Conflict):  # somebody else created it in the meantime
+            path = POOLS.path(self._namespace)
+            created = await self.client.create(path, body, type=PoolObject, deadline=self.deadline)
+            return pool_info(created)
+        return await self._get_pool()
+
+    async def _caught_up(self, version: int) -> None:
+        """Wait until the cache of Assignments shows everything up to resourceVersion `version`.
+
+        A watch may lag by any amount, and it is silent while nothing happens; so the Assignments are listed
+        again and the cache is compared with that list. Raises ApiError.
         """
-        there = await self._client.list(
-            ASSIGNMENTS.path(self._namespace), type=_Bare, metadata_only=True, deadline=self._deadline
-        )
+        path = ASSIGNMENTS.path(self._namespace)
+        there = await self.client.list(path, type=HasMeta, metadata_only=True, deadline=self.deadline)
         versions = {each.metadata.name: int(each.metadata.resource_version) for each in there}
-        await self._assignments.wait_for(max(versions.values(), default=0))
+        await self.assignments.wait_for(max(versions.values(), default=0))
         while any(
             key[0] == self._namespace
             and key[1] not in versions
             and int(held.metadata.resource_version) <= version
-            for key, held in self._assignments.store.items()
+            for key, held in self.assignments.store.items()
         ):
-            await self._sleep(POLL)
+            await self.sleep(POLL)
 
     # ---- writing ---------------------------------------------------------------------------
 
     async def _write(self, decision: Decision, applied: Applied) -> None:
-        # Before anything is promoted: what an earlier Member's Assignment lists must be gone by then.
+        # First, because entries in the Assignment of an earlier Member must be gone before a promotion.
         await self._writer.delete(decision.deletes, applied)
         writes = _without_blocked_promotions(decision, applied)
         term = decision.term - decision.raise_term
@@ -131,23 +156,38 @@ class Applier:
         await self._writer.write(writes, term, applied)
         await self._writer.repair(decision.repairs, term, applied)
         if any(isinstance(error, Forbidden) for error in applied.failures):
-            applied.term = await self._term.check(term, decision.uid)
+            applied.term = await self._check_term(term, decision.uid)
 
     async def _raise_term(self, decision: Decision, applied: Applied) -> None:
+        patch = [
+            # If the Pool was deleted, the next one of its name may have reached the same term.
+            {"op": "test", "path": "/metadata/uid", "value": decision.uid},
+            {"op": "test", "path": "/status/term", "value": decision.term - 1},
+            {"op": "replace", "path": "/status/term", "value": decision.term},
+        ]
         try:
-            await self._term.raise_to(decision.term, decision.uid)
+            await self.client.patch(self._path + "/status", patch, deadline=self.deadline)
         except (Invalid, Conflict):
-            applied.term = await self._term.check(decision.term - 1, decision.uid)
+            applied.term = await self._check_term(decision.term - 1, decision.uid)
             raise
         applied.term = decision.term
 
+    async def _check_term(self, term: int, uid: str) -> int:
+        """The term in which this leader has the Pool: `term`, or the next one if only an answer was lost.
 
-class _Bare(msgspec.Struct):
-    metadata: Meta
+        Raises Replaced if another leader has it, NotFound if it is gone or another Pool of that name.
+        """
+        pool = await self._get_pool()
+        if pool.uid != uid:
+            raise NotFound(404, "NotFound", f"Pool {self._name} was deleted and created again")
+        ours = pool.leader == self.identity and pool.term == term + 1
+        if pool.term != term and not ours:
+            raise Replaced(f"Pool {self._name} is in term {pool.term}, not {term}: another leader has it")
+        return pool.term
 
 
 def _without_blocked_promotions(decision: Decision, applied: Applied) -> list[Write]:
-    """The writes without promotions of Items that an Assignment which could not be deleted still lists."""
+    """The writes without promotions of Items that are still in an Assignment which could not be deleted."""
     failed = [delete for delete in decision.deletes if delete.row in applied.failed_objects]
     listed = set[str]().union(*(delete.items for delete in failed))
     if not listed:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from functools import partial
+from typing import Any, Literal
 
-from berth.controller.burst import Burst
 from berth.kinds import AssignmentObject, ItemObject, LeaseObject, MemberObject, PoolObject
 from berth.kube import (
     ASSIGNMENTS,
@@ -41,19 +42,53 @@ from berth.pool import (
 logger = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
+QUIET = 0.020
+"""Seconds without an event after which a burst has ended."""
+LONGEST = 0.500
+"""Seconds after which a burst is handled although it continues."""
+
+
+@dataclass
+class Burst:
+    """Wakes one waiter at the end of a burst of events."""
+
+    clock: Clock = time.monotonic
+    sleep: Sleep = asyncio.sleep
+    _event: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _last: float = field(default=0.0, init=False)
+
+    def wake(self) -> None:
+        """Note an event."""
+        self._last = self.clock()
+        self._event.set()
+
+    async def wait(self, until: float | None) -> None:
+        """Wait for the end of the next burst of events, at most until `until` (monotonic seconds)."""
+        timeout = None if until is None else max(0.0, until - self.clock())
+        try:
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
+        except TimeoutError:
+            return
+        started = self.clock()
+        # A later event postpones the end of the burst; it sends no signal.
+        while (left := min(self._last + QUIET, started + LONGEST) - self.clock()) > 0:
+            await self.sleep(left)
+        self._event.clear()
 
 
 @dataclass(slots=True)
 class FollowedPool:
-    """A Pool that is followed."""
+    """A Pool of which events are observed."""
 
     brain: Brain
     burst: Burst = field(default_factory=Burst)
-    """Wakes whoever leads it."""
+    """Wakes the loop that leads it."""
 
 
 class Follower:
-    """Keeps the brains of all watched namespaces up to date; an async context manager.
+    """Keeps the brains of all watched namespaces up to date.
 
     `pools` grows as soon as any object names a Pool; `on_pool` is called then.
     """
@@ -69,32 +104,30 @@ class Follower:
     ) -> None:
         """`namespaces` empty is all of them."""
         self.pools: dict[tuple[str, str], FollowedPool] = {}
-        self._leases: dict[str, Leases] = {}
+        self._leases: defaultdict[str, Leases] = defaultdict(Leases)
+        """By namespace: the Pools of a namespace share them."""
         self._on_pool = on_pool
         self._on_unusable = on_unusable
         self._clock = clock
-        self._stack = AsyncExitStack()
         self._timer = asyncio.Event()
         self.reads_due = asyncio.Event()
         """Set when Leases may have to be read."""
-        self._informers: dict[tuple[Resource, str | None], Informer[Any]] = {}
-        for namespace in namespaces or (None,):
+        self._informers: dict[tuple[Resource, str | None], Informer[Any]] = {
+            (resource, namespace): self._informer(client, resource, type_, namespace, handler)
+            for namespace in namespaces or (None,)
             for resource, type_, handler in (
-                (ITEMS, ItemObject, self._on_item),
-                (MEMBERS, MemberObject, self._on_member),
+                (ITEMS, ItemObject, partial(self._on_spec, "Item", item_info)),
+                (MEMBERS, MemberObject, partial(self._on_spec, "Member", member_info)),
                 (ASSIGNMENTS, AssignmentObject, self._on_assignment),
                 (LEASES, LeaseObject, self._on_lease),
-            ):
-                self._informers[resource, namespace] = self._informer(
-                    client, resource, type_, namespace, handler
-                )
+            )
+        }
 
     def _informer(
         self, client: Client, resource: Resource, type_: Any, namespace: str | None, handler: Any
     ) -> Informer[Any]:
-        # Kubelets renew a Lease each; in a large cluster those would be most of what is sent.
+        # Each kubelet renews a Lease; in a large cluster these would be most of the events.
         selector = "metadata.namespace!=kube-node-lease" if resource is LEASES and namespace is None else None
-        kind = type_.__name__.removesuffix("Object")
         return Informer(
             client,
             resource,
@@ -102,40 +135,39 @@ class Follower:
             namespace,
             field_selector=selector,
             on_event=handler,
-            on_error=lambda key, error: self._unusable(kind, key, error),
-            # A replica has four of these: asking each 5 s does a server that refuses no harm, and after an
-            # outage a leader is of use only once all of them work again.
+            on_error=partial(self._unusable, type_.__name__.removesuffix("Object")),
+            # With only four informers per replica, a retry each 5 s does not harm a server that refuses them;
+            # and a leader can work after an outage only when all of them work again.
             backoff=Backoff(limit=5.0),
         )
 
     @property
     def informers(self) -> list[Informer[Any]]:
-        """All informers."""
+        """The informers of all kinds and namespaces."""
         return list(self._informers.values())
 
     def informer(self, resource: Resource, namespace: str) -> Informer[Any]:
         """The informer of a kind that covers `namespace`."""
         return self._informers.get((resource, namespace)) or self._informers[resource, None]
 
-    async def __aenter__(self) -> Self:
-        for informer in self.informers:
-            await self._stack.enter_async_context(informer)
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
+    async def run(self) -> None:
+        """Pass on what happens in the cluster and what time changes, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self.informers:
+                group.create_task(informer.run())
+            group.create_task(self._watch_time())
 
     async def synced(self) -> None:
-        """Wait until everything has been listed once: before that nothing may be judged."""
+        """Wait until everything has been listed once: no decision may be made before."""
         for informer in self.informers:
             await informer.synced()
 
     def pool(self, namespace: str, name: str) -> FollowedPool:
-        """The Pool of that name, made on first mention."""
+        """The Pool of that name; it is created when something names it for the first time."""
         key = (namespace, name)
         pool = self.pools.get(key)
         if pool is None:
-            pool = self.pools[key] = FollowedPool(Brain(namespace, name, self._leases_of(namespace)))
+            pool = self.pools[key] = FollowedPool(Brain(namespace, name, self._leases[namespace]))
             self._on_pool(pool)
         return pool
 
@@ -150,38 +182,35 @@ class Follower:
 
     # ---- Leases ----------------------------------------------------------------------------
 
-    async def watch_time(self) -> None:
-        """Notice Leases that run out, until cancelled."""
+    async def _watch_time(self) -> None:
+        """Pass on Leases that expire."""
         while True:
             moments = [at for leases in self._leases.values() if (at := leases.next_change()) is not None]
             self._timer.clear()
             timeout = max(0.0, min(moments) - self._clock()) if moments else None
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._timer.wait()
-                # A renewal only moves moments later: look again when the earliest one comes.
+                # Renewals only postpone these moments, so they do not set the timer.
                 continue
-            except TimeoutError:
-                pass
             now = self._clock()
             for namespace, leases in self._leases.items():
                 self._leases_changed(namespace, leases.advance(now), now)
             self.reads_due.set()
 
     def restart_leases(self) -> None:
-        """Have every Lease read again that seems to have run out, at the start of a lead."""
+        """At the start of a lead: have every Lease read again that seems to have expired."""
         now = self._clock()
-        reported: dict[bool, dict[str, set[str]]] = {False: {}, True: {}}
-        for (resource, _), informer in self._informers.items():
-            for member in informer.store.values() if resource is MEMBERS else ():
-                live, lease = member.reported_live, member.spec.lease_name
-                if live is not None and lease:
-                    reported[live].setdefault(member.metadata.namespace, set()).add(lease)
-                    self._leases_of(member.metadata.namespace)
-        for namespace, leases in self._leases.items():
-            dead, live = (reported[key].get(namespace, set()) for key in (False, True))
-            self._leases_changed(namespace, leases.restart(now, dead, live), now)
-        # Where every Lease had long expired nobody waits for the next moment of one.
+        reported: defaultdict[tuple[str, bool | None], set[str]] = defaultdict(set)
+        for informer in self.informers:
+            for member in informer.store.values() if informer.resource is MEMBERS else ():
+                if member.spec.lease_name:
+                    namespace = member.metadata.namespace
+                    reported[namespace, member.reported_live].add(member.spec.lease_name)
+        for namespace in self._leases.keys() | {namespace for namespace, _ in reported}:
+            dead, live = reported[namespace, False], reported[namespace, True]
+            self._leases_changed(namespace, self._leases[namespace].restart(now, dead, live), now)
+        # If every Lease expired long ago, the timer has no moment to wait for.
         self._timer.set()
         self.reads_due.set()
 
@@ -191,11 +220,11 @@ class Follower:
         return {namespace for namespace, _ in self.pools}
 
     def leases_to_read(self, namespace: str) -> set[str]:
-        """The Leases of a namespace that have to be read."""
+        """The Leases of a namespace that have to be read from the API server."""
         return set[str]().union(*(pool.brain.leases_to_read() for pool in self._pools_in(namespace)))
 
     def put_lease_read(self, namespace: str, name: str, lease: LeaseObject | None, started: float) -> bool:
-        """Take what a read has shown, started at `started`; whether the watch had missed a renewal."""
+        """Observe the result of a read started at `started`; returns whether the watch missed a renewal."""
         now, leases = self._clock(), self._leases[namespace]
         expired = name in leases.unread()
         answer = leases.put_read(name, lease_info(lease) if lease else None, started, now)
@@ -207,9 +236,6 @@ class Follower:
                 self._observe(pool, LeaseRead(name, holder))
         self._timer.set()
         return expired and answer.unseen
-
-    def _leases_of(self, namespace: str) -> Leases:
-        return self._leases.setdefault(namespace, Leases())
 
     def _leases_changed(self, namespace: str, names: Iterable[str], now: float) -> None:
         for name in names:
@@ -225,36 +251,32 @@ class Follower:
     def _observe(self, pool: FollowedPool, event: Event, now: float | None = None) -> None:
         pool.brain.observe(event, self._clock() if now is None else now)
         pool.burst.wake()
-        # Other Leases that have run out are read when that is noticed.
+        # Only what this event can have changed: an expiry asks for its read itself.
         if pool.brain.needs_read(event.lease if isinstance(event, MemberInfo) else None):
             self.reads_due.set()
 
     def put_pool(self, pool: PoolObject, deleted: bool) -> None:
-        """A Pool appeared, changed or is gone."""
+        """Observe a Pool that appeared, changed or is gone."""
         meta = pool.metadata
         if not deleted:
             self._observe(self.pool(meta.namespace, meta.name), pool_info(pool))
         elif (gone := self.pools.get((meta.namespace, meta.name))) is not None:
             self._observe(gone, Gone("Pool", meta.uid))
 
-    def _on_item(self, old: ItemObject | None, new: ItemObject | None) -> None:
-        item = new or old
-        assert item is not None
-        if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = item_info(item) if new else Gone("Item", item.metadata.name)
-            self._observe(self.pool(item.metadata.namespace, item.spec.pool), event)
-
-    def _on_member(self, old: MemberObject | None, new: MemberObject | None) -> None:
-        member = new or old
-        assert member is not None
-        if old is None or new is None or old.metadata.generation != new.metadata.generation:
-            event = member_info(member) if new else Gone("Member", member.metadata.name)
-            self._observe(self.pool(member.metadata.namespace, member.spec.pool), event)
+    def _on_spec(
+        self, kind: Literal["Item", "Member"], info: Callable[[Any], Event], old: Any, new: Any
+    ) -> None:
+        """Observe an Item or a Member that appeared, is gone or has a new spec; ignore its status."""
+        if old and new and old.metadata.generation == new.metadata.generation:
+            return
+        there = new or old
+        event = info(new) if new else Gone(kind, there.metadata.name)
+        self._observe(self.pool(there.metadata.namespace, there.spec.pool), event)
 
     def _on_assignment(self, old: AssignmentObject | None, new: AssignmentObject | None) -> None:
-        for gone in (old,) if old and (new is None or old.spec.pool != new.spec.pool) else ():
-            left = self.pool(gone.metadata.namespace, gone.spec.pool)
-            self._observe(left, Gone("Assignment", gone.metadata.name))
+        if old and (new is None or old.spec.pool != new.spec.pool):
+            left = self.pool(old.metadata.namespace, old.spec.pool)
+            self._observe(left, Gone("Assignment", old.metadata.name))
         if new is not None:
             self._observe(self.pool(new.metadata.namespace, new.spec.pool), assignment_info(new))
 
@@ -262,7 +284,7 @@ class Follower:
         lease = new or old
         assert lease is not None
         namespace, name = lease.metadata.key
-        leases, now = self._leases_of(namespace), self._clock()
+        leases, now = self._leases[namespace], self._clock()
         before = leases.next_change()
         if new is None:
             leases.delete(name, now, lease_info(lease).version)

@@ -1,52 +1,44 @@
-"""The loop of a Pool: observe a burst of events, decide, act, and take note of what came of it."""
+"""The loop of a Pool: wait for a burst of events, decide, act, and report the outcome to the brain."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from berth.controller.apply import Applier
-from berth.controller.burst import Burst
+from berth.controller.follow import Burst, Clock
 from berth.pool import Brain, Fact
 
-Publish = Callable[[Iterable[Fact]], None]
 
-
+@dataclass
 class Lead:
-    """Leads one Pool for as long as this process leads."""
+    """Leads one Pool while this process leads."""
 
-    def __init__(
-        self,
-        brain: Brain,
-        applier: Applier,
-        burst: Burst,
-        publish: Publish,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._brain = brain
-        self._applier = applier
-        self._burst = burst
-        self._publish = publish
-        self._clock = clock
+    brain: Brain
+    applier: Applier
+    burst: Burst
+    publish: Callable[[Iterable[Fact]], None]
+    clock: Clock = time.monotonic
 
     async def run(self) -> None:
         """Lead until cancelled. Raises Replaced when another leader has the Pool."""
-        self._brain.start()
+        self.brain.start()
         try:
             while True:
-                # At once at first: what is to be done has waited for a leader long enough.
+                # The first time without waiting for an event: the Pool has been without a leader.
                 wake_at = await self.act()
-                await self._burst.wait(wake_at)
+                await self.burst.wait(wake_at)
         finally:
-            self._brain.stop()
+            self.brain.stop()
 
     async def act(self) -> float | None:
-        """Decide and act until nothing is left to do; when to decide again at the latest."""
+        """Decide and act until nothing is left to do; returns when to decide again at the latest."""
         while True:
-            await self._applier.shown()
-            decision = self._brain.decide(self._clock())
-            self._publish(decision.facts)
+            await self.applier.shown()
+            decision = self.brain.decide(self.clock())
+            self.publish(decision.facts)
             if decision.rests:
                 return decision.wake_at
-            outcome = await self._applier.apply(decision)
-            self._publish(self._brain.done(outcome, self._clock()))
+            outcome = await self.applier.apply(decision)
+            self.publish(self.brain.done(outcome, self.clock()))

@@ -1,8 +1,18 @@
-"""The metrics that the controller exports; docs/metrics.md is generated from this module."""
+"""The metrics that the controller exports, and their port; docs/metrics.md is generated from this module."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 _POOL = ("namespace", "pool")
 _QUICK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -137,7 +147,6 @@ class Metrics:
         self.watch_restarts = Counter(
             "berth_watch_restarts", "Number of times a watch was restarted.", ("resource",), registry=registry
         )
-
         self.watch_silent = Counter(
             "berth_watch_silent",
             "Number of times a read showed that Leases that seemed to have expired had been renewed: their "
@@ -154,3 +163,42 @@ class Metrics:
         """Drop the series of Pools: the next leader exports them."""
         for gauge in self._pool_gauges:
             gauge.clear()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing: probes and scrapes come every few seconds."""
+
+
+@contextmanager
+def endpoint(port: int, registry: CollectorRegistry, ready: Callable[[], bool]) -> Iterator[int]:
+    """Serve `registry` and `ready` from a thread, on all addresses; yields the port.
+
+    `/readyz` answers 200 while `ready()` holds, else 503. Port 0 takes a free one. Raises OSError.
+    """
+    metrics = make_wsgi_app(registry)
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path in ("/metrics", "/"):
+            body: Iterable[bytes] = metrics(environ, start_response)
+            return body
+        if path == "/readyz":
+            status, text = ("200 OK", b"ok\n") if ready() else ("503 Service Unavailable", b"not ready\n")
+        else:
+            status, text = "404 Not Found", b"there are /metrics and /readyz\n"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [text]
+
+    try:
+        server = make_server("", port, application, ThreadingWSGIServer, _Quiet)
+    except OSError as error:
+        raise OSError(f"cannot serve metrics on port {port}: {error.strerror}") from error
+    with server:
+        thread = Thread(target=server.serve_forever, name="endpoint", daemon=True)
+        thread.start()
+        try:
+            yield int(server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,19 +1,26 @@
-"""What is published of a Pool: log lines, Events, metrics and statuses. Never in the way of placement."""
+"""Publishes log lines, Events, metrics and statuses of a Pool, without delaying placement."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from prometheus_client import Gauge
 
-from berth.controller.follow import FollowedPool, Follower
+from berth.controller.follow import Clock, FollowedPool, Follower, Sleep
 from berth.controller.metrics import Metrics
-from berth.controller.recorder import Recorder, timestamp
-from berth.kinds import PoolObject
+from berth.controller.writes import failures
+from berth.kinds import API_VERSION, PoolObject
 from berth.kube import (
+    EVENTS,
     ITEMS,
     MEMBERS,
     POOLS,
@@ -43,68 +50,67 @@ from berth.pool import (
 logger = logging.getLogger(__name__)
 
 MAX_LINES = 1000
-"""Changes of a round that are logged one by one at INFO; of more only their number, each at DEBUG.
+"""Up to this many changes of a round are logged one by one at INFO; if there are more, at DEBUG.
 
-A line costs 13 us: those of a first placement of 100,000 Items would hold the event loop up for 3 s.
+A line costs 13 us: those of a first placement of 100,000 Items would block the event loop for 3 s.
 """
 RATE = 200.0
 """Status writes per second, for one Pool."""
 PARALLEL = 4
+"""Status writes in flight at once."""
 PAUSE = 0.25
-"""Seconds between two passes, in which changes gather."""
+"""Seconds before each pass, to collect changes."""
 STEP = 0.05
+"""Seconds between two checks whether Assignments are being written."""
 STAND_BACK = 20
-"""Steps for which a status waits while Assignments are written; then it is written all the same."""
+"""Checks for which a status waits while Assignments are being written; then it is written anyway."""
 STAND_BACK_PASS = 200
-"""The same before a pass, which looks at all that has changed and takes a while of its own."""
+"""The same before a pass, which itself takes a while."""
 CHUNK = 64
-"""Items whose statuses are looked at before others get their turn."""
+"""Items whose statuses are compared before other tasks get their turn."""
+QUEUE = 1000
+"""Maximum number of Events that wait to be written."""
+AGAIN_AFTER = 300.0
+"""Seconds during which the same Event of the same object is recorded only once."""
 
 
+@dataclass
 class Publisher:
     """Publishes the facts and the statuses of one Pool while this process leads it."""
 
-    def __init__(
-        self,
-        pool: FollowedPool,
-        follower: Follower,
-        client: Client,
-        deadline: Deadline,
-        recorder: Recorder,
-        metrics: Metrics,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        brain = self._brain = pool.brain
-        self._pool = pool
-        self._follower = follower
-        self._client = client
-        self._deadline = deadline
-        self._recorder = recorder
-        self._metrics = metrics
-        self._clock = clock
-        self._sleep = sleep
+    pool: FollowedPool
+    follower: Follower
+    client: Client
+    deadline: Deadline
+    recorder: Recorder
+    metrics: Metrics
+    clock: Clock = time.monotonic
+    sleep: Sleep = asyncio.sleep
+
+    def __post_init__(self) -> None:
+        brain = self._brain = self.pool.brain
         self._statuses = Statuses(brain)
         self._labels = (brain.namespace, brain.name)
         self._due = asyncio.Event()
         self._backoff = Backoff(limit=5.0)
         self._next_slot = 0.0
-        metrics.queue_age.labels(*self._labels).set_function(lambda: brain.age(clock()))
+        self._reasons: defaultdict[Gauge, set[str]] = defaultdict(set)
+        """The reasons for which a metric has a series of this Pool."""
+        self.metrics.queue_age.labels(*self._labels).set_function(lambda: brain.age(self.clock()))
 
     # ---- facts -----------------------------------------------------------------------------
 
     def publish(self, facts: Iterable[Fact]) -> None:
-        """Publish what a decision or its outcome has brought; statuses follow by themselves."""
+        """Publish the facts of a decision or an outcome; `run` then writes the statuses."""
         self._due.set()
         for fact in facts:
             self._publish(fact)
 
     def _publish(self, fact: Fact) -> None:
-        metrics, labels = self._metrics, self._labels
+        metrics, labels = self.metrics, self._labels
         match fact:
             case Notice():
-                self._recorder.record(self._brain.namespace, fact)
+                self.recorder.record(self._brain.namespace, fact)
             case LogLine(level, message):
                 logger.log(level, "pool=%s %s", self._brain, message)
             case Solved(engine, seconds, failed):
@@ -119,7 +125,7 @@ class Publisher:
                 logger.warning("pool=%s round failed, retrying in %.1f s: %s", self._brain, retry_in, message)
 
     def _publish_round(self, made: RoundMade) -> None:
-        metrics, labels = self._metrics, self._labels
+        metrics, labels = self.metrics, self._labels
         metrics.rounds.labels(*labels).inc()
         metrics.round_seconds.labels(*labels).observe(made.seconds)
         if made.queued is not None:
@@ -139,103 +145,90 @@ class Publisher:
         while True:
             await self._due.wait()
             self._due.clear()
-            await self._sleep(PAUSE)
+            await self.sleep(PAUSE)
             await self._stand_back(STAND_BACK_PASS)
-            errors: list[ApiError] = []
+            errors = []
             for write in (self._write_members, self._write_pool, self._write_items):
                 try:
                     await write()
-                except ApiError as error:  # of one kind: the others are written all the same
+                except ApiError as error:  # of one kind: the others are written anyway
                     errors.append(error)
             if not errors:
                 self._backoff.reset()
                 continue
-            delay = max(self._backoff.next(), *(e.retry_after or 0.0 for e in errors))
-            for one in errors:
-                level = logging.WARNING if isinstance(one, Forbidden) else logging.INFO
+            delay = max(self._backoff.next(), *(failure.retry_after or 0.0 for failure in errors))
+            for failure in errors:
+                level = logging.WARNING if isinstance(failure, Forbidden) else logging.INFO
                 text = "pool=%s cannot write a status, next attempt in %.1f s: %s"
-                logger.log(level, text, self._brain, delay, one)
-            await self._sleep(delay)
+                logger.log(level, text, self._brain, delay, failure)
+            await self.sleep(delay)
             self._due.set()
 
     async def _write_members(self) -> None:
-        store = self._follower.informer(MEMBERS, self._brain.namespace).store
+        store = self.follower.informer(MEMBERS, self._brain.namespace).store
         writes, notices = self._statuses.members(store, timestamp())
         for notice in notices:
-            self._recorder.record(self._brain.namespace, notice)
-        failed, error = await self._write(MEMBERS, writes)
-        self._statuses.put_back_members(failed)
-        if error is not None:
-            raise error
+            self.recorder.record(self._brain.namespace, notice)
+        await self._write(MEMBERS, writes, self._statuses.put_back_members)
 
     async def _write_items(self) -> None:
-        store = self._follower.informer(ITEMS, self._brain.namespace).store
+        store = self.follower.informer(ITEMS, self._brain.namespace).store
         rows = self._statuses.take_items()
         for start in range(0, len(rows), CHUNK):
             writes = self._statuses.items(rows[start : start + CHUNK], store, timestamp())
-            failed, error = await self._write(ITEMS, writes)
-            if error is not None:
-                self._statuses.put_back_items({*failed, *rows[start + CHUNK :]})
-                raise error
-            # A new leader looks at every Item and mostly finds nothing to write: others get their turn.
-            await self._sleep(0)
+            try:
+                await self._write(ITEMS, writes, self._statuses.put_back_items)
+            except ApiError:
+                self._statuses.put_back_items(set(rows[start + CHUNK :]))
+                raise
+            # For a new leader this is every Item, mostly without a write that would let other tasks run.
+            await self.sleep(0)
 
     async def _write(
-        self, resource: Resource, writes: Iterable[StatusWrite]
-    ) -> tuple[set[int], ApiError | None]:
-        """Write these statuses; the rows of those that were not written, and why."""
-        gate = asyncio.Semaphore(PARALLEL)
-        failed: dict[int, ApiError] = {}
+        self, resource: Resource, writes: Iterable[StatusWrite], put_back: Callable[[set[int]], None]
+    ) -> None:
+        """Write these statuses. `put_back` gets the rows of those that fail; the first error is raised."""
+        work = ((one.row, partial(self._write_in_turn, resource, one)) for one in writes)
+        failed = await failures(work, PARALLEL)
+        put_back(set(failed))
+        if failed:
+            raise next(iter(failed.values()))
 
-        async def write(name: str, row: int, status: Status | None) -> None:
-            async with gate:
-                await self._take_turn()
-                try:
-                    await self._patch(resource, name, status)
-                except NotFound:
-                    pass
-                except ApiError as error:
-                    failed[row] = error
-
-        async with asyncio.TaskGroup() as group:
-            for one in writes:
-                group.create_task(write(*one))
-        return set(failed), next(iter(failed.values()), None)
+    async def _write_in_turn(self, resource: Resource, write: StatusWrite) -> None:
+        await self._stand_back(STAND_BACK)
+        now = self.clock()
+        self._next_slot = max(now, self._next_slot + 1.0 / RATE)
+        if self._next_slot > now:
+            await self.sleep(self._next_slot - now)
+        await self._patch(resource, write.name, write.status)
 
     async def _patch(self, resource: Resource, name: str, status: Status | None) -> None:
         path = resource.path(self._brain.namespace, name, "status")
-        await self._client.patch(path, {"status": status}, kind="merge", deadline=self._deadline)
+        await self.client.patch(path, {"status": status}, kind="merge", deadline=self.deadline)
 
     async def _stand_back(self, steps: int) -> None:
         for _ in range(steps):
             if not self._brain.writing:
                 break
-            await self._sleep(STEP)
-
-    async def _take_turn(self) -> None:
-        await self._stand_back(STAND_BACK)
-        now = self._clock()
-        self._next_slot = max(now, self._next_slot + 1.0 / RATE)
-        if self._next_slot > now:
-            await self._sleep(self._next_slot - now)
+            await self.sleep(STEP)
 
     async def _write_pool(self) -> None:
         brain = self._brain
-        # One Pool, at most a few times a second: read afresh, as its conditions are not watched.
+        # Read each time, as its conditions are not watched: it is one Pool, at most a few times a second.
         path = POOLS.path(brain.namespace, brain.name)
         try:
-            pool = await self._client.get(path, type=PoolObject, deadline=self._deadline)
+            pool = await self.client.get(path, type=PoolObject, deadline=self.deadline)
         except NotFound:
-            self._pool.burst.wake()
+            self.pool.burst.wake()
             return
-        unusable = self._follower.unusable(brain.namespace)
+        unusable = self.follower.unusable(brain.namespace)
         status, changed = self._statuses.pool(unusable, pool.status, pool.metadata.generation, timestamp())
         self._export(status)
         if changed:
             await self._patch(POOLS, brain.name, status)
 
     def _export(self, status: Status) -> None:
-        metrics, labels, now = self._metrics, self._labels, gauges(self._brain, self._clock())
+        metrics, labels, now = self.metrics, self._labels, gauges(self._brain, self.clock())
         metrics.term.labels(*labels).set(self._brain.term)
         metrics.items.labels(*labels).set(status["items"])
         metrics.members.labels(*labels).set(now.members)
@@ -244,10 +237,12 @@ class Publisher:
         for name, value in status["slots"].items():
             metrics.slots.labels(*labels, name).set(value)
         for gauge, counts in ((metrics.unplaced, now.short), (metrics.waiting, now.waiting)):
-            for reason in _reasons(gauge, labels) | counts.keys():
+            self._reasons[gauge].update(counts)
+            for reason in self._reasons[gauge]:  # 0 for one that no longer applies
                 gauge.labels(*labels, reason).set(counts[reason])
-        for reason in _reasons(metrics.oldest_wait, labels) - now.oldest.keys():
+        for reason in self._reasons[metrics.oldest_wait] - now.oldest.keys():
             metrics.oldest_wait.remove(*labels, reason)
+        self._reasons[metrics.oldest_wait] = set(now.oldest)
         for reason, age in now.oldest.items():
             metrics.oldest_wait.labels(*labels, reason).set(time.time() - age)
         metrics.moves_in_flight.labels(*labels).set(now.moving)
@@ -263,7 +258,63 @@ def _log_changes(pool: str, accepted: list[Accepted], level: int) -> None:
             logger.log(level, "pool=%s item=%s member=%s lane=%s %s", pool, item, member, lane.value, what)
 
 
-def _reasons(gauge: Gauge, pool: tuple[str, str]) -> set[str]:
-    """The reasons for which `gauge` has a series of the Pool."""
-    labels = [sample.labels for family in gauge.collect() for sample in family.samples]
-    return {of["reason"] for of in labels if (of["namespace"], of["pool"]) == pool}
+class Recorder:
+    """Queues Events and writes them one after the other; it drops those that do not fit in the queue."""
+
+    def __init__(self, client: Client, leader: str, clock: Clock = time.monotonic) -> None:
+        self._client = client
+        self._leader = leader
+        self._clock = clock
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(QUEUE)
+        self._recorded: dict[tuple[str, ...], float] = {}
+
+    async def run(self) -> None:
+        """Write queued Events until cancelled."""
+        while True:
+            event = await self._queue.get()
+            try:
+                await self._client.create(EVENTS.path(event["metadata"]["namespace"]), event)
+            except ApiError as error:
+                logger.info("the API server refused an Event: %s", error)
+
+    def record(self, namespace: str, notice: Notice) -> None:
+        """Queue an Event about an object, unless the same one was recorded recently."""
+        now = self._clock()
+        kind, name, uid, reason, message, warning = notice
+        key = (kind, namespace, name, reason, message)
+        if now - self._recorded.get(key, -AGAIN_AFTER) < AGAIN_AFTER:
+            return
+        if len(self._recorded) > 10 * QUEUE:
+            self._recorded = {k: at for k, at in self._recorded.items() if now - at < AGAIN_AFTER}
+        self._recorded[key] = now
+        stamp = timestamp()
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": API_VERSION,
+                "kind": kind,
+                "namespace": namespace,
+                "name": name,
+                "uid": uid,
+            },
+            "reason": reason,
+            "message": message[:1000],
+            "type": "Warning" if warning else "Normal",
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+            "source": {"component": "berth"},
+            "reportingComponent": "berth.dev/controller",
+            "reportingInstance": self._leader[:128],
+        }
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            logger.info("too many Events; dropping: %s", message)
+
+
+def timestamp() -> str:
+    """The present time in the format of conditions and Events."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,7 +1,7 @@
-"""Reads the Leases that have to be read: only a read can prove that a holder is dead, or the later of two.
+"""Reads the Leases that have to be read: only a read proves that a holder is dead, or is the later of two.
 
-A watch may be late, silent or hung while all else works. What a read shows counts: a renewal is a renewal,
-and the watch that has not shown it is started again. Where a read fails nobody dies, and it is tried again.
+A watch may be late, silent or hung while everything else works. The result of a read counts: a renewal is a
+renewal, and a watch that has not shown it is restarted. A failed read declares nobody dead; it is retried.
 """
 
 from __future__ import annotations
@@ -9,178 +9,138 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
-from berth.controller.follow import Follower
+from berth.controller.follow import Clock, Follower, Sleep
 from berth.controller.metrics import Metrics
 from berth.kinds import LeaseObject
-from berth.kube import LEASES, ApiError, Backoff, Client, Deadline, NotFound
+from berth.kube import LEASES, ApiError, Backoff, Client, NotFound
 
 logger = logging.getLogger(__name__)
 
 MAX_GETS = 4
-"""Up to this many Leases are read one by one; more of them by one list of their namespace."""
+"""Up to this many Leases are read one by one; more are read by one list of the namespace."""
 READ_TIMEOUT = 5.0
 """Seconds after which a read has failed."""
 AGAIN_AFTER = 1.0
-"""Seconds until Leases are read again of which a read has settled nothing."""
+"""Seconds until Leases are read again whose read decided nothing."""
 RESCAN = 5.0
-"""Seconds between two checks for Leases to read, besides those that follow when one runs out."""
+"""Seconds between two checks for Leases to read, besides the check after each expiry."""
 
 Found = dict[str, LeaseObject | ApiError | None]
-"""What reads have shown by name; None: there is no such Lease."""
-Sleep = Callable[[float], Awaitable[None]]
+"""The results of reads by name; None: there is no such Lease."""
 
 
-async def read_leases(
-    client: Client, namespace: str, names: Collection[str], deadline: Deadline, max_gets: int = MAX_GETS
-) -> Found:
-    """Read these Leases of a namespace: a few one by one, more by one list."""
-    if len(names) <= max_gets:
-        reads = [_get(client, namespace, name, deadline) for name in names]
-        return dict(zip(names, await asyncio.gather(*reads), strict=True))
-    try:
-        leases = await client.list(LEASES.path(namespace), type=LeaseObject, deadline=deadline)
-    except ApiError as error:
-        return dict.fromkeys(names, error)
-    return dict.fromkeys(names, None) | {lease.metadata.name: lease for lease in leases}
-
-
-async def _get(
-    client: Client, namespace: str, name: str, deadline: Deadline
-) -> LeaseObject | ApiError | None:
-    try:
-        return await client.get(LEASES.path(namespace, name), type=LeaseObject, deadline=deadline)
-    except NotFound:
-        return None
-    except ApiError as error:
-        return error
-
-
+@dataclass
 class LeaseReader:
     """Reads the Leases of one namespace that have to be read."""
 
-    def __init__(
-        self,
-        client: Client,
-        namespace: str,
-        due: Callable[[], Collection[str]],
-        put: Callable[[str, LeaseObject | None, float], bool],
-        on_silent: Callable[[], None],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Sleep = asyncio.sleep,
-        backoff: Backoff | None = None,
-        max_gets: int = MAX_GETS,
-    ) -> None:
-        """`due` names the Leases to read; `put(name, lease, started)` takes what a read has shown.
-
-        `put` returns whether the watch had missed a renewal; then `on_silent` is called.
-        """
-        self._client = client
-        self._namespace = namespace
-        self._due = due
-        self._put = put
-        self._on_silent = on_silent
-        self._clock = clock
-        self._sleep = sleep
-        self._backoff = backoff or Backoff(limit=5.0)
-        self._max_gets = max_gets
-        self._running = False
+    client: Client
+    namespace: str
+    due: Callable[[], Collection[str]]
+    """Names the Leases to read."""
+    put: Callable[[str, LeaseObject | None, float], bool]
+    """Gets the result of each read and when it started; returns whether the watch missed a renewal."""
+    on_silent: Callable[[], None]
+    """Called after reads for which `put` returned True."""
+    clock: Clock = time.monotonic
+    sleep: Sleep = asyncio.sleep
+    backoff: Backoff = field(default_factory=lambda: Backoff(limit=5.0))
+    max_gets: int = MAX_GETS
+    _reading: asyncio.Task[None] | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        """Start to read if there is something to read, unless that is under way."""
-        if not self._running and self._due():
-            self._running = True
-            group.create_task(self._run())
-
-    async def _run(self) -> None:
-        try:
-            await self.read()
-        finally:
-            self._running = False
+        """Start to read if a Lease has to be read, unless a read is under way."""
+        if (self._reading is None or self._reading.done()) and self.due():
+            self._reading = group.create_task(self.read())
 
     async def read(self) -> None:
-        """Read until there is nothing left to read."""
-        self._backoff.reset()
-        while names := sorted(self._due()):
-            started = self._clock()
-            found = await read_leases(
-                self._client, self._namespace, names, started + READ_TIMEOUT, self._max_gets
-            )
-            self._take(found, names, started)
-            errors = [answer for answer in found.values() if isinstance(answer, ApiError)]
+        """Read until no Lease has to be read any more."""
+        self.backoff.reset()
+        while names := sorted(self.due()):
+            started = self.clock()
+            found = await self._find(names, started + READ_TIMEOUT)
+            self._pass_on(found, names, started)
+            errors = {name: answer for name, answer in found.items() if isinstance(answer, ApiError)}
             if errors:
-                failed = [name for name in names if isinstance(found[name], ApiError)]
-                delay = max(self._backoff.next(), *(error.retry_after or 0.0 for error in errors))
+                delay = max(self.backoff.next(), *(error.retry_after or 0.0 for error in errors.values()))
                 logger.warning(
                     "namespace=%s %d Leases (%s) seem to have expired but cannot be read; their Members count"
                     " as live, next attempt in %.1f s: %s",
-                    self._namespace,
+                    self.namespace,
                     len(errors),
-                    ", ".join(failed)[:200],
+                    ", ".join(errors)[:200],
                     delay,
-                    errors[0],
+                    next(iter(errors.values())),
                 )
-                await self._sleep(delay)
+                await self.sleep(delay)
                 continue
-            self._backoff.reset()
-            if not set(names).isdisjoint(self._due()):
-                await self._sleep(AGAIN_AFTER)
+            self.backoff.reset()
+            if not set(names).isdisjoint(self.due()):
+                await self.sleep(AGAIN_AFTER)
 
-    def _take(self, found: Found, names: Collection[str], started: float) -> None:
+    async def _find(self, names: Collection[str], deadline: float) -> Found:
+        """Read these Leases; a list shows the others of the namespace too."""
+        if len(names) <= self.max_gets:
+            reads = [self._get(name, deadline) for name in names]
+            return dict(zip(names, await asyncio.gather(*reads), strict=True))
+        path = LEASES.path(self.namespace)
+        try:
+            leases = await self.client.list(path, type=LeaseObject, deadline=deadline)
+        except ApiError as error:
+            return dict.fromkeys(names, error)
+        return dict.fromkeys(names, None) | {lease.metadata.name: lease for lease in leases}
+
+    async def _get(self, name: str, deadline: float) -> LeaseObject | ApiError | None:
+        path = LEASES.path(self.namespace, name)
+        try:
+            return await self.client.get(path, type=LeaseObject, deadline=deadline)
+        except NotFound:
+            return None
+        except ApiError as error:
+            return error
+
+    def _pass_on(self, found: Found, names: Collection[str], started: float) -> None:
         missed = set()
         for name, lease in found.items():
-            if not isinstance(lease, ApiError) and self._put(name, lease, started):
+            if not isinstance(lease, ApiError) and self.put(name, lease, started):
                 missed.add(name)
-        # Of others that a list shows an event may still be on its way.
+        # For the others in a list, the event may still be on its way.
         if silent := sorted(missed.intersection(names)):
             logger.warning(
                 "namespace=%s the watch of Leases is late or silent: it missed renewals of %d Leases (%s);"
                 " listing all Leases again",
-                self._namespace,
+                self.namespace,
                 len(silent),
                 ", ".join(silent[:3]),
             )
-            self._on_silent()
+            self.on_silent()
 
 
-class LeaseReaders:
-    """Reads Leases of all namespaces while this process leads; none waits for another namespace."""
+async def read_due_leases(client: Client, follower: Follower, metrics: Metrics) -> None:
+    """Read Leases until cancelled, while this process leads; no namespace waits for another."""
+    readers: dict[str, LeaseReader] = {}
 
-    def __init__(self, client: Client, follower: Follower, metrics: Metrics) -> None:
-        self._client = client
-        self._follower = follower
-        self._metrics = metrics
-        self._readers: dict[str, LeaseReader] = {}
+    def on_silent(namespace: str) -> None:
+        metrics.watch_silent.inc()
+        follower.informer(LEASES, namespace).relist()
 
-    async def run(self) -> None:
-        """Read until cancelled."""
-        follower = self._follower
-        async with asyncio.TaskGroup() as group:
-            while True:
-                follower.reads_due.clear()
-                for namespace in follower.namespaces:
-                    self._reader(namespace).start(group)
-                try:
-                    async with asyncio.timeout(RESCAN):
-                        await follower.reads_due.wait()
-                except TimeoutError:
-                    pass
-
-    def _reader(self, namespace: str) -> LeaseReader:
-        reader = self._readers.get(namespace)
-        if reader is None:
-            reader = self._readers[namespace] = LeaseReader(
-                self._client,
-                namespace,
-                partial(self._follower.leases_to_read, namespace),
-                partial(self._follower.put_lease_read, namespace),
-                partial(self._on_silent, namespace),
-            )
-        return reader
-
-    def _on_silent(self, namespace: str) -> None:
-        self._metrics.watch_silent.inc()
-        self._follower.informer(LEASES, namespace).relist()
+    async with asyncio.TaskGroup() as group:
+        while True:
+            follower.reads_due.clear()
+            for namespace in follower.namespaces:
+                if namespace not in readers:
+                    readers[namespace] = LeaseReader(
+                        client,
+                        namespace,
+                        partial(follower.leases_to_read, namespace),
+                        partial(follower.put_lease_read, namespace),
+                        partial(on_silent, namespace),
+                    )
+                readers[namespace].start(group)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RESCAN):
+                    await follower.reads_due.wait()

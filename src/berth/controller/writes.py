@@ -1,21 +1,24 @@
-"""Writes of Assignments: one each in a round at most, a new primary only after the old one's is accepted."""
+"""Writes Assignments: each at most once in a round, and a new primary only after the old one is removed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from berth.kinds import API_VERSION, AssignmentObject, Entry, format_entry
 from berth.kube import ASSIGNMENTS, ApiError, Client, ConnectionLost, Deadline, NotFound, ServerError
 from berth.pool import Accepted, Delete, MemberEdit, MemberState, Outcome, Write
 
+Work = Callable[[], Awaitable[None]]
+
 MAX_PARALLEL = 16
-"""Writes of Assignments under way at once."""
+"""Writes of Assignments in flight at once."""
 FIRST_PARALLEL = 8
-"""Writes under way at the start of a round; each answer allows one more, as in TCP's slow start.
+"""Writes in flight at the start of a round; each answer allows one more, as in TCP's slow start.
 
 Each needs a connection. This many are kept open; the others have to be opened first, and on a machine that is
 busy with the writes a handshake takes as long as one of them.
@@ -24,30 +27,49 @@ busy with the writes a handshake takes as long as one of them.
 
 @dataclass(slots=True)
 class Applied(Outcome):
-    """An outcome, and what only the writers go by."""
+    """An outcome, and what only the writers need of it."""
 
     failures: list[ApiError] = field(default_factory=list)
     version: int = 0
-    """Highest resourceVersion that the API server answered with."""
-
-    def fail(self, error: ApiError) -> None:
-        """Note a failure."""
-        self.failures.append(error)
+    """The highest resourceVersion in an answer of the API server."""
 
     def note_version(self, version: int) -> None:
-        """Note a write that was answered with this resourceVersion."""
+        """Note the resourceVersion in the answer to a write."""
         self.version = max(self.version, version)
 
 
+async def failures(work: Iterable[tuple[int, Work]], limit: int) -> dict[int, ApiError]:
+    """Make the writes for these rows, at most `limit` at once; returns the errors by row.
+
+    An object that is gone is not an error.
+    """
+    gate = asyncio.Semaphore(limit)
+    failed: dict[int, ApiError] = {}
+
+    async def one(row: int, write: Work) -> None:
+        async with gate:
+            try:
+                await write()
+            except NotFound:
+                pass
+            except ApiError as error:
+                failed[row] = error
+
+    async with asyncio.TaskGroup() as group:
+        for row, write in work:
+            group.create_task(one(row, write))
+    return failed
+
+
 def may_be_done(error: ApiError) -> bool:
-    """Whether a write that failed with this may have been accepted, or may yet be."""
+    """Whether a write that failed with this error may have been accepted, or may still be."""
     if isinstance(error, ConnectionLost):
         return error.maybe_done
     return isinstance(error, ServerError)
 
 
 def assignment_patch(member: MemberState, spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The JSON patch that replaces `spec` of exactly the Assignment and generation that were observed.
+    """The JSON patch that replaces `spec` only in the Assignment and the generation that were observed.
 
     Status reports do not change the generation, so they never conflict with it.
     """
@@ -75,39 +97,40 @@ def assignment_object(namespace: str, member: MemberState, spec: dict[str, Any])
 
 
 class _Order:
-    """Which Member may be written next: first those that nobody has to be written before."""
+    """The order of a round's writes: a Member comes after those whose writes its own depends on."""
 
     def __init__(self, writes: dict[int, Write]) -> None:
         self._needs: dict[int, set[int]] = {}
-        self._dependents: dict[int, list[int]] = {}
+        self._dependents: dict[int, list[int]] = defaultdict(list)
         self._ready: deque[int] = deque()
-        self.written: set[int] = set()
-        """Rows whose write has ended, well or not."""
+        self.accepted: set[int] = set()
+        """Rows whose write was accepted or is not needed, so that edits may come after it."""
         for row, write in writes.items():
             needs = set().union(*(edit.after for edit in write.edits)) - {row}
-            # Nothing is written there in this round, so nothing is taken away there either.
-            self.written |= needs - writes.keys()
+            # A Member that is not written in this round gives up nothing.
+            self.accepted |= needs - writes.keys()
             needs &= writes.keys()
             self._needs[row] = needs
             for other in needs:
-                self._dependents.setdefault(other, []).append(row)
+                self._dependents[other].append(row)
             if not needs:
                 self._ready.append(row)
 
     def take(self, *, stuck: bool) -> int | None:
-        """The next row, or None; `stuck`: nothing is under way, break a circle where it is thinnest."""
+        """The next row, or None; `stuck`: nothing is in flight, so break a cycle where needs are fewest."""
         if self._ready:
             row = self._ready.popleft()
         elif stuck and self._needs:
             row = min(self._needs, key=lambda r: len(self._needs[r]))
         else:
             return None
-        self._needs.pop(row, None)
+        del self._needs[row]
         return row
 
-    def finish(self, row: int) -> None:
-        """Note that the write of `row` has ended."""
-        self.written.add(row)
+    def finish(self, row: int, accepted: bool) -> None:
+        """Note that the write of `row` has ended, or is not needed."""
+        if accepted:
+            self.accepted.add(row)
         for other in self._dependents.pop(row, ()):
             needs = self._needs.get(other)
             if needs is not None:
@@ -116,174 +139,123 @@ class _Order:
                     self._ready.append(other)
 
 
+@dataclass
 class AssignmentWriter:
     """Writes the Assignments of one Pool."""
 
-    def __init__(
-        self,
-        client: Client,
-        namespace: str,
-        pool: str,
-        deadline: Deadline,
-        max_parallel: int = MAX_PARALLEL,
-    ) -> None:
-        self._client = client
-        self._namespace = namespace
-        self._pool = pool
-        self._deadline = deadline
-        self._max_parallel = max_parallel
+    client: Client
+    namespace: str
+    pool: str
+    deadline: Deadline
 
     async def write(self, writes: Iterable[Write], term: int, applied: Applied) -> None:
         """Make the writes of a round; `term` goes into each `spec.term`.
 
-        An edit that gives out slot 0 waits until the Members that give it up have been written; if one
-        of those writes fails it is left out. Where two Members wait for each other, the promotions of
-        one of them are left to the next round.
+        An edit that gives out slot 0 waits until the Members that give it up have been written; if one of
+        those writes fails, the edit is left out. If two Members wait for each other, the promotions of one of
+        them are left to the next round.
         """
         by_row = {write.row: write for write in writes}
         order = _Order(by_row)
-        lost: set[int] = set()
-        running: dict[asyncio.Task[ApiError | int], int] = {}
-        window = min(FIRST_PARALLEL, self._max_parallel)
+        running: dict[asyncio.Task[bool], int] = {}
+        window = FIRST_PARALLEL
         async with asyncio.TaskGroup() as group:
             while True:
                 while len(running) < window and (row := order.take(stuck=not running)) is not None:
                     write = by_row[row]
-                    kept = [
-                        edit
-                        for edit in write.edits
-                        if not edit.after
-                        or (lost.isdisjoint(edit.after) and order.written.issuperset(edit.after))
-                    ]
+                    kept = [edit for edit in write.edits if order.accepted.issuperset(edit.after)]
                     if len(kept) < len(write.edits):
                         applied.again |= {e.item for e in write.edits} - {e.item for e in kept}
-                    if not kept:
-                        order.finish(row)
-                        continue
-                    running[group.create_task(self._write_one(write, kept, term, applied))] = row
+                    if kept:
+                        running[group.create_task(self._write_one(write, kept, term, applied))] = row
+                    else:
+                        order.finish(row, True)
                 if not running:
                     return
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                window = min(window + len(done), self._max_parallel)
+                window = min(window + len(done), MAX_PARALLEL)
                 for task in done:
-                    row = running.pop(task)
-                    answer = task.result()
-                    if isinstance(answer, ApiError):
-                        lost.add(row)
-                        _note_failure(by_row[row], answer, applied)
-                    order.finish(row)
+                    order.finish(running.pop(task), task.result())
 
-    async def _write_one(
-        self, write: Write, edits: list[MemberEdit], term: int, applied: Applied
-    ) -> ApiError | int:
+    async def _write_one(self, write: Write, edits: list[MemberEdit], term: int, applied: Applied) -> bool:
+        """Make one write of a round; returns whether it was accepted."""
         try:
-            version = await self.put(write.member, write.entries(edits), term)
+            await self._put(write.member, write.entries(edits), term, applied)
         except ApiError as error:
-            return error
-        applied.note_version(version)
+            items = {edit.item for edit in write.edits}
+            applied.failures.append(error)
+            applied.failed_objects.add(write.row)
+            applied.again |= items
+            if may_be_done(error):
+                applied.in_doubt[write.member.name] = items
+            return False
         applied.accepted.append(Accepted(write.member.name, edits))
-        return version
+        return True
 
     async def repair(self, repairs: Iterable[Write], term: int, applied: Applied) -> None:
-        """Create or clean these Assignments, as many at once as in a round."""
-
-        async def one(write: Write) -> None:
-            applied.note_version(await self.put(write.member, write.member.entries, term))
-
-        await self._each([(write.row, one(write)) for write in repairs], applied)
+        """Create or clean these Assignments."""
+        work = (
+            (write.row, partial(self._put, write.member, write.member.entries, term, applied))
+            for write in repairs
+        )
+        await self._each(work, applied)
 
     async def delete(self, deletes: Iterable[Delete], applied: Applied) -> None:
-        """Delete these Assignments, each only as it was last observed."""
-        await self._each([(delete.row, self._delete(delete)) for delete in deletes], applied)
+        """Delete these Assignments, each only in the version that was last observed."""
+        await self._each(((delete.row, partial(self._delete, delete)) for delete in deletes), applied)
 
     async def rewrite(self, rewrites: Iterable[Write], term: int, applied: Applied) -> None:
-        """Write each of these Assignments as it is, so that no earlier write of it can arrive any more."""
+        """Write these Assignments unchanged, so that no earlier write of them can arrive any more."""
         await asyncio.gather(*(self._rewrite(write.member, term, applied) for write in rewrites))
 
     async def _rewrite(self, member: MemberState, term: int, applied: Applied) -> None:
         assert member.assignment is not None
         try:
-            applied.note_version(await self.put(member, member.entries, term))
+            await self._put(member, member.entries, term, applied)
         except NotFound:
             pass
         except ApiError as error:
             if not await self._replaced(member, applied):
-                applied.fail(error)
+                applied.failures.append(error)
                 return
         applied.rewritten.add(member.name)
 
     async def _replaced(self, member: MemberState, applied: Applied) -> bool:
-        """Whether the Assignment is gone, or is another generation than the one that was observed."""
-        assert member.assignment is not None
+        """Whether the Assignment is gone or has another generation than the one that was observed."""
+        known = member.assignment
+        assert known is not None
+        path = ASSIGNMENTS.path(self.namespace, known.name)
         try:
-            there = await self._client.get(
-                ASSIGNMENTS.path(self._namespace, member.name), type=AssignmentObject, deadline=self._deadline
-            )
-        except NotFound:
-            return True
-        except ApiError:
-            return False
-        meta, known = there.metadata, member.assignment
+            there = await self.client.get(path, type=AssignmentObject, deadline=self.deadline)
+        except ApiError as error:
+            return isinstance(error, NotFound)
+        meta = there.metadata
         if (meta.uid, meta.generation) == (known.uid, known.generation):
             return False
         applied.note_version(int(meta.resource_version))
         return True
 
-    async def put(self, member: MemberState, entries: dict[str, Entry], term: int) -> int:
-        """Create or replace a Member's Assignment; its new resourceVersion. Raises ApiError."""
+    async def _put(self, member: MemberState, entries: dict[str, Entry], term: int, applied: Applied) -> None:
+        """Create or replace a Member's Assignment. Raises ApiError."""
         items = [format_entry(entries[name]) for name in sorted(entries)]
-        spec: dict[str, Any] = {"pool": self._pool, "term": term, "items": items}
-        session = member.session_for(entries)
-        if session:
+        spec: dict[str, Any] = {"pool": self.pool, "term": term, "items": items}
+        if session := member.session_for(entries):
             spec["session"] = session
         if member.assignment is None:
-            answer = await self._client.create(
-                ASSIGNMENTS.path(self._namespace),
-                assignment_object(self._namespace, member, spec),
-                type=AssignmentObject,
-                deadline=self._deadline,
-            )
+            path, body = ASSIGNMENTS.path(self.namespace), assignment_object(self.namespace, member, spec)
+            answer = await self.client.create(path, body, type=AssignmentObject, deadline=self.deadline)
         else:
-            answer = await self._client.patch(
-                ASSIGNMENTS.path(self._namespace, member.name),
-                assignment_patch(member, spec),
-                type=AssignmentObject,
-                deadline=self._deadline,
-            )
-        return int(answer.metadata.resource_version)
+            path, patch = ASSIGNMENTS.path(self.namespace, member.name), assignment_patch(member, spec)
+            answer = await self.client.patch(path, patch, type=AssignmentObject, deadline=self.deadline)
+        applied.note_version(int(answer.metadata.resource_version))
 
     async def _delete(self, delete: Delete) -> None:
         known = delete.assignment
-        preconditions = {"uid": known.uid, "resourceVersion": str(known.resource_version)}
-        await self._client.delete(
-            ASSIGNMENTS.path(self._namespace, known.name),
-            body={"preconditions": preconditions},
-            deadline=self._deadline,
-        )
+        path = ASSIGNMENTS.path(self.namespace, known.name)
+        only_that = {"preconditions": {"uid": known.uid, "resourceVersion": str(known.resource_version)}}
+        await self.client.delete(path, body=only_that, deadline=self.deadline)
 
-    async def _each(self, work: list[tuple[int, Coroutine[Any, Any, None]]], applied: Applied) -> None:
-        """Await all of it, a few at once; what is done on rows of Members, and fails, is noted."""
-        gate = asyncio.Semaphore(self._max_parallel)
-
-        async def one(row: int, what: Coroutine[Any, Any, None]) -> None:
-            async with gate:
-                try:
-                    await what
-                except NotFound:
-                    pass
-                except ApiError as error:
-                    applied.failed_objects.add(row)
-                    applied.fail(error)
-
-        async with asyncio.TaskGroup() as group:
-            for row, what in work:
-                group.create_task(one(row, what))
-
-
-def _note_failure(write: Write, error: ApiError, applied: Applied) -> None:
-    applied.fail(error)
-    applied.failed_objects.add(write.row)
-    items = {edit.item for edit in write.edits}
-    applied.again |= items
-    if may_be_done(error):
-        applied.in_doubt[write.member.name] = items
+    async def _each(self, work: Iterable[tuple[int, Work]], applied: Applied) -> None:
+        failed = await failures(work, MAX_PARALLEL)
+        applied.failed_objects |= failed.keys()
+        applied.failures += failed.values()

@@ -4,22 +4,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from berth.kinds.entry import (
-    ENTRY_MAX_LENGTH,
-    ENTRY_PATTERN,
-    REPORT_MAX_LENGTH,
-    REPORT_PATTERN,
-    Entry,
-    Report,
-    parse_entries,
-    parse_report,
-)
+from berth.kinds.entry import ENTRY_MAX_LENGTH, ENTRY_PATTERN, REPORT_MAX_LENGTH, REPORT_PATTERN
 from berth.kinds.member import MAX_LIMIT
-from berth.kinds.meta import Meta, Part
+from berth.kinds.meta import HasMeta, Part
 from berth.kinds.model import (
     AGE,
     ATOMIC,
-    Column,
     Kind,
     ObjectName,
     Observed,
@@ -28,6 +18,7 @@ from berth.kinds.model import (
     Rule,
     Shape,
     Term,
+    column,
 )
 
 MAX_ENTRIES = 2 * MAX_LIMIT
@@ -39,8 +30,8 @@ MAX_SESSION = 253
 
 # A plain pattern and not a rule: it is checked on every entry of every write, and a list of
 # thousands is beyond the cost that the API server grants to CEL.
-EntryText = Annotated[str, Field(max_length=ENTRY_MAX_LENGTH, pattern=ENTRY_PATTERN)]
-ReportText = Annotated[str, Field(max_length=REPORT_MAX_LENGTH, pattern=REPORT_PATTERN)]
+_EntryText = Annotated[str, Field(max_length=ENTRY_MAX_LENGTH, pattern=ENTRY_PATTERN)]
+_ReportText = Annotated[str, Field(max_length=REPORT_MAX_LENGTH, pattern=REPORT_PATTERN)]
 
 
 class AssignmentSpec(Shape):
@@ -53,18 +44,11 @@ class AssignmentSpec(Shape):
     session: Annotated[str, Field(min_length=1, max_length=MAX_SESSION)] | None = None
     """The session that the entries are for: the holder of the Member's Lease when they were written. No other
     session works on them. Absent if the Member has no Lease."""
-    items: Annotated[
-        list[EntryText],
-        Field(max_length=MAX_ENTRIES, json_schema_extra={**ATOMIC, "default": []}),
-    ] = Field(default_factory=list)
+    items: Annotated[tuple[_EntryText, ...], Field(max_length=MAX_ENTRIES, json_schema_extra=ATOMIC)] = ()
     """The entries, sorted by name: `NAME#SLOT@GRANT` for a replica, `NAME#0@GRANT:EPOCH` for the primary."""
 
-    def entries(self) -> list[Entry]:
-        """The parsed entries; raises `ValueError` for one that is malformed."""
-        return parse_entries(self.items)
 
-
-class Problem(Observed):
+class ItemProblem(Observed):
     """Why a Member could not do what an entry asks."""
 
     item: ObjectName
@@ -80,20 +64,12 @@ class AssignmentStatus(Observed):
 
     session: Annotated[str, Field(max_length=MAX_SESSION)] = ""
     """The session that reports: one run of the process, and the holder of its Lease."""
-    items: Annotated[
-        list[ReportText],
-        Field(max_length=MAX_ENTRIES, json_schema_extra=dict(ATOMIC)),
-    ] = Field(default_factory=list)
+    items: Annotated[tuple[_ReportText, ...], Field(max_length=MAX_ENTRIES, json_schema_extra=ATOMIC)] = ()
     """The reports: `NAME@GRANT=PHASE`, where PHASE is Preparing, Ready, Active, Draining or Failed."""
     problems: Annotated[
-        list[Problem],
-        Field(max_length=MAX_PROBLEMS, json_schema_extra=dict(ATOMIC)),
-    ] = Field(default_factory=list)
+        tuple[ItemProblem, ...], Field(max_length=MAX_PROBLEMS, json_schema_extra=ATOMIC)
+    ] = ()
     """Why Items failed; only the first 64 are listed."""
-
-    def reports(self) -> list[Report]:
-        """The parsed reports; raises `ValueError` for one that is malformed."""
-        return [parse_report(text) for text in self.items]
 
 
 class Assignment(Resource):
@@ -103,9 +79,9 @@ class Assignment(Resource):
         "Assignment",
         short_names=("ba",),
         columns=(
-            Column("Pool", ".spec.pool", description="The Member's pool"),
-            Column("Term", ".spec.term", "integer", "The leader's term when it last wrote"),
-            Column("Session", ".status.session", description="The process that reports", wide=True),
+            column("Pool", ".spec.pool", description="The Member's pool"),
+            column("Term", ".spec.term", "integer", "The leader's term when it last wrote"),
+            column("Session", ".status.session", description="The process that reports", wide=True),
             AGE,
         ),
         rules=(
@@ -148,10 +124,9 @@ class ReadAssignmentStatus(Part, frozen=True):
     problems: tuple[ReadProblem, ...] = ()
 
 
-class AssignmentObject(Part, frozen=True):
+class AssignmentObject(HasMeta, frozen=True):
     """An Assignment as it is read."""
 
-    metadata: Meta
     spec: ReadAssignmentSpec = ReadAssignmentSpec()
     status: ReadAssignmentStatus = ReadAssignmentStatus()
 

@@ -15,7 +15,6 @@ report          ``orders-0007@12=Ready``    the Member's report on what it was g
 """
 
 import re
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -105,13 +104,18 @@ _REPORT = re.compile(rf"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)@({_TERM})=({'|'.join(
 _PHASES = {phase.value: phase for phase in Phase}
 
 
-def _name_is_odd(name: str) -> bool:
+def _is_malformed(name: str) -> bool:
     return len(name) > MAX_NAME or ("." in name and (".." in name or ".-" in name or "-." in name))
 
 
 def is_name(name: str) -> bool:
     """Whether `name` can be the name of an Item or a Member: a DNS-1123 subdomain of up to 253 characters."""
     return len(name) <= MAX_NAME and re.fullmatch(_NAME, name, re.ASCII) is not None
+
+
+def is_label(name: str) -> bool:
+    """Whether `name` can be the name of a Pool or a namespace: a DNS label of up to 63 characters."""
+    return len(name) <= 63 and re.fullmatch(_LABEL, name, re.ASCII) is not None
 
 
 def format_entry(entry: Entry) -> str:
@@ -127,19 +131,12 @@ def parse_entry(text: str) -> Entry:
     `format_entry` would not have written: no text has two spellings.
     """
     match = _ENTRY.fullmatch(text)
-    if match is None:
+    if match is None or _is_malformed(match[1]):
         raise ValueError(f"entry {text!r}: {_explain_entry(text)}")
     name, primary_grant, epoch, slot, grant = match.groups()
-    if _name_is_odd(name):
-        raise ValueError(f"entry {text!r}: {_explain_name(name)}")
     if slot is None:
         return Entry(name, 0, int(primary_grant), int(epoch))
     return Entry(name, int(slot), int(grant), 0)
-
-
-def parse_entries(texts: Iterable[str]) -> list[Entry]:
-    """All entries of `texts`, in their order; raises `ValueError` for the first that is malformed."""
-    return [parse_entry(text) for text in texts]
 
 
 def format_report(report: Report) -> str:
@@ -151,11 +148,9 @@ def format_report(report: Report) -> str:
 def parse_report(text: str) -> Report:
     """Parse `text`; raises `ValueError`, naming it and what is wrong with it."""
     match = _REPORT.fullmatch(text)
-    if match is None:
+    if match is None or _is_malformed(match[1]):
         raise ValueError(f"report {text!r}: {_explain_report(text)}")
     name, grant, phase = match.groups()
-    if _name_is_odd(name):
-        raise ValueError(f"report {text!r}: {_explain_name(name)}")
     return Report(name, int(grant), _PHASES[phase])
 
 

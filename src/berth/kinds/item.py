@@ -5,31 +5,30 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from pydantic import Field, StrictInt
 
-from berth.kinds.meta import Meta, Part, ReadCondition
+from berth.kinds.meta import HasMeta, Part, ReadCondition
 from berth.kinds.model import (
     AGE,
     ATOMIC,
     UNCHANGEABLE_POOL,
-    Column,
     Conditions,
     Count,
     Kind,
-    MaxBytes,
     ObjectName,
     Observed,
     PoolName,
     Resource,
     Rule,
     Shape,
+    column,
+    max_bytes,
 )
 
 MAX_REPLICAS = 32
 MAX_DATA_KEYS = 64
 MAX_DATA_VALUE = 4096
 
-DATA_KEYS = Rule(
-    "self.all(key, size(key) >= 1 && size(key) <= 253)",
-    "every key must have 1 to 253 characters",
+_DATA_KEYS = Rule(
+    "self.all(key, size(key) >= 1 && size(key) <= 253)", "every key must have 1 to 253 characters"
 )
 
 
@@ -41,9 +40,9 @@ class ItemSpec(Shape):
     replicas: Annotated[StrictInt, Field(ge=0, le=MAX_REPLICAS)] = 1
     """The number of Members that hold the Item at the same time. 0 keeps it unplaced."""
     data: Annotated[
-        dict[str, Annotated[str, Field(max_length=MAX_DATA_VALUE), MaxBytes(MAX_DATA_VALUE)]],
+        dict[str, Annotated[str, Field(max_length=MAX_DATA_VALUE), max_bytes(MAX_DATA_VALUE)]],
         Field(max_length=MAX_DATA_KEYS),
-        DATA_KEYS,
+        _DATA_KEYS,
     ] = Field(default_factory=dict)
     """Data for the worker: at most 64 keys with values of up to 4 KiB (4096 bytes in UTF-8)."""
 
@@ -57,13 +56,11 @@ class ItemStatus(Observed):
     """The number of Members that hold the Item and are ready."""
     primary: ObjectName | None = None
     """The Member with slot 0."""
-    members: Annotated[list[ObjectName], Field(max_length=64, json_schema_extra=dict(ATOMIC))] = Field(
-        default_factory=list
-    )
+    members: Annotated[tuple[ObjectName, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """The Members that hold the Item, in slot order."""
     observed_generation: Count | None = None
     """The generation of the Item that this status describes."""
-    conditions: Conditions = Field(default_factory=list)
+    conditions: Conditions = ()
     """`Placed`: as many Members hold the Item as requested. `Ready`: all of its replicas are ready."""
 
 
@@ -74,11 +71,11 @@ class Item(Resource):
         "Item",
         short_names=("bi",),
         columns=(
-            Column("Pool", ".spec.pool", description="The Pool whose Members may hold the Item"),
-            Column("Replicas", ".spec.replicas", "integer", "Requested replicas"),
-            Column("Held", ".status.replicas", "integer", "Members that hold the Item"),
-            Column("Ready", ".status.ready", "integer", "Members on which the Item is ready"),
-            Column("Primary", ".status.primary", description="The Member with slot 0"),
+            column("Pool", ".spec.pool", description="The Pool whose Members may hold the Item"),
+            column("Replicas", ".spec.replicas", "integer", "Requested replicas"),
+            column("Held", ".status.replicas", "integer", "Members that hold the Item"),
+            column("Ready", ".status.ready", "integer", "Members on which the Item is ready"),
+            column("Primary", ".status.primary", description="The Member with slot 0"),
             AGE,
         ),
         scale={"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
@@ -107,10 +104,9 @@ class ReadItemStatus(Part, frozen=True):
     conditions: tuple[ReadCondition, ...] = ()
 
 
-class ItemObject(Part, frozen=True):
+class ItemObject(HasMeta, frozen=True):
     """An Item as it is read."""
 
-    metadata: Meta
     spec: ReadItemSpec = ReadItemSpec()
     status: ReadItemStatus | None = None
 

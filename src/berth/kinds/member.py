@@ -6,13 +6,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from berth.kinds.entry import MAX_NAME
-from berth.kinds.meta import Meta, Part, ReadCondition, condition_status
+from berth.kinds.meta import HasMeta, Part, ReadCondition
 from berth.kinds.model import (
     AGE,
     DNS_SUBDOMAIN,
     LABEL_VALUE,
     UNCHANGEABLE_POOL,
-    Column,
     Conditions,
     Count,
     Kind,
@@ -20,18 +19,18 @@ from berth.kinds.model import (
     PoolName,
     Resource,
     Shape,
+    column,
+    condition_column,
 )
 
 MAX_LIMIT = 4096
 
 
 class Readiness(StrEnum):
-    """When an entry counts as ready."""
+    """When an entry counts as ready: see `MemberSpec.readiness`."""
 
     ASSUMED = "Assumed"
-    """As soon as it is written."""
     REPORTED = "Reported"
-    """Once the Member reports it ready in the status of its Assignment."""
 
 
 class MemberSpec(Shape):
@@ -65,7 +64,7 @@ class MemberStatus(Observed):
     """The number of its Items that are ready."""
     observed_generation: Count | None = None
     """The generation of the Member that this status describes."""
-    conditions: Conditions = Field(default_factory=list)
+    conditions: Conditions = ()
     """`Live`: it can hold Items. `Drained`: it is draining and holds nothing."""
 
 
@@ -76,12 +75,12 @@ class Member(Resource):
         "Member",
         short_names=("bm",),
         columns=(
-            Column("Pool", ".spec.pool", description="The Pool whose Items it may hold"),
-            Column("Zone", ".spec.zone", description="Where it runs"),
-            Column("Limit", ".spec.limit", "integer", "Maximum number of Items it may hold"),
-            Column("Items", ".status.items", "integer", "Items it holds"),
-            Column("Primaries", ".status.primaries", "integer", "Items for which it holds slot 0"),
-            Column.condition("Live", "Whether it can hold Items"),
+            column("Pool", ".spec.pool", description="The Pool whose Items it may hold"),
+            column("Zone", ".spec.zone", description="Where it runs"),
+            column("Limit", ".spec.limit", "integer", "Maximum number of Items it may hold"),
+            column("Items", ".status.items", "integer", "Items it holds"),
+            column("Primaries", ".status.primaries", "integer", "Items for which it holds slot 0"),
+            condition_column("Live", "Whether it can hold Items"),
             AGE,
         ),
     )
@@ -112,14 +111,15 @@ class ReadMemberStatus(Part, frozen=True):
     conditions: tuple[ReadCondition, ...] = ()
 
 
-class MemberObject(Part, frozen=True):
+class MemberObject(HasMeta, frozen=True):
     """A Member as it is read."""
 
-    metadata: Meta
     spec: ReadMemberSpec
     status: ReadMemberStatus | None = None
 
     @property
     def reported_live(self) -> bool | None:
-        """The status of its condition `Live`; None if it has none."""
-        return condition_status(self.status.conditions if self.status else (), "Live")
+        """Whether its condition `Live` holds; None if that is unknown."""
+        conditions = self.status.conditions if self.status else ()
+        found = next((condition.status for condition in conditions if condition.type == "Live"), "")
+        return {"True": True, "False": False}.get(found)

@@ -1,8 +1,5 @@
 """What is read of every object: small structs that msgspec decodes a hundred times faster than a model."""
 
-from collections.abc import Iterable
-from typing import Protocol
-
 import msgspec
 
 Key = tuple[str, str]
@@ -20,7 +17,7 @@ class OwnerReference(msgspec.Struct, frozen=True, gc=False, rename="camel", omit
 
 
 class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """`metadata`, in snake case. Use it as the `metadata` field of the struct given to an Informer."""
+    """`metadata` of an object."""
 
     name: str
     namespace: str = ""
@@ -38,17 +35,14 @@ class Meta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         return (self.namespace, self.name)
 
 
-class HasMeta(Protocol):
-    """What an Informer requires of its struct: a `metadata` field of type `Meta`."""
-
-    @property
-    def metadata(self) -> Meta:
-        """The object's metadata."""
-        ...
-
-
 class Part(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """A part of an object as it is read; fields that Berth does not read are skipped."""
+
+
+class HasMeta(Part, frozen=True):
+    """Any object as it is read: with its metadata, in a field that the struct given to an Informer needs."""
+
+    metadata: Meta
 
 
 class ReadCondition(Part, frozen=True):
@@ -61,7 +55,16 @@ class ReadCondition(Part, frozen=True):
     last_transition_time: str = ""
 
 
-def condition_status(conditions: Iterable[ReadCondition], type_: str) -> bool | None:
-    """Whether the condition of that type holds; None where it does not say."""
-    found = next((c.status for c in conditions if c.type == type_), None)
-    return {"True": True, "False": False}.get(found or "")
+class LeaseSpec(Part, frozen=True):
+    """`spec` of a Lease of coordination.k8s.io; every field may be missing."""
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class LeaseObject(HasMeta, frozen=True):
+    """A Lease as it is read."""
+
+    spec: LeaseSpec = LeaseSpec()

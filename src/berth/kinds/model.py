@@ -1,9 +1,9 @@
 """What all kinds share: names of the API, field types with their rules, metadata and conditions."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -38,6 +39,14 @@ class Rule:
     message: str
     field: str | None = None
     """The field below that the error names, like `.spec.term`; by default the one that has the rule."""
+    accepts: Callable[[str], bool] | None = None
+    """The same rule in Python, by which the models check a string; None: only the API server checks it."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        if self.accepts is None:
+            return schema
+        return core_schema.no_info_after_validator_function(self._check, schema)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -51,79 +60,40 @@ class Rule:
         path = {"fieldPath": self.field} if self.field else {}
         return {"rule": self.rule, **path, "message": self.message}
 
-
-@dataclass(frozen=True)
-class Matches:
-    """A pattern that a string must match, with a message for a string that does not.
-
-    Checked by the API server as a CEL rule: the error of a plain `pattern` would only quote the
-    expression.
-    """
-
-    pattern: str
-    message: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return Rule(self.rule("self"), self.message).__get_pydantic_json_schema__(schema, handler)
-
-    def rule(self, subject: str) -> str:
-        """The CEL expression that checks `subject`."""
-        return f"{subject}.matches(r'{self.pattern}')"
-
-    def accepts(self, value: str) -> bool:
-        """Whether `value` matches."""
-        # "$" of Python, unlike that of CEL, also matches before a last line break.
-        return not value.endswith("\n") and re.search(self.pattern, value, re.ASCII) is not None
-
-    def check(self, value: str) -> str:
-        """`value`, or `ValueError` with the message."""
-        if not self.accepts(value):
+    def _check(self, value: str) -> str:
+        if self.accepts is not None and not self.accepts(value):
             raise ValueError(self.message)
         return value
 
 
-@dataclass(frozen=True)
-class MaxBytes:
+def matches(pattern: str, message: str) -> Rule:
+    """The rule that a string matches `pattern`: the error of a plain `pattern` would only quote it."""
+    expression = re.compile(pattern, re.ASCII)
+    # "$" of Python, unlike that of CEL, also matches before a last line break; `fullmatch` refuses that.
+    return Rule(
+        f"self.matches(r'{pattern}')", message, accepts=lambda value: bool(expression.fullmatch(value))
+    )
+
+
+def max_bytes(count: int) -> Rule:
     """The maximum size of a string in UTF-8 bytes: `maxLength` counts characters."""
-
-    max_bytes: int
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        rule = Rule(f"size(bytes(self)) <= {self.max_bytes}", self.message)
-        return rule.__get_pydantic_json_schema__(schema, handler)
-
-    @property
-    def message(self) -> str:
-        """The error message for a longer string."""
-        return f"must have {self.max_bytes} bytes or fewer in UTF-8"
-
-    def check(self, value: str) -> str:
-        """`value`, or `ValueError` with the message."""
-        if len(value.encode(errors="surrogatepass")) > self.max_bytes:
-            raise ValueError(self.message)
-        return value
+    return Rule(
+        f"size(bytes(self)) <= {count}",
+        f"must have {count} bytes or fewer in UTF-8",
+        accepts=lambda value: len(value.encode(errors="surrogatepass")) <= count,
+    )
 
 
-DNS_LABEL = Matches(
+DNS_LABEL = matches(
     "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
     "must be a DNS label: lower case letters, digits and '-', beginning and ending with a letter or a digit",
 )
-DNS_SUBDOMAIN = Matches(
+DNS_SUBDOMAIN = matches(
     NAME_PATTERN,
     "must be a Kubernetes object name: lower case letters, digits, '-' and '.', "
     "each part beginning and ending with a letter or a digit",
 )
-LABEL_VALUE = Matches(
+LABEL_VALUE = matches(
     "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
     "must be empty or a label value: letters, digits, '-', '_' and '.', "
     "beginning and ending with a letter or a digit",
@@ -178,8 +148,8 @@ class Observed(Shape):
     model_config = ConfigDict(extra="ignore")
 
 
-class OwnerReference(Shape):
-    """The object that owns another object."""
+class Owner(Shape):
+    """One entry of `metadata.ownerReferences`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -203,15 +173,7 @@ class ObjectMeta(Shape):
     deletion_timestamp: Time | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    owner_references: list[OwnerReference] | None = None
-
-
-class ConditionStatus(StrEnum):
-    """Whether a condition holds."""
-
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
+    owner_references: list[Owner] | None = None
 
 
 class Condition(Observed):
@@ -219,7 +181,7 @@ class Condition(Observed):
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
     """The type of the condition."""
-    status: ConditionStatus
+    status: Literal["True", "False", "Unknown"]
     """Whether it holds: True, False or Unknown."""
     reason: Annotated[
         str,
@@ -234,28 +196,25 @@ class Condition(Observed):
     """The generation of the object that the condition describes."""
 
 
-MAPPED_BY_TYPE = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-ATOMIC = {"x-kubernetes-list-type": "atomic"}
-Conditions = Annotated[list[Condition], Field(max_length=32, json_schema_extra=dict(MAPPED_BY_TYPE))]
+ATOMIC: JsonDict = {"x-kubernetes-list-type": "atomic"}
+_MAPPED_BY_TYPE: JsonDict = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=32, json_schema_extra=_MAPPED_BY_TYPE)]
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of `kubectl get`."""
-
-    name: str
-    path: str
-    type: Literal["string", "integer", "date", "boolean"] = "string"
-    description: str = ""
-    wide: bool = False
-
-    @classmethod
-    def condition(cls, type_: str, description: str = "") -> "Column":
-        """The column that shows the status of the condition `type_`."""
-        return cls(type_, f'.status.conditions[?(@.type=="{type_}")].status', description=description)
+def column(
+    name: str, path: str, type: str = "string", description: str = "", *, wide: bool = False
+) -> dict[str, Any]:
+    """A column of `kubectl get`, as a CRD holds it; `type` is string, integer, date or boolean."""
+    described = {"description": description} if description else {}
+    return {"name": name, "type": type, "jsonPath": path, **described, **({"priority": 1} if wide else {})}
 
 
-AGE = Column("Age", ".metadata.creationTimestamp", "date")
+def condition_column(type_: str, description: str) -> dict[str, Any]:
+    """The column that shows the status of the condition `type_`."""
+    return column(type_, f'.status.conditions[?(@.type=="{type_}")].status', description=description)
+
+
+AGE = column("Age", ".metadata.creationTimestamp", "date")
 
 
 @dataclass(frozen=True)
@@ -264,9 +223,9 @@ class Kind:
 
     name: str
     short_names: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[dict[str, Any], ...]
     scale: dict[str, str] | None = None
-    rules: tuple[Rule, ...] = field(default=())
+    rules: tuple[Rule, ...] = ()
     """Rules over the whole object."""
 
     @property

@@ -5,12 +5,11 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
 
-from berth.kinds.entry import MAX_TERM
-from berth.kinds.meta import Meta, Part, ReadCondition
+from berth.kinds.entry import MAX_TERM, is_label
+from berth.kinds.meta import HasMeta, Part, ReadCondition
 from berth.kinds.model import (
     AGE,
     DNS_LABEL,
-    Column,
     Conditions,
     Count,
     Kind,
@@ -19,54 +18,44 @@ from berth.kinds.model import (
     Resource,
     Rule,
     Shape,
+    column,
+    condition_column,
 )
 
-MAX_SECONDS = 2**31 - 1
-MAX_NUMBER = 2**31 - 1
+_Number = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 
 
 class Handoff(StrEnum):
-    """How the primary's work passes from one Member to another."""
+    """How the primary's work passes from one Member to another: see `PoolSpec.handoff`."""
 
     OVERLAP = "Overlap"
-    """The new primary is promoted in the round that removes the old one."""
     EXCLUSIVE = "Exclusive"
-    """The new primary is promoted only after the old holder has released the Item, or after its Lease has
-    been expired for a full safety margin."""
 
 
 class ZonePolicy(StrEnum):
-    """How replicas of one Item relate to zones."""
+    """How replicas of one Item relate to zones: see `PoolSpec.zones`."""
 
     SPREAD = "Spread"
-    """In two or more zones where capacity allows."""
     REQUIRE = "Require"
-    """Leave a replica unplaced rather than put all replicas in one zone."""
     IGNORE = "Ignore"
-    """Zones are not considered."""
 
 
 class PrimaryBalance(StrEnum):
-    """When primaries are balanced."""
+    """When primaries are balanced: see `BalancePolicy.primaries`."""
 
     PROMOTION = "Promotion"
-    """When one must be chosen."""
     ACTIVE = "Active"
-    """They also move among holders for balance."""
 
 
 class ItemStatusMode(StrEnum):
-    """Which Items get a status."""
+    """Which Items get a status: see `PoolSpec.item_status`."""
 
     FULL = "Full"
-    """All."""
     PROBLEMS = "Problems"
-    """Those with a problem."""
     NONE = "None"
-    """None."""
 
 
-class Balance(Shape):
+class BalancePolicy(Shape):
     """How evenly Items are balanced over Members."""
 
     tolerance_percent: Percent = 0
@@ -76,22 +65,22 @@ class Balance(Shape):
     holders for balance."""
 
 
-class Moves(Shape):
+class MovePolicy(Shape):
     """Bounds on moving Items for balance."""
 
-    max_in_flight: Annotated[StrictInt, Field(ge=0, le=MAX_NUMBER)] | None = None
+    max_in_flight: _Number | None = None
     """The maximum number of rebalancing moves in flight. Unset: no bound. It does not delay the recovery of
     missing replicas."""
 
 
-class Outage(Shape):
+class OutagePolicy(Shape):
     """What happens when Members die."""
 
-    delay_seconds: Annotated[StrictInt, Field(ge=0, le=MAX_SECONDS)] = 0
+    delay_seconds: _Number = 0
     """How long a dead Member's Items wait for its return, in seconds."""
     brake_percent: Percent = 55
     """If more than this share of the Members dies together, removals and moves are paused."""
-    brake_min_members: Annotated[StrictInt, Field(ge=0, le=MAX_NUMBER)] = 10
+    brake_min_members: _Number = 10
     """The brake applies only to Pools with at least this many Members."""
 
 
@@ -105,11 +94,11 @@ class PoolSpec(Shape):
     zones: ZonePolicy = ZonePolicy.SPREAD
     """`Spread`: an Item with 2 or more replicas is in 2 or more zones where capacity allows. `Require`:
     a replica is left unplaced rather than all of them put in one zone. `Ignore`: zones are ignored."""
-    balance: Balance = Balance()
+    balance: BalancePolicy = BalancePolicy()
     """How evenly Items are balanced over Members."""
-    moves: Moves = Moves()
+    moves: MovePolicy = MovePolicy()
     """Bounds on moving Items for balance."""
-    outage: Outage = Outage()
+    outage: OutagePolicy = OutagePolicy()
     """What happens when Members die."""
     item_status: ItemStatusMode = ItemStatusMode.FULL
     """Which Items get a status: `Full` (all), `Problems` (those with a problem) or `None`."""
@@ -141,7 +130,7 @@ class PoolStatus(Observed):
     """Replicas wanted, held and ready."""
     observed_generation: Count | None = None
     """The generation of the Pool that this status describes."""
-    conditions: Conditions = Field(default_factory=list)
+    conditions: Conditions = ()
     """`Converged`: everything is where the plan wants it. `Degraded`: something is missing.
     `Paused`: the outage brake stops removals and moves."""
 
@@ -156,21 +145,21 @@ class Pool(Resource):
         "Pool",
         short_names=("bp",),
         columns=(
-            Column("Items", ".status.items", "integer", "Items that name the Pool"),
-            Column("Members", ".status.members", "integer", "Members that name the Pool"),
-            Column("Wanted", ".status.slots.wanted", "integer", "Requested replicas"),
-            Column("Held", ".status.slots.held", "integer", "Replicas that live Members hold"),
-            Column("Ready", ".status.slots.ready", "integer", "Replicas that are ready"),
-            Column.condition("Converged", "Whether everything is where the plan wants it"),
-            Column("Term", ".status.term", "integer", "The term of the latest leader"),
-            Column("Handoff", ".spec.handoff", description="How primaries change hands", wide=True),
-            Column("Zones", ".spec.zones", description="How replicas relate to zones", wide=True),
-            Column("Leader", ".status.leader", description="The identity of the leader", wide=True),
+            column("Items", ".status.items", "integer", "Items that name the Pool"),
+            column("Members", ".status.members", "integer", "Members that name the Pool"),
+            column("Wanted", ".status.slots.wanted", "integer", "Requested replicas"),
+            column("Held", ".status.slots.held", "integer", "Replicas that live Members hold"),
+            column("Ready", ".status.slots.ready", "integer", "Replicas that are ready"),
+            condition_column("Converged", "Whether everything is where the plan wants it"),
+            column("Term", ".status.term", "integer", "The term of the latest leader"),
+            column("Handoff", ".spec.handoff", description="How primaries change hands", wide=True),
+            column("Zones", ".spec.zones", description="How replicas relate to zones", wide=True),
+            column("Leader", ".status.leader", description="The identity of the leader", wide=True),
             AGE,
         ),
         rules=(
             Rule(
-                f"size(self.metadata.name) <= 63 && {DNS_LABEL.rule('self.metadata.name')}",
+                f"size(self.metadata.name) <= 63 && {DNS_LABEL.rule.replace('self', 'self.metadata.name')}",
                 _NAME_MESSAGE,
                 field=".metadata.name",
             ),
@@ -190,7 +179,7 @@ class Pool(Resource):
     @model_validator(mode="after")
     def _name_is_a_label(self) -> Self:
         name = self.metadata.name
-        if name and (len(name) > 63 or not DNS_LABEL.accepts(name)):
+        if name and not is_label(name):
             raise ValueError(f"metadata.name {_NAME_MESSAGE}")
         return self
 
@@ -247,9 +236,8 @@ class ReadPoolStatus(Part, frozen=True):
     conditions: tuple[ReadCondition, ...] = ()
 
 
-class PoolObject(Part, frozen=True):
+class PoolObject(HasMeta, frozen=True):
     """A Pool as it is read."""
 
-    metadata: Meta
     spec: ReadPoolSpec = ReadPoolSpec()
     status: ReadPoolStatus | None = None

@@ -1,27 +1,19 @@
 """Converts the JSON schemas of pydantic to the structural schemas that a CRD requires."""
 
+from functools import partial
 from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from berth.kinds.model import VALIDATIONS, Resource
 
 Json = dict[str, Any]
 
 _KEPT = (
-    "type",
-    "format",
-    "description",
-    "enum",
-    "minimum",
-    "maximum",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "maxItems",
-    "maxProperties",
-    "x-kubernetes-list-type",
-    "x-kubernetes-list-map-keys",
-    VALIDATIONS,
-)
+    "type", "format", "description", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern",
+    "maxItems", "maxProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", VALIDATIONS,
+)  # fmt: skip
 
 _ROOT: Json = {
     "apiVersion": {"type": "string", "description": "The version of the API that the object is written in."},
@@ -31,17 +23,22 @@ _ROOT: Json = {
 }
 
 
+class _WithoutNull(GenerateJsonSchema):
+    """`X | None` becomes an optional X: a null is refused, or replaced by the default if there is one."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> Json:
+        return self.generate_inner(schema["schema"])
+
+
 def structural_schema(model: type[Resource]) -> Json:
     """The `openAPIV3Schema` of the kind that `model` describes.
 
-    References are resolved. `X | None` becomes an optional X: a null is refused, or replaced by the default
-    if there is one. A status has no defaults, because it is always written as a whole.
+    References are resolved. A status has no defaults, because it is always written as a whole.
     """
-    source = model.model_json_schema(by_alias=True)
-    definitions = source.get("$defs", {})
+    source = model.model_json_schema(schema_generator=_WithoutNull)
     properties = dict(_ROOT)
     for name in ("spec", "status"):
-        properties[name] = _convert(source["properties"][name], definitions, defaults=name == "spec")
+        properties[name] = _convert(source["properties"][name], source["$defs"], defaults=name == "spec")
     result: Json = {
         "type": "object",
         "description": _one_line(source["description"]),
@@ -55,7 +52,8 @@ def structural_schema(model: type[Resource]) -> Json:
 
 
 def _convert(node: Json, definitions: Json, *, defaults: bool) -> Json:
-    node = _resolve(node, definitions)
+    if "$ref" in node:
+        node = {**definitions[node["$ref"].removeprefix("#/$defs/")], **node}
     result = {key: node[key] for key in _KEPT if key in node}
     if "description" in result:
         result["description"] = _one_line(result["description"])
@@ -63,42 +61,16 @@ def _convert(node: Json, definitions: Json, *, defaults: bool) -> Json:
         result["format"] = "int32" if node.get("maximum", 2**31) < 2**31 else "int64"
     if defaults and node.get("default") is not None:
         # The API server fills in the defaults of an object's fields.
-        is_object = "properties" in node
-        result["default"] = {} if is_object else node["default"]
-    if "items" in node:
-        result["items"] = _convert(node["items"], definitions, defaults=defaults)
-    if isinstance(node.get("additionalProperties"), dict):
-        result["additionalProperties"] = _convert(
-            node["additionalProperties"], definitions, defaults=defaults
-        )
+        result["default"] = {} if "properties" in node else node["default"]
+    inner = partial(_convert, definitions=definitions, defaults=defaults)
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            result[key] = inner(node[key])
     if "properties" in node:
-        result["properties"] = {
-            name: _convert(child, definitions, defaults=defaults)
-            for name, child in node["properties"].items()
-        }
+        result["properties"] = {name: inner(child) for name, child in node["properties"].items()}
         if required := node.get("required"):
             result["required"] = list(required)
     return result
-
-
-def _resolve(node: Json, definitions: Json) -> Json:
-    """`node`, merged with its reference and with its only alternative to null; its own keys win."""
-    if "$ref" in node:
-        target = definitions[node["$ref"].removeprefix("#/$defs/")]
-        return _resolve(_merge(target, node, without="$ref"), definitions)
-    if "anyOf" in node:
-        choices = [choice for choice in node["anyOf"] if choice.get("type") != "null"]
-        if len(choices) != 1:
-            raise ValueError(f"a structural schema cannot choose between types: {node}")
-        return _resolve(_merge(choices[0], node, without="anyOf"), definitions)
-    return node
-
-
-def _merge(inner: Json, outer: Json, *, without: str) -> Json:
-    merged = {**inner, **{key: value for key, value in outer.items() if key != without}}
-    if rules := [*inner.get(VALIDATIONS, ()), *outer.get(VALIDATIONS, ())]:
-        merged[VALIDATIONS] = rules
-    return merged
 
 
 def _one_line(text: str) -> str:

@@ -14,8 +14,7 @@ from typing import Any
 
 import msgspec
 
-from berth.kinds.lease import LeaseSpec
-from berth.kinds.meta import OwnerReference
+from berth.kinds.meta import LeaseSpec, OwnerReference
 
 
 class LeaseState(StrEnum):

@@ -1,20 +1,10 @@
 """What runs in a user's pods: a Session that holds Items under a Lease and calls a worker for each."""
 
-from berth.member.held import Held
 from berth.member.registration import NameTaken
-from berth.member.serve import serve
-from berth.member.session import Outcome, Session
+from berth.member.session import Outcome, Session, serve
 from berth.member.settings import Options, Settings, SettingsError
-from berth.member.worker import Worker
+from berth.member.worker import Held, Worker
 
 __all__ = [
-    "Held",
-    "NameTaken",
-    "Options",
-    "Outcome",
-    "Session",
-    "Settings",
-    "SettingsError",
-    "Worker",
-    "serve",
-]
+    "Held", "NameTaken", "Options", "Outcome", "Session", "Settings", "SettingsError", "Worker", "serve",
+]  # fmt: skip

@@ -3,30 +3,38 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Self
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Self
 
-from berth.kinds import Entry, Phase, Report, format_report
-from berth.member.held import Held
-from berth.member.item_run import ItemRun, default_pause
-from berth.member.report import MAX_MESSAGE, MAX_PROBLEMS, Intent, ItemProblem, Snapshot, describe
-from berth.member.steps import Position, Stage, Step, next_step, phase, superseded
-from berth.member.tenure import Tenure, never
-from berth.member.worker import PlainError, Worker
+from berth.kinds import (
+    MAX_PROBLEM_MESSAGE,
+    MAX_PROBLEMS,
+    Entry,
+    Phase,
+    ReadProblem,
+    Report,
+    format_report,
+)
+from berth.member.item_run import ItemRun, default_pause, describe
+from berth.member.steps import FORWARD, Stage, Step, phase, superseded
+from berth.member.worker import Adapter, Held, HeldItem, PlainError, SecondsLeft, Worker
 
 log = logging.getLogger("berth.member")
 
-_FORWARD = frozenset({Step.PREPARE, Step.ACTIVATE})
 _QUIET_SECONDS = 60.0  # after this long without a crash of a spawned task, the next counts as the first
 
 
-def _warn(run: ItemRun, what: str, error: BaseException) -> None:
-    if isinstance(error, PlainError):
-        log.warning("item %s: %s: %s", run.name, what, error)
-    else:
-        log.warning("item %s: %s", run.name, what, exc_info=error)
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What there is to report at one moment."""
+
+    reports: tuple[str, ...]  # as written to `status.items`, sorted
+    problems: tuple[ReadProblem, ...]  # as written to `status.problems`
+    intents: frozenset[Entry]  # may be activated once this has been written, if they are still the target
 
 
+@dataclass(eq=False)
 class CallbackRunner:
     """Runs the callbacks of a worker, always towards the newest target.
 
@@ -37,111 +45,91 @@ class CallbackRunner:
     this Member learns of the removal.
     """
 
-    def __init__(
-        self,
-        worker: Worker,
-        *,
-        read_data: Callable[[str], Awaitable[Mapping[str, str]]] | None = None,
-        concurrency: int = 64,
-        pause: Callable[[int], float] = default_pause,
-        on_change: Callable[[bool], None] = lambda _urgent: None,
-    ) -> None:
-        """`read_data` reads an Item's data before `prepare`; `concurrency` bounds how many `prepare` and
-        `activate` run at a time (`deactivate` and `drop` never wait); `pause` returns the seconds before a
-        retry; `on_change(urgent)` is called when there is something new to report, urgent if the leader may
-        be waiting for it.
-        """
-        self._worker = worker
-        self._read_data = read_data
-        self._concurrency = max(1, concurrency)
-        self._busy = 0
-        self._waiting: dict[str, None] = {}  # names, first come first served
-        self._pause = pause
-        self._on_change = on_change
-        self._tenure = never()
-        self._lost = True
-        self._targets: dict[str, Entry] = {}
-        self._runs: dict[str, ItemRun] = {}
-        self._group = asyncio.TaskGroup()
-        self._idle = asyncio.Event()
+    worker: Worker
+    read_data: Callable[[str], Awaitable[Mapping[str, str]]] | None = None
+    """Reads an Item's data before `prepare`."""
+    concurrency: int = 64
+    """How many `prepare` and `activate` run at a time; `deactivate` and `drop` never wait."""
+    pause: Callable[[int], float] = default_pause
+    """Returns the seconds to wait after so many failures in a row."""
+    on_change: Callable[[bool], None] = lambda _urgent: None
+    """Called when there is something new to report, with True if the leader may be waiting for it."""
+    _busy: int = field(default=0, init=False)
+    _waiting: dict[str, None] = field(default_factory=dict, init=False)  # names, first come first served
+    _lease_left: SecondsLeft = field(default=lambda: 0.0, init=False)
+    _lost: bool = field(default=True, init=False)
+    _runs: dict[str, ItemRun] = field(default_factory=dict, init=False)
+    _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup, init=False)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.concurrency = max(1, self.concurrency)
         self._idle.set()
-        self._closed = False
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
+    async def __aexit__(self, *exc: Any) -> None:
         self.abort()
-        if error is not None and not isinstance(error, asyncio.CancelledError):
-            kind = error = trace = None  # it propagates by itself, not inside an exception group
-        await self._group.__aexit__(kind, error, trace)  # type: ignore[arg-type]
+        if not isinstance(exc[1], asyncio.CancelledError):
+            exc = (None, None, None)  # an error propagates by itself, not inside an exception group
+        await self._group.__aexit__(*exc)
 
-    def start_session(self, tenure: Tenure) -> None:
-        """Start a session: what is prepared from now on is held under `tenure`."""
-        self._tenure, self._lost = tenure, False
+    def start_session(self, lease_left: SecondsLeft) -> None:
+        """Start a session: what is prepared from now on is held under its Lease."""
+        self._lease_left, self._lost = lease_left, False
 
     def set_target(self, entries: Iterable[Entry]) -> None:
         """Make `entries`, the spec of the Assignment, the target; ignored between two sessions."""
         if self._lost:
             return
-        before, self._targets = self._targets, {entry.name: entry for entry in entries}
-        gone = [name for name in before if name not in self._targets]
-        for name in (*gone, *self._targets):  # releases first: the leader may be waiting for them
-            old, new = before.get(name), self._targets.get(name)
-            if old != new:
-                self._retarget(name, old, new)
+        targets = {entry.name: entry for entry in entries}
+        gone = [name for name in self._runs if name not in targets]
+        for name in (*gone, *targets):  # releases first: the leader may be waiting for them
+            self._retarget(name, targets.get(name))
 
     def end_session(self) -> None:
         """The session is over and owns nothing: cancel everything, then clean up.
 
         Returns immediately; `deactivate` and `drop` follow, and `wait_until_empty` waits for them.
         """
-        self._tenure.end()
         self._lost = True
         self.revoke()
 
     def revoke(self) -> None:
         """Nothing that is here is owned any more: cancel it, then clean up. The session may go on."""
-        self._targets = {}
         for run in list(self._runs.values()):
-            run.position = replace(run.position, lost=True)
-            run.forget_failure()
-            if run.held is not None:
-                run.held.revoke()
-            run.cancel_current(again=True)
+            run.target, run.position = None, replace(run.position, lost=True)
+            run.revoke()
             self._advance(run)
-        self._on_change(True)
+        self.on_change(True)
 
     def abort(self) -> None:
         """Cancel everything and run no more callbacks, not even `deactivate` and `drop`."""
         self._closed = True
         for run in self._runs.values():
-            run.forget_failure()
+            run.revoke()
             if run.held is not None:
-                run.held.revoke()
                 run.held.close()
-            run.cancel_current(again=True)
 
     def confirm(self, snapshot: Snapshot) -> None:
         """`snapshot` was accepted while the target was still the same: its activations may start."""
-        for name, grant, epoch in snapshot.intents:
-            run = self._runs.get(name)
-            target = self._targets.get(name)
-            if run is not None and target is not None and (target.grant, target.epoch) == (grant, epoch):
-                run.confirmed = (grant, epoch)
+        for entry in snapshot.intents:
+            run = self._runs.get(entry.name)
+            if run is not None and run.target == entry:
+                run.confirmed = entry
                 self._advance(run)
 
     def snapshot(self) -> Snapshot:
         """What there is to report now."""
         reports: list[str] = []
-        problems: list[ItemProblem] = []
-        intents: set[Intent] = set()
+        problems: list[ReadProblem] = []
+        intents: set[Entry] = set()
         for name in sorted(self._runs):
-            run, target = self._runs[name], self._targets.get(name)
-            failed = run.failed(target)
+            run = self._runs[name]
+            target, failed = run.target, run.failed
             reported = phase(run.position, target, failed)
             if reported is not Phase.ACTIVE:
                 run.confirmed = None  # the report of `Active` is out of date
@@ -150,15 +138,13 @@ class CallbackRunner:
             grant = run.position.grant or (target.grant if target is not None else 0)
             reports.append(format_report(Report(name, grant, reported)))
             if run.message and len(problems) < MAX_PROBLEMS:
-                problems.append(ItemProblem(name, grant, run.message))
-            if target is None or failed or next_step(run.position, target) is not Step.ACTIVATE:
-                continue
-            if run.confirmed != (target.grant, target.epoch):
-                intents.add((name, target.grant, target.epoch))
+                problems.append(ReadProblem(name, grant, run.message))
+            if target is not None and run.next is Step.ACTIVATE and not failed and run.confirmed != target:
+                intents.add(target)
         return Snapshot(tuple(reports), tuple(problems), frozenset(intents))
 
     @property
-    def held(self) -> dict[str, Held]:
+    def held(self) -> dict[str, HeldItem]:
         """The Items that are here, by name."""
         return {name: run.held for name, run in self._runs.items() if run.held is not None}
 
@@ -171,41 +157,34 @@ class CallbackRunner:
         """Wait until nothing is here."""
         await self._idle.wait()
 
-    def _retarget(self, name: str, old: Entry | None, new: Entry | None) -> None:
+    def _retarget(self, name: str, new: Entry | None) -> None:
         run = self._runs.get(name)
         if run is None:
             run = self._runs[name] = ItemRun(name)
             self._idle.clear()
-        if (
-            old is None
-            or new is None
-            or (old.grant, old.epoch, old.primary) != (new.grant, new.epoch, new.primary)
-        ):
+        old, run.target = run.target, new
+        if old == new:
+            return
+        if old is None or new is None or (old.grant, old.epoch) != (new.grant, new.epoch):
             run.forget_failure()  # the target is another one: try it immediately
         if run.current is not None and superseded(run.current[0], run.position, new):
             run.cancel_current()
-        self._update_slot(run)
+        if run.held is not None and new is not None and new.grant == run.held.grant:
+            run.held.slot = new.slot
         self._advance(run)
         # The leader waits for the report of a promotion or demotion. Other reports can be batched.
-        self._on_change(run.position.stage is Stage.PREPARED)
-
-    def _update_slot(self, run: ItemRun) -> None:
-        """Set the current slot in the Item's Held."""
-        target = self._targets.get(run.name)
-        if run.held is not None and target is not None and target.grant == run.held.grant:
-            run.held.slot = target.slot
+        self.on_change(run.position.stage is Stage.PREPARED)
 
     def _step(self, run: ItemRun) -> Step | None:
         """The next callback to run now; None if there is none, or if it has to wait."""
         if self._closed:
             return None
-        target = self._targets.get(run.name)
-        step = next_step(run.position, target)
-        if run.retry is not None and (step in _FORWARD or step is run.failed_step):
+        step = run.next
+        if run.retry is not None and (step in FORWARD or step is run.failed_step):
             return None  # until the pause is over; the callbacks that undo a failure do not wait
-        if step in _FORWARD and not self._tenure.valid():
+        if step in FORWARD and self._lease_left() <= 0.0:
             return None  # the session is over, although `end_session` was not called yet
-        if step is Step.ACTIVATE and target is not None and run.confirmed != (target.grant, target.epoch):
+        if step is Step.ACTIVATE and run.confirmed != run.target:
             return None
         return step
 
@@ -214,14 +193,14 @@ class CallbackRunner:
         if run.driver is not None or self._closed:
             return
         step = self._step(run)
-        if step in _FORWARD and self._busy >= self._concurrency:
+        if step in FORWARD and self._busy >= self.concurrency:
             self._waiting[run.name] = None
             return
         self._waiting.pop(run.name, None)
         if step is not None:
-            self._busy += step in _FORWARD
+            self._busy += step in FORWARD
             run.driver = self._group.create_task(self._drive(run, step), name=f"berth:{run.name}")
-        elif run.position.stage is Stage.ABSENT and run.name not in self._targets:
+        elif run.position.stage is Stage.ABSENT and run.target is None:
             self._remove(run)
 
     async def _drive(self, run: ItemRun, step: Step) -> None:
@@ -230,9 +209,9 @@ class CallbackRunner:
                 await self._perform(run, step)
         finally:
             run.driver = None
-            self._busy -= step in _FORWARD
+            self._busy -= step in FORWARD
         self._advance(run)
-        while self._waiting and not self._closed and self._busy < self._concurrency:
+        while self._waiting and not self._closed and self._busy < self.concurrency:
             self._advance(self._runs[next(iter(self._waiting))])
 
     def _remove(self, run: ItemRun) -> None:
@@ -240,13 +219,13 @@ class CallbackRunner:
         run.forget_failure()
         if not self._runs:
             self._idle.set()
-        self._on_change(True)
+        self.on_change(True)
 
     async def _perform(self, run: ItemRun, step: Step) -> None:
         """Run one callback to its end and record the new position of the Item."""
         before = run.position
-        held = self._on_start(run, step)
-        self._on_change(False)
+        held = run.start(step, partial(self._hold, run))
+        self.on_change(False)
 
         run.cancelled = run.started = False
         task = asyncio.create_task(self._call(run, step, held), name=f"berth:{run.name}:{step.value}")
@@ -262,14 +241,17 @@ class CallbackRunner:
         if self._closed:
             return
         if not run.started:
-            self._undo_start(run, step, before)
+            run.undo_start(step, before)
         if task.cancelled():
             if not run.cancelled:
                 self._on_failure(run, step, f"{step.value}: the callback was cancelled")
             return
         error = task.exception()
+        if error is None and run.cancelled and step in FORWARD:
+            return  # it succeeded just after it was cancelled, which counts as cancelled
         if error is None:
-            self._on_success(run, step, held)
+            run.succeed(step)
+            self.on_change(step is not Step.ACTIVATE)
         elif isinstance(error, SystemExit | KeyboardInterrupt):
             raise error
         elif run.cancelled:
@@ -278,117 +260,63 @@ class CallbackRunner:
             _warn(run, f"{step.value} failed", error)
             self._on_failure(run, step, f"{step.value}: {describe(error)}")
 
-    def _on_start(self, run: ItemRun, step: Step) -> Held:
-        """Record that a callback starts."""
-        target = self._targets.get(run.name)
-        if step is Step.PREPARE and target is not None:
-            if run.held is None or run.position.stage is Stage.ABSENT:
-                run.held = Held(run.name, target.slot, target.grant, self._tenure, self._crashed(run))
-            run.position = Position(Stage.PREPARING, target.grant)
-        elif step is Step.ACTIVATE and target is not None:
-            run.position = replace(run.position, stage=Stage.ACTIVATING, epoch=target.epoch)
-            if run.held is not None:
-                run.held.primary, run.held.epoch = True, target.epoch
-        elif step is Step.DEACTIVATE:
-            run.position = replace(run.position, stage=Stage.DEACTIVATING)
-        else:
-            run.position = replace(run.position, stage=Stage.PREPARING)
-        assert run.held is not None, "an Item that is here was prepared"
-        return run.held
+    def _hold(self, run: ItemRun, target: Entry) -> HeldItem:
+        held_type = self.worker.held_type if isinstance(self.worker, Adapter) else Held
+        return held_type(run.name, target.slot, target.grant, self._lease_left, partial(self._on_crash, run))
 
-    def _undo_start(self, run: ItemRun, step: Step, before: Position) -> None:
-        """Undo `_on_start`: the callback was cancelled, or its data unreadable, before it was called."""
-        run.position = replace(before, lost=run.position.lost)
-        if before.stage is Stage.ABSENT:
-            run.held = None
-        elif step is Step.ACTIVATE and run.held is not None:
-            run.held.primary, run.held.epoch = False, run.held.grant
-
-    async def _call(self, run: ItemRun, step: Step, held: Held) -> None:
-        if step is Step.PREPARE:
-            await held.stop_tasks(primary_only=False)  # of an earlier attempt
-            if self._read_data is not None:
-                held.data = await self._read_data(held.name)
-        elif step is Step.DROP:
-            await held.stop_tasks(primary_only=False)
+    async def _call(self, run: ItemRun, step: Step, held: HeldItem) -> None:
+        if step in (Step.PREPARE, Step.DROP):
+            await held.stop_tasks(primary_only=False)  # before `prepare`: those of an earlier attempt
+        if step is Step.PREPARE and self.read_data is not None:
+            held.data = await self.read_data(held.name)
         run.started = True
-        if step is Step.PREPARE:
-            await self._worker.prepare(held)
-        elif step is Step.ACTIVATE:
-            await self._worker.activate(held)
-        elif step is Step.DEACTIVATE:
-            await self._worker.deactivate(held)
+        if isinstance(self.worker, Adapter):
+            await self.worker.call(step, held)
+        else:
+            await getattr(self.worker, step.value)(held)
+        if step is Step.DEACTIVATE:
             await held.stop_tasks(primary_only=True)
             held.primary, held.epoch = False, held.grant  # immediately: nothing more is spawned as primary
-        else:
-            await self._worker.drop(held)
-
-    def _on_success(self, run: ItemRun, step: Step, held: Held) -> None:
-        if run.cancelled and step in _FORWARD:
-            return  # it succeeded just after it was cancelled, which counts as cancelled
-        if step is Step.PREPARE:
-            run.position = replace(run.position, stage=Stage.PREPARED, stale=False)
-        elif step is Step.ACTIVATE:
-            run.position = replace(run.position, stage=Stage.ACTIVE)
-        elif step is Step.DEACTIVATE:
-            run.position = replace(run.position, stage=Stage.PREPARED)
-            run.confirmed = None
-        else:
-            held.close()
-            run.position, run.held, run.confirmed = Position(Stage.ABSENT, 0), None, None
-        self._update_slot(run)
-        if step is run.failed_step or (step in _FORWARD and run.retry is None):
-            run.forget_failure()
-        self._on_change(step is not Step.ACTIVATE)
 
     def _on_failure(self, run: ItemRun, step: Step, message: str) -> None:
         run.failures += 1
-        self._pause_after(run, step, message, self._pause(run.failures))
+        self._pause_after(run, step, message, run.failures)
 
-    def _pause_after(self, run: ItemRun, step: Step, message: str, seconds: float) -> None:
-        def again() -> None:
+    def _pause_after(self, run: ItemRun, step: Step, message: str, failures: int) -> None:
+        def retry() -> None:
             run.retry = None
             self._advance(run)
-            self._on_change(True)
+            self.on_change(True)
 
         if run.retry is not None:
             run.retry.cancel()
-        run.failed_step, run.message = step, message[:MAX_MESSAGE]
-        run.retry = asyncio.get_running_loop().call_later(seconds, again)
-        self._on_change(False)
+        run.failed_step, run.message = step, message[:MAX_PROBLEM_MESSAGE]
+        run.retry = asyncio.get_running_loop().call_later(self.pause(failures), retry)
+        self.on_change(False)
 
-    def _is_ending(self, run: ItemRun, primary: bool) -> bool:
-        """Whether the tasks spawned by the worker (as primary) are being ended anyway."""
-        if run.current is not None and run.current[0] is Step.DROP:
-            return True
-        target = self._targets.get(run.name)
-        return primary and (run.position.stage is Stage.DEACTIVATING or target is None or not target.primary)
+    def _on_crash(self, run: ItemRun, error: BaseException, primary: bool) -> None:
+        """A task that the worker spawned (as primary) has raised `error`."""
+        if self._closed or run.position.lost or run.held is None:
+            return
+        if run.is_ending(primary):
+            log.info(
+                "item %s: a task of the worker failed while it was ending: %s", run.name, describe(error)
+            )
+            return
+        run.prepare_again(primary)
+        if run.retry is not None:
+            return  # a retry is already scheduled and must not be postponed
+        _warn(run, "a task of the worker failed", error)
+        now = asyncio.get_running_loop().time()
+        run.crashes = 1 if now - run.crashed_at > _QUIET_SECONDS else run.crashes + 1
+        run.crashed_at = now
+        step = Step.ACTIVATE if primary else Step.PREPARE
+        self._pause_after(run, step, f"task: {describe(error)}", run.crashes)
+        self._advance(run)
 
-    def _crashed(self, run: ItemRun) -> Callable[[BaseException, bool], None]:
-        """The handler for an error in a task that the worker spawned."""
 
-        def crashed(error: BaseException, primary: bool) -> None:
-            if self._closed or run.position.lost or run.held is None:
-                return
-            if self._is_ending(run, primary):
-                log.info(
-                    "item %s: a task of the worker failed while it was ending: %s", run.name, describe(error)
-                )
-                return
-            if not primary:
-                run.position = replace(run.position, stale=True)
-            elif run.position.stage is Stage.ACTIVE:
-                run.position = replace(run.position, stage=Stage.ACTIVATING)
-            if run.current is not None and run.current[0] in _FORWARD:
-                run.cancel_current()
-            if run.retry is not None:
-                return  # a retry is already scheduled and must not be postponed
-            _warn(run, "a task of the worker failed", error)
-            now = asyncio.get_running_loop().time()
-            run.crashes = 1 if now - run.crashed_at > _QUIET_SECONDS else run.crashes + 1
-            run.crashed_at = now
-            step = Step.ACTIVATE if primary else Step.PREPARE
-            self._pause_after(run, step, f"task: {describe(error)}", self._pause(run.crashes))
-            self._advance(run)
-
-        return crashed
+def _warn(run: ItemRun, what: str, error: BaseException) -> None:
+    if isinstance(error, PlainError):
+        log.warning("item %s: %s: %s", run.name, what, error)
+    else:
+        log.warning("item %s: %s", run.name, what, exc_info=error)

@@ -1,11 +1,13 @@
-"""The state of one Item in the CallbackRunner: its position, and what it waits for."""
+"""One Item in the CallbackRunner: its position, the callback that runs, and what it waits for."""
 
 import asyncio
 import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from berth.kinds import Entry
-from berth.member.held import Held
-from berth.member.steps import Position, Stage, Step, next_step
+from berth.member.steps import FORWARD, STAGES, Position, Stage, Step, next_step
+from berth.member.worker import HeldItem
 
 
 def default_pause(failures: int) -> float:
@@ -13,35 +15,46 @@ def default_pause(failures: int) -> float:
     return min(30.0, 0.5 * 2.0 ** min(failures - 1, 16)) * random.uniform(0.75, 1.25)
 
 
+def describe(error: BaseException) -> str:
+    """One line about an error, for a person."""
+    try:
+        text = " ".join(str(error).split()) or "no message"
+    except Exception:
+        text = "no message that can be read"
+    # File names that are not UTF-8 contain surrogates, which JSON cannot represent.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"{type(error).__name__}: {text}"
+
+
+@dataclass(slots=True, eq=False)
 class ItemRun:
     """One Item that is here, or is to be here."""
 
-    __slots__ = (
-        "cancelled", "confirmed", "crashed_at", "crashes", "current", "driver", "failed_step",
-        "failures", "held", "message", "name", "position", "retry", "started",
-    )  # fmt: skip
+    name: str
+    target: Entry | None = None  # what its Assignment says; None if it is to be released
+    position: Position = field(default_factory=Position)
+    held: HeldItem | None = None  # what the worker gets; None while the stage is ABSENT
+    driver: asyncio.Task[None] | None = None  # runs the present callback, and starts the next one
+    current: tuple[Step, asyncio.Task[None]] | None = None  # the callback that is running
+    started: bool = False  # whether `current` has called the worker
+    cancelled: bool = False  # whether the runner has cancelled `current`
+    failures: int = 0  # failed callbacks in a row
+    failed_step: Step | None = None
+    message: str = ""  # of the last failure, until the failed step has succeeded
+    retry: asyncio.TimerHandle | None = None  # set during the pause before the failed step is retried
+    crashes: int = 0  # errors in a row in tasks that the worker spawned
+    crashed_at: float = 0.0  # the event loop's time of the last one
+    confirmed: Entry | None = None  # may be activated, because `Active` has been reported for it
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.position = Position(Stage.ABSENT, 0)
-        self.held: Held | None = None
-        self.driver: asyncio.Task[None] | None = None
-        self.current: tuple[Step, asyncio.Task[None]] | None = None
-        self.started = False  # whether `current` has called the worker
-        self.cancelled = False  # whether the runner has cancelled `current`
-        self.failures = 0
-        self.failed_step: Step | None = None
-        self.message = ""  # of the last failure, until the failed step has succeeded
-        self.retry: asyncio.TimerHandle | None = None
-        self.crashes = 0
-        self.crashed_at = 0.0
-        self.confirmed: tuple[int, int] | None = None  # the grant and epoch that may be activated
+    @property
+    def next(self) -> Step | None:
+        """The next callback towards the target."""
+        return next_step(self.position, self.target)
 
-    def failed(self, target: Entry | None) -> bool:
+    @property
+    def failed(self) -> bool:
         """Whether to report `Failed`; no longer when an activation is about to be retried."""
-        return bool(self.message) and not (
-            self.retry is None and next_step(self.position, target) is Step.ACTIVATE
-        )
+        return bool(self.message) and not (self.retry is None and self.next is Step.ACTIVATE)
 
     def cancel_current(self, *, again: bool = False) -> None:
         """Cancel the callback that is running, if any: once, so that it can clean up, unless `again`."""
@@ -51,9 +64,67 @@ class ItemRun:
 
     def forget_failure(self) -> None:
         """Forget the failures, and do not wait for the retry."""
-        self.failures = 0
-        self.failed_step = None
-        self.message = ""
+        self.failures, self.failed_step, self.message = 0, None, ""
         if self.retry is not None:
             self.retry.cancel()
             self.retry = None
+
+    def revoke(self) -> None:
+        """Nothing is owned any more: cancel everything."""
+        self.forget_failure()
+        if self.held is not None:
+            self.held.revoke()
+        self.cancel_current(again=True)
+
+    def start(self, step: Step, hold: Callable[[Entry], HeldItem]) -> HeldItem:
+        """Record that a callback starts; `hold` creates the object for the worker."""
+        target = self.target
+        if step is Step.PREPARE and target is not None:
+            if self.held is None:
+                self.held = hold(target)
+            self.position = Position(Stage.PREPARING, target.grant)
+        else:
+            self.position = replace(self.position, stage=STAGES[step][0])
+        assert self.held is not None, "an Item that is here was prepared"
+        if step is Step.ACTIVATE and target is not None:
+            self.position = replace(self.position, epoch=target.epoch)
+            self.held.primary, self.held.epoch = True, target.epoch
+        return self.held
+
+    def undo_start(self, step: Step, before: Position) -> None:
+        """Undo `start`: the callback was cancelled, or its data unreadable, before the worker was called."""
+        self.position = replace(before, lost=self.position.lost)
+        if before.stage is Stage.ABSENT:
+            self.held = None
+        elif step is Step.ACTIVATE and self.held is not None:
+            self.held.primary, self.held.epoch = False, self.held.grant
+
+    def succeed(self, step: Step) -> None:
+        """Record that a callback has succeeded."""
+        stale = self.position.stale and step is not Step.PREPARE
+        self.position = replace(self.position, stage=STAGES[step][1], stale=stale)
+        if step not in FORWARD:
+            self.confirmed = None
+        if step is Step.DROP and self.held is not None:
+            self.held.close()
+            self.position, self.held = Position(), None
+        if step is self.failed_step or (step in FORWARD and self.retry is None):
+            self.forget_failure()
+
+    def is_ending(self, primary: bool) -> bool:
+        """Whether the tasks that the worker spawned (as primary) are being ended anyway."""
+        if self.current is not None and self.current[0] is Step.DROP:
+            return True
+        ends = self.position.stage is Stage.DEACTIVATING or self.target is None or not self.target.primary
+        return primary and ends
+
+    def prepare_again(self, primary: bool) -> None:
+        """A task that the worker spawned has failed: activate it again if it was spawned as primary, else
+        prepare it again.
+        """
+        if not primary:
+            self.position = replace(self.position, stale=True)
+        elif self.position.stage is Stage.ACTIVE:
+            self.position = replace(self.position, stage=Stage.ACTIVATING)
+        if self.current is not None and self.current[0] in FORWARD:
+            self.cancel_current()

@@ -1,57 +1,43 @@
 """The Member of this process: announced, kept on the API server, drained and withdrawn."""
 
 import asyncio
-import contextlib
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from berth.kinds import MemberObject
-from berth.kube import MEMBERS, ApiError, Backoff, Client, Conflict, NotFound, OwnerReference
-from berth.member.assignment_watch import AssignmentWatch
+from berth.kube import MEMBERS, ApiError, Backoff, Client, Conflict, NotFound
+from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
 from berth.member.settings import Settings, SettingsError
-from berth.member.status_reporter import StatusReporter
+from berth.member.tasks import wait_at_most
 
-MEMBER_LABEL = "berth.dev/member"
-"""On the Lease of a Member: the Member's name. The admission policy for workers goes by it."""
 log = logging.getLogger("berth.member")
 
-CHECK = 30.0
-"""Seconds between checks whether the Member still exists."""
+CHECK = 30.0  # seconds between checks whether the Member still exists
 
 
 class NameTaken(Exception):  # noqa: N818 - a state, like the errors of berth.kube
     """Another live session holds the Member's name; two processes must not share one."""
 
 
-def owners(settings: Settings) -> list[OwnerReference]:
-    """The owner of Member and Lease: the pod of this process, if it is known."""
-    if settings.pod is None:
-        return []
-    name, uid = settings.pod
-    return [OwnerReference(api_version="v1", kind="Pod", name=name, uid=uid)]
-
-
-def lease_labels(settings: Settings) -> dict[str, str]:
-    """The labels of the Lease, for people. A label value is shorter than a name may be."""
-    return {MEMBER_LABEL: settings.name[:63].rstrip("-.")}
-
-
+@dataclass(eq=False)
 class MemberRegistration:
     """The Member on the API server, through all sessions of one process."""
 
-    def __init__(self, client: Client, namespace: str, settings: Settings, draining: asyncio.Event) -> None:
-        """`draining` is set once the process is to leave: the Member is then announced with a limit of 0."""
-        self._client = client
-        self._namespace = namespace
-        self._settings = settings
-        self._draining = draining
-        self._path = MEMBERS.path(namespace, settings.name)
-        self.known = False
-        """Whether the Member has been announced before."""
+    client: Client
+    namespace: str
+    settings: Settings
+    draining: asyncio.Event
+    """Set once the process is to leave: the Member is then announced with a limit of 0."""
+    known: bool = False  # whether the Member has been announced before
+
+    @property
+    def _path(self) -> str:
+        return MEMBERS.path(self.namespace, self.settings.name)
 
     async def announce(self) -> str:
         """Create the Member, or take over the existing one, and return its uid. The caller holds its Lease.
@@ -69,58 +55,47 @@ class MemberRegistration:
                 permanent = 400 <= error.status < 500 and error.status not in (409, 429)
                 if permanent and not self.known:
                     raise
-                log.warning("member %s: cannot be announced: %s", self._settings.name, error)
+                log.warning("member %s: cannot be announced: %s", self.settings.name, error)
             await asyncio.sleep(backoff.next())
 
     async def _create_or_update(self) -> str:
-        settings = self._settings
-        spec: dict[str, Any] = {
-            "leaseName": settings.name,
-            "zone": settings.zone,
-            "readiness": settings.readiness,
-        }
-        owned_by = msgspec.to_builtins(owners(settings))
-        if self._draining.is_set():
+        settings = self.settings
+        name, pool = settings.name, settings.pool
+        spec: dict[str, Any] = {"leaseName": name, "zone": settings.zone, "readiness": settings.readiness}
+        if self.draining.is_set():
             spec["limit"] = 0
         elif not self.known:  # later an operator may have changed it
             spec["limit"] = settings.limit
+        # Always set: otherwise the Member would be deleted together with an earlier pod of this name.
+        metadata = {"ownerReferences": msgspec.to_builtins(settings.owners)} if settings.owners else {}
         try:
-            existing = await self._client.get(self._path, type=MemberObject)
+            existing = await self.client.get(self._path, type=MemberObject)
         except NotFound:
             body = {
                 "apiVersion": MEMBERS.api_version,
                 "kind": "Member",
-                "metadata": {
-                    "name": settings.name,
-                    "namespace": self._namespace,
-                    "ownerReferences": owned_by,
-                },
-                "spec": {"limit": settings.limit, **spec, "pool": settings.pool},
+                "metadata": {"name": name, "namespace": self.namespace, **metadata},
+                "spec": {"limit": settings.limit, **spec, "pool": pool},
             }
-            created = await self._client.create(MEMBERS.path(self._namespace), body, type=MemberObject)
+            created = await self.client.create(MEMBERS.path(self.namespace), body, type=MemberObject)
             return created.metadata.uid
-        if existing.spec.pool != settings.pool:
+        if existing.spec.pool != pool:
             raise SettingsError(
-                f"Member {self._namespace}/{settings.name} exists in pool {existing.spec.pool!r} and cannot "
-                f"move to {settings.pool!r}: delete it, or choose another name"
+                f"Member {self.namespace}/{name} exists in pool {existing.spec.pool!r} and cannot "
+                f"move to {pool!r}: delete it, or choose another name"
             )
-        patch: dict[str, Any] = {"spec": spec}
-        if owned_by:
-            # Otherwise the Member would be deleted together with an earlier pod of this name.
-            patch["metadata"] = {"ownerReferences": owned_by}
+        patch = {"metadata": metadata, "spec": spec}
         try:
-            updated = await self._client.patch(self._path, patch, "merge", type=MemberObject, idempotent=True)
+            updated = await self.client.patch(self._path, patch, "merge", type=MemberObject, idempotent=True)
         except NotFound:
             raise Conflict(409, "Deleted", "it was deleted at the same time") from None
         return updated.metadata.uid
 
     async def keep_announced(self, watch: AssignmentWatch) -> None:
         """Announce the Member again if it is deleted; `watch` gets its new uid. Runs until cancelled."""
-        name, backoff = self._settings.name, Backoff(base=0.2, limit=CHECK)
+        name, backoff = self.settings.name, Backoff(base=0.2, limit=CHECK)
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK):
-                    await watch.member_doubt.wait()
+            await wait_at_most(CHECK, watch.member_doubt)
             watch.member_doubt.clear()
             try:
                 uid = await self._find()
@@ -140,18 +115,18 @@ class MemberRegistration:
         Raises ApiError: Conflict while a finalizer holds up its deletion.
         """
         try:
-            member = await self._client.get(self._path, type=MemberObject)
+            member = await self.client.get(self._path, type=MemberObject)
         except NotFound:
             return None
         if member.metadata.deletion_timestamp is not None:
             raise Conflict(409, "Terminating", "it is being deleted")
-        return member.metadata.uid if member.spec.lease_name == self._settings.name else None
+        return member.metadata.uid if member.spec.lease_name == self.settings.name else None
 
     async def hand_over(
         self, until: float, watch: AssignmentWatch, reporter: StatusReporter, runner: CallbackRunner
     ) -> bool:
         """Set the limit to 0 and wait until nothing is held here; False if something still is at `until`."""
-        name, backoff = self._settings.name, Backoff(base=0.1, limit=2.0)
+        name, backoff = self.settings.name, Backoff(base=0.1, limit=2.0)
         limit_is_0, absent, next_try = False, False, 0.0
         last_count, last_log = -1, 0.0
         while (now := time.monotonic()) < until:
@@ -159,13 +134,13 @@ class MemberRegistration:
                 try:
                     async with asyncio.timeout(until - now):
                         patch = {"spec": {"limit": 0}}
-                        await self._client.patch(self._path, patch, "merge", idempotent=True)
+                        await self.client.patch(self._path, patch, "merge", idempotent=True)
                     limit_is_0 = True
                 except NotFound:
                     absent = True  # it may be about to be announced again, with its old limit
                 except (ApiError, TimeoutError) as error:
                     absent = False
-                    problem = error or "no answer in time"
+                    problem = str(error) or "no answer in time"
                     log.warning("member %s: cannot set its limit to 0: %s", name, problem)
                 next_try = time.monotonic() + backoff.next()
             if (limit_is_0 or absent) and watch.empty and runner.empty and reporter.empty:
@@ -181,12 +156,12 @@ class MemberRegistration:
 
     async def withdraw(self) -> None:
         """Delete the Member, if that succeeds within the Lease's duration."""
-        name = self._settings.name
+        name = self.settings.name
         try:
-            async with asyncio.timeout(self._settings.lease_seconds):
-                await self._client.delete(self._path, idempotent=True)
+            async with asyncio.timeout(self.settings.lease_seconds):
+                await self.client.delete(self._path, idempotent=True)
         except NotFound:
             log.info("member %s: was already deleted", name)
         except (ApiError, TimeoutError) as error:
-            problem = error or "no answer in time"
+            problem = str(error) or "no answer in time"
             log.warning("member %s: not deleted, it is dead once its Lease has expired: %s", name, problem)

@@ -1,13 +1,15 @@
 """The life of a Member: announced under a Lease, given Items, drained, withdrawn."""
 
 import asyncio
+import contextlib
 import logging
+import signal
 import time
 import uuid
-from collections.abc import Mapping
-from enum import Enum, auto
+from collections.abc import Iterator, Mapping
+from enum import Enum
 from functools import partial
-from typing import Self, Unpack
+from typing import Self, Unpack, cast
 
 from berth.kinds import ItemWithData
 from berth.kube import (
@@ -23,34 +25,32 @@ from berth.kube import (
     Timing,
     load_config,
 )
-from berth.member.assignment_watch import AssignmentWatch
+from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
-from berth.member.held import Held
-from berth.member.registration import MemberRegistration, NameTaken, lease_labels, owners
+from berth.member.registration import MemberRegistration, NameTaken
 from berth.member.settings import Options, Settings
-from berth.member.status_reporter import StatusReporter
-from berth.member.tenure import Tenure
-from berth.member.worker import Worker
+from berth.member.tasks import first, when
+from berth.member.worker import Held, SecondsLeft, Worker
 
 log = logging.getLogger("berth.member")
 
-STOP_GRACE = 5.0
-"""Seconds for callbacks to end when the session stops immediately."""
-
+STOP_GRACE = 5.0  # seconds for callbacks to end when the session stops immediately
 CLOCK_PERIOD = 0.25
 """Seconds between checks of the clock: timers do not count the time for which a machine was suspended."""
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class Outcome(Enum):
-    """How a session ended."""
+    """How a session ended. The value is the exit code of its process."""
 
-    DRAINED = auto()
-    """Everything was handed over; Member and Lease are deleted. Exit code 0."""
-    OVERDUE = auto()
-    """The drain took too long; the other Items were dropped, Member and Lease are deleted. Exit code 1."""
-    STOPPED = auto()
-    """It was stopped immediately; the Lease is released. Exit code 143."""
-    LOST = auto()
+    DRAINED = 0
+    """Everything was handed over; Member and Lease are deleted."""
+    OVERDUE = 1
+    """The drain took too long; the other Items were dropped, Member and Lease are deleted."""
+    STOPPED = 143
+    """It was stopped immediately; the Lease is released."""
+    LOST = -1
     """The Lease was lost; everything was cancelled. A Session then starts again by itself."""
 
 
@@ -75,13 +75,15 @@ class Session:
         self.settings = Settings.of(options)
         self.id = ""
         """The id of the session, the holder of its Lease; empty until it is announced."""
+        self.namespace = self.settings.namespace or ""
+        """The namespace of the Member; known once the Session has been entered."""
         self._worker = worker
         self._config: Config | None = None
         self._runner: CallbackRunner | None = None
         self._reporter: StatusReporter | None = None
-        self._tenure: Tenure | None = None
+        self._lease_left: SecondsLeft = lambda: 0.0
         self._main: asyncio.Task[Outcome] | None = None
-        self._announced = asyncio.Event()
+        self._entered = asyncio.Event()  # set when the Member has been announced, or never will be
         self._draining = asyncio.Event()
         self._stopping = asyncio.Event()
         self._drain_until = 0.0
@@ -89,16 +91,15 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self._config = await asyncio.to_thread(load_config, self.settings.kubeconfig)
+        self.namespace = self.namespace or self._config.namespace
         self._main = asyncio.create_task(self._run(), name=f"berth:session:{self.settings.name}")
-        announced = asyncio.create_task(self._announced.wait())
+        self._main.add_done_callback(lambda _: self._entered.set())
         try:
-            await asyncio.wait({self._main, announced}, return_when=asyncio.FIRST_COMPLETED)
+            await self._entered.wait()
         except asyncio.CancelledError:
             await self._end()
             raise
-        finally:
-            announced.cancel()
-        if not self._announced.is_set():
+        if self._main.done():
             await self._main  # raises the reason
         return self
 
@@ -111,35 +112,29 @@ class Session:
             await asyncio.shield(self._main)
 
     @property
-    def namespace(self) -> str:
-        """The namespace of the Member."""
-        return self.settings.namespace or (self._config.namespace if self._config is not None else "")
-
-    @property
     def held(self) -> Mapping[str, Held]:
         """The Items that are held here now, by name."""
-        return {} if self._runner is None else self._runner.held
+        return cast("Mapping[str, Held]", {} if self._runner is None else self._runner.held)
 
     @property
     def live(self) -> bool:
         """Whether the Lease is certainly held at this moment."""
-        return self._tenure is not None and self._tenure.valid()
+        return self.left > 0.0
 
     @property
     def left(self) -> float:
         """Seconds for which the Lease is certainly still held; 0.0 if it is not."""
-        return 0.0 if self._tenure is None else self._tenure.left
-
-    @property
-    def asked_to_end(self) -> bool:
-        """Whether it was asked to drain or to stop."""
-        return self._draining.is_set() or self._stopping.is_set()
+        return self._lease_left()
 
     async def wait(self) -> Outcome:
         """Wait until the session has ended. Raises the error that ended it, if there was one."""
         if self._main is None:
             raise RuntimeError("Session is used outside of its `async with`")
         return await asyncio.shield(self._main)
+
+    async def wait_until_ending(self) -> None:
+        """Wait until the session was asked to drain or to stop."""
+        await first(self._draining.wait(), self._stopping.wait())
 
     async def drain(self, seconds: float | None = None) -> Outcome:
         """Hand everything over, then withdraw the Member: its limit becomes 0, and the session ends when
@@ -190,17 +185,20 @@ class Session:
         self, client: Client, registration: MemberRegistration, runner: CallbackRunner
     ) -> Outcome:
         """One session, from taking the Lease to losing or releasing it."""
-        settings = self.settings
-        self.id = f"{settings.name[:200]}_{uuid.uuid4().hex[:12]}"
+        name = self.settings.name
+        self.id = f"{name[:200]}_{uuid.uuid4().hex[:12]}"
         async with self._keeper() as keeper:
-            taking = asyncio.create_task(self._take(keeper), name="berth:take")
-            if not await self._unless_asked_to_end(taking):
-                return self._early_outcome()
-            tenure = Tenure(lambda: keeper.deadline() - time.monotonic() if keeper.held else 0.0)
-            self._tenure = tenure
+            early: Outcome | None = await first(
+                self._take(keeper, registration.known),
+                when(self._stopping, Outcome.STOPPED),
+                self._drained_without_lease(registration.known),
+            )
+            if early is not None:
+                return early
+            self._lease_left = lambda: max(0.0, keeper.deadline() - time.monotonic())
             outcome, clean = Outcome.STOPPED, False
             try:
-                outcome = await self._work(client, registration, runner, keeper, tenure)
+                outcome = await self._work(client, registration, runner, keeper)
             finally:
                 try:
                     clean = await self._wait_until_released(runner, outcome)
@@ -211,7 +209,7 @@ class Session:
                         await keeper.abandon()
             if outcome is Outcome.LOST:
                 self._former = self.id if clean else ""
-                log.warning("member %s: lease lost: %s", settings.name, keeper.lost_reason or "it expired")
+                log.warning("member %s: lease lost: %s", name, keeper.lost_reason or "it expired")
             elif clean and outcome is not Outcome.STOPPED:
                 await registration.withdraw()
                 await keeper.release(delete=True)
@@ -219,16 +217,18 @@ class Session:
 
     def _keeper(self) -> LeaseKeeper:
         assert self._config is not None
-        seconds = self.settings.lease_seconds
-        labels, owned_by = lease_labels(self.settings), owners(self.settings)
+        settings, seconds = self.settings, self.settings.lease_seconds
+        # For people and for the admission policy. A label value is shorter than a name may be.
+        labels = {"berth.dev/member": settings.name[:63].rstrip("-.")}
         return LeaseKeeper(
             self._config,
-            LeaseClaim(self.namespace, self.settings.name, self.id, labels, owned_by),
+            LeaseClaim(self.namespace, settings.name, self.id, labels, settings.owners),
             Timing.of(seconds, renew_deadline=seconds * 0.8, retry_period=seconds / 3),
-            watchdog=self.settings.block_seconds,
+            watchdog=settings.block_seconds,
         )
 
-    async def _take(self, keeper: LeaseKeeper) -> None:
+    async def _take(self, keeper: LeaseKeeper, known: bool) -> None:
+        """Take the Lease. Once the Member was announced (`known`), retry until that succeeds."""
         backoff = Backoff(base=0.2, limit=5.0)
         while True:
             try:
@@ -242,61 +242,36 @@ class Session:
                     "which is alive: stop that process, choose another name, or give wait=True"
                 ) from error
             except ApiError as error:
-                if not self._known:
+                if not known:
                     raise
                 # It worked before: an API server refuses many requests while it starts.
                 log.warning("member %s: cannot take the Lease: %s", self.settings.name, error)
             await asyncio.sleep(backoff.next())
 
-    async def _unless_asked_to_end(self, task: asyncio.Task[None]) -> bool:
-        """Wait for `task`; False, and it is cancelled, if the session is asked to end before."""
-        asked = [asyncio.create_task(event.wait()) for event in (self._stopping, self._draining)]
-        try:
-            while not task.done():
-                late = time.monotonic() >= self._drain_until
-                # Once announced, there is a Member to withdraw: keep trying for as long as a drain may take.
-                if self._stopping.is_set() or (self._draining.is_set() and (late or not self._known)):
-                    return False
-                waited = {task, *(each for each in asked if not each.done())}
-                await asyncio.wait(waited, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
-            await task
-            return True
-        finally:
-            for each in (task, *asked):
-                each.cancel()
-            await asyncio.gather(task, *asked, return_exceptions=True)
-
-    @property
-    def _known(self) -> bool:
-        """Whether the Member has been announced before."""
-        return self._announced.is_set()
-
-    def _early_outcome(self) -> Outcome:
-        """The outcome of a session that was asked to end before it had its Lease."""
-        if self._stopping.is_set():
-            return Outcome.STOPPED
-        return Outcome.OVERDUE if self._known else Outcome.DRAINED
+    async def _drained_without_lease(self, known: bool) -> Outcome:
+        """Wait until a drain ends the attempt to take the Lease."""
+        await self._draining.wait()
+        if not known:
+            return Outcome.DRAINED
+        # There is a Member to withdraw: keep trying for as long as the drain may take.
+        await asyncio.sleep(self._drain_until - time.monotonic())
+        return Outcome.OVERDUE
 
     async def _work(
-        self,
-        client: Client,
-        registration: MemberRegistration,
-        runner: CallbackRunner,
-        keeper: LeaseKeeper,
-        tenure: Tenure,
+        self, client: Client, registration: MemberRegistration, runner: CallbackRunner, keeper: LeaseKeeper
     ) -> Outcome:
         """Follow the Assignment until there is a reason to end; callbacks may then still run."""
-        name = self.settings.name
+        name, lease_left = self.settings.name, self._lease_left
         watch = AssignmentWatch(
-            client, self.namespace, name, runner.set_target, session=self.id, on_taken=runner.revoke
+            client, self.namespace, name, self.id, on_entries=runner.set_target, on_taken=runner.revoke
         )
-        reporter = StatusReporter(client, self.namespace, name, self.id, watch, runner, tenure)
-        runner.start_session(tenure)
+        reporter = StatusReporter(client, watch, runner, lease_left)
+        runner.start_session(lease_left)
 
-        async def serve() -> Outcome:
+        async def follow() -> Outcome:
             watch.set_member(await registration.announce())
             self._reporter = reporter
-            self._announced.set()
+            self._entered.set()
             log.info("member %s: announced as session %s", name, self.id)
             async with asyncio.TaskGroup() as group:
                 group.create_task(watch.run())
@@ -304,12 +279,8 @@ class Session:
                 group.create_task(registration.keep_announced(watch))
             return Outcome.LOST
 
-        async def when(event: asyncio.Event, outcome: Outcome) -> Outcome:
-            await event.wait()
-            return outcome
-
         async def expired() -> Outcome:
-            while tenure.valid():  # noqa: ASYNC110 - nothing signals that a clock has jumped
+            while lease_left() > 0.0:  # noqa: ASYNC110 - nothing signals that a clock has jumped
                 await asyncio.sleep(CLOCK_PERIOD)
             return Outcome.LOST
 
@@ -318,23 +289,18 @@ class Session:
             clean = await registration.hand_over(self._drain_until, watch, reporter, runner)
             return Outcome.DRAINED if clean else Outcome.OVERDUE
 
-        reasons = [
-            asyncio.create_task(when(keeper.lost, Outcome.LOST), name="berth:lost"),
-            asyncio.create_task(expired(), name="berth:expired"),
-            asyncio.create_task(when(self._stopping, Outcome.STOPPED), name="berth:stop"),
-            asyncio.create_task(drained(), name="berth:drain"),
-            asyncio.create_task(serve(), name="berth:serve"),
-        ]
-        try:
-            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
-            return await next(task for task in reasons if task.done())
-        finally:
-            tenure.end()
-            runner.end_session()  # before any other task runs
-            self._reporter = None
-            for task in reasons:
-                task.cancel()
-            await asyncio.gather(*reasons, return_exceptions=True)
+        def end() -> None:
+            runner.end_session()
+            self._lease_left, self._reporter = lambda: 0.0, None
+
+        return await first(
+            when(keeper.lost, Outcome.LOST),
+            expired(),
+            when(self._stopping, Outcome.STOPPED),
+            drained(),
+            follow(),
+            on_end=end,
+        )
 
     async def _wait_until_released(self, runner: CallbackRunner, outcome: Outcome) -> bool:
         """Wait until the cancelled callbacks have ended; False if some have not in time."""
@@ -343,9 +309,59 @@ class Session:
             async with asyncio.timeout(grace):
                 await runner.wait_until_empty()
         except TimeoutError:
-            log.error(
-                "member %s: the callbacks of %d items have not ended after %.0f s: %s", self.settings.name,
-                len(runner.held), grace, ", ".join(sorted(runner.held)[:10]),
-            )  # fmt: skip
+            text = "member %s: the callbacks of %d items have not ended after %.0f s: %s"
+            items = sorted(runner.held)
+            log.error(text, self.settings.name, len(items), grace, ", ".join(items[:10]))
             return False
         return True
+
+
+async def serve(worker: Worker, **options: Unpack[Options]) -> None:
+    """Hold Items as one Member until SIGTERM or SIGINT, and call `worker` for each of them.
+
+        asyncio.run(berth.serve(Feeds(), pool="feeds", limit=100))
+
+    The options are described by `berth.member.Settings`. The first signal drains: the Member's limit becomes
+    0, its Items are handed over, it is deleted, and this returns. If that takes longer than `drain_seconds`,
+    the remaining Items are dropped and SystemExit(1) is raised. A second signal ends it immediately: all
+    callbacks are cancelled, the Lease is released, and SystemExit(143) is raised. A third one has its
+    default effect.
+
+    Raises `SettingsError`, `NameTaken`, and the ApiError or ConfigError that prevents the start.
+    """
+    session = Session(worker, **options)
+    with ending_by_signals(session):
+        async with session:
+            outcome = await session.wait()
+    if outcome.value:
+        raise SystemExit(outcome.value)
+
+
+@contextlib.contextmanager
+def ending_by_signals(session: Session) -> Iterator[None]:
+    """Let the first SIGTERM or SIGINT drain the session, and the second stop it."""
+    loop = asyncio.get_running_loop()
+
+    received = 0
+
+    def restore() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def on_signal() -> None:
+        nonlocal received
+        received += 1
+        if received == 1:
+            log.info("received a signal: draining; a second one ends immediately")
+            session.ask_to_drain()
+        else:
+            log.warning("received a second signal: ending immediately")
+            restore()
+            session.stop()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        restore()

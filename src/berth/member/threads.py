@@ -2,81 +2,28 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from berth.kube import LoopThread
-from berth.member import held as aio
-from berth.member import worker as aio_worker
-from berth.member.serve import serve as aio_serve
 from berth.member.session import Outcome
 from berth.member.session import Session as AioSession
+from berth.member.session import serve as aio_serve
 from berth.member.settings import Options
+from berth.member.steps import Step
+from berth.member.tasks import run_to_completion
+from berth.member.worker import Adapter, HeldItem
 
 R = TypeVar("R")
 
 
-class Held:
+class Held(HeldItem):
     """One Item, from its `prepare` to the end of its `drop`. Thread-safe. See `berth.Held`."""
 
-    def __init__(self, item: aio.Held) -> None:
-        self._item = item
-        self._over = threading.Event()
-        self._cancelled = threading.Event()
-        item.on_over(self._over.set)
-
-    def __repr__(self) -> str:
-        return repr(self._item)
-
-    @property
-    def name(self) -> str:
-        """The Item's name."""
-        return self._item.name
-
-    @property
-    def slot(self) -> int:
-        """Its slot in the Assignment: 0 for the primary; replicas count from 1."""
-        return self._item.slot
-
-    @property
-    def primary(self) -> bool:
-        """True from the start of `activate` to the end of `deactivate`."""
-        return self._item.primary
-
-    @property
-    def epoch(self) -> int:
-        """The fencing token; for a replica its grant."""
-        return self._item.epoch
-
-    @property
-    def grant(self) -> int:
-        """The term in which the Item was given to this Member."""
-        return self._item.grant
-
-    @property
-    def data(self) -> Mapping[str, str]:
-        """The Item's `spec.data`, as read before `prepare`."""
-        return self._item.data
-
-    @property
-    def lost(self) -> bool:
-        """Whether it was revoked: the Lease was lost, the session was stopped, or another session has it."""
-        return self._item.lost
-
-    @property
-    def left(self) -> float:
-        """Seconds for which it is certainly held without another renewal of the Lease; 0.0 if it is not."""
-        return self._item.left
-
-    def owned(self) -> bool:
-        """Whether this Member certainly still holds the Item, by the clock."""
-        return self._item.owned()
-
-    def active(self) -> bool:
-        """Whether this Member certainly still holds the Item and works as its primary."""
-        return self._item.active()
+    event_type = threading.Event
+    _over: threading.Event
+    _cancelled = False
 
     @property
     def cancelled(self) -> bool:
@@ -84,7 +31,7 @@ class Held:
 
         A thread cannot be interrupted: a long `prepare` or `activate` should check this.
         """
-        return self._cancelled.is_set() or self._over.is_set()
+        return self._cancelled or self._over.is_set()
 
     def wait_over(self, seconds: float | None = None) -> bool:
         """Sleep until the Item is no longer held here, or for `seconds`; returns whether it is over."""
@@ -107,51 +54,27 @@ class Worker:
         """Release what the Item uses: it is no longer on this Member."""
 
 
-class _InThreads(aio_worker.Worker):
+class _InThreads(Adapter):
+    held_type = Held
+
     def __init__(self, worker: Worker, pool: ThreadPoolExecutor) -> None:
         self._worker = worker
         self._pool = pool
-        self._views: dict[str, tuple[aio.Held, Held]] = {}
 
-    async def prepare(self, item: aio.Held) -> None:
-        await self._call(self._worker.prepare, item)
+    async def call(self, step: Step, item: Held) -> None:
+        def cancel() -> None:
+            item._cancelled = True
 
-    async def activate(self, item: aio.Held) -> None:
-        await self._call(self._worker.activate, item)
-
-    async def deactivate(self, item: aio.Held) -> None:
-        await self._call(self._worker.deactivate, item)
-
-    async def drop(self, item: aio.Held) -> None:
-        await self._call(self._worker.drop, item)
-        self._views.pop(item.name, None)
-
-    def _view(self, item: aio.Held) -> Held:
-        known = self._views.get(item.name)
-        if known is None or known[0] is not item:
-            known = self._views[item.name] = (item, Held(item))
-        return known[1]
-
-    async def _call(self, function: Callable[[Held], None], item: aio.Held) -> None:
-        view = self._view(item)
-        view._cancelled.clear()
-        running = asyncio.get_running_loop().run_in_executor(self._pool, _called, function, view)
-        cancelled = False
-        while True:
-            try:
-                await asyncio.shield(running)
-                break
-            except asyncio.CancelledError:
-                # The thread keeps running, so the Item is busy here until it has ended.
-                cancelled = True
-                view._cancelled.set()
-        if cancelled:
-            raise asyncio.CancelledError
+        item._cancelled = False
+        function = getattr(self._worker, step.value)
+        running = asyncio.get_running_loop().run_in_executor(self._pool, _called, function, item)
+        # If it is cancelled the thread keeps running, so the Item is busy here until it has ended.
+        await run_to_completion(running, on_cancel=cancel)
 
 
-def _called(function: Callable[[Held], None], view: Held) -> None:
+def _called(function: Callable[[Held], None], item: Held) -> None:
     try:
-        function(view)
+        function(item)
     except StopIteration as error:
         # A future cannot carry a StopIteration: the callback would appear never to end.
         raise RuntimeError("the callback raised StopIteration: an iterator was exhausted") from error
@@ -195,9 +118,7 @@ class Session:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         try:
             self._call(self._session.__aexit__(None, None, None))
         finally:

@@ -1,10 +1,9 @@
 """Calls to many workers at once, each with a deadline, so that none can block a term for long."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -28,12 +27,9 @@ class WorkerCalls(Generic[W]):
     """The calls to one worker, made one after the other in one asyncio task."""
 
     worker: W
-    deadline: float | None = None
-    """The monotonic time by which the running call must end; None if none is running."""
-    expired: bool = False
-    """Whether the running call was cancelled at its deadline."""
-    given_up: bool = False
-    """Whether it ignored that: its result no longer counts."""
+    deadline: float = inf  # the monotonic time by which the running call must end; inf if none is running
+    expired: bool = False  # whether the running call was cancelled at its deadline
+    given_up: bool = False  # whether it ignored that: its result no longer counts, and no more calls are made
 
 
 class Caller(Generic[W]):
@@ -57,27 +53,30 @@ class Caller(Generic[W]):
     async def call(
         self, calls: WorkerCalls[W], method: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Await one call for at most `timeout` seconds. Raises CallError if it fails."""
+        """Await one call for at most `timeout` seconds.
+
+        Raises CallError if it fails, CancelledError if it was given up or the whole term is cancelled.
+        """
         calls.deadline = monotonic() + self.timeout
+        task = asyncio.current_task()
+        assert task is not None
         try:
             return await method(*args, **kwargs)
-        except Exception as error:
-            if calls.expired:
-                raise self._too_late() from error
-            raise CallError(f"{type(error).__name__}: {error}", blocked=False) from error
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling() > calls.expired:
+        except (Exception, asyncio.CancelledError) as error:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            if cancelled and task.cancelling() > calls.expired:
                 raise  # the whole term is being cancelled
             if calls.expired:
-                raise self._too_late() from error
-            raise CallError("the call cancelled itself", blocked=False) from error
+                raise CallError(f"no answer within {self.timeout:g} s", blocked=True) from error
+            text = "the call cancelled itself" if cancelled else f"{type(error).__name__}: {error}"
+            raise CallError(text, blocked=False) from error
         finally:
-            calls.deadline = None
+            calls.deadline = inf
+            if calls.given_up:
+                raise asyncio.CancelledError
             if calls.expired:
                 calls.expired = False
-                if (current := asyncio.current_task()) is not None:
-                    current.uncancel()
+                task.uncancel()
 
     async def run(
         self,
@@ -85,17 +84,26 @@ class Caller(Generic[W]):
         on_given_up: Callable[[W], None],
     ) -> None:
         """Run the calls of each worker; returns when all have ended or were given up."""
-        by_task: dict[asyncio.Task[None], WorkerCalls[W]] = {}
+        calls_of: dict[asyncio.Task[None], WorkerCalls[W]] = {}
         for worker, work in works.items():
             calls = WorkerCalls(worker)
-            by_task[asyncio.create_task(work(calls))] = calls
-        pending = set(by_task)
+            calls_of[asyncio.create_task(work(calls))] = calls
+        pending = set(calls_of)
         try:
             while pending:
-                _, pending = await asyncio.wait(pending, timeout=self._patience(by_task, pending))
-                for task in self._enforce(by_task, pending):
-                    pending.discard(task)
-                    on_given_up(by_task[task].worker)
+                # A call that starts meanwhile has its deadline after `timeout` seconds or later.
+                wait = min(calls_of[task].deadline for task in pending) - monotonic()
+                _, pending = await asyncio.wait(pending, timeout=max(0.0, min(wait, self.timeout)))
+                now = monotonic()
+                for task in [task for task in pending if calls_of[task].deadline <= now]:
+                    calls = calls_of[task]
+                    if calls.expired:
+                        pending.discard(task)
+                        self._give_up(task, calls)
+                        on_given_up(calls.worker)
+                    else:
+                        calls.expired, calls.deadline = True, now + self.grace
+                        task.cancel()
         except asyncio.CancelledError:
             for task in pending:
                 task.cancel()
@@ -105,40 +113,10 @@ class Caller(Generic[W]):
         finally:
             for task in pending:
                 if not task.done():
-                    self._give_up(task, by_task[task])
-        for task, calls in by_task.items():
+                    self._give_up(task, calls_of[task])
+        for task, calls in calls_of.items():
             if not calls.given_up:
                 task.result()
-
-    def _too_late(self) -> CallError:
-        return CallError(f"no answer within {self.timeout:g} s", blocked=True)
-
-    def _patience(
-        self, by_task: dict[asyncio.Task[None], WorkerCalls[W]], pending: set[asyncio.Task[None]]
-    ) -> float:
-        """Seconds until the first deadline of the running calls; later calls have later deadlines."""
-        deadlines = [d for task in pending if (d := by_task[task].deadline) is not None]
-        if not deadlines:
-            return self.timeout
-        return max(0.0, min(deadlines) - monotonic())
-
-    def _enforce(
-        self, by_task: dict[asyncio.Task[None], WorkerCalls[W]], pending: set[asyncio.Task[None]]
-    ) -> list[asyncio.Task[None]]:
-        """Cancel the late calls; give up and return those that were already cancelled."""
-        now = monotonic()
-        given_up = []
-        for task in pending:
-            calls = by_task[task]
-            if calls.deadline is None or calls.deadline > now:
-                continue
-            if calls.expired:
-                self._give_up(task, calls)
-                given_up.append(task)
-            else:
-                calls.expired, calls.deadline = True, now + self.grace
-                task.cancel()
-        return given_up
 
     def _give_up(self, task: asyncio.Task[None], calls: WorkerCalls[W]) -> None:
         calls.given_up = True

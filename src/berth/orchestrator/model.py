@@ -1,10 +1,13 @@
 """The types of the library: communicators, tasks, what workers run, and what a term did."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
+
+MAX_LIMIT = 4096
+"""The maximum limit of a worker, and the limit that a worker without one counts as."""
+MAX_INSTANCES = 32
 
 W = TypeVar("W", bound=Hashable)
 T = TypeVar("T", bound=Hashable)
@@ -92,3 +95,43 @@ class TermStats:
     plan_seconds: float = 0.0
     seconds: float = 0.0
     """The duration of the whole term."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """The properties of a worker besides its value."""
+
+    key: int
+    limit: int | None
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """The properties of a task besides its value."""
+
+    key: int
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expected(Generic[W, T]):
+    """The workers and tasks of one term, in the order in which they were added."""
+
+    workers: dict[W, WorkerSpec]
+    tasks: dict[T, TaskSpec]
+
+
+def stable_key(value: object) -> int:
+    """A 64-bit key of a worker or task, which are only hashable; the same in every process for the same repr.
+
+    The key only breaks ties in the solver. Values whose repr contains an address get another key in another
+    process, and then perhaps another of several equally good plans.
+    """
+    try:
+        text = repr(value)
+    except Exception:  # a tie-break must not fail because of a value
+        text = ""
+    kind = type(value)
+    seed = f"{kind.__module__}.{kind.__qualname__}:{text}".encode("utf-8", "backslashreplace")
+    return int.from_bytes(blake2b(seed, digest_size=8).digest(), "big")

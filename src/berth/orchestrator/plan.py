@@ -4,36 +4,36 @@
                      +--> solve --> choose
     what they run ---+                    +-- adds: missing instances, moves
 
-The solver decides where every task should finally be. `_choose` takes all adds that fill a gap, and as many
-moves as `moves_per_worker` allows. The next term plans again what this one leaves out: each move that is made
-is one fewer for the solver, so the terms converge with the fewest moves.
+The solver decides where every task should finally be. All adds that fill a gap are made, and as many moves as
+`moves_per_worker` allows. The next term plans again what this one leaves out: each move that is made is one
+fewer for the solver, so the terms converge with the fewest moves.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 from typing import Generic, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from berth.orchestrator.model import T, W
-from berth.orchestrator.registry import MAX_LIMIT, Expected, WorkerSpec
-from berth.solve import Primaries, Problem, Solution, Zones, solve
+from berth.orchestrator.model import MAX_LIMIT, Expected, T, W
+from berth.solve import Problem, Solution, Zones, bands, solve, wanted
 
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
+Place = tuple[int, int]  # an instance of a task on a worker: row and column of the problem
 NO_MOVE = -1
 NO_LIMIT = 2**62
+ODD = np.uint64(0x9E3779B97F4A7C15)  # its multiples differ in all 64 bits
 
 
 class Step(NamedTuple, Generic[T]):
     """One call to make on one worker."""
 
     task: T
-    move: int = NO_MOVE
-    """The number of the move to which the call belongs, or NO_MOVE."""
+    move: int = NO_MOVE  # the number of the move to which the call belongs, or NO_MOVE
     surplus: bool = False
     """For a removal: no instance is missing after it (an unknown task, or an instance too many)."""
 
@@ -42,35 +42,50 @@ class Step(NamedTuple, Generic[T]):
 class Plan(Generic[W, T]):
     """The calls of one term. A move is a removal, then an add with the same number."""
 
-    removals: dict[W, list[Step[T]]] = field(default_factory=dict)
-    adds: dict[W, list[Step[T]]] = field(default_factory=dict)
+    removals: defaultdict[W, list[Step[T]]] = field(default_factory=lambda: defaultdict(list))
+    adds: defaultdict[W, list[Step[T]]] = field(default_factory=lambda: defaultdict(list))
     """For each worker, those that need not wait for a removal come first."""
     moves: int = 0
-    postponed: int = 0
-    """Moves that are left to a later term."""
-    missing: int = 0
-    """Wanted instances that no worker runs before the calls are made."""
+    postponed: int = 0  # moves that are left to a later term
+    missing: int = 0  # wanted instances that no worker runs before the calls are made
     optimal: bool = True
     trouble: str = ""
     """Why the solver failed, so that nothing is moved to even out loads; empty if it did not."""
 
+    def call(
+        self, tasks: list[T], workers: list[W], surplus: list[Place], fills: list[Place], moves: list["Move"]
+    ) -> None:
+        """Add these calls; `tasks` and `workers` are by row and by column."""
+        for row, col in surplus:
+            self.removals[workers[col]].append(Step(tasks[row], surplus=True))
+        for row, col in fills:
+            self.adds[workers[col]].append(Step(tasks[row]))
+        for move in moves:
+            number = NO_MOVE
+            if move.target is not None:
+                number, self.moves = self.moves, self.moves + 1
+                self.adds[workers[move.target]].append(Step(tasks[move.row], number))
+            self.removals[workers[move.source]].append(Step(tasks[move.row], number))
 
-@dataclass(frozen=True, slots=True)
-class _Draft(Generic[W, T]):
-    """The problem of a term, and what its rows and columns are."""
 
-    problem: Problem
-    tasks: list[T]
-    """By row of the problem."""
-    workers: list[W]
-    """By column of the problem."""
-    rows: Int64
-    cols: Int64
-    """Row and column of each instance that runs."""
-    limits: Int64
-    """By column; NO_LIMIT without one."""
-    failures: UInt64
-    """Calls that failed lately, by row."""
+class Move(NamedTuple):
+    """One removal that the target needs, and the add that belongs to it (None if there is no room)."""
+
+    row: int
+    source: int
+    target: int | None
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What separates the workers from the solver's target."""
+
+    fills: list[Place]  # adds of missing instances
+    surplus: list[Place]  # removals after which no instance is missing
+    moves: list[Move]
+    removals: int
+    """How many removals the target needs in all; those that are neither surplus nor a move have to wait."""
+    loads: Int64  # by column, with the fills and without the surplus
 
 
 def plan_term(
@@ -89,50 +104,75 @@ def plan_term(
     such a task is moved last, and ties that concern it are broken in another way.
     """
     plan: Plan[W, T] = Plan()
-    draft = _draft(expected, actual, resting, failures or {}, plan)
-    if draft is not None:
-        solution = solve(draft.problem)
-        plan.optimal = solution.optimal
-        plan.trouble = (solution.why or solution.trouble) if solution.engine == "plain" else ""
-        _choose(draft, solution, moves_per_worker, plan)
+    row_of = {task: row for row, task in enumerate(expected.tasks)}
+    held: dict[W, list[int]] = {}
+    for worker, running in actual.items():
+        held[worker] = [row for task in running if (row := row_of.get(task)) is not None]
+        if len(held[worker]) < len(running):
+            plan.removals[worker] = [Step(task, surplus=True) for task in running if task not in row_of]
+
+    replicas = np.fromiter((spec.instances for spec in expected.tasks.values()), np.int64, len(row_of))
+    plan.missing = int(np.maximum(replicas - _counts(held.values(), len(row_of)), 0).sum())
+    workers = [worker for worker in actual if worker not in resting]
+    if not row_of or not workers:
+        return plan
+    on_resting = _counts((held[worker] for worker in actual if worker in resting), len(row_of))
+    problem = _problem(
+        expected, np.maximum(replicas - on_resting, 0), workers, [held[worker] for worker in workers]
+    )
+    if problem.zones is Zones.IGNORE and is_balanced(problem):
+        return plan
+    fails = np.zeros(len(row_of), np.uint64)
+    for task, count in (failures or {}).items():
+        if task in row_of:
+            fails[row_of[task]] = count
+    problem.item_key = distinct(problem.item_key) ^ (fails * ODD)
+    problem.member_key = distinct(problem.member_key)
+
+    solution = solve(problem)
+    plan.optimal = solution.optimal
+    plan.trouble = (solution.why or solution.trouble) if solution.engine == "plain" else ""
+    changes = _changes(problem, solution)
+    limits = [expected.workers[worker].limit for worker in workers]
+    excess = changes.loads - [NO_LIMIT if limit is None else limit for limit in limits]
+    moves = within_budget(changes.moves, moves_per_worker, changes.loads, fails)
+    moves, fills = _within_limits(moves, changes.fills, excess.tolist())
+    plan.postponed = changes.removals - len(changes.surplus) - len(moves)
+    plan.call(list(row_of), workers, changes.surplus, fills, moves)
     return plan
 
 
-def _draft(
-    expected: Expected[W, T],
-    actual: Mapping[W, list[T]],
-    resting: Set[W],
-    failures: Mapping[T, int],
-    plan: Plan[W, T],
-) -> _Draft[W, T] | None:
-    """Put what needs no solver into `plan`; the problem for the rest, None if there is none."""
-    tasks = list(expected.tasks)
-    rows, cols = _locate(expected, actual, plan)
-    specs = list(expected.tasks.values())
-    replicas = np.fromiter((s.instances for s in specs), np.int64, len(specs))
-    plan.missing = int(np.maximum(replicas - np.bincount(rows, minlength=len(tasks)), 0).sum())
+def _counts(held: Iterable[list[int]], size: int) -> Int64:
+    """How many of these workers hold each row."""
+    return np.bincount(np.fromiter(chain.from_iterable(held), np.int64), minlength=size)
 
-    names = list(actual)
-    is_active = np.array([w not in resting for w in names], bool)
-    if not tasks or not is_active.any():
-        return None
-    on_resting = ~is_active[cols]
-    replicas = np.maximum(replicas - np.bincount(rows[on_resting], minlength=len(tasks)), 0)
-    renumber = np.cumsum(is_active) - 1
-    rows, cols = rows[~on_resting], renumber[cols[~on_resting]]
-    names = [w for w, active in zip(names, is_active.tolist(), strict=True) if active]
-    workers = [expected.workers[w] for w in names]
-    limits = weights([s.limit for s in workers], replicas)
-    zoned = len({s.zone for s in workers}) > 1
 
-    if not zoned and is_settled(replicas, limits, rows, cols):
-        return None
-    keys = np.fromiter((s.key for s in specs), np.uint64, len(specs))
-    fails = np.fromiter((failures.get(t, 0) for t in tasks), np.uint64, len(tasks))
-    keys ^= _scatter(fails)
-    problem = _problem(keys, replicas, limits, workers, rows, cols, zoned)
-    hard_limits = np.array([NO_LIMIT if s.limit is None else s.limit for s in workers], np.int64)
-    return _Draft(problem, tasks, names, rows, cols, hard_limits, fails)
+def _problem(
+    expected: Expected[W, T], replicas: Int64, workers: list[W], held_by: list[list[int]]
+) -> Problem:
+    """The problem of these workers, whose rows are in `held_by`; its keys need not be distinct."""
+    n, m = replicas.size, len(workers)
+    specs = [expected.workers[worker] for worker in workers]
+    rows = np.fromiter(chain.from_iterable(held_by), np.int64)
+    cols = np.repeat(np.arange(m), [len(held) for held in held_by])
+    order, counts = np.argsort(rows, kind="stable"), np.bincount(rows, minlength=n)
+    held = np.full((n, max(1, int(counts.max()))), -1, np.int32)
+    slots = np.arange(rows.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    held[rows[order], slots] = cols[order]
+    zone = np.unique([spec.zone for spec in specs], return_inverse=True)[1]
+    return Problem(
+        item_key=np.fromiter((spec.key for spec in expected.tasks.values()), np.uint64, n),
+        replicas=replicas.astype(np.int32),
+        held=held,
+        held_primary=held[:, 0].copy(),
+        member_key=np.fromiter((spec.key for spec in specs), np.uint64, m),
+        limit=weights([spec.limit for spec in specs], replicas).astype(np.int32),
+        zone=zone.astype(np.int32),
+        live=np.ones(m, bool),
+        draining=np.zeros(m, bool),
+        age=np.arange(m, dtype=np.int64),
+        zones=Zones.SPREAD if zone.any() else Zones.IGNORE,
+    )
 
 
 def weights(limits: Sequence[int | None], replicas: Int64) -> Int64:
@@ -145,110 +185,46 @@ def weights(limits: Sequence[int | None], replicas: Int64) -> Int64:
     unlimited = len(limits) - len(given)
     if not unlimited:
         return np.array(given, np.int64)
-    wanted = int(np.minimum(replicas, unlimited + np.count_nonzero(given)).sum())
+    total = int(np.minimum(replicas, unlimited + np.count_nonzero(given)).sum())
     floor = max(given) if any(given) else MAX_LIMIT
-    weight = max(floor, -(-(wanted - sum(given)) // unlimited))
+    weight = max(floor, -(-(total - sum(given)) // unlimited))
     return np.array([weight if limit is None else limit for limit in limits], np.int64)
 
 
-def is_settled(replicas: Int64, limits: Int64, rows: Int64, cols: Int64) -> bool:
+def is_balanced(problem: Problem) -> bool:
     """Whether nothing can be improved, apart from zones: every instance runs, every load is in its band."""
-    wanted = np.minimum(replicas, np.count_nonzero(limits))
-    if not np.array_equal(np.bincount(rows, minlength=replicas.size), wanted):
-        return False
-    loads = np.bincount(cols, minlength=limits.size)
-    capacity = int(limits.sum())
-    shared = limits * min(int(wanted.sum()), capacity)
-    divisor = max(capacity, 1)
-    return bool(np.all((loads >= shared // divisor) & (loads <= -(-shared // divisor))))
+    held, band = problem.held >= 0, bands(problem)
+    loads = np.bincount(problem.held[held], minlength=problem.limit.size)
+    runs = np.array_equal(np.count_nonzero(held, axis=1), wanted(problem))
+    return runs and bool(np.all((loads >= band.low) & (loads <= band.high)))
 
 
-def _locate(expected: Expected[W, T], actual: Mapping[W, list[T]], plan: Plan[W, T]) -> tuple[Int64, Int64]:
-    """Row and column of each expected task that runs; the removal of unknown tasks is put into `plan`."""
-    row_of = {task: row for row, task in enumerate(expected.tasks)}
-    rows: list[int] = []
-    cols: list[int] = []
-    for col, (worker, running) in enumerate(actual.items()):
-        known = [row for task in running if (row := row_of.get(task)) is not None]
-        if len(known) < len(running):
-            plan.removals[worker] = [Step(task, surplus=True) for task in running if task not in row_of]
-        rows += known
-        cols += [col] * len(known)
-    return np.array(rows, np.int64), np.array(cols, np.int64)
+def distinct(keys: UInt64) -> UInt64:
+    """The keys without repetition: of unequal values with one repr, the first has the key of that repr."""
+    keys = keys.copy()
+    while True:
+        repeated = np.ones(keys.size, bool)
+        repeated[np.unique(keys, return_index=True)[1]] = False
+        if not repeated.any():
+            return keys
+        keys[repeated] += np.arange(1, np.count_nonzero(repeated) + 1, dtype=np.uint64) * ODD
 
 
-def _scatter(counts: UInt64) -> UInt64:
-    """Spread counts over all 64 bits (the finaliser of splitmix64); 0 stays 0."""
-    x = counts * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)), np.uint64)
-
-
-def _problem(
-    keys: UInt64,
-    replicas: Int64,
-    limits: Int64,
-    workers: list[WorkerSpec],
-    rows: Int64,
-    cols: Int64,
-    zoned: bool,
-) -> Problem:
-    n, m = replicas.size, len(workers)
-    counts = np.bincount(rows, minlength=n)
-    order = np.argsort(rows, kind="stable")
-    starts = np.cumsum(counts) - counts
-    held = np.full((n, max(1, int(counts.max()))), -1, np.int32)
-    held[rows[order], np.arange(rows.size) - starts[rows[order]]] = cols[order]
-    zone_numbers = {zone: number for number, zone in enumerate(sorted({s.zone for s in workers}))}
-    return Problem(
-        item_key=keys,
-        replicas=replicas.astype(np.int32),
-        held=held,
-        held_primary=held[:, 0].copy(),
-        member_key=np.fromiter((s.key for s in workers), np.uint64, m),
-        limit=limits.astype(np.int32),
-        zone=np.fromiter((zone_numbers[s.zone] for s in workers), np.int32, m),
-        live=np.ones(m, bool),
-        draining=np.zeros(m, bool),
-        age=np.arange(m, dtype=np.int64),
-        zones=Zones.SPREAD if zoned else Zones.IGNORE,
-        tolerance=0,
-        primaries=Primaries.PROMOTION,
-    )
-
-
-@dataclass(slots=True)
-class _Move:
-    """One removal that the target needs, and the add that belongs to it (None if there is no room)."""
-
-    row: int
-    source: int
-    target: int | None
-
-
-def _choose(draft: _Draft[W, T], solution: Solution, moves_per_worker: int | None, plan: Plan[W, T]) -> None:
-    """Put into `plan` what fills a gap or removes a surplus, and the moves that are allowed in this term."""
-    problem, tasks, names, rows, cols = draft.problem, draft.tasks, draft.workers, draft.rows, draft.cols
+def _changes(problem: Problem, solution: Solution) -> _Changes:
+    """The adds and removals that lead to the solution, those of one task paired as moves."""
     n, m = problem.replicas.size, problem.limit.size
-    placed = solution.members[:n]
-    at = np.nonzero(placed >= 0)
-    target = at[0].astype(np.int64) * m + placed[at]
-    held = rows * m + cols
+    held, target = _codes(problem.held, m), _codes(solution.members[:n], m)
     to_add = np.setdiff1d(target, held, assume_unique=True)
     to_remove = np.setdiff1d(held, target, assume_unique=True)
+    plain = ~np.isin(to_add // m, to_remove // m)
+    fills = list(zip((to_add[plain] // m).tolist(), (to_add[plain] % m).tolist(), strict=True))
+    loads = np.bincount(held % m, minlength=m) + np.bincount(to_add[plain] % m, minlength=m)
 
-    loads = np.bincount(cols, minlength=m)
-    add_rows, add_cols = np.divmod(to_add, m)
-    plain = ~np.isin(add_rows, to_remove // m)
-    fills = list(zip(add_rows[plain].tolist(), add_cols[plain].tolist(), strict=True))
-    loads += np.bincount(add_cols[plain], minlength=m)
-
-    removes_of, adds_of = _by_row(to_remove, m), _by_row(to_add[~plain], m)
-    running = np.bincount(rows, minlength=n)
-    surplus: list[tuple[int, int]] = []
-    moves: list[_Move] = []
-    for row, sources in removes_of.items():
+    running = np.count_nonzero(problem.held >= 0, axis=1)
+    adds_of = _by_row(to_add[~plain], m)
+    surplus: list[Place] = []
+    moves: list[Move] = []
+    for row, sources in _by_row(to_remove, m).items():
         targets = adds_of.get(row, [])
         sources.sort(key=lambda c: -loads[c])
         targets.sort(key=lambda c: loads[c])
@@ -256,29 +232,18 @@ def _choose(draft: _Draft[W, T], solution: Solution, moves_per_worker: int | Non
         if excess > 0:  # moves are planned once the surplus is certainly gone
             surplus += [(row, c) for c in sources[:excess]]
             loads[sources[:excess]] -= 1
-            plan.postponed += len(sources) - excess
             continue
         gaps = max(0, len(targets) - len(sources))
         fills += [(row, c) for c in targets[:gaps]]
         loads[targets[:gaps]] += 1
-        ends: list[int | None] = [*targets[gaps:], *[None] * (len(sources) - len(targets) + gaps)]
-        moves += [_Move(row, source, end) for source, end in zip(sources, ends, strict=True)]
+        moves += [Move(row, *ends) for ends in zip_longest(sources, targets[gaps:])]
+    return _Changes(fills, surplus, moves, len(to_remove), loads)
 
-    chosen = _within_budget(moves, moves_per_worker, loads, draft.failures)
-    chosen, fills = _within_limits(chosen, fills, loads, draft.limits)
-    plan.postponed += len(moves) - len(chosen)
-    for row, col in surplus:
-        plan.removals.setdefault(names[col], []).append(Step(tasks[row], surplus=True))
-    adds: list[list[Step[T]]] = [[] for _ in names]
-    for row, col in fills:
-        adds[col].append(Step(tasks[row]))
-    plan.adds = {name: steps for name, steps in zip(names, adds, strict=True) if steps}
-    for move in chosen:
-        number = NO_MOVE
-        if move.target is not None:
-            number, plan.moves = plan.moves, plan.moves + 1
-            plan.adds.setdefault(names[move.target], []).append(Step(tasks[move.row], number))
-        plan.removals.setdefault(names[move.source], []).append(Step(tasks[move.row], number))
+
+def _codes(table: npt.NDArray[np.int32], m: int) -> Int64:
+    """Row and column of each entry of the table, as one number: row · m + column."""
+    at = np.nonzero(table >= 0)
+    return np.asarray(at[0] * m + table[at], np.int64)
 
 
 def _by_row(codes: Int64, m: int) -> dict[int, list[int]]:
@@ -288,53 +253,52 @@ def _by_row(codes: Int64, m: int) -> dict[int, list[int]]:
     return grouped
 
 
-def _within_budget(moves: list[_Move], budget: int | None, loads: Int64, fails: UInt64) -> list[_Move]:
+def within_budget(moves: list[Move], budget: int | None, loads: Int64, fails: UInt64) -> list[Move]:
     """At most `budget` moves from each worker: those to the emptiest workers, failed tasks last."""
     if budget is None:
         return moves
-    left: dict[int, int] = {}
-    chosen: list[_Move] = []
+    taken: Counter[int] = Counter()
+    chosen: list[Move] = []
     load_of = loads.tolist()
     for move in sorted(
         moves, key=lambda v: (int(fails[v.row]), -1 if v.target is None else load_of[v.target], v.row)
     ):
-        room = left.setdefault(move.source, budget)
-        if room > 0:
-            left[move.source] = room - 1
+        if taken[move.source] < budget:
+            taken[move.source] += 1
             chosen.append(move)
     return chosen
 
 
 def _within_limits(
-    moves: list[_Move], fills: list[tuple[int, int]], loads: Int64, limits: Int64
-) -> tuple[list[_Move], list[tuple[int, int]]]:
+    moves: list[Move], fills: list[Place], excess: list[int]
+) -> tuple[list[Move], list[Place]]:
     """Drop moves, then fills, that would exceed a worker's limit while moves away from it are postponed.
 
-    `loads` includes the fills. Dropping a move leaves its source fuller, so this repeats until nothing
-    changes; two full workers that swap keep both moves.
+    `excess` is by how much the load of each worker, with the fills, is above its limit. Dropping a move
+    leaves its source fuller, so this repeats until nothing changes; two full workers that swap keep both
+    moves.
     """
-    after = loads.copy()
     for move in moves:
-        after[move.source] -= 1
+        excess[move.source] -= 1
         if move.target is not None:
-            after[move.target] += 1
+            excess[move.target] += 1
     while True:
-        kept: list[_Move] = []
+        kept: list[Move] = []
         for move in moves:
-            if move.target is not None and after[move.target] > limits[move.target]:
-                after[move.target] -= 1
-                after[move.source] += 1
+            if move.target is not None and excess[move.target] > 0:
+                excess[move.target] -= 1
+                excess[move.source] += 1
             else:
                 kept.append(move)
         if len(kept) == len(moves):
             break
         moves = kept
-    if not np.any(after > limits):
+    if max(excess) <= 0:
         return moves, fills
-    fitting: list[tuple[int, int]] = []
+    fitting: list[Place] = []
     for row, col in fills:
-        if after[col] > limits[col]:
-            after[col] -= 1
+        if excess[col] > 0:
+            excess[col] -= 1
         else:
             fitting.append((row, col))
     return moves, fitting

@@ -1,32 +1,82 @@
 """One term: ask every worker what it runs, plan, and make the calls."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Awaitable, Callable, Container
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Generic
+from typing import Generic
 
 from berth.orchestrator.calls import Caller, CallError, WorkerCalls
-from berth.orchestrator.model import Communicator, T, TermStats, W, WorkerState
-from berth.orchestrator.plan import NO_MOVE, Plan, Step
-from berth.orchestrator.planner import Planner
-from berth.orchestrator.registry import MAX_LIMIT, Expected
-from berth.orchestrator.trust import Trust
+from berth.orchestrator.model import MAX_LIMIT, Communicator, Expected, T, TermStats, W
+from berth.orchestrator.plan import NO_MOVE, Plan, Step, plan_term
+
+STRIKES = 2  # terms in a row in which a worker started none of its tasks, before it rests
+MAX_REST = 32  # terms; the first rest is 2, each further one twice as long
+
+
+class Trust(Generic[W, T]):
+    """Counts failures; one success restores the trust.
+
+    A task that also fails on a second worker is itself to blame, and no worker rests because of it.
+    """
+
+    def __init__(self) -> None:
+        self.failures: Counter[T] = Counter()
+        """Failed calls for a task since the last that succeeded."""
+        self._failed_on: dict[T, set[W]] = {}
+        self._strikes: Counter[W] = Counter()
+        self.rest: dict[W, int] = {}
+        """The workers that should get nothing in this term, and for how many terms."""
+        self._started: set[W] = set()
+        self._refused: set[W] = set()
+
+    def succeeded(self, worker: W, task: T, *, started: bool) -> None:
+        """Record a successful call; `started` for an add."""
+        self.failures.pop(task, None)
+        if started:
+            self._started.add(worker)
+            self._failed_on.pop(task, None)
+
+    def failed(self, worker: W, task: T, *, started: bool) -> None:
+        """Record a failed call; `started` for an add."""
+        self.failures[task] += 1
+        if started:
+            where = self._failed_on.setdefault(task, set())
+            where.add(worker)
+            if len(where) == 1:
+                self._refused.add(worker)
+
+    def end_term(self, workers: Container[W], tasks: Container[T]) -> None:
+        """End a term: count strikes and rests, forget removed workers and tasks."""
+        self.rest = {worker: left - 1 for worker, left in self.rest.items() if left > 1}
+        for worker in self._started:
+            self._strikes.pop(worker, None)
+            self.rest.pop(worker, None)
+        for worker in self._refused - self._started:
+            self._strikes[worker] += 1
+            if (more := self._strikes[worker] - STRIKES) >= 0:
+                self.rest[worker] = min(2 ** (more + 1), MAX_REST)
+        self._started.clear()
+        self._refused.clear()
+        self._strikes = Counter({w: n for w, n in self._strikes.items() if w in workers})
+        self.rest = {w: n for w, n in self.rest.items() if w in workers}
+        self.failures = Counter({t: n for t, n in self.failures.items() if t in tasks})
+        self._failed_on = {t: where for t, where in self._failed_on.items() if t in tasks}
 
 
 @dataclass(slots=True)
 class _Counts:
+    """The fields of TermStats that change with each call."""
+
     added: int = 0
     removed: int = 0
     moved: int = 0
     failed: int = 0
     skipped: int = 0
-    lost: int = 0
-    """Removed instances that are now missing: neither a surplus nor added elsewhere yet."""
+    missing: int = 0
 
 
 @dataclass(slots=True)
@@ -37,71 +87,65 @@ class Term(Generic[W, T]):
     communicator: Communicator[W, T]
     caller: Caller[W]
     trust: Trust[W, T]
-    planner: Planner
+    plan: Callable[[Callable[..., Plan[W, T]]], Awaitable[Plan[W, T]]]
+    """Makes a plan by the function it is given, with a solver."""
     logger: logging.Logger
     number: int
     moves_per_worker: int | None
-    counts: _Counts = field(default_factory=_Counts)
-    actual: dict[W, list[T]] = field(default_factory=dict)
-    _left: dict[W, int] = field(default_factory=dict)
-    """How many calls each worker still gets."""
+    actual: dict[W, list[T]] = field(default_factory=dict)  # what each answering worker ran at the start
+    _started: float = field(default_factory=time.monotonic)
+    _counts: _Counts = field(default_factory=_Counts)
     _released: list[asyncio.Future[bool]] = field(default_factory=list)
     """For each move: whether its removal succeeded."""
-    _moves_from: dict[W, list[int]] = field(default_factory=dict)
 
-    async def run(self, on_listed: Callable[[list[WorkerState[W, T]]], None]) -> TermStats:
-        """Run the term; `on_listed` gets what the workers run, once all have answered."""
-        started = time.monotonic()
-        self.actual = await self._list_all()
-        on_listed([WorkerState(worker, list(tasks)) for worker, tasks in self.actual.items()])
+    async def run(self) -> TermStats:
+        """Plan and make the calls, after `list_workers`."""
         listed = time.monotonic()
         resting = self._resting()
-        plan = await self.planner.plan(
-            self.expected,
-            self.actual,
-            moves_per_worker=self.moves_per_worker,
-            resting=resting,
-            failures=dict(self.trust.failures),
+        plan = await self.plan(
+            partial(
+                plan_term,
+                self.expected,
+                self.actual,
+                moves_per_worker=self.moves_per_worker,
+                resting=resting,
+                failures=dict(self.trust.failures),
+            )
         )
+        if plan.trouble:
+            text = "the solver gave no plan (%s): missing instances are placed, nothing is moved"
+            self.logger.error(text, plan.trouble)
         planned = time.monotonic()
+        self._counts.missing = plan.missing
         if plan.removals or plan.adds:
             await self._apply(plan)
         self.trust.end_term(self.expected.workers, self.expected.tasks)
-        counts = self.counts
         left_out = len(self.expected.workers) - len(self.actual)
         return TermStats(
             worker_count=len(self.actual),
             term=self.number,
             left_out=left_out,
             resting=len(resting),
-            added=counts.added,
-            removed=counts.removed,
-            moved=counts.moved,
-            failed=counts.failed,
-            skipped=counts.skipped,
-            missing=plan.missing + counts.lost - counts.added,
+            **asdict(self._counts),
             postponed=plan.postponed,
             settled=not (plan.removals or plan.adds or plan.postponed or plan.trouble or resting or left_out),
             optimal=plan.optimal,
-            list_seconds=listed - started,
+            list_seconds=listed - self._started,
             plan_seconds=planned - listed,
-            seconds=time.monotonic() - started,
+            seconds=time.monotonic() - self._started,
         )
 
-    async def _list_all(self) -> dict[W, list[T]]:
-        """Ask all workers at once; those that fail or block are left out."""
+    async def list_workers(self) -> dict[W, list[T]]:
+        """Ask all workers at once what they run; those that fail or block are left out."""
         answers: dict[W, list[T]] = {}
         stuck = self.caller.stuck
 
         async def ask(calls: WorkerCalls[W]) -> None:
             try:
-                tasks = await self.caller.call(calls, self._list_one, calls.worker)
+                listed = await self.caller.call(calls, self._list_one, calls.worker)
+                answers[calls.worker] = listed
             except CallError as failure:
-                if not calls.given_up:
-                    self.logger.warning("worker %r left out: its list failed: %s", calls.worker, failure)
-            else:
-                if not calls.given_up:
-                    answers[calls.worker] = tasks
+                self.logger.warning("worker %r left out: its list failed: %s", calls.worker, failure)
 
         def given_up(worker: W) -> None:
             self.logger.error("worker %r left out: its list call ignores cancellation", worker)
@@ -110,14 +154,15 @@ class Term(Generic[W, T]):
             if worker in stuck:
                 self.logger.error("worker %r left out: an earlier call to it is still running", worker)
         await self.caller.run({w: ask for w in self.expected.workers if w not in stuck}, given_up)
-        return {w: answers[w] for w in self.expected.workers if w in answers}
+        self.actual = {w: answers[w] for w in self.expected.workers if w in answers}
+        return self.actual
 
     async def _list_one(self, worker: W) -> list[T]:
         return list(dict.fromkeys(await self.communicator.list(worker)))
 
     def _resting(self) -> set[W]:
         """The answering workers that should rest; none if they are needed."""
-        resting = self.trust.resting() & self.actual.keys()
+        resting = self.trust.rest.keys() & self.actual.keys()
         if not resting:
             return resting
         limits = {w: s.limit if s.limit is not None else MAX_LIMIT for w, s in self.expected.workers.items()}
@@ -136,91 +181,67 @@ class Term(Generic[W, T]):
         """Make the calls: workers concurrently, on each the removals, then the adds."""
         loop = asyncio.get_running_loop()
         self._released = [loop.create_future() for _ in range(plan.moves)]
-        works: dict[W, Callable[[WorkerCalls[W]], Coroutine[Any, Any, None]]] = {}
-        for worker in self.actual:
-            removals, adds = plan.removals.get(worker, []), plan.adds.get(worker, [])
-            if removals or adds:
-                self._left[worker] = len(removals) + len(adds)
-                self._moves_from[worker] = [step.move for step in removals if step.move != NO_MOVE]
-                works[worker] = partial(self._work, removals, adds)
-        await self.caller.run(works, self._given_up)
+
+        def given_up(worker: W) -> None:
+            text = "a call to worker %r ignores cancellation; the worker is left out until it ends"
+            self.logger.error(text, worker)
+            self._counts.failed += 1
+            self._hold_moves(plan.removals[worker])
+
+        works = {
+            worker: partial(self._work, plan.removals[worker], plan.adds[worker])
+            for worker in self.actual
+            if worker in plan.removals or worker in plan.adds
+        }
+        await self.caller.run(works, given_up)
+        counts, planned = self._counts, [*plan.removals.values(), *plan.adds.values()]
+        counts.skipped = sum(map(len, planned)) - counts.added - counts.removed - counts.failed
 
     async def _work(self, removals: list[Step[T]], adds: list[Step[T]], calls: WorkerCalls[W]) -> None:
-        worker = calls.worker
-        removed = await self._remove_all(removals, calls)
-        if removed is None or not adds:
-            return
-        limit = self.expected.workers[worker].limit
-        load = len(self.actual[worker]) - removed
-        for step in adds:
-            if step.move != NO_MOVE and not await self._released[step.move]:
-                self._skip(worker)
-                continue
-            if limit is not None and load >= limit:
-                self._skip(worker)
-                continue
-            ok = await self._call(calls, step.task, add=True)
-            if ok is None:
-                return
-            load += 1  # even if it failed: the task may run
-            if ok:
-                self.counts.added += 1
-                self.counts.moved += step.move != NO_MOVE
+        """Make the calls to one worker, until one blocks: the others are left to the next term."""
+        limit = self.expected.workers[calls.worker].limit
+        load = len(self.actual[calls.worker])
+        try:
+            for step in removals:
+                done = await self._call(calls, step.task, add=False)
+                if done:
+                    load -= 1
+                    self._counts.removed += 1
+                    self._counts.missing += not step.surplus
+                if step.move != NO_MOVE:
+                    self._released[step.move].set_result(done)
+            for step in adds:
+                if step.move != NO_MOVE and not await self._released[step.move]:
+                    continue
+                if limit is not None and load >= limit:
+                    continue
+                load += 1  # even if it fails: the task may run then
+                if await self._call(calls, step.task, add=True):
+                    self._counts.added += 1
+                    self._counts.missing -= 1
+                    self._counts.moved += step.move != NO_MOVE
+        except CallError:
+            self._hold_moves(removals)
 
-    async def _remove_all(self, removals: list[Step[T]], calls: WorkerCalls[W]) -> int | None:
-        """Remove tasks from a worker: how many calls succeeded, or None if it blocks."""
-        removed = 0
-        for step in removals:
-            ok = await self._call(calls, step.task, add=False)
-            if ok is None:
-                return None
-            if ok:
-                removed += 1
-                self.counts.removed += 1
-                self.counts.lost += not step.surplus
-            if step.move != NO_MOVE:
-                self._released[step.move].set_result(ok)
-        return removed
-
-    async def _call(self, calls: WorkerCalls[W], task: T, *, add: bool) -> bool | None:
-        """Make one call: whether it succeeded, or None if the worker blocks and gets no more calls."""
+    async def _call(self, calls: WorkerCalls[W], task: T, *, add: bool) -> bool:
+        """Make one call: whether it succeeded. Raises CallError if the worker blocks."""
         worker = calls.worker
         name, method = ("add", self.communicator.add) if add else ("remove", self.communicator.remove)
         try:
             await self.caller.call(calls, method, worker, task)
         except CallError as failure:
-            if calls.given_up:
-                return None
             self.logger.warning("%s of task %r on worker %r failed: %s", name, task, worker, failure)
-            self._left[worker] -= 1
-            self.counts.failed += 1
+            self._counts.failed += 1
             self.trust.failed(worker, task, started=add)
             if failure.blocked:
-                self._abandon(worker)
-                return None
+                raise
             return False
-        if calls.given_up:
-            return None
         self.logger.debug("%s of task %r on worker %r done", name, task, worker)
-        self._left[worker] -= 1
         self.trust.succeeded(worker, task, started=add)
         return True
 
-    def _skip(self, worker: W) -> None:
-        self._left[worker] -= 1
-        self.counts.skipped += 1
-
-    def _abandon(self, worker: W) -> None:
-        """Leave the other calls of the worker to the next term; skip adds that wait for its removals."""
-        self.counts.skipped += self._left.pop(worker)
-        for move in self._moves_from[worker]:
-            if not self._released[move].done():
-                self._released[move].set_result(False)
-
-    def _given_up(self, worker: W) -> None:
-        self.logger.error(
-            "a call to worker %r ignores cancellation; the worker is left out until it ends", worker
-        )
-        self._left[worker] -= 1
-        self.counts.failed += 1
-        self._abandon(worker)
+    def _hold_moves(self, removals: list[Step[T]]) -> None:
+        """Leave the removals that were not made, and the adds that wait for them, to the next term."""
+        for step in removals:
+            if step.move != NO_MOVE and not self._released[step.move].done():
+                self._released[step.move].set_result(False)

@@ -100,7 +100,7 @@ def item_status(brain: Brain, row: int, condition: Conditions) -> Status:
         is_ready = condition("Ready", False, Why.RELEASE.value, words)
     elif ready >= wanted:
         is_ready = condition("Ready", True, "Ready", f"{ready} of {wanted} replicas are ready")
-    elif failed := [(m.name, why) for m in holders if (why := _failure(m, info.name)) is not None]:
+    elif failed := [(m.name, why) for m in holders if (why := failure(m, info.name)) is not None]:
         words = "; ".join(f"{name} reports Failed: {why}" for name, why in failed)[:1000]
         is_ready = condition("Ready", False, "Failed", f"{ready} of {wanted} replicas are ready: {words}")
     elif awaited and not unready:
@@ -125,7 +125,7 @@ def item_status(brain: Brain, row: int, condition: Conditions) -> Status:
     return status
 
 
-def _failure(member: MemberState, item: str) -> str | None:
+def failure(member: MemberState, item: str) -> str | None:
     """The failure that a Member reports for one of its entries; None if it reports none."""
     report, grant = member.reports.get(item), member.entries[item].grant
     if report is None or (report.grant, report.phase) != (grant, Phase.FAILED) or not member.session_holds:

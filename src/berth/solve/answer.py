@@ -76,10 +76,11 @@ def _pooled(work: Work) -> Placement:
     """The pooled plan for the Items of the deal; all others stay."""
     tuning = work.tuning
     work.empty_members()
+    surplus = np.maximum(0, work.kinds.spread - work.kinds.area_high)
+    _limit_moves(work, int(work.kinds.count @ surplus.sum(axis=1)))
     known, moves = drop_surplus(work), least_moves(work)
     bounds = work.intervals.bounds | (known or moves.bounds)
-    if work.quick and bounds["moves"] > tuning.quick_moves:
-        raise TooLargeError(f"the plan has {bounds['moves']} moves, the limit is {tuning.quick_moves}")
+    _limit_moves(work, bounds["moves"])
     deals: list[tuple[int, Deal]] = []
     for wide in (False, True):  # a sample of the Items may not leave enough choice: then take all
         deal = Deal(work, moves, wide)
@@ -92,6 +93,11 @@ def _pooled(work: Work) -> Placement:
             break
     deal = min(deals, key=lambda one: one[0])[1]
     return Placement(deal.rows, deal.at, bounds)
+
+
+def _limit_moves(work: Work, moves: int) -> None:
+    if work.quick and moves > work.tuning.quick_moves:
+        raise TooLargeError(f"the plan has {moves} moves, the limit is {work.tuning.quick_moves}")
 
 
 def _finish(state: State, placement: Placement, engine: str, why: str) -> Solution:

@@ -27,15 +27,11 @@ ENGINE = "berth.solve.answer:thorough"
 MAX_ANSWER = 64 << 20  # maximum size of an answer in bytes: five times 100,000 Items with 32 replicas
 
 
-class EngineError(RuntimeError):
-    """The engine gave no answer; the message says why, for users."""
-
-
-class Apart:
+class EngineProcess:
     """Calls `engine` (module:function, with a Problem and a Tuning) in another process."""
 
     def __init__(self, tuning: Tuning, engine: str = ENGINE) -> None:
-        self._tuning, self._engine, self._lock = tuning, engine, threading.RLock()
+        self.tuning, self._engine, self._lock = tuning, engine, threading.RLock()
         self._connection: Connection | None = None
         self._process: subprocess.Popen[bytes] | ForkProcess | None = None
 
@@ -43,69 +39,67 @@ class Apart:
         """Start the process, so that the first question does not wait for it."""
         with self._lock:
             if self._connection is None:
-                self._connection, child_end = multiprocessing.Pipe()
+                connection, child_end = multiprocessing.Pipe()
                 if threading.active_count() == 1:
-                    fork, ends = multiprocessing.get_context("fork"), (child_end, self._connection)
-                    self._process = fork.Process(target=_serve, args=ends, daemon=True)
-                    self._process.start()
+                    fork, ends = multiprocessing.get_context("fork"), (child_end, connection)
+                    process = fork.Process(target=serve, args=ends, daemon=True)
+                    process.start()
+                    self._process = process
                 else:
-                    code = f"from berth.solve.apart import main; main({child_end.fileno()})"
-                    command, files = [sys.executable, "-c", code], [child_end.fileno()]
-                    self._process = subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL)
+                    number = child_end.fileno()
+                    code = f"from berth.solve.apart import Connection, serve; serve(Connection({number}))"
+                    command = [sys.executable, "-c", code]
+                    self._process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
                 child_end.close()
+                self._connection = connection
             return self._connection
 
-    def ask(self, problem: Problem, seconds: float) -> object:
-        """The engine's answer; blocks for at most about `seconds`. Raises EngineError."""
+    def ask(self, problem: Problem, seconds: float) -> tuple[object, str]:
+        """The engine's answer, or why there is none, for users; blocks for at most about `seconds`."""
         with self._lock:
             until = monotonic() + seconds
             try:
                 connection = self.start()
-                connection.send((self._engine, sys.path, problem, self._tuning, seconds))
-                if not connection.poll(max(0.0, until - monotonic())):
-                    self._stop()
-                    raise EngineError(f"no answer within {seconds:g} s")
-                answered, answer = pickle.loads(connection.recv_bytes(MAX_ANSWER))
+                connection.send((self._engine, sys.path, problem, self.tuning, seconds))
+                if connection.poll(max(0.0, until - monotonic())):
+                    answer, failure = pickle.loads(connection.recv_bytes(MAX_ANSWER))
+                    return answer, failure
+                self._stop()
+                return None, f"no answer within {seconds:g} s"
             except (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError) as error:
-                raise EngineError(f"the engine's process ended ({self._stop()}): {error!r}") from error
-            if not answered:
-                raise EngineError(str(answer))
-            return answer
+                return None, f"the engine's process ended ({self._stop()}): {error!r}"
 
     def close(self) -> None:
         """End the process; a question that is being asked fails at once."""
-        if self._process is not None:
-            self._process.kill()
+        if (process := self._process) is not None:
+            process.kill()
         with self._lock:
             self._stop()
 
     def _stop(self) -> str:
         """End the process; returns how it ended."""
-        if self._connection is None or self._process is None:
+        connection, process, code = self._connection, self._process, None
+        self._connection = self._process = None
+        if connection is not None:
+            connection.close()
+        if process is None:
             return "not started"
-        self._connection.close()
-        self._connection, process = None, self._process
         with contextlib.suppress(Exception):
             process.kill()
             if isinstance(process, ForkProcess):
                 process.join(5)
-            code = process.exitcode if isinstance(process, ForkProcess) else process.wait(5)
-            return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return "unknown"
+                code = process.exitcode
+            else:
+                code = process.wait(5)
+        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
             self._stop()
 
 
-def main(descriptor: int) -> None:
-    """Entry point of the new Python process."""
-    importlib.import_module(ENGINE.partition(":")[0])
-    _serve(Connection(descriptor))
-
-
-def _serve(questions: Connection, parent_end: Connection | None = None) -> None:
-    """Answer questions until the other end is closed."""
+def serve(questions: Connection, parent_end: Connection | None = None) -> None:
+    """Answer questions until the other end is closed: what the process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the asking process handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if parent_end is not None:
@@ -124,9 +118,9 @@ def _serve(questions: Connection, parent_end: Connection | None = None) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (tuning.memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
         module, _, name = engine.partition(":")
         try:
-            reply = (True, getattr(importlib.import_module(module), name)(problem, tuning))
+            reply = getattr(importlib.import_module(module), name)(problem, tuning), ""
         except Exception as error:  # report any failure to the asking process
-            reply = (False, f"{type(error).__name__}: {error}")
+            reply = None, f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):
             questions.send(reply)
         signal.alarm(0)

@@ -164,7 +164,8 @@ class Deal:
         # Avoid primaries, and Items that are already on several of the Members with much to receive.
         # If those are very few, a primary is better than an Item of which another entry already leaves,
         # as that would compete for the same Members.
-        taker = np.append(vacant > 0.02 * vacant.sum(), False)
+        cells = self.work.cell[vacant > 0.02 * vacant.sum()]
+        taker = np.append(np.isin(self.work.cell, cells), False)
         competing = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
         few_takers = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
         for turn in range(TURNS):

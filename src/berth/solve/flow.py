@@ -15,6 +15,7 @@ lies between `Flow.low` and `Flow.high`, and every feasible flow between them is
 """
 
 from collections.abc import Mapping
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -83,10 +84,10 @@ class Network:
         return new
 
     def add_preferred(
-        self, tail: Numbers, head: Numbers, low: Int64, high: Int64, level: str, by: int = 1, **costs: Numbers
+        self, tail: Numbers, head: Numbers, low: Int64, high: Int64, level: str, **costs: Numbers
     ) -> tuple[Int64, Int64]:
-        """Add two arcs for each row: units up to `low` cost `-by` in `level`, those up to `high` nothing."""
-        preferred = self.add(tail, head, 0, low, **{level: -by}, **costs)
+        """Add two arcs for each row: units up to `low` cost -1 in `level`, those up to `high` nothing."""
+        preferred = self.add(tail, head, 0, low, **{level: -1}, **costs)
         return preferred, self.add(tail, head, 0, high - low, **costs)
 
     def solve(self, total: int, intervals: bool = False) -> Flow:
@@ -117,18 +118,16 @@ class Network:
 
     def _weigh(self, costs: list[Int64], arcs: Int64) -> list[int]:
         """The weights of the levels in the next stage, which takes as many as fit; the last weight is 1."""
-        spans = [self._span(cost, arcs) for cost in costs]
+        spans = [0, *(self._span(cost, arcs) for cost in costs[1:])]  # no level outweighs the first one
         tops = [int(np.abs(cost).max(initial=0)) for cost in costs]
         weights: list[int] = []
         for count in range(len(costs), 0, -1):
             # A flow is optimal if no simple cycle of the residual network lowers the cost, so a level
             # only has to outweigh what the later levels of the stage can change along one such cycle.
-            weights, below = [], 0
-            for span in reversed(spans[:count]):
-                weights.insert(0, below + 1)
-                below += span * (below + 1)
+            # With weights that are products, this is at most the product of all their 1 + span, minus 1.
+            weights = [prod(1 + span for span in spans[level + 1 : count]) for level in range(count)]
             top = sum(weight * top for weight, top in zip(weights, tops, strict=False))
-            if count == 1 or top * (self.nodes + 2) <= BUDGET:
+            if top * (self.nodes + 2) <= BUDGET:
                 break
         return weights
 
@@ -176,7 +175,7 @@ class Network:
         if not len(end):
             return price
         start, end, length = start[order], end[order], length[order]
-        first = np.flatnonzero(np.r_[True, end[1:] != end[:-1]])
+        first = np.flatnonzero(np.append(True, end[1:] != end[:-1]))
         to = end[first]
         for _ in range(self.nodes + 1):
             best = np.minimum(price[to], np.minimum.reduceat(price[start] + length, first))

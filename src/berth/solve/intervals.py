@@ -86,11 +86,11 @@ def intervals(members: Members, demand: Demand, rule: Zones, reach: int) -> tupl
     `reach` is the number of units next to each band that get their own arcs at first. The second
     value is the number that was needed, which is a good first guess for the next solve.
     """
-    while True:  # ends after a few turns, when `reach` exceeds every limit
-        found, far = _solve(members, demand, rule, reach)
-        if not far or reach >= int(members.limit.max(initial=0)):
-            return found, reach
+    found, far = _solve(members, demand, rule, reach)
+    while far and reach < int(members.limit.max(initial=0)):
         reach *= 8
+        found, far = _solve(members, demand, rule, reach)
+    return found, reach
 
 
 def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[Intervals, bool]:
@@ -118,15 +118,13 @@ def _solve(members: Members, demand: Demand, rule: Zones, reach: int) -> tuple[I
         zoned = sums(in_zone[0], size * zones, full[in_zone[1]]).reshape(size, zones)
         edges.append((placed, zoned, sums(units.of, len(at), units.size * full[arcs][pool])))
     (placed_low, zone_low, low), (placed_high, zone_high, high) = edges
-    near_low, near_high, limit = members.low[at] - reach, members.high[at] + reach, members.limit[at]
-    beyond = (low < near_low) & (near_low > 0) | (high > near_high) & (limit > near_high)
+    far = (low < members.low[at] - reach) | (high > members.high[at] + reach)
     # With a limit in the millions the floors make all these units cost the same: then the cost is exact.
-    beyond &= SCALE * (reach + 2 + demand.total) // np.maximum(limit, 1) > SCALE * (reach + 1) // np.maximum(
-        limit, 1
-    )
+    limit = np.maximum(members.limit[at], 1)
+    far &= SCALE * (reach + 2 + demand.total) // limit > SCALE * (reach + 1) // limit
     loads = low[of], high[of]
     found = Intervals(placed_low, placed_high, zone_low, zone_high, *loads, bounds["placed"], bounds)
-    return found, bool((beyond & ~members.draining[at]).any())
+    return found, bool((far & ~members.draining[at]).any())
 
 
 def add_demand(
@@ -191,19 +189,14 @@ def units_of_load(members: Members, reach: int, single: bool = False) -> Units:
     first, class_of = (everyone, everyone) if single else alike(*columns)
     _, limit, low, high, draining = (a[first][:, None] for a in columns)
     down, up = int(members.low.max(initial=0)), int((members.limit - members.high).max(initial=0))
-    reach, per = min(reach, max(down, up)), np.maximum(limit, 1)
-    nth = np.arange(1, (max(reach, down) if single else reach) + 1)[None, :]
-    below = np.where(draining, 0, low if single else np.minimum(reach, low))
-    above = np.where(draining, 0, np.minimum(reach, limit - high))
-    step = SCALE * nth // per
-    bundles = [
-        (-(SCALE * (below + 1) // per), np.where(draining, 0, low - below)),
-        (-step, 1 * (nth <= below)),
-        (np.zeros_like(limit), np.where(draining, limit, high - low)),
-        (step, 1 * (nth <= above)),
-        (SCALE * (above + 1) // per, np.where(draining, 0, limit - high - above)),
-    ]
-    cost, size = (np.concatenate(part, axis=1) for part in zip(*bundles, strict=True))
+    above = min(reach, max(down, up))
+    below = max(above, down) if single else above
+    # Distances from the band, negative below it. The first and the last stand for all units farther out.
+    distance = np.concatenate([[-below - 1], -np.arange(1, below + 1), np.arange(above + 2)])
+    cost = np.sign(distance) * (SCALE * np.abs(distance) // np.maximum(limit, 1))
+    not_nearer = np.where(distance < 0, low, limit - high) + 1 - np.abs(distance)
+    size = np.clip(not_nearer, 0, np.where((distance < -below) | (distance > above), limit, 1))
+    size = np.where(distance == 0, np.where(draining, limit, high - low), size * ~draining)
     of, place = np.nonzero(size > 0)
     unfilled = -int((np.minimum(cost, 0) * size).sum(axis=1) @ sums(class_of, len(first)))
     return Units(first, class_of, unfilled, of, cost[of, place], size[of, place])

@@ -65,34 +65,71 @@ def _choose(deal: Deal, left: Int64, max_given: Int64, later: Int64) -> Int64:
         more = later + left.sum(axis=0) - np.maximum(0, deal.have - kinds.area_high[deal.kind]).sum(axis=0)
         more -= sums(deal.work.area, len(more), excess)
         waits = deal.leads[pool] & must & (more >= 0)[deal.area[pool]]
-        stages = first & over & ~waits, first & ~deal.leads[pool], first
-        stage = next((number for number, some in enumerate(stages) if some.any()), 2)
-        some = stages[stage]
-        pool, item, kind = pool[some], item[some], kind[some]
-        # Prefer Items that gave none yet, that need no entry elsewhere, and of kinds with little choice.
-        share = left.ravel() / np.maximum(1, sums(group[pool], left.size))
-        choice = (64 * (1 - np.minimum(1, share))).astype(np.int64)[group[pool]]
-        needs = total[item] <= kinds.placed_low[kind]
-        cost = 512 * np.minimum(deal.given[item], 9) + 256 * needs + 200 * deal.leads[pool] + 2 * choice
-        cell, few = group[pool], left.ravel()
-        if stage == 0:
-            cell, few = _shed(deal, pool, group[pool], left.ravel(), excess, slack)
-        pool = pool[first_few(cell, few, deal.entry_lot[pool], cost)]
-        deal.take(deal.one_each(pool), left)
+        sheds, pick = pool[first & over & ~waits], pool[:0]
+        if 0 < len(sheds) <= deal.work.tuning.shed_entries:
+            pick = _shed_singly(deal, sheds, np.minimum(max_given, turn + 1), left, excess, slack)
+            if (sums(group[pick], left.size) > left.ravel()).any():  # a kind gives in another area
+                pick = pool[:0]
+        if len(sheds) and not len(pick):
+            pick = _shed(deal, sheds, left, excess, slack)
+        if not len(pick):
+            rest = pool[first & ~deal.leads[pool]]
+            rest = rest if len(rest) else pool[first]
+            pick = _preferred(deal, rest, left, group[rest], left.ravel())
+        deal.take(pick, left)
     return left
 
 
-def _shed(
-    deal: Deal, pool: Int64, group: Int64, left: Int64, excess: Int64, slack: Int64
-) -> tuple[Int64, Int64]:
-    """Solve the flow of the module's docstring: Members first shed their `excess`, then their `slack`.
+def _preferred(deal: Deal, pool: Int64, left: Int64, cell: Int64, few: Int64) -> Int64:
+    """The first `few` entries of each cell, but at most one of each Item.
 
-    Returns the cell of each entry of the pool, and how many entries of each cell go. A cell is a
-    Member, a group (kind and area) and whether the Member is primary; if there are few entries,
-    each is its own cell.
+    Items that gave none yet come first, then those that need no entry elsewhere, then entries that
+    are not primaries, then kinds that must give most of their entries and so have little choice.
+    """
+    item, kind = deal.item[pool], deal.kind_of[pool]
+    group = kind * deal.work.areas + deal.area[pool]
+    share = left.ravel() / np.maximum(1, sums(group, left.size))
+    choice = (64 * (1 - np.minimum(1, share))).astype(np.int64)[group]
+    needs = deal.have[item].sum(axis=1) <= deal.kinds.placed_low[kind]
+    cost = 512 * np.minimum(deal.given[item], 9) + 256 * needs + 200 * deal.leads[pool] + 2 * choice
+    return deal.one_each(pool[first_few(cell, few, deal.entry_lot[pool], cost)])
+
+
+def _shed_singly(
+    deal: Deal, pool: Int64, max_given: Int64, left: Int64, excess: Int64, slack: Int64
+) -> Int64:
+    """Entries that Members shed, by a flow in which each Item and its limit is a node.
+
+        source ──> kind ──> Item ──> Member ──> area ──> sink
+
+    It respects how many entries an Item may give, which `_shed` cannot. It only knows how many entries
+    a kind gives and an area loses in total, so the caller checks each kind in each area.
+    """
+    items, giver = np.unique(deal.item[pool], return_inverse=True)
+    members, taker = np.unique(deal.member[pool], return_inverse=True)
+    kinds, kind = np.unique(deal.kind[items], return_inverse=True)
+    net = Network("gives", "primaries", limit=deal.work.arcs)
+    ends, inside = net.add_nodes(deal.work.areas, hub=True), net.add_nodes(len(members), hub=True)
+    groups, nodes = net.add_nodes(len(kinds), hub=True), net.add_nodes(len(items))
+    total = int(left.sum())
+    net.add(net.source, net.sink, 0, total)
+    net.add(net.source, groups, 0, left[kinds].sum(axis=1))
+    net.add(groups[kind], nodes, 0, max_given[deal.kind[items]] - deal.given[items])
+    arcs = net.add(nodes[giver], inside[taker], 0, 1, primaries=deal.leads[pool])
+    for amount, gain in ((excess, 3), (slack, 1)):
+        net.add(inside, ends[deal.work.area[members]], 0, amount[members], gives=-gain)
+    net.add(ends, net.sink, 0, left.sum(axis=0))
+    return pool[net.solve(total).units[arcs] > 0]
+
+
+def _shed(deal: Deal, pool: Int64, left: Int64, excess: Int64, slack: Int64) -> Int64:
+    """Entries that Members shed, by the flow of the module's docstring, with one arc for each cell.
+
+    A cell has the entries of a Member in one group (kind and area), primaries apart; if there are few
+    entries, each is its own cell.
     """
     members, giver = np.unique(deal.member[pool], return_inverse=True)
-    groups, taker = np.unique(group, return_inverse=True)
+    groups, taker = np.unique(deal.kind_of[pool] * deal.work.areas + deal.area[pool], return_inverse=True)
     few = len(pool) <= deal.work.tuning.shed_entries
     code = np.arange(len(pool)) if few else (giver * len(groups) + taker) * 2 + deal.leads[pool]
     _, one, cell, have = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
@@ -109,8 +146,8 @@ def _shed(
         gates = net.add_nodes(len(first))
         net.add(gates, heads[first], 0, 1)
         heads = gates[gate]
-    net_arcs = net.add(inside[giver[one]], heads[one], 0, have, primaries=deal.leads[pool][one])
+    arcs = net.add(inside[giver[one]], heads[one], 0, have, primaries=deal.leads[pool][one])
     # Kinds that must give most of their entries come first, because the others have more choice.
-    there = sums(taker, len(groups))
-    net.add(ends, net.sink, 0, left[groups], choice=64 - 64 * np.minimum(left[groups], there) // there)
-    return cell, net.solve(total).units[net_arcs]
+    there, some = sums(taker, len(groups)), left.ravel()[groups]
+    net.add(ends, net.sink, 0, some, choice=64 - 64 * np.minimum(some, there) // there)
+    return _preferred(deal, pool, left, cell, net.solve(total).units[arcs])

@@ -10,6 +10,7 @@ from berth.solve.shares import filled, held_live
 from berth.solve.tuning import Tuning
 
 SPREADS = 12  # maximum number of flows over Members
+CHOICES_PER_CUT = 1_000  # one cut is tried for so many choices; more cuts would cost more than the network
 STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 512)
 """Distances from a Member's number of primaries at which the cost of one more is evaluated."""
 
@@ -74,10 +75,13 @@ class _Choosing:
         column = np.where(single, allowed.argmax(axis=1), -1).astype(np.int64)
         self.counts = self.counts + entries(members[single, column[single]], len(self.per))
         members, may, now = members[~single], allowed[~single], (current & allowed)[~single]
-        if not now.any() and (ideal := self._ideal(members, may)) is not None:
-            column[~single] = ideal
+        choices = int(may.sum())
+        small = choices <= self.tuning.primary_choices
+        cuts = choices // CHOICES_PER_CUT if small else 0
+        if not now.any() and (even := self._even(members, may, cuts)) is not None:
+            column[~single] = even
             return column
-        if int(may.sum()) <= self.tuning.primary_choices:
+        if small:
             column[~single] = self._one_by_one(members, may, now)
             return column
         turn = np.arange(len(members)) % may.sum(axis=1)
@@ -91,27 +95,43 @@ class _Choosing:
         column[~single] = start
         return column
 
-    def _ideal(self, members: Table, allowed: Bool) -> Int64 | None:
-        """A choice as even as if every Member could be the primary of every Item; None if there is none.
+    def _even(self, members: Table, allowed: Bool, cuts: int) -> Int64 | None:
+        """The most even choice by maximum flows, which need no costs; None if it takes too many cuts.
 
-        No choice is more even, so the search needs no costs: a maximum flow finds it fast.
+        First assume that every Member could be the primary of every Item. If a flow meets these ideal
+        numbers, no choice is more even. Otherwise its minimum cut separates the Items that have only
+        Members in too great demand. Those Members then serve these Items only, and both sides are
+        solved alone (the decomposition algorithm of Groenevelt, 1991).
         """
-        item, column = np.nonzero(allowed)
-        used, member = np.unique(members[item, column], return_inverse=True)
-        count, before = len(members), self.counts[used]
-        full = filled(before, before + sums(member, len(used)), self.per[used], int(before.sum()) + count)
-        net = max_flow.SimpleMaxFlow()
-        owner, taker = np.arange(count) + 2, np.arange(len(used)) + count + 2
-        tail = np.concatenate([np.zeros(count), item + 2, taker])
-        head = np.concatenate([owner, taker[member], np.ones(len(used))])
-        size = np.append(np.ones(count + len(item)), full - before)
-        arcs = net.add_arcs_with_capacity(tail.astype(np.int32), head.astype(np.int32), size.astype(np.int64))
-        if net.solve(0, 1) != net.OPTIMAL or net.optimal_flow() < count:
-            return None
-        taken = net.flows(arcs)[count : count + len(item)] > 0
-        out = np.zeros(count, np.int64)
-        out[item[taken]] = column[taken]
-        return out
+        out, parts, allowed = np.zeros(len(members), np.int64), [np.arange(len(members))], allowed.copy()
+        for _ in range(2 * cuts + 1):
+            rows = parts.pop()
+            item, column = np.nonzero(allowed[rows])
+            used, member = np.unique(members[rows[item], column], return_inverse=True)
+            count, before = len(rows), self.counts[used]
+            total = int(before.sum()) + count
+            ideal = filled(before, before + sums(member, len(used)), self.per[used], total) - before
+            net = max_flow.SimpleMaxFlow()
+            owner, taker = np.arange(count) + 2, np.arange(len(used)) + count + 2
+            tail = np.concatenate([np.zeros(count), item + 2, taker]).astype(np.int32)
+            head = np.concatenate([owner, taker[member], np.ones(len(used))]).astype(np.int32)
+            size = np.append(np.ones(count + len(item)), ideal).astype(np.int64)
+            arcs = net.add_arcs_with_capacity(tail, head, size)
+            if net.solve(0, 1) != net.OPTIMAL:
+                return None
+            if net.optimal_flow() == count:
+                taken = net.flows(arcs)[count : count + len(item)] > 0
+                out[rows[item[taken]]] = column[taken]
+                if not parts:
+                    return out
+                continue
+            crowded = np.zeros(count + len(used) + 2, np.bool_)
+            crowded[net.get_source_side_min_cut()] = True
+            bound = crowded[owner]
+            barred = crowded[taker[member]] & ~bound[item]
+            allowed[rows[item[barred]], column[barred]] = False
+            parts += [rows[bound], rows[~bound]]
+        return None
 
     def _one_by_one(self, members: Table, allowed: Bool, current: Bool) -> Int64:
         """Solve a network with an arc for each Item and each Member that may be its primary."""

@@ -1,6 +1,6 @@
 """Properties of a Problem that no plan changes: placeable Members, fair shares, bands."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,19 +17,17 @@ def wanted(problem: Problem) -> Int32:
     return np.minimum(problem.replicas, np.int32(placeable(problem).sum()))
 
 
-@dataclass(frozen=True, slots=True)
-class Bands:
-    """Fair share (a fraction, for display) and band of each Member, in Items; 0 if it is not live."""
+class Bands(NamedTuple):
+    """The band of each Member, in Items; arrays of shape (m,), 0 if the Member is not live."""
 
-    share: np.ndarray
     low: Int64
     high: Int64
 
 
 def bands(problem: Problem, total: int | None = None) -> Bands:
-    """Fair share F = limit × min(wanted, L) / L and band [floor(F) − s, ceil(F) + s].
+    """The band [floor(F) − s, ceil(F) + s] around each fair share F = limit × min(wanted, L) / L.
 
-    s is floor(F × tolerance), L the sum of the limits of live Members that are not draining. A
+    s is floor(F × tolerance), and L the sum of the limits of live Members that are not draining. A
     draining Member's band is [0, limit]. `total` is the sum of `wanted`, if the caller knows it.
     The arithmetic uses integers only, because floats would occasionally round a band wrongly.
     """
@@ -40,8 +38,7 @@ def bands(problem: Problem, total: int | None = None) -> Bands:
     part, per = np.where(sharing, limit, 0) * min(total, room), max(room, 1)
     slack = part * problem.tolerance // (100 * per)
     high = np.minimum(-(-part // per) + slack, limit)
-    high = np.where(problem.live & problem.draining, limit, np.where(sharing, high, 0))
-    return Bands(share=part / per, low=part // per - slack, high=high)
+    return Bands(part // per - slack, np.where(problem.live & problem.draining, limit, high))
 
 
 def age_ranks(problem: Problem) -> Int64:
@@ -55,21 +52,20 @@ def age_ranks(problem: Problem) -> Int64:
 
 def held_live(problem: Problem, rows: Int32 | Int64) -> Bool:
     """Shape (len(rows), w): which `held` entries of these Items are on live Members."""
-    held = problem.held[rows]
-    return np.asarray((held >= 0) & np.append(problem.live, False)[held])
+    return np.asarray(np.append(problem.live, False)[problem.held[rows]])  # the last element is for -1
 
 
 def filled(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
     """Loads from `low` to `high` with this sum and the minimum Σ floor(SCALE·k/limit); ties by position."""
 
     def up_to(cost: int) -> Int64:
-        return np.clip(((cost + 1) * limit - 1) // SCALE, low, high)
+        return np.minimum(np.maximum(((cost + 1) * limit - 1) // SCALE, low), high)
 
     below, above = -1, SCALE + 1
     while above - below > 1:
         middle = (below + above) // 2
         below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)
-    out, top = up_to(below) if below >= 0 else low.copy(), up_to(above)
+    out, top = up_to(below), up_to(above)
     # The next units all cost the same. A turn fills a Member or uses up the rest; usually one is enough.
     for _ in range(len(limit) + 2):
         rest = total - int(out.sum())

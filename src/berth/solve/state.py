@@ -119,7 +119,7 @@ class State:
         shift = np.full(len(before) + 1, -1, self.at.dtype)
         shift[:-1][same] = now
         if not np.array_equal(shift, np.append(np.arange(len(self.row)), -1)):
-            self.at, self.lead = shift[self.at], shift[self.lead]
+            self.at, self.lead = (shift.take(old, mode="wrap") for old in (self.at, self.lead))
         self.load = np.zeros(len(self.row), np.int64)
         self.load[now] = loads[same]
         return np.flatnonzero(lost | gained)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from berth.kinds.manifests import manifests
+from berth.kinds.crds import manifests
 from berth.testing import build, servers
 from berth.testing.administrator import BERTH, Administrator
 from berth.testing.binaries import API_SERVER, ETCD, MANAGER

@@ -15,7 +15,7 @@ import sys
 import berth
 from berth.kinds import AssignmentObject
 from berth.kube import lease_clock
-from berth.member.serve import ending_by_signals, exit_code
+from berth.member.session import ending_by_signals
 
 LEASE = 3.0
 WORK = 0.05  # seconds between two times of work on an Item
@@ -79,7 +79,7 @@ async def main(name: str, namespace: str, kubeconfig: str, history: str, lease: 
     )  # fmt: skip
     with ending_by_signals(session):
         async with session:
-            return exit_code(await session.wait())
+            return (await session.wait()).value
 
 
 if __name__ == "__main__":

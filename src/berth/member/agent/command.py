@@ -1,41 +1,31 @@
 """Drives a worker by running a command for each callback."""
 
 import asyncio
-import contextlib
-import logging
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+from typing import Any
 
 import msgspec
 
-from berth.member.agent.completion import run_to_completion
-from berth.member.agent.message import demoted, message
-from berth.member.held import Held
-from berth.member.worker import PlainError, Worker
+from berth.member.agent.worker import AgentWorker, WorkerError, log, message
+from berth.member.steps import Step
+from berth.member.tasks import run_to_completion, wait_at_most
+from berth.member.worker import Held
 
-log = logging.getLogger("berth.agent")
-
-KILL_AFTER = 10.0
-"""Seconds from SIGTERM to SIGKILL for a command that is no longer wanted."""
-
-ORPHANS_KILL_AFTER = 1.0
-"""The same for the rest of its process group, once its standard error is closed."""
-
-MAX_STDERR = 8192
-"""Bytes of a command's standard error that are kept: the last ones."""
-
-STDERR_TIMEOUT = 0.2
-"""Seconds to wait for the end of standard error after the end of the command."""
+KILL_AFTER = 10.0  # seconds from SIGTERM to SIGKILL for a command that is no longer wanted
+ORPHANS_KILL_AFTER = 1.0  # the same for the rest of its process group, once its standard error is closed
+MAX_STDERR = 8192  # bytes of a command's standard error that are kept: the last ones
+STDERR_TIMEOUT = 0.2  # seconds to wait for the end of standard error after the end of the command
 
 
-class CommandError(PlainError):
+class CommandError(WorkerError):
     """A command failed; the message has its exit code and the last line of its standard error."""
 
 
-class CommandWorker(Worker):
+class CommandWorker(AgentWorker):
     """A Worker that runs a command, `CMD EVENT NAME`, with the Item as JSON on standard input."""
 
     def __init__(self, command: str, *, timeout: float = 60.0) -> None:
@@ -50,24 +40,9 @@ class CommandWorker(Worker):
             raise ValueError(f"there is no executable command {self._argv[0]}")
         self._timeout = timeout
 
-    async def prepare(self, item: Held) -> None:
-        """Run `CMD prepare NAME`."""
-        await self._run("prepare", item)
-
-    async def activate(self, item: Held) -> None:
-        """Run `CMD activate NAME`."""
-        await self._run("activate", item)
-
-    async def deactivate(self, item: Held) -> None:
-        """Run `CMD deactivate NAME`."""
-        await self._run("deactivate", item)
-
-    async def drop(self, item: Held) -> None:
-        """Run `CMD drop NAME`."""
-        await self._run("drop", item)
-
-    async def _run(self, event: str, item: Held) -> None:
-        content = demoted(item) if event == "deactivate" else message(item)
+    async def call(self, step: Step, item: Held) -> None:
+        """Run `CMD EVENT NAME`."""
+        event, content = step.value, message(step, item)
         env = os.environ | {
             "BERTH_EVENT": event,
             "BERTH_ITEM": item.name,
@@ -75,29 +50,28 @@ class CommandWorker(Worker):
             "BERTH_PRIMARY": "true" if content["primary"] else "false",
             "BERTH_EPOCH": str(content["epoch"]),
         }
+        command = _Command()
         try:
             # If this is cancelled, asyncio may hang, and it would kill the command but not its process group.
-            (process, command), cancelled = await run_to_completion(
+            await run_to_completion(
                 asyncio.get_running_loop().subprocess_exec(
-                    _Command, *self._argv, event, item.name, env=env, stdin=subprocess.PIPE,
+                    lambda: command, *self._argv, event, item.name, env=env, stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0,
                 )
             )  # fmt: skip
-        except OSError as error:
-            raise CommandError(f"{self._argv[0]} cannot be run: {error.strerror or error}") from error
-        try:
-            if cancelled:
-                raise asyncio.CancelledError
             async with asyncio.timeout(self._timeout):
                 command.send(msgspec.json.encode({"event": event, **content}))
                 await command.exited.wait()
         except TimeoutError:
             raise CommandError(f"{event}: still running after {self._timeout:g} s, stopped") from None
+        except OSError as error:
+            raise CommandError(f"{self._argv[0]} cannot be run: {error.strerror or error}") from error
         finally:
-            await _stop(process.get_pid(), command)
-        await command.wait_for_stderr()
+            # The Item is busy until the command has ended, so a cancellation has to wait for that too.
+            await run_to_completion(command.stop())
+        await wait_at_most(STDERR_TIMEOUT, command.closed)
         text = command.stderr.decode("utf-8", "replace").strip()
-        if code := process.get_returncode():
+        if code := command.exit_code():
             last = text.splitlines()[-1] if text else "nothing on standard error"
             raise CommandError(f"exit code {code}: {last}")
         if text:
@@ -116,11 +90,10 @@ class _Command(asyncio.SubprocessProtocol):
         self.exited = asyncio.Event()
         self.closed = asyncio.Event()
         """Set when no process has its standard error open any more."""
-        self._transport: asyncio.SubprocessTransport | None = None
+        self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio when the command has started."""
-        assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
 
     def pipe_data_received(self, _fd: int, data: bytes) -> None:
@@ -131,54 +104,41 @@ class _Command(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         """Called by asyncio when the command has ended, even if its pipes are still open."""
         self.exited.set()
-        if (stdin := self._stdin()) is not None and stdin.get_write_buffer_size():
+        stdin = self._transport.get_pipe_transport(0)
+        if stdin is not None and stdin.get_write_buffer_size():
             stdin.abort()  # neither the command nor its children will read the rest
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by asyncio when it has ended and its pipes are closed."""
         self.closed.set()
-        if self._transport is not None:
-            self._transport.close()
+        self._transport.close()
 
     def send(self, data: bytes) -> None:
         """Write `data` to its standard input and close that."""
-        if (stdin := self._stdin()) is not None:
-            stdin.write(data)
-            stdin.close()
+        stdin = self._transport.get_pipe_transport(0)
+        stdin.write(data)
+        stdin.close()
 
-    async def wait_for_stderr(self) -> None:
-        """Wait a moment for the rest of its standard error."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STDERR_TIMEOUT):
-                await self.closed.wait()
+    def exit_code(self) -> int:
+        """Its exit code, once it has ended."""
+        return int(self._transport.get_returncode())
 
-    def _stdin(self) -> asyncio.WriteTransport | None:
-        pipe = None if self._transport is None else self._transport.get_pipe_transport(0)
-        return pipe if isinstance(pipe, asyncio.WriteTransport) else None
-
-
-async def _stop(pid: int, command: _Command) -> None:
-    """Ensure that the command and its process group have ended."""
-    if command.exited.is_set():
-        return
-    _signal(pid, signal.SIGTERM)
-    # The Item is busy until the command has ended, so a cancellation has to wait for that too.
-    cancelled = killed = False
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + KILL_AFTER
-    while not (command.exited.is_set() and (killed or not _signal(pid, 0))):
-        if command.closed.is_set():
-            # The rest of the group may be zombies that nobody reaps, so do not wait for long.
-            deadline = min(deadline, loop.time() + ORPHANS_KILL_AFTER)
-        try:
+    async def stop(self) -> None:
+        """Ensure that it has ended, with its process group."""
+        if self._transport is None or self.exited.is_set():
+            return
+        pid = self._transport.get_pid()
+        _signal(pid, signal.SIGTERM)
+        loop = asyncio.get_running_loop()
+        deadline, killed = loop.time() + KILL_AFTER, False
+        while not (self.exited.is_set() and (killed or not _signal(pid, 0))):
+            if self.closed.is_set():
+                # The rest of the group may be zombies that nobody reaps, so do not wait for long.
+                deadline = min(deadline, loop.time() + ORPHANS_KILL_AFTER)
             await asyncio.sleep(0.02)
-        except asyncio.CancelledError:
-            cancelled = True
-        if not killed and loop.time() >= deadline:
-            _signal(pid, signal.SIGKILL)
-            killed = True
-    if cancelled:
-        raise asyncio.CancelledError
+            if not killed and loop.time() >= deadline:
+                _signal(pid, signal.SIGKILL)
+                killed = True
 
 
 def _signal(pid: int, number: int) -> bool:

@@ -2,34 +2,28 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from berth.member.agent.message import Message, demoted, message
-from berth.member.held import Held
-from berth.member.worker import PlainError, Worker
-
-log = logging.getLogger("berth.agent")
+from berth.member.agent.worker import AgentWorker, WorkerError, log, message
+from berth.member.steps import Step
+from berth.member.worker import Held
 
 VALID_HEADER = "Berth-Valid-For"
 """A header of every request: for how many seconds after it was sent the Lease is certainly held."""
-
-
-class WorkerError(PlainError):
-    """The worker answered with an error, or not at all."""
 
 
 class _Listing(msgspec.Struct):
     items: list[str]
 
 
-class HttpWorker(Worker):
+class HttpWorker(AgentWorker):
     """A Worker that passes its callbacks to an HTTP server. An async context manager."""
 
     def __init__(
@@ -44,10 +38,9 @@ class HttpWorker(Worker):
         self._valid_for = valid_for
         self._http: aiohttp.ClientSession | None = None
         self._held: dict[str, Held] = {}
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._touched: set[str] = set()
         self.reachable = False
-        """Whether the worker answered the last GET `/items`."""
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -59,27 +52,15 @@ class HttpWorker(Worker):
         if self._http is not None:
             await self._http.close()
 
-    async def prepare(self, item: Held) -> None:
-        """PUT it as a replica."""
+    async def call(self, step: Step, item: Held) -> None:
+        """PUT the Item, as a replica or as primary, or DELETE it."""
         async with self._changing(item.name):
-            await self._put(message(item))
-            self._held[item.name] = item
-
-    async def activate(self, item: Held) -> None:
-        """PUT it as primary."""
-        async with self._changing(item.name):
-            await self._put(message(item))
-
-    async def deactivate(self, item: Held) -> None:
-        """PUT it as a replica again."""
-        async with self._changing(item.name):
-            await self._put(demoted(item))
-
-    async def drop(self, item: Held) -> None:
-        """DELETE it."""
-        async with self._changing(item.name):
-            await self._delete(item.name)
-            self._held.pop(item.name, None)
+            if step is Step.DROP:
+                await self._delete(item.name)
+                self._held.pop(item.name, None)
+            else:
+                await self._request("PUT", f"/items/{quote(item.name, safe='')}", message(step, item))
+                self._held[item.name] = item
 
     async def clear(self) -> None:
         """DELETE all Items that the worker lists, left by an earlier agent. Raises WorkerError."""
@@ -89,17 +70,15 @@ class HttpWorker(Worker):
 
     async def list(self) -> list[str]:
         """GET the names of the Items that the worker has. Raises WorkerError."""
+        answered = False
         try:
-            body = await self._request("GET", "/items")
-            names = msgspec.json.decode(body, type=_Listing).items
-        except WorkerError:
-            self.reachable = False
-            raise
-        except msgspec.DecodeError as error:
-            self.reachable = False
+            names = msgspec.json.decode(await self._request("GET", "/items"), type=_Listing).items
+            answered = True
+            return names
+        except ValueError as error:
             raise WorkerError(f'GET {self._base}/items: not {{"items": [NAME, ...]}}: {error}') from error
-        self.reachable = True
-        return names
+        finally:
+            self.reachable = answered
 
     async def compare(self) -> None:
         """GET its list, and repair the differences from what is held. Raises WorkerError.
@@ -117,32 +96,12 @@ class HttpWorker(Worker):
                 if name not in self._held:
                     await self._delete(name)
 
-    async def keep_in_sync(self, interval: float) -> None:
-        """`compare` every `interval` seconds."""
-        while True:
-            await asyncio.sleep(interval)
-            was = self.reachable
-            try:
-                await self.compare()
-            except WorkerError as error:
-                log.log(logging.WARNING if was else logging.DEBUG, "the worker does not answer: %s", error)
-
     @contextlib.asynccontextmanager
     async def _changing(self, name: str) -> AsyncIterator[None]:
         """One change of an Item at a time; records that it changed."""
         self._touched.add(name)
-        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
-        self._locks[name] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            _, users = self._locks.pop(name)
-            if users > 1:
-                self._locks[name] = (lock, users - 1)
-
-    async def _put(self, body: Message) -> None:
-        await self._request("PUT", f"/items/{quote(body['name'], safe='')}", dict(body))
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            yield
 
     async def _delete(self, name: str) -> None:
         await self._request("DELETE", f"/items/{quote(name, safe='')}", missing=True)

@@ -1,10 +1,13 @@
-"""A problem as a file that `berth plan -f` reads: what an engine got wrong can be looked at later."""
+"""A problem whose plan was rejected: logged, and saved as a file that `berth plan -f` reads."""
 
 from __future__ import annotations
 
 import json
+import logging
+import re
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -15,8 +18,14 @@ import numpy as np
 
 from berth.solve.model import Primaries, Problem, Zones
 
+logger = logging.getLogger(__name__)
+
 KEPT = 10
 """How many files stay in a folder; the oldest go."""
+SHOWN = 3
+"""Faults that the log names."""
+MAX_FAULT = 1000
+"""Characters of a fault that are logged: an engine's exception may say anything."""
 NameOf = Callable[[int], str | None]
 """From a row to a name; a row without one stands for nothing any more and is left out."""
 
@@ -30,18 +39,16 @@ class Names(NamedTuple):
     namespace: str = "default"
 
 
-def manifests(problem: Problem, names: Names | None = None) -> dict[str, Any]:
-    """A `v1` `List` of Pool, Items, Members and Assignments that make the same problem again.
+ROWS = Names()
+"""Rows are called `item-7` and `member-7`."""
 
-    Rows are called `item-7` and `member-7` where no names are given. What a problem does not know
-    is made up: zones are called by number, creation times count seconds in the order of age, all
-    grants and epochs are 1. Numbers beyond what the API takes are written as they are.
+
+def manifests(problem: Problem, names: Names = ROWS) -> Iterator[dict[str, Any]]:
+    """Pool, Items, Members and Assignments that make the same problem again.
+
+    What a problem does not know is made up: zones are called by number, creation times count seconds in
+    the order of age, all grants and epochs are 1. Numbers beyond what the API takes are written as they are.
     """
-    found = list(_objects(problem, names or Names()))
-    return {"apiVersion": "v1", "kind": "List", "items": found}
-
-
-def _objects(problem: Problem, names: Names) -> Iterator[dict[str, Any]]:
     pool = names.pool
 
     def body(kind: str, name: str, spec: dict[str, Any], created: str | None = None) -> dict[str, Any]:
@@ -59,9 +66,8 @@ def _objects(problem: Problem, names: Names) -> Iterator[dict[str, Any]]:
     }
     yield body("Pool", pool, policy)
     entries: dict[int, list[str]] = defaultdict(list)
-    held_by = map(
-        np.ndarray.tolist, problem.held
-    )  # one by one: so many lists at once cost a pause for garbage
+    # One by one: so many lists at once cost a pause for garbage.
+    held_by = map(np.ndarray.tolist, problem.held)
     rows = zip(problem.replicas.tolist(), held_by, problem.held_primary.tolist(), strict=True)
     for row, (replicas, held, primary) in enumerate(rows):
         name = names.item(row)
@@ -89,9 +95,9 @@ def _objects(problem: Problem, names: Names) -> Iterator[dict[str, Any]]:
 
 
 def save(
-    problem: Problem, folder: Path | str, names: Names | None = None, now: datetime | None = None
+    problem: Problem, folder: Path | str, names: Names = ROWS, now: datetime | None = None
 ) -> Path | None:
-    """Write `manifests` to a new file in `folder`, which is made where it is missing.
+    """Write the manifests as a List to a new file in `folder`, which is made where it is missing.
 
     The file is there as a whole or not at all; of those written before the newest `KEPT` - 1 stay.
     Gives None where it cannot be written (a full disk, no right to). 100,000 Items take a second
@@ -99,8 +105,7 @@ def save(
     """
     # One by one: json encodes a whole List without ever letting another thread run, and so does the
     # search for garbage among all of its objects.
-    found = _objects(problem, names or Names())
-    items = b", ".join([json.dumps(one).encode() for one in found])
+    items = b", ".join([json.dumps(one).encode() for one in manifests(problem, names)])
     data = b'{"apiVersion": "v1", "kind": "List", "items": [' + items + b"]}"
     digest = blake2b(data, digest_size=4).hexdigest()
     when = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -123,3 +128,51 @@ def save(
 
 def _text(when: datetime) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def default_folder() -> Path:
+    """Where problems are saved by default."""
+    try:
+        return Path(tempfile.gettempdir()) / "berth"
+    except FileNotFoundError:  # nothing is writable; that is found out, and logged, when a file is written
+        return Path("/tmp/berth")
+
+
+def report(
+    engine: str,
+    faults: Sequence[str],
+    problem: Problem,
+    names: Names = ROWS,
+    folder: Path | str | None = None,
+) -> Path | None:
+    """Save the problem and log what is wrong with the engine's plan; gives the file, None without one.
+
+    Made for `Solver(rejected=...)`, which calls it with the first three. Blocks while it writes: a
+    large problem takes a second or two.
+    """
+    where = default_folder() if folder is None else Path(folder)
+    path = save(problem, where, names)
+    hint = f"berth plan -f {path}" if path else f"the problem could not be saved in {where}"
+    log(engine, faults, hint, names)
+    return path
+
+
+def log(engine: str, faults: Sequence[str], hint: str, names: Names) -> None:
+    """Log what is wrong with the engine's plan; `hint` says where the problem is."""
+    shown = [_named(fault, names) for fault in faults[:SHOWN]]
+    if len(faults) > SHOWN:
+        shown.append(f"and {len(faults) - SHOWN} more")
+    where, what = f"Pool {names.namespace}/{names.pool}", "; ".join(shown)
+    logger.error("%s: the plan of the %s engine is not used: %s (%s)", where, engine, what, hint)
+
+
+def _named(fault: str, names: Names) -> str:
+    """A fault with names in place of rows, which mean nothing to a reader of the log."""
+
+    def name(match: re.Match[str]) -> str:
+        found = None
+        with suppress(IndexError):
+            found = (names.item if match[1] == "Item" else names.member)(int(match[2]))
+        return f"{match[1]} {found or match[2]}"
+
+    return re.sub(r"\b(Item|Member) (\d+)\b", name, fault[:MAX_FAULT])
