@@ -53,10 +53,8 @@ def cache_dir(environment: Mapping[str, str] = os.environ) -> Path:
     etcd = pinned_version("go.etcd.io/etcd/server/v3", modules)
     kubernetes = pinned_version("k8s.io/kubernetes", modules)
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    return (
-        cache_root(environment)
-        / f"control-plane-etcd-{etcd}-kubernetes-{kubernetes}-{sys.platform}-{machine}"
-    )
+    name = f"control-plane-etcd-{etcd}-kubernetes-{kubernetes}-{sys.platform}-{machine}"
+    return cache_root(environment) / name
 
 
 def find(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
