@@ -13,7 +13,7 @@ from member_fakes import Recorder
 from waiting import until
 
 from berth.kinds import AssignmentObject, Entry
-from berth.kube import NotFound, ServerError
+from berth.kube import Decoder, NotFound, ServerError
 from berth.kube.errors import not_understood
 from berth.member.assignment import AssignmentWatch, StatusReporter
 from berth.member.callbacks import CallbackRunner
@@ -66,19 +66,19 @@ class Server:
         body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
         return decoded(body, type) if type else answer
 
-    def stream(self, *_: Any, **__: Any) -> Any:
+    def watch(self, _path: str, decoder: Decoder[Any], *_: Any, **__: Any) -> Any:
         self.opened += 1
         chunks = self.watches.pop(0) if len(self.watches) > 1 else self.watches[0] if self.watches else None
 
         @contextlib.asynccontextmanager
-        async def opened() -> AsyncIterator[AsyncIterator[bytes]]:
+        async def opened() -> AsyncIterator[Any]:
             async def lines() -> AsyncIterator[bytes]:
                 if chunks is None:
                     await asyncio.sleep(1000)
                 for chunk in chunks or ():
                     yield chunk
 
-            yield lines()
+            yield decoder.events(lines())
 
         return opened()
 
