@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from berth.member.steps import Step
+from berth.member.steps import Callback
 
 SecondsLeft = Callable[[], float]
 """For how many seconds the Lease of a session is certainly still held; 0 if it is not, and then for good.
@@ -181,6 +181,6 @@ class Adapter(Worker):
     held_type: ClassVar[type[HeldItem]] = Held
     """The class of the Items that it gets."""
 
-    async def call(self, step: Step, item: Any) -> None:
+    async def call(self, callback: Callback, item: Any) -> None:
         """Pass one callback on, and return when it has been carried out."""
         raise NotImplementedError
