@@ -296,7 +296,7 @@ class CallbackRunner:
                 "item %s: a task of the worker failed while it was ending: %s", run.name, describe(error)
             )
             return
-        run.prepare_again(primary)
+        run.invalidate(primary)
         if run.retry is not None:
             return  # a retry is already scheduled and must not be postponed
         _warn(run, "a task of the worker failed", error)

@@ -118,10 +118,8 @@ class ItemRun:
         ends = self.position.stage is Stage.DEACTIVATING or self.target is None or not self.target.primary
         return primary and ends
 
-    def prepare_again(self, primary: bool) -> None:
-        """A task that the worker spawned has failed: activate it again if it was spawned as primary, else
-        prepare it again.
-        """
+    def invalidate(self, primary: bool) -> None:
+        """A task that the worker spawned (as primary) has failed: prepare (or activate) the Item again."""
         if not primary:
             self.position = replace(self.position, stale=True)
         elif self.position.stage is Stage.ACTIVE:

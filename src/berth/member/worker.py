@@ -70,7 +70,7 @@ class HeldItem:
     # The methods below are called by the CallbackRunner.
 
     async def stop_tasks(self, primary_only: bool) -> None:
-        """Cancel the spawned tasks, also those that they spawn meanwhile, and wait for their end."""
+        """Cancel the tasks that the worker spawned, if it can spawn any, and wait for their end."""
 
     def revoke(self) -> None:
         """Mark it as lost and cancel its tasks, without waiting."""
@@ -176,7 +176,7 @@ class Worker:
 
 
 class Adapter(Worker):
-    """A Worker that passes its callbacks on: each is a call of `call`, in place of the four methods."""
+    """A Worker that passes its callbacks on: the CallbackRunner calls `call` in place of the four methods."""
 
     held_type: ClassVar[type[HeldItem]] = Held
     """The class of the Items that it gets."""
