@@ -28,7 +28,9 @@ def find_helm(environment: Mapping[str, str] = os.environ) -> Path | None:
     return cached if os.access(cached, os.X_OK) else None
 
 
-def ensure_helm(progress: build.Progress | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+def ensure_helm(
+    progress: build.BuildProgress | None = None, environment: Mapping[str, str] = os.environ
+) -> Path:
     """The path of Helm, which is built first if it is missing, in 2 to 3 minutes on 2 cores.
 
     Raises ControlPlaneError with one line.

@@ -66,12 +66,12 @@ class Server:
         body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
         return decoded(body, type) if type else answer
 
-    def watch(self, _path: str, decoder: Decoder[Any], *_: Any, **__: Any) -> Any:
+    def watch(self, path: str, decoder: Decoder[Any], *_: Any, **__: Any) -> Any:
         self.opened += 1
         chunks = self.watches.pop(0) if len(self.watches) > 1 else self.watches[0] if self.watches else None
 
         @contextlib.asynccontextmanager
-        async def opened() -> AsyncIterator[Any]:
+        async def opened() -> AsyncIterator[AsyncIterator[Any]]:
             async def lines() -> AsyncIterator[bytes]:
                 if chunks is None:
                     await asyncio.sleep(1000)

@@ -1,8 +1,9 @@
 """The objects of a cluster, read once or followed; nothing is written."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import chain
 from typing import Any, TypeVar
 
 from berth import kinds, kube
@@ -49,7 +50,7 @@ async def read_pools(client: Client, namespace: str | None) -> Pools:
             leases = group.create_task(_lease_holders(client, namespace))
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
-    pools = _assembled(task.result() for task in tasks)
+    pools = assemble(chain.from_iterable(task.result() for task in tasks))
     for pool in pools.values():
         pool.lease_holders = leases.result()
     return pools
@@ -100,8 +101,4 @@ async def follow(
             informers.append(await stack.enter_async_context(informer))
         for informer in informers:
             await informer.synced()
-        yield lambda: _assembled(informer.store.values() for informer in informers), changed
-
-
-def _assembled(kinds: Iterable[Iterable[Any]]) -> Pools:
-    return assemble((found.metadata.namespace, found) for objects in kinds for found in objects)
+        yield lambda: assemble(chain.from_iterable(i.store.values() for i in informers)), changed

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
 import typer
+from msgspec.structs import astuple
 from rich.console import Console
 from rich.text import Text
 
@@ -24,6 +25,8 @@ Kind = Literal["item", "member"]
 
 SHOWN = 10
 """Lines of each list."""
+CONDITION = ("type", "status", "reason", "message", "since")
+"""What the fields of a condition are called in JSON."""
 
 
 def explain_command(
@@ -133,16 +136,7 @@ def _common_facts(kind: str, plan: PoolPlan, name: str, found: WithConditions | 
         "namespace": plan.pool.namespace,
         "pool": plan.pool.name,
         "exists": found is not None,
-        "conditions": [
-            {
-                "type": condition.type,
-                "status": condition.status,
-                "reason": condition.reason,
-                "message": condition.message,
-                "since": condition.last_transition_time,
-            }
-            for condition in conditions_of(found)
-        ],
+        "conditions": [dict(zip(CONDITION, astuple(c), strict=True)) for c in conditions_of(found)],
     }
 
 

@@ -81,7 +81,7 @@ def pools_of(manifests: list[Manifest], namespace: str | None = None) -> tuple[P
             differs = f"differs from the {kind} of that name in {first.where}: leave one of them out"
             raise UsageError(f"{manifest.where} ({kind} {brief(meta.name)}): {differs}")
     inside = [key for key in found if namespace is None or key[1] == namespace]
-    return assemble((key[1], _struct(found[key].resource)) for key in inside), len(found) - len(inside)
+    return assemble(_struct(found[key].resource, key[1]) for key in inside), len(found) - len(inside)
 
 
 def _equal(one: Resource, other: Resource) -> bool:
@@ -93,9 +93,10 @@ def _equal(one: Resource, other: Resource) -> bool:
         return False
 
 
-def _struct(resource: Resource) -> KindObject:
+def _struct(resource: Resource, namespace: str) -> KindObject:
     """What Berth reads of an object, as it is read from a cluster."""
     fields = resource.model_dump(mode="json", by_alias=True, exclude_none=True, include=_READ)
+    fields["metadata"]["namespace"] = namespace
     return msgspec.convert(fields, KINDS[resource.kind][1])
 
 

@@ -56,12 +56,12 @@ Pools = dict[kinds.Key, PoolObjects]
 """By namespace and name."""
 
 
-def assemble(objects: Iterable[tuple[str, KindObject]]) -> Pools:
-    """Objects and their namespaces as Pools."""
+def assemble(objects: Iterable[KindObject]) -> Pools:
+    """The objects as Pools."""
     pools: Pools = {}
-    for namespace, found in objects:
+    for found in objects:
         name = found.metadata.name
-        key = (namespace, name if isinstance(found, kinds.PoolObject) else found.spec.pool)
+        key = (found.metadata.namespace, name if isinstance(found, kinds.PoolObject) else found.spec.pool)
         pool = pools.setdefault(key, PoolObjects(*key))
         match found:
             case kinds.ItemObject():

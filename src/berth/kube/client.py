@@ -5,7 +5,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 import msgspec
@@ -33,11 +33,14 @@ else:
 
     T = TypeVar("T")
 
+ANY: Any = Any
+"""The type of an answer as plain JSON values."""
+
 Deadline = float | Callable[[], float]
 """A time on the clock of `time.monotonic`, or a function that is called for it before each attempt."""
 
 
-class Options(TypedDict, total=False):
+class WriteOptions(TypedDict, total=False):
     """Options of every writing verb, see Client."""
 
     deadline: Deadline | None
@@ -93,7 +96,7 @@ class Client:
         path: str,
         params: Params | None = None,
         *,
-        type: type[T] | None = None,
+        type: type[T] = ANY,
         deadline: Deadline | None = None,
     ) -> T:
         """Read an object or one page of a list."""
@@ -104,15 +107,14 @@ class Client:
         path: str,
         params: Params | None = None,
         *,
-        type: type[T] | None = None,
+        type: type[T] = ANY,
         metadata_only: bool = False,
         deadline: Deadline | None = None,
     ) -> "list[T]":
         """Read a whole collection, page by page, each object as `type`, or its metadata only."""
         items: list[T] = []
-        kind: Any = Any if type is None else type
-        accept = METADATA_LIST if metadata_only else None
-        pages = self.pages(path, params, Decoder[T](kind), accept=accept, deadline=deadline)
+        headers = {"Accept": METADATA_LIST} if metadata_only else {}
+        pages = self.pages(path, params, Decoder(type), headers=headers, deadline=deadline)
         async for first, objects, bad, _ in pages:
             if bad:
                 raise not_understood(bad[0].error, path)
@@ -164,13 +166,13 @@ class Client:
             yield decoder.events(chunks)
 
     async def create(
-        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
+        self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[WriteOptions]
     ) -> T:
         """Create an object in the collection at `path`; Conflict (reason AlreadyExists) if it exists."""
         return _decoded(await self.request("POST", path, body=body, **options), type)
 
     async def update(
-        self, path: str, body: Any, *, type: type[T] | None = None, **options: Unpack[Options]
+        self, path: str, body: Any, *, type: type[T] = ANY, **options: Unpack[WriteOptions]
     ) -> T:
         """Replace an object; with a resourceVersion in `body`, Conflict if another write came first."""
         return _decoded(await self.request("PUT", path, body=body, **options), type)
@@ -181,15 +183,14 @@ class Client:
         body: Any,
         kind: Literal["json", "merge"] = "json",
         *,
-        type: type[T] | None = None,
-        **options: Unpack[Options],
+        type: type[T] = ANY,
+        **options: Unpack[WriteOptions],
     ) -> T:
         """Change an object by a JSON patch or a merge patch."""
-        content_type = f"application/{kind}-patch+json"
-        answer = await self.request("PATCH", path, body=body, content_type=content_type, **options)
-        return _decoded(answer, type)
+        headers = {"Content-Type": f"application/{kind}-patch+json"}
+        return _decoded(await self.request("PATCH", path, body=body, headers=headers, **options), type)
 
-    async def delete(self, path: str, *, body: Any = None, **options: Unpack[Options]) -> bytes:
+    async def delete(self, path: str, *, body: Any = None, **options: Unpack[WriteOptions]) -> bytes:
         """Delete an object; `body` may be DeleteOptions with preconditions."""
         return await self.request("DELETE", path, body=body, **options)
 
@@ -200,17 +201,13 @@ class Client:
         params: Params | None = None,
         body: Any = None,
         *,
-        content_type: str = "application/json",
-        accept: str | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         deadline: Deadline | None = None,
         idempotent: bool = False,
     ) -> bytes:
         """Send a request and return the body of the answer. The verbs above use this. Raises ApiError."""
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
-        headers = {"Content-Type": content_type} if data is not None else {}
-        if accept is not None:
-            headers["Accept"] = accept
 
         def time_left() -> float:
             return _time_left(path, timeout or self.timeout, deadline)
@@ -220,7 +217,10 @@ class Client:
         while True:
             try:
                 async with self._slot(path, deadline):
-                    return await self._transport.send(method, path, params, data, headers, time_left)
+                    answer = await self._transport.exchange(
+                        method, path, params, time_left, data=data, headers=headers
+                    )
+                    return await answer.read()
             except (TooManyRequests, ServerError, ConnectionLost) as error:
                 delay = backoff.next()
                 if error.retry_after is not None:
@@ -242,12 +242,11 @@ class Client:
         """
         # Never repeated: a refusal has opened the connection too, and a server that is down is left alone.
         while True:
-            touches = [
-                self._transport.send("GET", "/version", None, None, {}, lambda: self.timeout)
-                for _ in range(count)
-            ]
+            exchanges = (
+                self._transport.exchange("GET", "/version", None, lambda: self.timeout) for _ in range(count)
+            )
             # Errors are ignored: the next real request finds out by itself.
-            await asyncio.gather(*touches, return_exceptions=True)
+            await asyncio.gather(*exchanges, return_exceptions=True)
             await asyncio.sleep(KEEPALIVE / 2)  # well before the pool closes them
 
     @contextlib.asynccontextmanager
@@ -285,12 +284,11 @@ def _at(deadline: Deadline) -> float:
     return deadline() if callable(deadline) else deadline
 
 
-def _decoded(body: bytes, type_: type[T] | None) -> T:
+def _decoded(body: bytes, type_: type[T]) -> T:
     if type_ is bytes:
         return body  # type: ignore[return-value]
-    kind: Any = Any if type_ is None else type_
     try:
-        value: T = msgspec.json.decode(body, type=kind)
+        value: T = msgspec.json.decode(body, type=type_)
         return value
     except msgspec.DecodeError as error:
         raise not_understood(error, body) from error

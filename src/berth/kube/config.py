@@ -110,22 +110,16 @@ def load_config(kubeconfig: Path | None = None, context: str | None = None) -> C
     """
     if kubeconfig is not None and not Path(kubeconfig).is_file():
         raise ConfigError(f"kubeconfig {kubeconfig}: no such file")
-    if paths := kubeconfig or os.environ.get("KUBECONFIG"):
-        return from_kubeconfig(str(paths), context)
-    if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").is_file():
+    paths = kubeconfig or os.environ.get("KUBECONFIG")
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").is_file()
+    if not paths and in_pod and context is None:
         return from_service_account(SERVICE_ACCOUNT, os.environ)
-    default = Path("~/.kube/config").expanduser()
-    if default.is_file():
-        return from_kubeconfig(str(default), context)
-    raise ConfigError(
-        "no cluster is configured: give --kubeconfig FILE, set KUBECONFIG, "
-        "or run in a pod with a service account"
-    )
-
-
-def from_kubeconfig(paths: str, context: str | None = None) -> Config:
-    """Access with kubeconfig files, joined by `:` as in `$KUBECONFIG`."""
-    return Config(functools.partial(_read_kubeconfig, paths, context))
+    if not paths and not (paths := Path("~/.kube/config").expanduser()).is_file():
+        raise ConfigError(
+            "no cluster is configured: give --kubeconfig FILE, set KUBECONFIG, "
+            "or run in a pod with a service account"
+        )
+    return Config(functools.partial(_read_kubeconfig, str(paths), context))
 
 
 def from_service_account(folder: Path, environ: Mapping[str, str]) -> Config:
@@ -153,6 +147,7 @@ def _read_service_account(folder: Path, environ: Mapping[str, str]) -> Access:
 
 
 def _read_kubeconfig(paths: str, context: str | None) -> Access:
+    """Access with kubeconfig files, joined by `:` as in `$KUBECONFIG`."""
     # The package writes inline certificates and keys to files, which are deleted when this function returns.
     with tempfile.TemporaryDirectory(prefix="berth-kube-") as scratch:
         settings = _settings()
@@ -180,28 +175,17 @@ def _read_kubeconfig(paths: str, context: str | None) -> Access:
                 f"kubeconfig {paths}: the exec plug-in {command!r} gave no credentials (its error is logged)"
             )
         headers = {"Impersonate-User": str(user["as"])} if "as" in user else {}
-        refresh_after = _lifetime(getattr(loader, "expiry", None))
-        if "tokenFile" in user and "token" not in user:
-            refresh_after = TOKEN_FILE_PERIOD
+        refresh_after = TOKEN_FILE_PERIOD if "tokenFile" in user and "token" not in user else None
+        if (expiry := getattr(loader, "expiry", None)) is not None:
+            # When four fifths of the credential's remaining lifetime have passed.
+            refresh_after = max(1.0, 0.8 * (expiry - datetime.now(UTC)).total_seconds())
         return _access(settings, chosen.get("namespace") or "default", headers, refresh_after)
 
 
 def _settings() -> Any:
     settings = Configuration()
-    settings.proxy = (
-        None  # by itself the package takes that of the environment; only a kubeconfig's is wanted
-    )
+    settings.proxy = None  # not that of the environment, which the package takes whatever NO_PROXY says
     return settings
-
-
-def _lifetime(expiry: Any) -> float | None:
-    """Seconds until four fifths of the remaining lifetime of a credential have passed."""
-    if not isinstance(expiry, datetime):
-        return None
-    if expiry.tzinfo is None:
-        expiry = expiry.replace(tzinfo=UTC)
-    left: float = (expiry - datetime.now(UTC)).total_seconds()
-    return max(1.0, 0.8 * left)
 
 
 def _access(settings: Any, namespace: str, headers: dict[str, str], refresh_after: float | None) -> Access:
@@ -214,7 +198,7 @@ def _access(settings: Any, namespace: str, headers: dict[str, str], refresh_afte
     try:
         files = (settings.ssl_ca_cert, settings.cert_file, settings.key_file)
         context = _ssl_context(settings.verify_ssl, *map(_pem, files))
-    except (ssl.SSLError, OSError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"the CA or the client certificate cannot be used: {error}") from None
     return Access(
         base_url=base_url,
@@ -228,8 +212,12 @@ def _access(settings: Any, namespace: str, headers: dict[str, str], refresh_afte
 
 
 def _pem(file: str | None) -> str:
-    # Bundles may have comments in any encoding.
-    return Path(file).read_text("ascii", "ignore") if file else ""
+    if not file:
+        return ""
+    text = Path(file).read_text("ascii", "ignore")  # bundles may have comments in any encoding
+    if "-----BEGIN" not in text:
+        raise ValueError(f"{file} is not in PEM format")
+    return text
 
 
 @functools.lru_cache(maxsize=8)

@@ -12,12 +12,10 @@ from berth.kube.errors import error_from_response, not_understood
 T = TypeVar("T")
 
 
-class ListMeta(
-    msgspec.Struct, frozen=True, rename={"continue_": "continue", "resource_version": "resourceVersion"}
-):
+class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
     """`metadata` of a list: the token of the next page ("" after the last), and the state that it shows."""
 
-    continue_: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
     resource_version: str = ""
 
 

@@ -81,7 +81,7 @@ class Informer(Generic[T]):
         self._bad: dict[Key, Exception] = {}
         self.bad: Mapping[Key, Exception] = MappingProxyType(self._bad)
         """Objects whose newest version does not fit the struct, and why; a live view."""
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._advanced = asyncio.Event()
         self._synced = asyncio.Event()
         self._must_list = True
         self._progress = False  # whether this watch has brought an event
@@ -95,16 +95,9 @@ class Informer(Generic[T]):
 
     async def wait_for(self, resource_version: str | int) -> None:
         """Wait until the store shows the write (of this collection) that was answered with this version."""
-        version = int(resource_version)
-        if self.resource_version >= version:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (version, future)
-        self._waiting.append(entry)
-        try:
-            await future
-        finally:
-            self._waiting.remove(entry)
+        while self.resource_version < int(resource_version):
+            self._advanced.clear()
+            await self._advanced.wait()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.run(), name=f"informer {self._path}")
@@ -274,9 +267,6 @@ class Informer(Generic[T]):
     def _advance(self, resource_version: str, *, backwards: bool = False) -> None:
         version = int(resource_version or 0)
         # Only a list may step back: the server itself did so, it was restored from a backup.
-        if not version or (version < self.resource_version and not backwards):
-            return
-        self.resource_version = version
-        for awaited, future in self._waiting:
-            if awaited <= version and not future.done():
-                future.set_result(None)
+        if version and (version >= self.resource_version or backwards):
+            self.resource_version = version
+            self._advanced.set()

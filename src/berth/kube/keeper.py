@@ -22,7 +22,8 @@ class LeaseKeeper:
 
     With it several candidates elect a leader:
 
-        async with LeaseKeeper(config, LeaseClaim("berth-system", "berth-controller", identity)) as lease:
+        claim = LeaseClaim("berth-system", "berth-controller", identity)
+        async with LeaseKeeper(config, claim, Timing.of(15.0)) as lease:
             while True:
                 await lease.acquire()
                 lost = lease.lost          # an asyncio.Event; `lost_reason` is the reason afterwards
@@ -41,7 +42,7 @@ class LeaseKeeper:
         self,
         config: Config,
         claim: LeaseClaim,
-        timing: Timing | None = None,
+        timing: Timing,
         *,
         watchdog: float | None = None,
         on_request: RequestHook | None = None,
@@ -52,25 +53,23 @@ class LeaseKeeper:
         """
         self.lost_reason = ""
         """Why the Lease was last lost; "" while it is held."""
-        self._timing = timing or Timing.of()
-        self._validity = Validity(self._timing)
+        self._timing = timing
+        self._validity = Validity(timing)
         self._block_seconds = watchdog
-        self._lost = asyncio.Event()
-        self._lost.set()
-        self._guard: asyncio.Task[None] | None = None
+        self.lost = asyncio.Event()
+        """Set when the Lease that the last `acquire` took is lost. Each `acquire` creates a new event."""
+        self.lost.set()
         self._abandoned = False
         self._thread = LoopThread(f"lease-{claim.name}")
-        client = Client(
-            config, timeout=self._timing.attempt, attempts=1, connections=2, on_request=on_request
-        )
-        self._loop = LeaseLoop(client, claim, self._timing, self._validity)
+        client = Client(config, timeout=timing.attempt, attempts=1, connections=2, on_request=on_request)
+        self._loop = LeaseLoop(client, claim, timing, self._validity)
 
     async def __aenter__(self) -> Self:
         home = asyncio.get_running_loop()
 
         def on_lost(reason: str) -> None:
             with contextlib.suppress(RuntimeError):  # the caller's loop is closed
-                home.call_soon_threadsafe(self._set_lost, reason, self._lost)
+                home.call_soon_threadsafe(self._set_lost, reason)
 
         watchdog = None if self._block_seconds is None else Watchdog(self._block_seconds, home)
         self._thread.start()
@@ -86,7 +85,7 @@ class LeaseKeeper:
             if not self._abandoned:
                 await self.release()
         finally:
-            await asyncio.to_thread(self._close)
+            await asyncio.to_thread(self._close)  # goes on although this task may be cancelled again
 
     def _close(self) -> None:
         with contextlib.suppress(RuntimeError, TimeoutError):  # the thread has ended, or hangs
@@ -97,11 +96,6 @@ class LeaseKeeper:
     def held(self) -> bool:
         """Whether the Lease is certainly ours at this moment, by the clock."""
         return self._validity.held(lease_clock())
-
-    @property
-    def lost(self) -> asyncio.Event:
-        """Set when the Lease that the last `acquire` took is lost. Each `acquire` creates a new event."""
-        return self._lost
 
     def deadline(self) -> float:
         """Until when the Lease is certainly ours, on the clock of `time.monotonic`; in the past if not held.
@@ -121,13 +115,12 @@ class LeaseKeeper:
         of a holder that has certainly ended: the Lease is taken from it at once.
         """
         if not self.held:
-            self._set_lost("it was not renewed in time", self._lost)
+            self._set_lost("it was not renewed in time")
             await self._call(self._loop.acquire(contend, former))
-        if self._lost.is_set():
-            self.lost_reason = ""
-            self._lost = asyncio.Event()
-            self._stop_guard()
-            self._guard = asyncio.create_task(self._watch_clock(self._lost))
+        if self.lost.is_set():
+            self.lost_reason, self.lost = "", asyncio.Event()
+            if not self.held:  # it was lost again before this loop came here
+                self._set_lost("it was not renewed in time")
 
     async def release(self, *, delete: bool = False) -> None:
         """Stop renewing and release the Lease (or delete it), so that another process may take it at once.
@@ -135,37 +128,24 @@ class LeaseKeeper:
         End all work that relies on the Lease first. If the API server does not answer in time, the Lease
         expires by itself.
         """
-        self._stop_guard()
         if self._thread.running:
             await self._call(self._loop.release(delete))
-        self._set_lost("it was released", self._lost)
+        self._set_lost("it was released")
 
     async def abandon(self) -> None:
         """Stop renewing, and leave the Lease to expire by itself.
 
         For a holder whose work continues although it was asked to end: nobody may take over before that time.
         """
-        self._stop_guard()
         self._abandoned = True
         if self._thread.running:
             await self._call(self._loop.stop_renewing())
-        self._set_lost("it was abandoned", self._lost)
+        self._set_lost("it was abandoned")
 
     async def _call(self, work: Coroutine[Any, Any, R]) -> R:
         return await asyncio.wrap_future(self._thread.submit(work))
 
-    async def _watch_clock(self, lost: asyncio.Event) -> None:
-        """Notice the end by the caller's own clock, even if the thread hangs."""
-        while self.held and (until := self._validity.until()) is not None:  # noqa: ASYNC110 - only time ends it
-            await asyncio.sleep(max(0.001, until - lease_clock()))
-        self._set_lost("it was not renewed in time", lost)
-
-    def _stop_guard(self) -> None:
-        if self._guard is not None:
-            self._guard.cancel()
-            self._guard = None
-
-    def _set_lost(self, reason: str, lost: asyncio.Event) -> None:
-        if not lost.is_set():
-            self.lost_reason = self.lost_reason or reason
-            lost.set()
+    def _set_lost(self, reason: str) -> None:
+        if not self.lost.is_set():
+            self.lost_reason = reason
+            self.lost.set()

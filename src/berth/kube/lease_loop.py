@@ -191,8 +191,6 @@ class LeaseLoop:
     async def _renew_and_report(self) -> None:
         try:
             reason = await self._renew_until_lost()
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
             logger.exception("%s: the renewal failed", self._claim)
             reason = f"the renewal failed: {error!r}"

@@ -20,9 +20,8 @@ class Timing:
     """The periods of a Lease, all in seconds.
 
     The holder counts from the moment it SENT its last successful renewal: after `renew_deadline` it considers
-    the Lease lost, after `lease_duration - margin` the last of its requests has ended, and only after
-    `lease_duration` (counted from a later moment) may anybody else take it. A renewal is sent every
-    `retry_period`.
+    the Lease lost, after `lease_duration - margin` the last of its requests has ended, and others may take it
+    after `lease_duration` (counted from a later moment). A renewal is sent every `retry_period`.
     """
 
     lease_duration: float
@@ -32,7 +31,7 @@ class Timing:
     @classmethod
     def of(
         cls,
-        lease_duration: float = 15.0,
+        lease_duration: float,
         renew_deadline: float | None = None,
         retry_period: float | None = None,
     ) -> Self:

