@@ -85,12 +85,12 @@ def test_an_item_that_may_be_worked_on_as_primary_never_looks_released(
     at: Position, target: Entry | None, failed: bool
 ) -> None:
     """Gone from spec, it is listed in some phase; where an entry stands, it is listed as Active."""
-    said = phase(at, target, failed)
+    reported = phase(at, target, failed)
     if at.stage in MAYBE_PRIMARY and not at.lost:
-        assert said is not None
+        assert reported is not None
         if target is not None:
-            assert said is Phase.ACTIVE
-    if said is None:
+            assert reported is Phase.ACTIVE
+    if reported is None:
         assert at.stage is Stage.ABSENT
         assert target is None
 
