@@ -1,5 +1,7 @@
 """What the controller's brain makes of a Pool: the plan, and the next round."""
 
+import signal
+import sys
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -232,9 +234,14 @@ def _plan(pool: PoolObjects, brain: Brain, solution: Solution) -> PoolPlan:
 def _solve(brain: Brain, problem: Problem) -> Solution:
     items, members = brain.ledger.items.names, brain.ledger.member_rows.names
     names = Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
-    # A solver for each Pool: each has its own deadline, and its process ends here.
-    with closing(Solver(rejected=partial(report, names=names))) as solver:
-        return solver.solve(problem)
+    # As an exit, SIGTERM ends the solver's process too.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        # A solver for each Pool: each has its own deadline, and its process ends here.
+        with closing(Solver(rejected=partial(report, names=names))) as solver:
+            return solver.solve(problem)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, Entry]]:
