@@ -196,14 +196,14 @@ class Leader:
         for member in self.ledger.members.values():
             there = self.world.members.get(member.name)
             if member.info is not None and there is not None and there.uid == member.uid:
-                self.world.said_live[there.uid] = member.live
+                self.world.reported_live[there.uid] = member.live
 
     def _reported(self) -> tuple[set[str], set[str]]:
         """The Leases whose holders the Members' statuses call dead, and live."""
         found: tuple[set[str], set[str]] = (set(), set())
         for seen in self.stores["members"].values():
-            if seen.lease and seen.uid in self.world.said_live:
-                found[self.world.said_live[seen.uid]].add(seen.lease)
+            if seen.lease and seen.uid in self.world.reported_live:
+                found[self.world.reported_live[seen.uid]].add(seen.lease)
         return found
 
     def quit(self) -> None:

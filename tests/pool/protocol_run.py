@@ -60,13 +60,13 @@ class Run:
         error: ApiError | None = None
         if request.what == SOLVE:
             outcome = "ok"
-        if outcome in ("ok", "unheard"):
+        if outcome in ("ok", "no answer"):
             try:
                 result = request.act()
             except ApiError as refused:
                 error = refused
             self.promises_hold()
-        if outcome in ("unheard", "lost"):
+        if outcome in ("no answer", "lost"):
             error = RequestTimeout(request.what)
         elif outcome == "late":
             error = RequestTimeout(request.what)

@@ -66,7 +66,7 @@ class World(Store):
     tainted: set[str] = field(default_factory=set)
     """Items with a promotion under `Overlap` behind them, which may have two at work for a while."""
     lease_seconds: float = 10.0
-    gullible: bool = False
+    ignores_owners: bool = False
     """Whether processes go by an Assignment that belongs to an earlier Member of their name."""
     established: str = ""
     """The leader that was the last to complete a take-over."""
@@ -74,7 +74,7 @@ class World(Store):
     """Whether leaders have their problems solved by another process, which takes time."""
     renewals: dict[str, list[float]] = field(default_factory=dict)
     """When each Lease was renewed."""
-    said_live: dict[str, bool] = field(default_factory=dict)
+    reported_live: dict[str, bool] = field(default_factory=dict)
     """By the uid of a Member, what its status says of it."""
 
     def patch_assignment(
@@ -248,7 +248,7 @@ class World(Store):
         member = self.members.get(process.member)
         foreign = process.spec is not None and (member is None or process.spec.owner != member.uid)
         others = not self.for_it(process, process.spec)
-        if process.spec is None or others or (foreign and not self.gullible):
+        if process.spec is None or others or (foreign and not self.ignores_owners):
             process.spec = None
             process.phases.clear()
             process.active.clear()

@@ -77,8 +77,8 @@ events = st.one_of(
 )
 
 
-class Told:
-    """A fleet and what it was told last."""
+class Observed:
+    """A fleet, and what was observed of it last."""
 
     def __init__(self) -> None:
         self.leases = Leases()
@@ -86,7 +86,7 @@ class Told:
         self.now = 100.0
         self.there: dict[tuple[str, str], Any] = {}
 
-    def tell(self, kind: str, name: str, what: Any) -> None:
+    def observe(self, kind: str, name: str, what: Any) -> None:
         fleet = self.fleet
         if kind == "time":
             self.now += what
@@ -160,30 +160,30 @@ def picture(fleet: Ledger) -> dict[str, Any]:
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(events, max_size=30))
 def test_any_order_of_events_leads_to_what_a_fresh_start_would_see(happened: list[Any]) -> None:
-    told = Told()
+    observed = Observed()
     for event in happened:
-        told.tell(*event)
-    fresh = Told()
+        observed.observe(*event)
+    fresh = Observed()
     # The same observer's memory of Leases, and nothing else that came before.
-    fresh.leases = told.leases
-    fresh.fleet = Ledger(told.leases)
-    fresh.now = told.now
-    for (kind, name), what in sorted(told.there.items(), key=lambda pair: pair[0]):
+    fresh.leases = observed.leases
+    fresh.fleet = Ledger(observed.leases)
+    fresh.now = observed.now
+    for (kind, name), what in sorted(observed.there.items(), key=lambda pair: pair[0]):
         if kind != "lease":
-            fresh.tell(kind, name, what)
-    assert picture(told.fleet) == picture(fresh.fleet)
-    assert picture(told.fleet)["free rows are empty"]
+            fresh.observe(kind, name, what)
+    assert picture(observed.fleet) == picture(fresh.fleet)
+    assert picture(observed.fleet)["free rows are empty"]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(events, max_size=20), events)
 def test_whatever_changes_the_problem_marks_it_dirty(happened: list[Any], last: Any) -> None:
-    told = Told()
+    observed = Observed()
     for event in happened:
-        told.tell(*event)
+        observed.observe(*event)
 
     def arrays() -> list[Any]:
-        fleet, problem = told.fleet, told.fleet.problem()
+        fleet, problem = observed.fleet, observed.fleet.problem()
         live = [(m, row) for m, row in fleet.member_rows.of.items() if problem.live[row]]
         return [
             {
@@ -195,7 +195,7 @@ def test_whatever_changes_the_problem_marks_it_dirty(happened: list[Any], last: 
         ]
 
     before = arrays()
-    told.fleet.changed.problem = False
-    told.tell(*last)
+    observed.fleet.changed.problem = False
+    observed.observe(*last)
     if arrays() != before:
-        assert told.fleet.changed.problem
+        assert observed.fleet.changed.problem

@@ -51,7 +51,7 @@ member_specs = st.fixed_dictionaries(
 mostly = st.sampled_from([True, True, False])
 answers = st.one_of(
     st.just(("ok",) * 8),
-    st.lists(NAMES(["ok"] * 5 + ["late", "late", "lost", "unheard", "refused"]), max_size=8).map(tuple),
+    st.lists(NAMES(["ok"] * 5 + ["late", "late", "lost", "no answer", "refused"]), max_size=8).map(tuple),
 )
 
 

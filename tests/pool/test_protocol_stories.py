@@ -275,7 +275,7 @@ def test_a_new_leader_takes_nothing_from_one_that_is_alive_but_was_found_dead() 
         machine.all_is_well(4)
         before = entries_now(machine)
         uid = machine.world.members[next(iter(held(machine)))].uid
-        machine.world.said_live[uid] = False
+        machine.world.reported_live[uid] = False
         machine.elect(1, True, FINE)
         for _ in range(3):
             machine.time_passes(5.0, set(), silent=True)
@@ -328,7 +328,7 @@ def test_exclusive_waits_for_a_process_that_works_by_what_an_earlier_member_was_
             True,
             {"limit": 0, "zone": "", "draining": False, "leased": True, "reported": True},
         )
-        machine.world.gullible = True
+        machine.world.ignores_owners = True
         machine.workers_work({"m0"})
         assert machine.world.at_work("x"), "the new process believed the old Assignment"
         set_limits(machine, m1=1)

@@ -123,8 +123,8 @@ def test_a_replica_that_is_not_ready_is_not_promoted_instead() -> None:
         first = primary(machine)
         other = next(name for name in held(machine) if name != first)
         there = machine.world.assignments[other]
-        unsaid = there._replace(reports=(), resource_version=machine.world.version + 1)
-        machine.world.put("assignments", other, unsaid)
+        unreported = there._replace(reports=(), resource_version=machine.world.version + 1)
+        machine.world.put("assignments", other, unreported)
         restart(machine, first)
         machine.quiet_rounds(0, 1)
         assert primary(machine) == first
@@ -243,7 +243,7 @@ def test_the_leader_is_killed_between_the_demotion_and_the_promotion() -> None:
 
 
 def test_a_write_without_an_answer_gives_no_epoch_twice() -> None:
-    for outcome in ("late", "lost", "unheard", "refused"):
+    for outcome in ("late", "lost", "no answer", "refused"):
         with fleet("m0", "m1", replicas=2) as machine:
             first = primary(machine)
             before = entry(machine, first)

@@ -146,12 +146,9 @@ def rank_ages(members: Iterable[MemberState], ages: np.ndarray) -> set[int]:
     Of those that drain the oldest is emptied first. Creation times are whole seconds; of equal ones the first
     by name counts as the older.
     """
-
-    def created(member: MemberState) -> tuple[str, str]:
-        return ((member.info and member.info.metadata.creation_timestamp) or "", member.name)
-
+    by_age = sorted(members, key=lambda m: ((m.info and m.info.metadata.creation_timestamp) or "", m.name))
     changed = set()
-    for rank, member in enumerate(sorted(members, key=created)):
+    for rank, member in enumerate(by_age):
         if ages[member.row] != rank:
             ages[member.row] = rank
             if member.info and member.info.spec.draining:

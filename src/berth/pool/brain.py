@@ -254,9 +254,12 @@ class Brain:
         if before.braking == self.outage.braking:
             return []
         self.ledger.changed.converge.update(self.progress.waits)
-        reason, message = self.outage.notice
         uid = self.pool.metadata.uid if self.pool else ""
-        return [Notice("Pool", self.name, uid, reason, message, warning=self.outage.braking)]
+        if self.outage.braking:
+            message = f"{self.outage.reason} until enough of them return"
+            return [Notice("Pool", self.name, uid, "Paused", message)]
+        message = "enough Members are live again: removals and moves resume"
+        return [Notice("Pool", self.name, uid, "Resumed", message, warning=False)]
 
     # ---- outcomes back ---------------------------------------------------------------------
 

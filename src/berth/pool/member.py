@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from berth.kinds import (
@@ -230,14 +232,9 @@ def read_entries(
 
 def read_reports(reports: tuple[str, ...]) -> dict[str, Report]:
     """Read `status.items`; what cannot be read, and what reports an Item twice, is ignored."""
-    read: dict[str, Report] = {}
-    twice: set[str] = set()
+    read = []
     for text in reports:
-        try:
-            report = parse_report(text)
-        except ValueError:
-            continue
-        if report.name in read:
-            twice.add(report.name)
-        read[report.name] = report
-    return {name: report for name, report in read.items() if name not in twice}
+        with suppress(ValueError):
+            read.append(parse_report(text))
+    times = Counter(report.name for report in read)
+    return {report.name: report for report in read if times[report.name] == 1}

@@ -35,12 +35,9 @@ class OutageState(NamedTuple):
     until: float | None  # the next moment at which the answer may change by itself
 
     @property
-    def notice(self) -> tuple[str, str]:
-        """Reason and message of the Event when the brake goes on or off."""
-        if not self.braking:
-            return "Resumed", "enough Members are live again: removals and moves resume"
-        message = f"{self.dead} of {self.counted} Members died together: "
-        return "Paused", message + "removals and moves are paused until enough of them return"
+    def reason(self) -> str:
+        """Why removals and moves are paused while the brake is on."""
+        return f"{self.dead} of {self.counted} Members died together: removals and moves are paused"
 
 
 NO_OUTAGE = OutageState(frozenset(), False, 0, 0, None)

@@ -145,9 +145,8 @@ def pool_status(brain: Brain, ready: int, unusable: dict[str, str], condition: C
     """`status` of the Pool, without its term."""
     ledger, outage = brain.ledger, brain.outage
     members = [m for m in ledger.members.values() if m.info is not None]
-    braking = f"{outage.dead} of {outage.counted} Members died together: removals and moves are paused"
     if outage.braking:
-        paused = condition("Paused", True, "Brake", braking)
+        paused = condition("Paused", True, "Brake", outage.reason)
     else:
         paused = condition("Paused", False, "NotPaused", "")
     degraded = _degraded(brain, members, unusable)
