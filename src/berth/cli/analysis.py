@@ -11,19 +11,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from berth import kinds
 from berth.cli.objects import PoolObjects, find_condition
-from berth.kinds import (
-    API_VERSION,
-    AssignmentObject,
-    Entry,
-    LeaseObject,
-    LeaseSpec,
-    MemberObject,
-    Meta,
-    PoolObject,
-    ReadPoolStatus,
-)
-from berth.kinds.meta import OwnerReference
 from berth.pool import Brain, LeaseChanged, Leases, Ledger, MemberEdit, Outcome
 from berth.pool.liveness import DEFAULT_DURATION
 from berth.pool.member import read_entries
@@ -70,7 +59,7 @@ class PoolPlan:
     solution: Solution
     wanted: dict[str, list[str]]
     """Members by Item in slot order, for Items that exist."""
-    held: dict[str, dict[str, Entry]]
+    held: dict[str, dict[str, kinds.Entry]]
     """Entries by Item and Member, those of dead and unknown Members and of deleted Items included."""
     short: dict[str, Reason]
     """Why an Item has fewer replicas placed than it asks for."""
@@ -99,12 +88,12 @@ def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
     its Lease has been expired for as long as that condition says.
     """
     brain = Brain(pool.namespace, pool.name, Leases())
-    brain.observe(pool.pool or PoolObject(Meta(pool.name, pool.namespace)), NOW)
+    brain.observe(pool.pool or kinds.PoolObject(kinds.Meta(pool.name, pool.namespace)), NOW)
     for item in pool.items.values():
         brain.observe(item, NOW)
     for member in pool.members.values():
         if member.spec.lease_name:
-            _observe_with_lease(brain, pool, member, wall)
+            _observe_leased(brain, pool, member, wall)
         else:
             brain.observe(member, NOW)
     for name, assignment in pool.assignments.items():
@@ -114,13 +103,15 @@ def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
     return brain
 
 
-def _owned(assignment: AssignmentObject, member: MemberObject) -> AssignmentObject:
+def _owned(assignment: kinds.AssignmentObject, member: kinds.MemberObject) -> kinds.AssignmentObject:
     """The Assignment, owned by this Member."""
-    owner = OwnerReference(API_VERSION, "Member", member.metadata.name, member.metadata.uid)
+    owner = kinds.meta.OwnerReference(kinds.API_VERSION, "Member", member.metadata.name, member.metadata.uid)
     return replace(assignment, metadata=replace(assignment.metadata, owner_references=(owner,)))
 
 
-def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberObject, wall: datetime | None) -> None:
+def _observe_leased(
+    brain: Brain, pool: PoolObjects, member: kinds.MemberObject, wall: datetime | None
+) -> None:
     """Observe a Member while its Lease was still renewed, and then what its condition `Live` says."""
     leases, member_name, lease_name = brain.ledger.leases, member.metadata.name, member.spec.lease_name or ""
     assignment = pool.assignments.get(member_name)
@@ -135,7 +126,7 @@ def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberObject, w
     if dead is not None and dead.reason == "LeaseMissing":
         brain.observe(member, NOW)
     else:
-        lease = LeaseObject(Meta(name), LeaseSpec(holder or "unknown"))
+        lease = kinds.LeaseObject(kinds.Meta(name), kinds.LeaseSpec(holder or "unknown"))
         expires = NOW + DEFAULT_DURATION
         if dead is not None:
             age = (wall or datetime.now(UTC)) - datetime.fromisoformat(dead.last_transition_time)
@@ -143,7 +134,7 @@ def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberObject, w
         leases.put(lease, expires - DEFAULT_DURATION)
         brain.observe(member, expires - DEFAULT_DURATION)
         if dead is not None and dead.reason == "LeaseReleased":
-            lease = replace(lease, spec=LeaseSpec())
+            lease = replace(lease, spec=kinds.LeaseSpec())
             leases.put(lease, expires)
         leases.advance(NOW)
         leases.put_read(name, lease, NOW, NOW)  # the leader that wrote the condition has read it
@@ -188,14 +179,16 @@ def next_round(pool: PoolObjects) -> PoolPlan:
         state = brain.ledger.member_named(name)
         if state is not None and not state.owned:
             # A leader creates or replaces these Assignments before anything else.
-            brain.observe(_owned(AssignmentObject(Meta(name)), member), NOW)
+            brain.observe(_owned(kinds.AssignmentObject(kinds.Meta(name)), member), NOW)
     brain.start()
     decision = brain.decide(NOW)
     while decision.take_over or decision.solve:
         if decision.take_over:
             term = decision.take_over.above + 1
-            taken_over = Meta(pool.name, pool.namespace, uid="taken-over")
-            outcome = Outcome(pool=PoolObject(taken_over, brain.ledger.policy, ReadPoolStatus(term)))
+            taken_over = kinds.Meta(pool.name, pool.namespace, uid="taken-over")
+            outcome = Outcome(
+                pool=kinds.PoolObject(taken_over, brain.ledger.policy, kinds.ReadPoolStatus(term))
+            )
         elif decision.solve:
             outcome = Outcome(solution=_solve(brain, decision.solve.problem))
         brain.done(outcome, NOW)
@@ -244,9 +237,9 @@ def _solve(brain: Brain, problem: Problem) -> Solution:
         signal.signal(signal.SIGTERM, before)
 
 
-def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, Entry]]:
+def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, kinds.Entry]]:
     """What the Assignments list, by Item and Member, without those of earlier Members."""
-    held: dict[str, dict[str, Entry]] = {}
+    held: dict[str, dict[str, kinds.Entry]] = {}
     for name, assignment in pool.assignments.items():
         state = ledger.member_named(name)
         entries = state.entries if state else {}
@@ -257,7 +250,7 @@ def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, Entr
     return held
 
 
-def _difference(held: dict[str, dict[str, Entry]], wanted: dict[str, list[str]]) -> dict[str, Change]:
+def _difference(held: dict[str, dict[str, kinds.Entry]], wanted: dict[str, list[str]]) -> dict[str, Change]:
     """What has to change, whatever the order and the rules in between."""
     found = {}
     for item in sorted(held.keys() | wanted.keys()):
@@ -269,7 +262,7 @@ def _difference(held: dict[str, dict[str, Entry]], wanted: dict[str, list[str]])
     return found
 
 
-def primary_of(here: dict[str, Entry]) -> str | None:
+def primary_of(here: dict[str, kinds.Entry]) -> str | None:
     """Who holds slot 0: of several that claim it, the one with the highest epoch."""
     claims = [(entry.epoch, name) for name, entry in here.items() if entry.slot == 0]
     return max(claims)[1] if claims else None

@@ -58,9 +58,10 @@ def drain_command(
     async def run(client: Client, namespace: str | None) -> int:
         started = time.monotonic()
         drained = await set_limits(client, namespace, members, drain_patch)
-        for one in drained if output == "table" else ():
-            now = f"is draining: its limit was {one.before} and is now 0"
-            print(f"Member {one.name} {now if one.changed else 'is already draining'}", flush=True)
+        if output == "table":
+            for one in drained:
+                now = f"is draining: its limit was {one.before} and is now 0"
+                print(f"Member {one.name} {now if one.changed else 'is already draining'}", flush=True)
         left: Left = {}
         try:
             if wait:
@@ -102,8 +103,9 @@ def undrain_command(
             print_json([_json(one, namespace) for one in undrained])
             return
         for one in undrained:
-            again, before = f"may hold {counted(one.limit, 'Item')} again", f"its limit is {one.limit}"
-            print(f"Member {one.name} {again if one.changed else f'is not draining: {before}'}")
+            again = f"may hold {counted(one.limit, 'Item')} again"
+            words = again if one.changed else f"is not draining: its limit is {one.limit}"
+            print(f"Member {one.name} {words}")
 
     with_client(Source((), kubeconfig, context, namespace), run)
 

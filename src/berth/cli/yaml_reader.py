@@ -30,8 +30,9 @@ _WORDS: dict[str, bool | None] = {
     for word in words.split()
     for form in (word, word.capitalize(), word.upper())
 } | {"": None, "~": None}
-_INT = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)")
+_INT = re.compile(r"[-+]?(?:0b_*[01][01_]*|0x_*[0-9a-fA-F][0-9a-fA-F_]*|0[0-7_]*|[1-9][0-9_]*)")
 _OCTAL = re.compile(r"^([-+]?)0(?=[0-7])")
+"""The sign and the zero before octal digits, which Python writes as `0o`."""
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9_]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
@@ -154,7 +155,7 @@ class Unbounded:
 
 
 def parse_int(text: str) -> int | Unbounded:
-    """A whole number as Python writes it. Raises ValueError where it has no digits."""
+    """A whole number as Python writes it."""
     return Unbounded(text) if len(text) > MAX_DIGITS else int(text, 0)
 
 
@@ -196,17 +197,10 @@ def _untagged(text: str) -> Any:
     if text[0] not in "-+.0123456789":
         return text
     if _INT.fullmatch(text):
-        return _int(text)
+        return parse_int(_OCTAL.sub(r"\g<1>0o", text.replace("_", "")))
     if _FLOAT.fullmatch(text):
         return parse_float(text.replace("_", ""))
     return Unbounded(text) if _NOT_FINITE.fullmatch(text) else text
-
-
-def _int(text: str) -> Any:
-    try:
-        return parse_int(_OCTAL.sub(r"\g<1>0o", text.replace("_", "")))
-    except ValueError:  # such as 0x_
-        return text
 
 
 def _unknown_tag(event: Any) -> YamlError:
