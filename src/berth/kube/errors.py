@@ -22,7 +22,10 @@ class ApiError(Exception):
 
     `status` is the HTTP status (0 without an answer), `reason` the API server's name for the error
     (`AlreadyExists`, `Expired`, ...), `retry_after` the seconds that the server asks to wait, or None.
+    `maybe_done` is False if the request certainly changed nothing.
     """
+
+    maybe_done = False
 
     def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(status, reason, message, retry_after)
@@ -65,6 +68,8 @@ class TooManyRequests(ApiError):
 
 class ServerError(ApiError):
     """5xx: the API server or something behind it failed."""
+
+    maybe_done = True
 
 
 class ConnectionLost(ApiError):
