@@ -76,7 +76,6 @@ class Client:
 
         `on_request(verb, resource, code, seconds)` is called after each attempt; code 0 means no answer.
         """
-        self.config = config
         self.timeout = timeout
         self.retry_for = retry_for
         self.attempts = attempts

@@ -134,7 +134,6 @@ _CLASSES: dict[int, type[ApiError]] = {
     422: Invalid,
     429: TooManyRequests,
 }
-_status_decoder = msgspec.json.Decoder(_Status)
 
 
 def error_from_response(
@@ -145,7 +144,7 @@ def error_from_response(
     `status` None: that of the body, a Status object that arrived as a watch event of type ERROR.
     """
     try:
-        parsed = _status_decoder.decode(body)
+        parsed = msgspec.json.decode(body, type=_Status)
     except msgspec.DecodeError:
         parsed = _Status(message=body[:300].decode("utf-8", "replace").strip())
     seconds = parsed.details.retry_after_seconds
