@@ -28,9 +28,7 @@ def find_helm(environment: Mapping[str, str] = os.environ) -> Path | None:
     return cached if os.access(cached, os.X_OK) else None
 
 
-def ensure_helm(
-    progress: build.BuildProgress | None = None, environment: Mapping[str, str] = os.environ
-) -> Path:
+def ensure_helm(environment: Mapping[str, str] = os.environ) -> Path:
     """The path of Helm, which is built first if it is missing, in 2 to 3 minutes on 2 cores.
 
     Raises ControlPlaneError with one line.
@@ -39,7 +37,7 @@ def ensure_helm(
     flags = f"-s -w -X {_MODULE}/internal/version.version={_version()}"
     helm = build.Program("helm", folder(), f"{_MODULE}/cmd/helm", flags)
     if find_helm(environment) is None:
-        build.build(lambda: [] if find_helm(environment) else [helm], cached.parent, 3, environment, progress)
+        build.build(lambda: [] if find_helm(environment) else [helm], cached.parent, 3, environment)
     return find_helm(environment) or cached
 
 

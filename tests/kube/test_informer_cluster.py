@@ -234,12 +234,12 @@ async def test_an_api_server_that_was_killed_and_came_back_costs_nothing_but_tim
 
 
 async def test_a_frozen_api_server_is_noticed_and_the_watch_resumed(
-    control_plane: ControlPlane, client: Client, namespace: str
+    control_plane: ControlPlane, client: Client, config: Config, namespace: str
 ) -> None:
     await create(client, namespace, "a")
     options: dict[str, Any] = {"inactivity": 1.0, "backoff": Backoff(0.1, 0.5)}
     async with (
-        Client(client.config, timeout=1.0) as impatient,
+        Client(config, timeout=1.0) as impatient,
         Informer(impatient, CONFIG_MAPS, ConfigMap, namespace, **options) as informer,
     ):
         await informer.synced()

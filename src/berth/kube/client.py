@@ -13,7 +13,6 @@ import msgspec
 from berth.kube.config import Config
 from berth.kube.decode import Bad, Decoder, ListMeta
 from berth.kube.errors import (
-    ApiError,
     Backoff,
     ConnectionLost,
     DeadlinePassed,
@@ -36,14 +35,14 @@ else:
 ANY: Any = Any
 """The type of an answer as plain JSON values."""
 
-Deadline = float | Callable[[], float]
+Deadline = float | Callable[[], float] | None
 """A time on the clock of `time.monotonic`, or a function that is called for it before each attempt."""
 
 
 class WriteOptions(TypedDict, total=False):
     """Options of every writing verb, see Client."""
 
-    deadline: Deadline | None
+    deadline: Deadline
     idempotent: bool
 
 
@@ -77,7 +76,6 @@ class Client:
 
         `on_request(verb, resource, code, seconds)` is called after each attempt; code 0 means no answer.
         """
-        self.config = config
         self.timeout = timeout
         self.retry_for = retry_for
         self.attempts = attempts
@@ -92,12 +90,7 @@ class Client:
         await self._transport.close()
 
     async def get(
-        self,
-        path: str,
-        params: Params | None = None,
-        *,
-        type: type[T] = ANY,
-        deadline: Deadline | None = None,
+        self, path: str, params: Params | None = None, *, type: type[T] = ANY, deadline: Deadline = None
     ) -> T:
         """Read an object or one page of a list."""
         return _decoded(await self.request("GET", path, params, deadline=deadline, idempotent=True), type)
@@ -109,7 +102,7 @@ class Client:
         *,
         type: type[T] = ANY,
         metadata_only: bool = False,
-        deadline: Deadline | None = None,
+        deadline: Deadline = None,
     ) -> "list[T]":
         """Read a whole collection, page by page, each object as `type`, or its metadata only."""
         items: list[T] = []
@@ -203,7 +196,7 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        deadline: Deadline | None = None,
+        deadline: Deadline = None,
         idempotent: bool = False,
     ) -> bytes:
         """Send a request and return the body of the answer. The verbs above use this. Raises ApiError."""
@@ -231,7 +224,7 @@ class Client:
                 if error.retry_after is not None:
                     # With jitter: many clients get the same answer at the same time.
                     delay = error.retry_after + random.uniform(0.0, 0.25)
-                elif not idempotent and _maybe_done(error):
+                elif error.maybe_done and not idempotent:
                     raise
                 resume = time.monotonic() + delay
                 if backoff.failures >= self.attempts or resume >= min(give_up, until()):
@@ -267,11 +260,6 @@ class Client:
             yield
         finally:
             self._slots.release()
-
-
-def _maybe_done(error: ApiError) -> bool:
-    """Whether the server may have carried out the request that failed."""
-    return not isinstance(error, TooManyRequests) and getattr(error, "maybe_done", True)
 
 
 def _decoded(body: bytes, type_: type[T]) -> T:

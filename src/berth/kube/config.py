@@ -128,12 +128,8 @@ def from_service_account(folder: Path, environ: Mapping[str, str]) -> Config:
 
 
 def _read_service_account(folder: Path, environ: Mapping[str, str]) -> Access:
-    loader = InClusterConfigLoader(
-        token_filename=str(folder / "token"),
-        cert_filename=str(folder / "ca.crt"),
-        try_refresh_token=False,
-        environ=environ,
-    )
+    token, authority = str(folder / "token"), str(folder / "ca.crt")
+    loader = InClusterConfigLoader(token, authority, try_refresh_token=False, environ=environ)
     try:
         settings = _loaded(loader)
     except ConfigException as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -64,11 +64,9 @@ class Decoder(Generic[T]):
 
     def __init__(self, type: type[T]) -> None:
         # Pages and lines are decoded as a whole; objects are decoded one by one only when that fails.
-        page_type: Any = Page[type]  # type: ignore[valid-type]
-        event_type: Any = WatchEvent[type]  # type: ignore[valid-type]
-        self._page = msgspec.json.Decoder(page_type)
+        self._page = msgspec.json.Decoder(Page[type])  # type: ignore[valid-type]
         self._raw_page = msgspec.json.Decoder(Page[msgspec.Raw])
-        self._event = msgspec.json.Decoder(event_type)
+        self._event = msgspec.json.Decoder(WatchEvent[type])  # type: ignore[valid-type]
         self._raw_event = msgspec.json.Decoder(WatchEvent[msgspec.Raw])
         self._object = msgspec.json.Decoder(type)
 

@@ -22,7 +22,10 @@ class ApiError(Exception):
 
     `status` is the HTTP status (0 without an answer), `reason` the API server's name for the error
     (`AlreadyExists`, `Expired`, ...), `retry_after` the seconds that the server asks to wait, or None.
+    `maybe_done` is False if the request certainly changed nothing.
     """
+
+    maybe_done = False
 
     def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(status, reason, message, retry_after)
@@ -65,6 +68,8 @@ class TooManyRequests(ApiError):
 
 class ServerError(ApiError):
     """5xx: the API server or something behind it failed."""
+
+    maybe_done = True
 
 
 class ConnectionLost(ApiError):
@@ -129,7 +134,6 @@ _CLASSES: dict[int, type[ApiError]] = {
     422: Invalid,
     429: TooManyRequests,
 }
-_status_decoder = msgspec.json.Decoder(_Status)
 
 
 def error_from_response(
@@ -140,7 +144,7 @@ def error_from_response(
     `status` None: that of the body, a Status object that arrived as a watch event of type ERROR.
     """
     try:
-        parsed = _status_decoder.decode(body)
+        parsed = msgspec.json.decode(body, type=_Status)
     except msgspec.DecodeError:
         parsed = _Status(message=body[:300].decode("utf-8", "replace").strip())
     seconds = parsed.details.retry_after_seconds

@@ -162,10 +162,8 @@ class Informer(Generic[T]):
     async def _list(self) -> None:
         """Make the store equal to what the server has; an object that no page lists is gone."""
         listed: set[Key] = set()
-        pages = self._client.pages(
-            self._path, self._selectors, self._decoder, limit=self._page_size, timeout=30.0
-        )
         version = ""
+        pages = self._client.pages(self._path, self._selectors, self._decoder, self._page_size, timeout=30.0)
         async for first, objects, bad, meta in pages:
             version = meta.resource_version
             if first:
@@ -187,11 +185,8 @@ class Informer(Generic[T]):
 
     async def _watch(self) -> None:
         seconds = int(self._watch_seconds * random.uniform(1.0, 1.5))
-        query: Params = {
-            **self._selectors,
-            "resourceVersion": str(self.resource_version),
-            "timeoutSeconds": seconds,
-        }
+        since: Params = {"resourceVersion": self.resource_version, "timeoutSeconds": seconds}
+        query = {**self._selectors, **since}
         try:
             async with (
                 asyncio.timeout(seconds + self._inactivity) as self._limit,

@@ -49,7 +49,6 @@ class LeaseKeeper:
         on_request: RequestHook | None = None,
     ) -> None:
         """`watchdog`: seconds that the running event loop may be blocked before the Lease is given up.
-
         `on_request` is as for the Client, but called from the keeper's thread.
         """
         self.lost_reason = ""
@@ -68,8 +67,7 @@ class LeaseKeeper:
             with contextlib.suppress(RuntimeError):  # the caller's loop is closed
                 home.call_soon_threadsafe(self._set_lost, reason)
 
-        guard = Watchdog(watchdog, home)
-        self._loop = LeaseLoop(client, claim, timing, self._validity, guard, on_lost)
+        self._loop = LeaseLoop(client, claim, timing, self._validity, Watchdog(watchdog, home), on_lost)
 
     async def __aenter__(self) -> Self:
         self._thread.start()

@@ -95,13 +95,12 @@ class Validity:
 
     def until(self) -> float | None:
         """When it counts as lost unless it is renewed; None if it is not held."""
-        sent = self._sent
-        return None if sent is None else sent + self._timing.renew_deadline
+        return None if (sent := self._sent) is None else sent + self._timing.renew_deadline
 
     def deadline(self) -> float | None:
         """When the last request that relies on it must have ended; None if it is not held."""
-        sent = self._sent
-        return None if sent is None else sent + self._timing.lease_duration - self._timing.margin
+        after = self._timing.lease_duration - self._timing.margin
+        return None if (sent := self._sent) is None else sent + after
 
     def _end_if_lapsed(self, now: float) -> None:
         if self._sent is not None and now >= self._sent + self._timing.renew_deadline:

@@ -21,11 +21,10 @@ def _end(_number: int, _frame: object) -> None:
 
 def main() -> int:
     """Run a control plane; 0 after a signal, 1 with one line on standard error after a failure."""
-    parser = argparse.ArgumentParser(
-        prog="python -m berth.testing",
-        description="Run etcd and kube-apiserver on loopback ports; print `ready`; stop on SIGTERM or SIGINT "
-        "and leave nothing behind.",
+    description = (
+        "Run etcd and kube-apiserver until SIGTERM or SIGINT. Prints `ready`, leaves nothing behind."
     )
+    parser = argparse.ArgumentParser(prog="python -m berth.testing", description=description)
     add = parser.add_argument
     add("--kubeconfig", type=Path, metavar="FILE", help="the administrator's kubeconfig; removed at the end")
     add("--with-crds", action="store_true", help="apply Berth's kinds and admission policy")

@@ -59,8 +59,7 @@ class Administrator:
             deadline = time.monotonic() + _POLICY_SECONDS
             while not self._fenced(f"{pools}/{name}", name):
                 if time.monotonic() > deadline:
-                    text = f"the admission policy of Berth was not in force after {_POLICY_SECONDS:.0f} s"
-                    raise ControlPlaneError(text)
+                    raise ControlPlaneError(f"Berth's policy was not in force after {_POLICY_SECONDS:.0f} s")
                 time.sleep(0.1)
         finally:
             self.request("DELETE", f"{pools}/{name}")

@@ -123,6 +123,7 @@ def _version_of(go: str, environment: Mapping[str, str]) -> str:
 
 def _run(argv: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     try:
+        # In a folder where no go.mod asks for another Go.
         return subprocess.run(
             argv,
             stdin=subprocess.DEVNULL,
@@ -130,7 +131,7 @@ def _run(argv: list[str], environment: Mapping[str, str]) -> subprocess.Complete
             text=True,
             check=False,
             env=environment,
-            cwd="/",  # no go.mod in sight
+            cwd="/",
         )
     except OSError as error:
         return subprocess.CompletedProcess(argv, 127, "", str(error))

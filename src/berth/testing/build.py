@@ -7,10 +7,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from berth.testing import binaries
 from berth.testing.errors import ControlPlaneError
@@ -25,8 +24,8 @@ _QUIET_SECONDS = 15.0
 class BuildProgress:
     """Shows the progress of a build: one changing line on a terminal, otherwise a line every 15 seconds."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+    def __init__(self) -> None:
+        self._stream = sys.stderr
         self._start = time.monotonic()
         self._last, self._shown_at = "", -math.inf
         self._open = False
@@ -66,9 +65,7 @@ class Program:
     linker_flags: str = "-s -w"
 
 
-def ensure(
-    wanted: Sequence[str], progress: BuildProgress | None = None, environment: Mapping[str, str] = os.environ
-) -> dict[str, Path]:
+def ensure(wanted: Sequence[str], environment: Mapping[str, str] = os.environ) -> dict[str, Path]:
     """The binaries of the servers in `wanted`; missing ones are first built into the cache.
 
     A build includes all missing servers: once etcd and kube-apiserver are compiled, kube-controller-manager
@@ -82,7 +79,7 @@ def ensure(
         return [program for program in _servers() if not found([program.name])]
 
     if len(found(wanted)) < len(wanted):
-        build(missing, binaries.cache_dir(environment), 5, environment, progress)
+        build(missing, binaries.cache_dir(environment), 5, environment)
     return found(wanted)
 
 
@@ -103,17 +100,24 @@ def build(
     target: Path,
     minutes: int,
     environment: Mapping[str, str] = os.environ,
-    progress: BuildProgress | None = None,
 ) -> None:
     """Build the programs that are `missing` into the folder `target`, in about `minutes` on 2 cores.
 
-    Concurrent processes build once: `missing` is called when no other process builds. The modules of the
-    programs are folders beside each other. Raises ControlPlaneError.
+    Progress is shown on standard error. Concurrent processes build once: `missing` is called when no other
+    process builds. The modules of the programs are folders beside each other. Raises ControlPlaneError.
     """
-    progress = progress or BuildProgress()
+    progress = BuildProgress()
     root = target.parent
     try:
-        with _only_one(root, progress):
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / "build.lock").open("a") as lock:
+            try:
+                fcntl.flock(
+                    lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+                )  # the kernel releases it when its holder dies
+            except BlockingIOError:
+                progress.step("another process builds: waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if programs := missing():
                 progress.step(
                     f"building {', '.join(program.name for program in programs)} into {target}: once, about"
@@ -124,19 +128,6 @@ def build(
         raise ControlPlaneError(f"{target.name} cannot be built in {root}: {error}") from error
     finally:
         progress.close()
-
-
-@contextlib.contextmanager
-def _only_one(root: Path, progress: BuildProgress) -> Iterator[None]:
-    """Hold the lock for builds; the kernel releases it when its holder dies."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "build.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.step("another process builds: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _build(

@@ -21,6 +21,7 @@ from berth.testing.supervisor import Servers
 
 _ATTEMPTS = 3
 _READY_SECONDS = 120.0
+_KUBECTL_SECONDS = 120.0
 
 
 class _PortTakenError(ControlPlaneError):
@@ -125,9 +126,7 @@ class ControlPlane:
         """Process ids of the servers by name, for measuring their memory and CPU time."""
         return self._servers.pids()
 
-    def kubectl(
-        self, *args: str, input: str | None = None, kubeconfig: Path | None = None, timeout: float = 120.0
-    ) -> str:
+    def kubectl(self, *args: str, input: str | None = None, kubeconfig: Path | None = None) -> str:
         """Run kubectl as the administrator, or with another kubeconfig; returns its standard output.
 
         Raises `subprocess.CalledProcessError`, whose `stderr` is text.
@@ -141,7 +140,7 @@ class ControlPlane:
                 capture_output=True,
                 text=True,
                 check=True,
-                timeout=timeout,
+                timeout=_KUBECTL_SECONDS,
                 env=os.environ | {"KUBERC": "off"},  # no aliases of this user
             )
         except subprocess.CalledProcessError as error:
@@ -181,22 +180,17 @@ class ControlPlane:
             api.request("DELETE", path, missing_ok=True)
 
     def token(
-        self,
-        namespace: str,
-        service_account: str,
-        *,
-        bound_object: tuple[str, str] | None = None,
-        seconds: int = 3600,
+        self, namespace: str, service_account: str, *, bound_object: tuple[str, str] | None = None
     ) -> str:
-        """A real token of a ServiceAccount, which is created if it is missing.
+        """A real token of a ServiceAccount, good for an hour. The account is created if it is missing.
 
         `bound_object` is the kind (`Pod`, `Secret` or `Node`) and name of an existing object that the token
-        is bound to; `seconds` is its lifetime, at least 600.
+        is bound to.
         """
         api, path = self._running.api, f"/api/v1/namespaces/{namespace}/serviceaccounts"
         if not api.request("GET", f"{path}/{service_account}", missing_ok=True):
             api.request("POST", path, {"metadata": {"name": service_account}})
-        spec: dict[str, object] = {"expirationSeconds": seconds}
+        spec: dict[str, object] = {"expirationSeconds": 3600}
         if bound_object is not None:
             kind, name = bound_object
             spec["boundObjectRef"] = {"apiVersion": "v1", "kind": kind, "name": name}

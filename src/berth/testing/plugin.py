@@ -26,8 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the servers now if a selected test needs them and they are missing."""
-    needed = not session.config.option.collectonly and any(map(_needs_servers, session.items))
-    if not needed or all(map(find, (ETCD, API_SERVER))):
+    needed = any(
+        "control_plane" in getattr(item, "fixturenames", ()) or item.get_closest_marker("cluster")
+        for item in session.items
+    )
+    if not needed or session.config.option.collectonly or all(map(find, (ETCD, API_SERVER))):
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     try:
@@ -58,9 +61,3 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
     control_plane.create_namespace(name)
     yield name
     control_plane.delete_namespace(name)
-
-
-def _needs_servers(item: pytest.Item) -> bool:
-    return (
-        "control_plane" in getattr(item, "fixturenames", ()) or item.get_closest_marker("cluster") is not None
-    )

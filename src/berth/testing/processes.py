@@ -11,8 +11,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from berth.testing.errors import ControlPlaneError
@@ -40,7 +41,8 @@ class Processes:
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ControlPlaneError(f"no control plane can be started: {error}") from error
-        self.servers = cast(Servers, _Remote(self._call))
+        calls = {name: functools.partial(self._call, name) for name in vars(Servers) if name[0] != "_"}
+        self.servers = cast(Servers, SimpleNamespace(**calls))
         """The servers, in the supervisor. Thread-safe; a method that fails raises ControlPlaneError."""
 
     def _supervise(self, pipe: int, extra: Sequence[Path]) -> subprocess.Popen[bytes]:
@@ -88,16 +90,6 @@ class Processes:
         if error is not None:
             raise ControlPlaneError(f"{method} {arguments[0] if arguments else 'servers'}: {error}")
         return result
-
-
-class _Remote:
-    """Has every method of an object in the supervisor."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
-
-    def __getattr__(self, method: str) -> Callable[..., Any]:
-        return functools.partial(self._call, method)
 
 
 def _sweep(parent: Path) -> None:
