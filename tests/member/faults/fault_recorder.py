@@ -1,14 +1,14 @@
 """Records every version of every object of a namespace, directly from the API server."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from berth.kube import LEASES, ApiError, Client, Gone, Resource, lease_clock
+from berth.kube import LEASES, ApiError, Client, Decoder, Gone, Resource, lease_clock
 
 BERTH = [Resource("berth.dev", "v1alpha1", name) for name in ("items", "members", "pools", "assignments")]
+DECODER = Decoder(dict[str, Any])
 RECORDED = {resource.plural: resource for resource in [*BERTH, LEASES]}
 
 
@@ -54,8 +54,8 @@ class Recorder:
         while True:
             try:
                 since = since or await self.list(kind)
-                async for event in self.watch(kind, since):
-                    since = self.note(kind, event)
+                async for event, found in self.watch(kind, since):
+                    since = self.note(kind, event, found)
             except Gone:
                 since = ""
             except ApiError:
@@ -75,23 +75,18 @@ class Recorder:
             self.add(kind, name, int(found["metadata"]["resourceVersion"]), found, gap)
         return version
 
-    async def watch(self, kind: str, since: str) -> AsyncIterator[Mapping[str, Any]]:
-        query: dict[str, str | int | bool] = {"watch": True, "resourceVersion": since}
-        tail = b""
-        async with self.client.stream(RECORDED[kind].path(self.namespace), query) as chunks:
-            async for chunk in chunks:
-                *lines, tail = (tail + chunk).split(b"\n")
-                for line in lines:
-                    yield json.loads(line)
+    async def watch(self, kind: str, since: str) -> AsyncIterator[tuple[str, Any]]:
+        path, query = RECORDED[kind].path(self.namespace), {"resourceVersion": since}
+        async with self.client.watch(path, DECODER, query, inactivity=90.0) as events:
+            async for event in events:
+                yield event
 
-    def note(self, kind: str, event: Mapping[str, Any]) -> str:
-        """Record an event of a watch; gives its resourceVersion, or "" if the kind has to be listed again."""
-        if event["type"] == "ERROR":
-            return ""
-        found = event["object"]
+    def note(self, kind: str, event: str, found: Any) -> str:
+        """Record an event of a watch; gives its resourceVersion."""
+        if event == "BOOKMARK":
+            return str(found)
         meta = found["metadata"]
-        gone = event["type"] == "DELETED"
-        self.add(kind, meta["name"], int(meta["resourceVersion"]), None if gone else found)
+        self.add(kind, meta["name"], int(meta["resourceVersion"]), None if event == "DELETED" else found)
         return str(meta["resourceVersion"])
 
     def add(

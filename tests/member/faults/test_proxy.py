@@ -11,7 +11,7 @@ import pytest
 import yaml
 from waiting import until
 
-from berth.kube import ApiError, Client, Resource, load_config
+from berth.kube import ApiError, Client, Decoder, Resource, load_config
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
@@ -71,11 +71,11 @@ async def watched(client: Client, namespace: str) -> AsyncIterator[list[str]]:
     names: list[str] = []
 
     async def watch() -> None:
-        tail = b""
-        async with client.stream(CONFIG_MAPS.path(namespace), {"watch": True}) as chunks:
-            async for chunk in chunks:
-                *lines, tail = (tail + chunk).split(b"\n")
-                names.extend(json.loads(line)["object"]["metadata"]["name"] for line in lines)
+        path, decoder = CONFIG_MAPS.path(namespace), Decoder(dict[str, Any])
+        async with client.watch(path, decoder, {}, inactivity=90.0) as events:
+            async for event, found in events:
+                if event != "BOOKMARK":
+                    names.append(found["metadata"]["name"])
 
     watching = asyncio.create_task(watch())
     yield names
