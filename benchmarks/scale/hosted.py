@@ -39,7 +39,9 @@ class Remembered(Controller):
         for (_, name), pool in self.follower.pools.items():
             fleet = pool.brain.ledger
             fleets[name] = {
-                "items": {seen.name: seen.replicas for seen in fleet.item_info.values()},
+                "items": {
+                    fleet.items.name(row): int(fleet.arrays.replicas[row]) for row in fleet.generations
+                },
                 "members": {
                     m.name: {
                         "limit": m.limit,

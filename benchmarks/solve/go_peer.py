@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -28,6 +29,8 @@ def program() -> Path:
         digest.update(file.read_bytes())
     folder = binaries.cache_root() / f"gazette-{digest.hexdigest()[:12]}"
     peer = build.Program("gazette", SOURCE, ".")
+    if shutil.which("go") is None and not (folder / peer.name).exists():
+        raise NoGazette("there is no Go on PATH")
     try:
         build.build(lambda: [] if os.access(folder / peer.name, os.X_OK) else [peer], folder, 2)
     except ControlPlaneError as error:

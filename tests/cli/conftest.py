@@ -1,5 +1,4 @@
 import io
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,15 +22,12 @@ PROGRAMS = Path(sys.executable).parent
 def berth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs the entry point in this process: `berth("plan", "-f", path, stdin=None)`."""
 
-    before = signal.getsignal(signal.SIGTERM)
-
     def run(*args: object, stdin: str = "") -> Answer:
         monkeypatch.setattr(sys, "argv", ["berth", *map(str, args)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode(errors="surrogatepass"))))
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             main()
-        signal.signal(signal.SIGTERM, before)
         out, err = capsys.readouterr()
         return Answer(stopped.value.code or 0, out, err)  # type: ignore[arg-type]
 

@@ -223,6 +223,15 @@ def test_moves_beyond_the_budget_wait(berth: Run) -> None:
     assert found[0] == "WaitingForReady: waiting for n to report ready"
 
 
+def test_a_move_under_way_uses_up_the_budget_of_one_that_waits(berth: Run) -> None:
+    fleet = (pool(moves={"maxInFlight": 1}), member("m", 0), member("n", **REPORTED), item("a"), item("z"))
+    fleet += (assignment("m", "a#0@2:3", "z#0@2:3"), reporting("n", "z#1@9", reports=("z@9=Preparing",)))
+    words = "MovesLimited: move budget reached: 1 of 1 moves in flight"
+    assert waits(berth, "item", "a", *fleet) == words
+    assert waits(berth, "item", "z", *fleet) == "WaitingForReady: waiting for n to report ready"
+    assert explained(berth, "item", "a", *fleet)["next"] == []
+
+
 def test_full_members_that_would_have_to_swap_are_waited_for_by_name(berth: Run) -> None:
     fleet = (pool(zones="Require"), member("m", 2, zone="a"), member("n", 2, zone="b"))
     fleet += (member("o", 2, zone="a"), member("q", 2, zone="b"))

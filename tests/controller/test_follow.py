@@ -16,7 +16,6 @@ from berth.kinds import (
     ReadItemSpec,
     ReadMemberSpec,
 )
-from berth.pool import item_info, member_info
 
 
 class Stage:
@@ -37,11 +36,11 @@ class Stage:
 
     def item(self, name: str, pool: str) -> None:
         item = ItemObject(Meta(name, "ns"), ReadItemSpec(pool))
-        self.follower._on_spec("Item", item_info, None, item)
+        self.follower._on_spec("Item", None, item)
 
     def member(self, name: str, pool: str, lease: str | None = None) -> None:
         member = MemberObject(Meta(name, "ns", f"u-{name}"), ReadMemberSpec(4, pool, lease_name=lease))
-        self.follower._on_spec("Member", member_info, None, member)
+        self.follower._on_spec("Member", None, member)
 
     def lease(self, name: str) -> None:
         lease = LeaseObject(Meta(name, "ns", resource_version="1"), LeaseSpec("someone", 10, "then"))

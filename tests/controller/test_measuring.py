@@ -7,12 +7,14 @@ import urllib.error
 import urllib.request
 
 import pytest
+from objects import item_object
 from prometheus_client import CollectorRegistry, Gauge
 
 from berth.controller.follow import Burst
 from berth.controller.metrics import Metrics, endpoint
-from berth.pool import Arrived, Lane, Wait, Why
-from berth.pool.handoffs import Handoffs
+from berth.pool import Arrived, Lane, Leases, Ledger, Wait, Why
+from berth.pool.progress import Progress
+from berth.pool.round import due_items
 
 
 class Clock:
@@ -25,29 +27,27 @@ class Clock:
 
 def test_the_way_of_an_item_is_measured_from_the_first_round_to_the_one_that_finds_it_there() -> None:
     clock = Clock()
-    handoffs = Handoffs()
-    assert handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, lacking={1}, now=clock.now) == []
+    progress = Progress({1: Wait(Why.STEP), 2: Wait(Why.STEP)})
+    assert progress.arrivals([1, 2], {1}, clock.now) == []
     clock.now += 5
-    waits = {1: Wait(Why.NOT_READY), 2: Wait(Why.STEP)}
-    assert handoffs.note([1], waits, lacking=(), now=clock.now) == []
-    assert handoffs.oldest(waits, clock.now) == {"WaitingForReady": 5.0, "InProgress": 5.0}
+    progress.waits[1] = Wait(Why.NOT_READY)
+    assert progress.arrivals([1], (), clock.now) == []
+    assert progress.oldest(clock.now) == {"WaitingForReady": 5.0, "InProgress": 5.0}
     clock.now += 2
-    assert handoffs.note([1, 2], {}, lacking=(), now=clock.now) == [
-        Arrived(Lane.RECOVERY, 7.0),
-        Arrived(Lane.MOVE, 7.0),
-    ]
-    assert handoffs.note([1, 2], {}, lacking=(), now=clock.now) == []
+    progress.waits.clear()
+    assert progress.arrivals([1, 2], (), clock.now) == [Arrived(Lane.RECOVERY, 7.0), Arrived(Lane.MOVE, 7.0)]
+    assert progress.arrivals([1, 2], (), clock.now) == []
 
 
-def test_an_item_that_is_gone_or_was_led_by_another_is_not_measured() -> None:
-    clock = Clock()
-    handoffs = Handoffs()
-    handoffs.note([1, 2], {1: Wait(Why.STEP), 2: Wait(Why.STEP)}, lacking={1, 2, 3}, now=clock.now)
-    handoffs.forget(1)
-    assert [f.lane for f in handoffs.note([1, 2], {}, lacking={1, 2, 3}, now=clock.now)] == [Lane.RECOVERY]
-    handoffs.note([3], {3: Wait(Why.STEP)}, lacking={1, 2, 3}, now=clock.now)
-    handoffs.clear()
-    assert handoffs.note([3], {}, lacking={1, 2, 3}, now=clock.now) == []
+def test_an_item_that_is_gone_is_not_measured() -> None:
+    ledger, progress = Ledger(Leases()), Progress({0: Wait(Why.STEP), 1: Wait(Why.STEP)})
+    for name in ("gone", "here"):
+        ledger.put_item(item_object(name, 1))
+    progress.arrivals([0, 1], {0, 1}, 100.0)
+    ledger.delete_item("gone")
+    due_items(ledger, progress)
+    progress.waits.clear()
+    assert progress.arrivals([0, 1], (), 105.0) == [Arrived(Lane.RECOVERY, 5.0)]
 
 
 async def burst(*pauses: float) -> float:

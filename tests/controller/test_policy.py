@@ -7,12 +7,16 @@ import contextlib
 from types import SimpleNamespace
 from typing import Any
 
+from msgspec.structs import replace
+from objects import item_object, pool_spec
+
 from berth.controller.apply import Applier
 from berth.controller.follow import Follower
 from berth.controller.lead import Lead
 from berth.controller.metrics import Metrics
 from berth.controller.publish import Publisher
 from berth.kinds import (
+    Handoff,
     ItemObject,
     ItemStatusMode,
     PoolObject,
@@ -22,7 +26,7 @@ from berth.kinds import (
     ReadPoolStatus,
 )
 from berth.kube import ITEMS, Meta
-from berth.pool import Handoff, ItemInfo, Leases, Ledger, Policy
+from berth.pool import Leases, Ledger
 from berth.solve import Problem, Solution, Touched, solve
 
 
@@ -65,7 +69,7 @@ class Stage:
         self.follower.put_pool(self.server.pool, deleted=False)
         pool = self.follower.pool("ns", "p")
         self.brain = pool.brain
-        self.brain.observe(ItemInfo("x", 0), 0.0)
+        self.brain.observe(item_object("x", 0), 0.0)
         status = ReadItemStatus(members=("somewhere",))
         items = {("ns", "x"): ItemObject(Meta("x", "ns"), ReadItemSpec("p"), status)}
         caches: Any = SimpleNamespace(
@@ -116,13 +120,16 @@ async def test_statuses_that_a_recreated_pool_does_not_want_are_cleared_though_i
 
 def test_which_items_get_a_status_does_not_change_where_they_are_placed() -> None:
     fleet = Ledger(Leases())
-    fleet.put_item(ItemInfo("x", 1))
+    fleet.put_item(item_object("x", 1))
     row = fleet.items.of["x"]
-    for policy in (Policy(item_status=ItemStatusMode.NONE), Policy(item_status=ItemStatusMode.PROBLEMS)):
+    for policy in (
+        pool_spec(item_status=ItemStatusMode.NONE),
+        pool_spec(item_status=ItemStatusMode.PROBLEMS),
+    ):
         fleet.changed.problem = False
         fleet.changed.item_status.clear()
         fleet.set_policy(policy)
         assert (fleet.changed.problem, fleet.changed.item_status) == (False, {row})
     fleet.changed.item_status.clear()
-    fleet.set_policy(policy._replace(handoff=Handoff.EXCLUSIVE))
+    fleet.set_policy(replace(policy, handoff=Handoff.EXCLUSIVE))
     assert (fleet.changed.problem, fleet.changed.item_status) == (True, set())

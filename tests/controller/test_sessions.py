@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from objects import assignment_object, lease_object, member_object
+
 from berth.controller.follow import Follower
 from berth.controller.reads import AGAIN_AFTER, MAX_GETS, LeaseReader
 from berth.kinds import LeaseObject, LeaseSpec
 from berth.kube import Backoff, Meta, NotFound, ServerError
-from berth.pool import AssignmentInfo, Brain, Gone, LeaseInfo, MemberInfo
+from berth.pool import Brain, Gone
 
 
 class Reads:
@@ -48,9 +50,9 @@ class Stage:
         self.again = 0
         for number in range(count):
             name = f"m{number}"
-            self.brain.ledger.leases.put(LeaseInfo(f"l-{name}", holder, "1"), 0.0)
-            self.brain.observe(MemberInfo(name, 4, lease=f"l-{name}", uid=name), 0.0)
-            seen = AssignmentInfo(name, ("x#1@3",), 3, "a", name, written_for="before")
+            self.brain.ledger.leases.put(lease_object(f"l-{name}", holder, "1"), 0.0)
+            self.brain.observe(member_object(name, 4, lease=f"l-{name}", uid=name), 0.0)
+            seen = assignment_object(name, ("x#1@3",), 3, "a", name, written_for="before")
             self.brain.observe(seen, 0.0)
         self.reader = LeaseReader(
             client,

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from objects import assignment_object
 
 from berth.controller.apply import Applier, Replaced
 from berth.kinds import AssignmentObject, PoolObject, ReadPoolStatus
 from berth.kube import Backoff, Conflict, Invalid, Meta, NotFound, RequestTimeout
-from berth.pool import AssignmentInfo, Decision, MemberState, Outcome, PoolInfo, TakeOver, Write, pool_info
+from berth.pool import Decision, MemberState, Outcome, TakeOver, Write
 
 
 class PoolServer:
@@ -81,15 +82,15 @@ class Leader:
     async def _nothing(self, *_: Any) -> Any:
         pass
 
-    async def take_over(self, above: int, known: PoolInfo | None = None) -> PoolInfo:
+    async def take_over(self, above: int, known: PoolObject | None = None) -> PoolObject:
         take = TakeOver(max(above, self.term), known, check=False)
         pool = (await self.applier.apply(Decision(take_over=take))).pool
         assert pool is not None
-        self.term, self.uid = pool.term, pool.uid
+        self.term, self.uid = pool.term, pool.metadata.uid
         return pool
 
     async def raise_by_one(self) -> Outcome:
-        write = Write(MemberState("m", 0, assignment=AssignmentInfo("m")), [])
+        write = Write(MemberState("m", 0, assignment=assignment_object("m")), [])
         decision = Decision(rewrites=(write,), term=self.term + 1, raise_term=True, uid=self.uid)
         outcome = await self.applier.apply(decision)
         self.term = self.term if outcome.term is None else outcome.term
@@ -109,13 +110,13 @@ async def test_a_leader_takes_over_above_the_pools_term_and_all_assignments() ->
 async def test_a_pool_that_an_event_has_shown_need_not_be_read() -> None:
     server = PoolServer()
     server.term = 5
-    await Leader(server, "a").take_over(above=3, known=pool_info(server._object()))
+    await Leader(server, "a").take_over(above=3, known=server._object())
     assert (server.term, server.reads) == (6, 0)
 
 
 async def test_a_pool_that_was_written_since_the_event_is_read() -> None:
     server = PoolServer()
-    old = pool_info(server._object())
+    old = server._object()
     await Leader(server, "a").take_over(above=3)
     pool = await Leader(server, "b").take_over(above=3, known=old)
     assert (pool.term, pool.leader) == (5, "b")

@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from objects import assignment_object, changed, member_object
 
 from berth.controller.writes import Applied, AssignmentWriter, assignment_patch
 from berth.kinds import AssignmentObject, Entry, ReadAssignmentSpec
 from berth.kube import ApiError, Conflict, Forbidden, Meta, RequestTimeout, ServerError
-from berth.pool import AssignmentInfo, Lane, MemberEdit, MemberInfo, MemberState, Write
+from berth.pool import Lane, MemberEdit, MemberState, Write
 
 
 class Recorded:
@@ -39,8 +40,8 @@ class Recorded:
 
 def member(row: int, *entries: Entry) -> MemberState:
     name = "abcdef"[row]
-    state = MemberState(name, row, MemberInfo(name, 9, uid=f"u{row}"))
-    state.assignment = AssignmentInfo(name, uid=f"a{row}", owner=f"u{row}", generation=7)
+    state = MemberState(name, row, member_object(name, 9, uid=f"u{row}"))
+    state.assignment = assignment_object(name, uid=f"a{row}", owner=f"u{row}", generation=7)
     state.entries = {entry.name: entry for entry in entries}
     return state
 
@@ -162,7 +163,7 @@ def test_a_write_tests_the_object_and_the_generation_that_it_replaces() -> None:
 async def test_a_write_is_for_the_successor_only_where_every_entry_is_given_anew() -> None:
     old = member(0, primary("x"), primary("y"))
     assert old.assignment is not None
-    old.assignment = old.assignment._replace(written_for="s1")
+    old.assignment = changed(old.assignment, written_for="s1")
     old.successor = "s2"
     anew = [MemberEdit(item, Entry(item, 0, 9, 9), (), Lane.SESSION) for item in ("x", "y")]
     client = Recorded()

@@ -12,6 +12,7 @@ import pytest
 from berth.kube import LEASES, Client, Config, Timing
 from berth.kube.lease import LeaseClaim, LeaseState, micro_time
 from berth.kube.lease_loop import LeaseLoop
+from berth.kube.loop_thread import Watchdog
 from berth.kube.timing import Validity
 
 pytestmark = pytest.mark.cluster
@@ -29,9 +30,9 @@ class Candidate:
         self.requests: list[tuple[str, int]] = []
 
     def use(self, client: Client, namespace: str) -> None:
-        timing = Timing.of(3.0)
+        timing, watchdog = Timing.of(3.0), Watchdog(60.0, asyncio.get_running_loop())
         claim = LeaseClaim(namespace, "leader", "next")
-        self.lease = LeaseLoop(client, claim, timing, Validity(timing))
+        self.lease = LeaseLoop(client, claim, timing, Validity(timing), watchdog, lambda reason: None)
 
     def note(self, verb: str, resource: str, code: int, seconds: float) -> None:
         self.requests.append((verb, code))

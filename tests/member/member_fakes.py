@@ -19,7 +19,7 @@ class Recorder(Worker):
         self.max_at_once = 0
         self.gates: dict[str, asyncio.Event] = {}
         self.failures: dict[str, list[BaseException]] = {}
-        self.seen: dict[str, Held] = {}
+        self.items: dict[str, Held] = {}
 
     def hold(self, call: str) -> asyncio.Event:
         """Make `call` ("prepare a") wait for the event."""
@@ -33,7 +33,7 @@ class Recorder(Worker):
     async def _note(self, what: str, item: Held) -> None:
         call = f"{what} {item.name}"
         detail = f"@{item.epoch}" if what == "activate" else ""
-        self.seen[item.name] = item
+        self.items[item.name] = item
         assert self.running[item.name] == 0, f"two callbacks of {item.name} at once"
         self.running[item.name] += 1
         self.max_at_once = max(self.max_at_once, sum(self.running.values()))

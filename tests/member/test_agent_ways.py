@@ -167,11 +167,11 @@ def script(folder: Path, text: str) -> str:
 
 NOTE = """
 import json, os, sys
-said = json.load(sys.stdin)
-assert sys.argv[1:] == [said["event"], said["name"]] == [os.environ["BERTH_EVENT"], os.environ["BERTH_ITEM"]]
+item = json.load(sys.stdin)
+assert sys.argv[1:] == [item["event"], item["name"]] == [os.environ["BERTH_EVENT"], os.environ["BERTH_ITEM"]]
 env = [os.environ[n] for n in ("BERTH_SLOT", "BERTH_PRIMARY", "BERTH_EPOCH")]
 with open(FILE, "a") as file:
-    file.write(json.dumps([said["event"], *env]) + "\\n")
+    file.write(json.dumps([item["event"], *env]) + "\\n")
 """
 
 

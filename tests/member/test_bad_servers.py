@@ -138,7 +138,7 @@ async def test_a_server_that_repeats_gone_is_asked_with_growing_pauses(
 async def test_a_server_that_was_restored_from_a_backup_is_followed(
     server: Server, watch: AssignmentWatch, aimed: list[list[Entry]]
 ) -> None:
-    """Its resourceVersions are behind those that were seen; a read is never older than they."""
+    """Its resourceVersions are lower than those observed before; a read is never older than those."""
     watch.observe(msgspec.convert(assignment(1000, "a#1@3"), AssignmentObject))
     server.answers = [assignment(90, "b#1@3")]
     await watch.refresh()
@@ -198,7 +198,7 @@ async def test_a_drain_ends_in_time_although_the_api_server_hangs(server: Server
 async def test_a_member_that_is_created_again_while_it_drains_also_gets_a_limit_of_0(
     server: Server,
 ) -> None:
-    """It was deleted; its creation was under way when the drain began, with the limit of before."""
+    """It was deleted; its creation was under way when the drain began, with the earlier limit."""
     answers: list[Any] = [NotFound(404, "NotFound", "gone"), ServerError(503, "Unavailable", "-"), {}, {}]
     server.on_patch = lambda: answers.pop(0)
     assert await Life(server).hand_over(2.0) is False

@@ -17,7 +17,7 @@ from berth.member.worker import Held
 
 
 class Lease:
-    """Held until it is said not to be."""
+    """Held until its seconds are set to 0."""
 
     def __init__(self) -> None:
         self.left = 1000.0
@@ -65,7 +65,7 @@ async def primary(hand: Hand, worker: Acting, name: str = "a") -> Held:
     hand.want(f"{name}#0@3:4")
     await until(lambda: (hand.confirm(), worker.log[-1:] == [f"activate {name}@4"])[1])
     await hand.until_reported(f"{name}@3=Active")
-    return worker.seen[name]
+    return worker.items[name]
 
 
 async def test_a_task_that_breaks_because_of_deactivate_does_not_leave_the_replica_failed(
@@ -104,7 +104,7 @@ async def test_a_task_that_breaks_when_it_is_cancelled_for_drop_does_not_hold_up
 
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
-    worker.seen["a"].spawn(untidy())
+    worker.items["a"].spawn(untidy())
     await asyncio.sleep(0)
     runner.pause = lambda _: 1000.0
     hand.want("a#1@5")
@@ -157,8 +157,8 @@ async def test_an_assignment_that_arrives_after_a_loss_starts_nothing_until_the_
     runner.start_session(lease.seconds)
     hand.want("a#1@3", "b#1@3")
     await hand.until_reported("a@3=Ready", "b@3=Ready")
-    assert worker.seen["a"].owned()
-    assert worker.seen["b"].owned()
+    assert worker.items["a"].owned()
+    assert worker.items["b"].owned()
 
 
 async def test_nothing_is_started_once_the_lease_has_run_out_by_the_clock(
@@ -209,7 +209,7 @@ async def test_tasks_spawned_in_drop_or_later_do_not_outlive_the_item(worker: Ac
     worker.acts["drop a"] = spawn
     hand.want()
     await hand.until_reported()
-    late.append(worker.seen["a"].spawn(asyncio.sleep(1000)))
+    late.append(worker.items["a"].spawn(asyncio.sleep(1000)))
     await until(lambda: all(task.cancelled() for task in late))
     assert len(late) == 2
 

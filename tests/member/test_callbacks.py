@@ -27,7 +27,7 @@ async def test_a_replica_is_prepared_and_reported_ready(worker: Recorder, hand: 
     gate.set()
     await hand.until_reported("a@3=Ready")
     assert worker.log == ["prepare a"]
-    held = worker.seen["a"]
+    held = worker.items["a"]
     assert (held.slot, held.primary, held.epoch, held.owned()) == (1, False, 3, True)
 
 
@@ -40,8 +40,8 @@ async def test_a_primary_is_activated_only_once_its_report_has_been_written(
     assert worker.log == ["prepare a"]
     hand.confirm()
     await until(lambda: worker.log == ["prepare a", "activate a@4"])
-    assert worker.seen["a"].primary
-    assert worker.seen["a"].epoch == 4
+    assert worker.items["a"].primary
+    assert worker.items["a"].epoch == 4
 
 
 async def test_a_confirmation_of_an_entry_that_is_gone_by_now_starts_nothing(
@@ -84,7 +84,7 @@ async def test_a_demoted_primary_reports_active_until_deactivate_has_returned(
     assert hand.reports() == ["a@3=Active"]
     gate.set()
     await hand.until_reported("a@3=Ready")
-    held = worker.seen["a"]
+    held = worker.items["a"]
     assert (held.slot, held.primary, held.epoch) == (2, False, 3)
 
 
@@ -97,11 +97,11 @@ async def test_an_item_that_is_gone_is_deactivated_and_dropped_before_it_is_no_l
     hand.want()
     await until(lambda: worker.log[-1] == "drop a")
     assert hand.reports() == ["a@3=Draining"]
-    assert worker.seen["a"].owned()
+    assert worker.items["a"].owned()
     gate.set()
     await hand.until_reported()
     assert worker.log == ["prepare a", "activate a@4", "deactivate a", "drop a"]
-    assert not worker.seen["a"].owned()
+    assert not worker.items["a"].owned()
     assert runner.empty
 
 
@@ -147,12 +147,12 @@ async def test_an_item_that_is_granted_again_is_dropped_and_prepared_again(
 ) -> None:
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
-    first = worker.seen["a"]
+    first = worker.items["a"]
     hand.want("a#1@9")
     await hand.until_reported("a@9=Ready")
     assert worker.log == ["prepare a", "drop a", "prepare a"]
     assert not first.owned()
-    assert worker.seen["a"].owned()
+    assert worker.items["a"].owned()
 
 
 async def test_a_new_epoch_without_a_demotion_before_it_is_activated_again(
@@ -169,7 +169,7 @@ async def test_a_change_of_slot_alone_calls_no_callback(worker: Recorder, hand: 
     hand.want("a#2@3")
     await hand.until_reported("a@3=Ready")
     hand.want("a#1@3")
-    assert worker.seen["a"].slot == 1
+    assert worker.items["a"].slot == 1
     assert worker.log == ["prepare a"]
 
 
@@ -262,11 +262,11 @@ async def test_on_loss_everything_is_cancelled_at_once_and_then_cleaned_up(
     worker.hold("prepare b")
     hand.want("a#0@3:4", "b#1@5")
     await until(lambda: "prepare b" in worker.log)
-    spawned = worker.seen["a"].spawn(asyncio.sleep(1000))
+    spawned = worker.items["a"].spawn(asyncio.sleep(1000))
     runner.end_session()
-    assert not worker.seen["a"].owned()
-    assert not worker.seen["b"].owned()
-    await asyncio.wait_for(worker.seen["a"].wait_over(), 5)
+    assert not worker.items["a"].owned()
+    assert not worker.items["b"].owned()
+    await asyncio.wait_for(worker.items["a"].wait_over(), 5)
     await asyncio.wait_for(runner.wait_until_empty(), 5)
     assert spawned.cancelled()
     assert worker.log[-4:].count("drop a") + worker.log[-4:].count("drop b") == 2
@@ -292,7 +292,7 @@ async def test_after_a_loss_the_same_entries_are_prepared_again_once_the_old_wor
     assert worker.log == [
         "prepare a", "activate a@4", "deactivate a", "drop a", "prepare a", "activate a@4",
     ]  # fmt: skip
-    assert worker.seen["a"].owned()
+    assert worker.items["a"].owned()
 
 
 async def test_a_spawned_task_that_raises_fails_the_item_which_is_then_activated_again(
@@ -303,7 +303,7 @@ async def test_a_spawned_task_that_raises_fails_the_item_which_is_then_activated
 
     hand.want("a#0@3:4")
     await until(lambda: (hand.confirm(), "activate a@4" in worker.log)[1])
-    worker.seen["a"].spawn(poll())
+    worker.items["a"].spawn(poll())
     await until(lambda: runner.snapshot().problems)
     assert runner.snapshot().problems[0].message == "task: ConnectionError: upstream went away"
     await until(lambda: (hand.confirm(), worker.log.count("activate a@4") == 2)[1])
@@ -317,7 +317,7 @@ async def test_tasks_that_keep_failing_do_not_delay_the_next_try(worker: Recorde
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
     for _ in range(30):
-        worker.seen["a"].spawn(fail())
+        worker.items["a"].spawn(fail())
         await asyncio.sleep(0.005)
     assert worker.log.count("prepare a") > 1
     await hand.until_reported("a@3=Ready")
@@ -328,10 +328,10 @@ async def test_tasks_spawned_as_primary_end_after_deactivate_and_the_others_befo
 ) -> None:
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
-    always = worker.seen["a"].spawn(asyncio.sleep(1000))
+    always = worker.items["a"].spawn(asyncio.sleep(1000))
     hand.want("a#0@3:4")
     await until(lambda: (hand.confirm(), "activate a@4" in worker.log)[1])
-    as_primary = worker.seen["a"].spawn(asyncio.sleep(1000))
+    as_primary = worker.items["a"].spawn(asyncio.sleep(1000))
     hand.want("a#1@3")
     await hand.until_reported("a@3=Ready")
     assert as_primary.cancelled()
@@ -357,7 +357,7 @@ async def test_the_data_of_an_item_is_read_before_prepare_and_an_error_there_is_
         hand = Hand(runner)
         hand.want("a#1@3")
         await hand.until_reported("a@3=Ready")
-    assert worker.seen["a"].data == {"url": "x"}
+    assert worker.items["a"].data == {"url": "x"}
 
 
 async def test_after_an_abort_no_callback_is_called(worker: Recorder) -> None:
@@ -370,4 +370,4 @@ async def test_after_an_abort_no_callback_is_called(worker: Recorder) -> None:
         hand.want("a#1@3", "b#1@3")
         await until(lambda: "prepare b" in worker.log)
     assert worker.log == ["prepare a", "prepare b", "cancelled prepare b"]
-    assert not worker.seen["a"].owned()
+    assert not worker.items["a"].owned()

@@ -30,7 +30,7 @@ class Member:
         self.hand = Hand(self.runner)
         self.version = 0
 
-    def hear(self, session: str | None, *items: str) -> None:
+    def deliver(self, session: str | None, *items: str) -> None:
         """What the leader has written comes by the watch."""
         self.version += 1
         meta = {"name": "w", "resourceVersion": str(self.version)}
@@ -51,25 +51,25 @@ async def member() -> AsyncIterator[Member]:
 async def test_it_works_on_its_own_entries_and_on_those_that_are_for_no_session(
     member: Member, session: str | None
 ) -> None:
-    member.hear(session, "a#0@3:4")
+    member.deliver(session, "a#0@3:4")
     await member.hand.until_reported("a@3=Active")
     await until(lambda: member.worker.log == ["prepare a", "activate a@4"])
-    assert member.worker.seen["a"].active()
+    assert member.worker.items["a"].active()
 
 
 async def test_it_does_nothing_with_the_entries_of_the_session_before_it_and_waits_for_the_leader(
     member: Member, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "berth.member")
-    member.hear("before", "a#0@3:4")
-    member.hear("before", "a#0@3:4", "b#1@5")
+    member.deliver("before", "a#0@3:4")
+    member.deliver("before", "a#0@3:4", "b#1@5")
     assert member.watch.current is None, "there is nothing to report in"
     assert member.runner.empty
     assert member.reporter.empty
     waiting = [r.message for r in caplog.records if "waiting for the leader" in r.message]
     assert waiting == ["assignment w: its entries are for session before, waiting for the leader"]
     assert not member.watch.member_doubt.is_set(), "the Member is there"
-    member.hear("me", "a#0@6:6", "b#1@6")
+    member.deliver("me", "a#0@6:6", "b#1@6")
     await member.hand.until_reported("a@6=Active", "b@6=Ready")
     await until(lambda: member.worker.log == ["prepare a", "prepare b", "activate a@6"])
 
@@ -77,12 +77,12 @@ async def test_it_does_nothing_with_the_entries_of_the_session_before_it_and_wai
 async def test_a_running_session_stops_at_once_when_its_entries_pass_to_another_session(
     member: Member,
 ) -> None:
-    member.hear("me", "a#0@3:4", "b#1@3")
+    member.deliver("me", "a#0@3:4", "b#1@3")
     await member.hand.until_reported("a@3=Active", "b@3=Ready")
     await until(lambda: member.worker.log[-1:] == ["activate a@4"])
-    held = member.worker.seen["a"]
+    held = member.worker.items["a"]
     assert held.active()
-    member.hear("after", "a#0@5:5", "b#1@5")
+    member.deliver("after", "a#0@5:5", "b#1@5")
     assert not held.owned(), "before anything else may run"
     assert held.lost
     await member.runner.wait_until_empty()
@@ -91,22 +91,22 @@ async def test_a_running_session_stops_at_once_when_its_entries_pass_to_another_
 
 
 async def test_it_works_again_when_the_leader_comes_back_to_it(member: Member) -> None:
-    member.hear("me", "a#0@3:4")
+    member.deliver("me", "a#0@3:4")
     await member.hand.until_reported("a@3=Active")
     await until(lambda: "activate a@4" in member.worker.log)
-    member.hear("after", "a#0@5:5")
-    member.hear("me", "a#0@6:6")
+    member.deliver("after", "a#0@5:5")
+    member.deliver("me", "a#0@6:6")
     await member.hand.until_reported("a@6=Active")
     await until(lambda: "activate a@6" in member.worker.log)
     assert member.worker.log == [
         "prepare a", "activate a@4", "deactivate a", "drop a", "prepare a", "activate a@6",
     ]  # fmt: skip
-    assert member.worker.seen["a"].active()
+    assert member.worker.items["a"].active()
 
 
 async def test_an_older_leader_that_comes_back_is_followed(member: Member) -> None:
-    member.hear("me", "a#0@3:4")
+    member.deliver("me", "a#0@3:4")
     await member.hand.until_reported("a@3=Active")
-    member.hear(None, "a#0@3:4", "b#1@7")
+    member.deliver(None, "a#0@3:4", "b#1@7")
     await member.hand.until_reported("a@3=Active", "b@7=Ready")
     assert member.worker.log.count("prepare a") == 1

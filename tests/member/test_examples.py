@@ -177,10 +177,10 @@ async def test_the_cache_goes_on_with_a_warm_replica_when_its_primary_is_killed(
 
         primary = await put("hello")
         (replica,) = set(urls) - {primary}
-        seen: list[Any] = []
-        while (said := await read(replica)) != "hello":
-            seen.append(said)
-            assert len(seen) < 200, seen
+        answers: list[Any] = []
+        while (answer := await read(replica)) != "hello":
+            answers.append(answer)
+            assert len(answers) < 200, answers
             await asyncio.sleep(0.1)
         urls[primary].kill()
         assert await read(replica) == "hello"

@@ -42,13 +42,13 @@ class Process:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self.said: list[Any] = []
+        self.printed: list[Any] = []
         self.reading = asyncio.create_task(self.read())
 
     async def read(self) -> None:
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
-            self.said.append(json.loads(line))
+            self.printed.append(json.loads(line))
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)
@@ -85,12 +85,12 @@ async def test_a_first_sigterm_drains_and_exits_0(leader: Leader, start: Any) ->
     process = await start(sys.executable, "-c", WORKER)
     await leader.until_limit("w", 10)
     await leader.give("w", "a#0@3:4")
-    await until(lambda: process.said == [["activate", "a", 4]])
+    await until(lambda: process.printed == [["activate", "a", 4]])
     process.send(signal.SIGTERM)
     await leader.until_limit("w", 0)
     await leader.give("w")
     assert await process.end() == 0
-    assert process.said[1:] == [["deactivate", "a", True], ["drop", "a", True]]
+    assert process.printed[1:] == [["deactivate", "a", True], ["drop", "a", True]]
     assert await leader.read(MEMBERS, "w") is None
     assert await leader.lease("w") is None
 
@@ -99,12 +99,12 @@ async def test_a_second_sigterm_ends_at_once_and_releases_the_lease(leader: Lead
     process = await start(sys.executable, "-c", WORKER)
     await leader.until_limit("w", 10)
     await leader.give("w", "a#0@3:4")
-    await until(lambda: process.said == [["activate", "a", 4]])
+    await until(lambda: process.printed == [["activate", "a", 4]])
     process.send(signal.SIGTERM)
     await leader.until_limit("w", 0)
     process.send(signal.SIGTERM)
     assert await process.end(10) == 143
-    assert process.said[1:] == [["deactivate", "a", False], ["drop", "a", False]]
+    assert process.printed[1:] == [["deactivate", "a", False], ["drop", "a", False]]
     assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == ""
 
 
@@ -114,13 +114,13 @@ async def test_a_process_that_was_stopped_for_longer_than_its_lease_owns_nothing
     process = await start(sys.executable, "-c", WORKER)
     await leader.until_limit("w", 10)
     await leader.give("w", "a#0@3:4")
-    await until(lambda: process.said == [["activate", "a", 4]])
+    await until(lambda: process.printed == [["activate", "a", 4]])
     process.send(signal.SIGSTOP)
     await asyncio.sleep(2.5)
     process.send(signal.SIGCONT)
     # The old session releases everything without owning it; the new one prepares and activates again.
-    await until(lambda: len(process.said) == 4, lambda: str(process.said), 20)
-    assert process.said[1:] == [["deactivate", "a", False], ["drop", "a", False], ["activate", "a", 4]]
+    await until(lambda: len(process.printed) == 4, lambda: str(process.printed), 20)
+    assert process.printed[1:] == [["deactivate", "a", False], ["drop", "a", False], ["activate", "a", 4]]
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ async def test_a_worker_in_node_is_served_by_the_agent(leader: Leader, start: An
     await leader.item("feed.one", intervalMs="50")
     await leader.give("w", "feed.one#0@3:4", "two#1@3")
     await leader.until_reported("w", "feed.one@3=Active", "two@3=Ready")
-    await until(lambda: worker.said)
-    assert worker.said[0] == {"item": "feed.one", "epoch": 4, "ticks": 1}
+    await until(lambda: worker.printed)
+    assert worker.printed[0] == {"item": "feed.one", "epoch": 4, "ticks": 1}
 
     async with aiohttp.ClientSession() as http:
         async with http.get(f"http://127.0.0.1:{health}/readyz") as ready:
@@ -175,7 +175,7 @@ async def test_a_worker_in_node_is_served_by_the_agent(leader: Leader, start: An
         worker.process.kill()
         await worker.process.wait()
         again = await start(node, str(NODE_WORKER), PORT=str(port))
-        await until(lambda: again.said, seconds=20)
+        await until(lambda: again.printed, seconds=20)
         await leader.until_reported("w", "feed.one@3=Active", "two@3=Ready")
 
         agent.send(signal.SIGTERM)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 
 
 def newest(session: Session) -> tuple[str, ...]:
-    """What the newest Assignment says that has arrived, whether it counts or not."""
+    """The entries of the newest Assignment that has arrived, whether it counts or not."""
     assert session._reporter is not None
     found = session._reporter.watch._newest
     return () if found is None else found.spec.items
@@ -139,4 +139,4 @@ async def test_after_a_suspend_everything_is_cancelled_at_once(
         await until(lambda: worker.log[2:4] == ["deactivate a", "drop a"], seconds=1.5)
         await until(lambda: session.id != first and session.live)
         await until(lambda: worker.log[4:] == ["prepare a", "activate a@4"])
-        assert worker.seen["a"].owned()
+        assert worker.items["a"].owned()

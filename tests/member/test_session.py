@@ -41,7 +41,7 @@ async def test_an_item_is_prepared_activated_handed_over_and_dropped(
     async with session_of(worker, leader) as session:
         await leader.give("w", "a#1@3")
         await leader.until_reported("w", "a@3=Ready")
-        assert worker.seen["a"].data == {"url": "http://x"}
+        assert worker.items["a"].data == {"url": "http://x"}
         await leader.give("w", "a#0@3:4")
         await leader.until_reported("w", "a@3=Active")
         await until(lambda: worker.log == ["prepare a", "activate a@4"])
@@ -111,7 +111,7 @@ async def test_a_dead_session_is_replaced_once_its_lease_has_expired_and_its_rep
     started = asyncio.get_running_loop().time()
     async with session_of(worker, leader) as session:
         assert asyncio.get_running_loop().time() - started > 2.0
-        await leader.until(lambda said: said.get("session") == session.id, "w")
+        await leader.until(lambda status: status.get("session") == session.id, "w")
         assert await leader.reports("w") == ["a@3=Preparing"]
         gate.set()
         await leader.until_reported("w", "a@3=Active")
@@ -162,7 +162,7 @@ async def test_a_lost_lease_cancels_everything_and_a_new_session_prepares_again(
         await leader.give("w", "a#0@3:4")
         await leader.until_reported("w", "a@3=Active")
         await until(lambda: "activate a@4" in worker.log)
-        held, first = worker.seen["a"], session.id
+        held, first = worker.items["a"], session.id
         await leader.client.delete(LEASES.path(leader.namespace, "w"))
         await until(lambda: held.lost)
         assert not held.owned()
@@ -170,7 +170,7 @@ async def test_a_lost_lease_cancels_everything_and_a_new_session_prepares_again(
         assert session.id != first
         assert (await leader.status("w"))["session"] == session.id
         assert not held.owned()
-        assert worker.seen["a"].owned()
+        assert worker.items["a"].owned()
         assert worker.log == [
             "prepare a", "activate a@4", "deactivate a", "drop a", "prepare a", "activate a@4",
         ]  # fmt: skip
@@ -182,7 +182,7 @@ async def test_an_event_loop_that_is_blocked_for_long_loses_the_lease_on_purpose
     async with session_of(worker, leader, block_seconds=0.7) as session:
         await leader.give("w", "a#0@3:4")
         await until(lambda: "activate a@4" in worker.log)
-        held, first = worker.seen["a"], session.id
+        held, first = worker.items["a"], session.id
         time.sleep(0.4)  # noqa: ASYNC251 - that is the point
         await asyncio.sleep(0.3)
         assert held.owned()
@@ -218,9 +218,9 @@ async def test_a_report_whose_answer_was_lost_changes_nothing_when_it_comes_late
         await leader.give("w", "a#1@3")
         await leader.until_reported("w", "a@3=Ready")
         assert session._reporter is not None
-        seen = session._reporter.watch.current
-        assert seen is not None
-        late = status_patch(session.id, Snapshot(("a@3=Preparing",), (), frozenset()), seen)
+        current = session._reporter.watch.current
+        assert current is not None
+        late = status_patch(session.id, Snapshot(("a@3=Preparing",), (), frozenset()), current)
         await leader.give("w", "a#0@3:4")
         await leader.until_reported("w", "a@3=Active")
         with pytest.raises(Invalid):
@@ -231,10 +231,10 @@ async def test_a_failed_item_is_reported_with_its_message(worker: Recorder, lead
     worker.fail("prepare a", OSError("disk full"))
     async with session_of(worker, leader):
         await leader.give("w", "a#1@3")
-        said = await leader.until(lambda said: bool(said.get("problems")), "w")
-        assert said["problems"] == [{"item": "a", "grant": 3, "message": "prepare: OSError: disk full"}]
-        said = await leader.until(lambda said: said.get("items") == ["a@3=Ready"], "w")
-        assert "problems" not in said
+        status = await leader.until(lambda status: bool(status.get("problems")), "w")
+        assert status["problems"] == [{"item": "a", "grant": 3, "message": "prepare: OSError: disk full"}]
+        status = await leader.until(lambda status: status.get("items") == ["a@3=Ready"], "w")
+        assert "problems" not in status
 
 
 async def test_a_member_that_was_deleted_is_announced_again(worker: Recorder, leader: Leader) -> None:
@@ -257,7 +257,7 @@ async def test_leaving_without_a_drain_cancels_and_releases_the_lease(
         await leader.give("w", "a#0@3:4")
         await until(lambda: "activate a@4" in worker.log)
     assert worker.log == ["prepare a", "activate a@4", "deactivate a", "drop a"]
-    assert not worker.seen["a"].owned()
+    assert not worker.items["a"].owned()
     assert (await leader.lease("w") or {})["spec"]["holderIdentity"] == ""
     assert await leader.read(MEMBERS, "w") is not None
 
@@ -343,7 +343,7 @@ async def test_an_api_server_that_hangs_for_less_than_the_lease_takes_nothing_aw
         control_plane.pause()
         await asyncio.sleep(2.0)
         control_plane.resume()
-        assert worker.seen["a"].active()
+        assert worker.items["a"].active()
         await leader.give("w", "a#0@3:4", "b#1@5")
         await leader.until_reported("w", "a@3=Active", "b@5=Ready")
         assert session.id == first
@@ -356,7 +356,7 @@ async def test_without_the_api_server_everything_is_cancelled_before_the_lease_w
     async with session_of(worker, leader, lease_seconds=10.0) as session:
         await leader.give("w", "a#0@3:4")
         await until(lambda: "activate a@4" in worker.log)
-        held, first = worker.seen["a"], session.id
+        held, first = worker.items["a"], session.id
         control_plane.pause()
         try:
             # Whatever was sent last before this moment was sent before it.

@@ -89,8 +89,8 @@ class Member:
     def notify(self, urgent: bool) -> None:
         self.reporter.notify(urgent)
 
-    def hear(self, *items: str) -> None:
-        """The leader writes, and the watch says so."""
+    def deliver(self, *items: str) -> None:
+        """The leader writes, and the watch delivers it."""
         self.server.write_spec(*items)
         self.watch.observe(msgspec.convert(self.server.object, AssignmentObject))
 
@@ -117,7 +117,7 @@ async def test_nothing_is_written_while_nothing_is_new(member: Member) -> None:
         looks = member.looks
         member.reporter.notify(urgent=True)
         await until(lambda looks=looks: member.looks > looks)
-    member.hear("a#1@1")
+    member.deliver("a#1@1")
     await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
     assert member.server.statuses.count({"session": "me", "items": []}) == 1
 
@@ -125,10 +125,10 @@ async def test_nothing_is_written_while_nothing_is_new(member: Member) -> None:
 async def test_changes_during_a_write_go_into_the_next_write_together(member: Member) -> None:
     gate = member.server.gate = asyncio.Event()
     names = [f"i{n}" for n in range(9)]
-    member.hear("i0#1@1")
+    member.deliver("i0#1@1")
     await until(lambda: member.server.in_flight)
     for count in range(2, 10):
-        member.hear(*(f"{name}#1@1" for name in names[:count]))
+        member.deliver(*(f"{name}#1@1" for name in names[:count]))
         await asyncio.sleep(0.005)
     gate.set()
     expected = {"session": "me", "items": [f"{name}@1=Ready" for name in names]}
@@ -140,7 +140,7 @@ async def test_changes_during_a_write_go_into_the_next_write_together(member: Me
 async def test_after_a_conflict_the_assignment_is_read_and_the_newest_state_is_written(
     member: Member,
 ) -> None:
-    member.server.write_spec("a#1@1")  # the watch has not said so yet
+    member.server.write_spec("a#1@1")  # the watch has not delivered it yet
     member.hand.want("b#1@1")
     await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
     assert member.worker.log.count("prepare a") == 1
@@ -148,9 +148,9 @@ async def test_after_a_conflict_the_assignment_is_read_and_the_newest_state_is_w
 
 async def test_an_activation_starts_only_after_a_write_that_found_the_entry_unchanged(member: Member) -> None:
     gate = member.server.gate = asyncio.Event()
-    member.hear("a#0@1:1")
+    member.deliver("a#0@1:1")
     await until(lambda: member.server.in_flight)
-    member.server.write_spec("a#1@1")  # taken back, unheard
+    member.server.write_spec("a#1@1")  # taken back, not delivered yet
     gate.set()
     await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
     assert member.worker.log == ["prepare a"]
@@ -158,13 +158,13 @@ async def test_an_activation_starts_only_after_a_write_that_found_the_entry_unch
 
 async def test_a_server_that_fails_gets_the_newest_state_once_it_has_recovered(member: Member) -> None:
     member.server.errors = [ServerError(500, "InternalError", "etcd"), ServerError(503, "Unavailable", "-")]
-    member.hear("a#1@1")
+    member.deliver("a#1@1")
     await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
     assert len(member.server.statuses) <= 3
 
 
 async def test_an_assignment_that_is_gone_means_that_nothing_is_wanted(member: Member) -> None:
-    member.hear("a#1@1")
+    member.deliver("a#1@1")
     await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready"])
     member.server.object = None
     await member.watch.refresh()
@@ -176,21 +176,21 @@ async def test_an_assignment_that_is_gone_means_that_nothing_is_wanted(member: M
 async def test_nothing_is_written_once_the_lease_may_have_expired(member: Member) -> None:
     assert member.writing is not None
     member.valid = False
-    member.hear("a#1@1")
+    member.deliver("a#1@1")
     async with asyncio.timeout(10):
         await member.writing
     assert len(member.server.statuses) == 1
 
 
 async def test_an_older_assignment_never_replaces_a_newer_one(member: Member) -> None:
-    member.hear("a#1@1")
+    member.deliver("a#1@1")
     old = msgspec.convert(member.server.object, AssignmentObject)
-    member.hear()
+    member.deliver()
     member.watch.observe(old)
     assert member.watch.empty
 
 
 async def test_an_entry_that_cannot_be_parsed_does_not_stop_the_others(member: Member) -> None:
-    member.hear("a#1@1", "what is this", "b#1@1")
+    member.deliver("a#1@1", "what is this", "b#1@1")
     await until(lambda: member.server.statuses[-1]["items"] == ["a@1=Ready", "b@1=Ready"])
     assert sorted(member.worker.log) == ["prepare a", "prepare b"]

@@ -100,7 +100,7 @@ async def test_the_shipped_rights_are_enough_for_a_whole_life(leader: Leader, wo
         await leader.give("w-0", "a#0@1:2")
         await leader.until_reported("w-0", "a@1=Active")
         await until(lambda: "activate a@2" in work.log)
-        assert work.seen["a"].data == {"url": "http://x"}
+        assert work.items["a"].data == {"url": "http://x"}
         drain = asyncio.create_task(session.drain())
         await leader.until_limit("w-0", 0)
         await leader.give("w-0")

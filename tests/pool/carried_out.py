@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from berth.kinds import format_entry
-from berth.pool import (
-    Accepted,
-    AssignmentInfo,
-    Brain,
-    Decision,
-    Fact,
-    Gone,
-    ItemInfo,
-    Leases,
-    MemberInfo,
-    Outcome,
-    Policy,
-    PoolInfo,
-)
+from msgspec.structs import replace
+from objects import assignment_object, changed, item_object, member_object, pool_object
+
+from berth.kinds import ReadPoolSpec, ReadPoolStatus, format_entry
+from berth.pool import Brain, Decision, Fact, Gone, Leases, Outcome
 from berth.solve import Problem, Solution, Touched
 
 Solve = Callable[[Problem, Touched | None, bool], Awaitable[Solution]]
@@ -27,13 +17,15 @@ Solve = Callable[[Problem, Touched | None, bool], Awaitable[Solution]]
 class Carried:
     """A Pool of Members without Leases, each with an Assignment of its own, and its leader."""
 
-    def __init__(self, solve: Solve, policy: Policy | None = None, name: str = "p", **limits: int) -> None:
+    def __init__(
+        self, solve: Solve, policy: ReadPoolSpec | None = None, name: str = "p", **limits: int
+    ) -> None:
         self.now = 1000.0
         self.leases = Leases()
         self.brain = Brain("ns", name, self.leases)
         self.solve = solve
         self.facts: list[Fact] = []
-        self.brain.observe(PoolInfo("u-pool", 1, policy or Policy()), self.now)
+        self.brain.observe(pool_object("u-pool", 1, policy), self.now)
         for member, limit in limits.items():
             self.member(member, limit)
         self.brain.start()
@@ -41,15 +33,15 @@ class Carried:
     def member(
         self, name: str, limit: int, *items: str, lease: str | None = None, term: int = 1, generation: int = 1
     ) -> None:
-        self.brain.observe(MemberInfo(name, limit, uid=f"u-{name}", lease=lease), self.now)
+        self.brain.observe(member_object(name, limit, uid=f"u-{name}", lease=lease), self.now)
         uids = (f"a-{name}", f"u-{name}")
-        self.brain.observe(AssignmentInfo(name, items, term, *uids, generation), self.now)
+        self.brain.observe(assignment_object(name, items, term, *uids, generation), self.now)
 
     def gone(self, member: str) -> None:
         self.brain.observe(Gone("Member", member), self.now)
 
     def item(self, name: str, replicas: int = 1) -> None:
-        self.brain.observe(ItemInfo(name, replicas, f"u-{name}"), self.now)
+        self.brain.observe(item_object(name, replicas, f"u-{name}"), self.now)
 
     def item_gone(self, name: str) -> None:
         self.brain.observe(Gone("Item", name), self.now)
@@ -63,7 +55,7 @@ class Carried:
             if decision.take_over is not None:
                 known = decision.take_over.known
                 assert known is not None
-                outcome.pool = known._replace(term=decision.take_over.above + 1)
+                outcome.pool = replace(known, status=ReadPoolStatus(decision.take_over.above + 1))
             elif decision.solve is not None:
                 try:
                     outcome.solution = await self.solve(*decision.solve)
@@ -94,8 +86,10 @@ class Carried:
             there = write.member.assignment
             assert there is not None
             items = tuple(format_entry(entries[name]) for name in sorted(entries))
-            written = there._replace(items=items, term=decision.term, generation=there.generation + 1)
+            written = changed(
+                there, items=items, term=decision.term, generation=there.metadata.generation + 1
+            )
             self.brain.observe(written, self.now)
-            outcome.accepted.append(Accepted(write.member.name, write.edits))
+            outcome.accepted.append(write)
         self.facts += self.brain.done(outcome, self.now)
         return decision

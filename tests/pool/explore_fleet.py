@@ -9,9 +9,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from explore_leader import Seats
+from explore_promises import Item, Late, State, check, check_deaths, with_, written
 from explore_values import (
     ITEMS,
     LEASE,
@@ -21,17 +22,16 @@ from explore_values import (
     TICK,
     Assignment,
     Cache,
-    News,
     Numbers,
     Pool,
     Request,
     Seat,
 )
-from explore_workers import Member, at_work, entries, fates, is_primary, renewed, session_of, stopped, worked
+from explore_workers import Member, fates, renewed, session_of, stopped, worked
+from objects import pool_spec
 from protocol_world import Broken
 
 from berth.kinds import Handoff
-from berth.pool import Policy
 
 STOPS_AFTER = LEASE * 1.1
 """Seconds without a renewal after which a process stops itself, by a clock that is a tenth slow."""
@@ -50,41 +50,6 @@ DISTURBANCES = frozenset({"election", "restart", "cut", "death", "no answer", "s
 """What goes wrong, or what people do: another controller is elected; a worker is started again, is cut off or
 ends; a request gets no answer; no watch of Leases shows anything for a step of time; `replicas` or `limit` of
 something changes."""
-
-
-class Item(NamedTuple):
-    """An Item, and the epochs that it had."""
-
-    name: str
-    replicas: int
-    epoch: int = 0
-    """The highest."""
-    had: frozenset[tuple[int, str]] = frozenset()
-    """Epochs, and the sessions that worked with them."""
-
-
-class Late(NamedTuple):
-    """A write that its sender has given up and that may still arrive."""
-
-    leader: str
-    request: Request
-
-
-class State(NamedTuple):
-    """Everything at one moment."""
-
-    pool: Pool
-    established: str
-    """The leader that was the last to complete a take-over."""
-    holder: int
-    """Who was elected last."""
-    items: tuple[Item, ...]
-    members: tuple[Member, ...]
-    seats: tuple[int, ...]
-    """The controllers' processes, by their numbers."""
-    late: frozenset[Late]
-    left: int
-    """How many more disturbances there may be."""
 
 
 Move = tuple[str, State]
@@ -107,7 +72,7 @@ class Fleet:
         self.reported = reported
         self.numbers = Numbers()
         handoff = Handoff.EXCLUSIVE if exclusive else Handoff.OVERLAP
-        self.seats = Seats(Policy(handoff=handoff), reported, self.numbers)
+        self.seats = Seats(pool_spec(handoff=handoff), reported, self.numbers)
         self._replicas, self._limits = replicas, limits
         self._disturbances, self._kinds = disturbances, kinds
         self.doing = ""
@@ -204,14 +169,14 @@ class Fleet:
         self.doing = f"c{k} {HAPPENS[happens[0]]}"
         seat, news = self.seats.step(k, state.seats[k], happens)
         name = f"c{k}"
-        state = state._replace(seats=_with(state.seats, k, seat))
+        state = state._replace(seats=with_(state.seats, k, seat))
         if news.decided:
             if state.pool.leader == name:
                 state = state._replace(established=name)
             if state.established == name:
                 members = zip(state.members, news.live, strict=True)
                 state = state._replace(members=tuple(m._replace(reported_live=live) for m, live in members))
-        self._check_deaths(state, news)
+        check_deaths(state, news)
         return state
 
     def _deliveries(self, state: State) -> Iterator[Move]:
@@ -314,7 +279,7 @@ class Fleet:
         if term < pool.term:
             return state, "Forbidden", None
         new = old._replace(generation=old.generation + 1, term=term, items=items, written_for=session)
-        return self._written(state, leader, member, new, request), "ok", None
+        return written(self.exclusive, state, leader, member, new, request), "ok", None
 
     # ---- workers --------------------------------------------------------------------------------
 
@@ -326,7 +291,7 @@ class Fleet:
             found = self._workers[member]
             if found is not None:
                 changed, started, text = found
-                after = state._replace(members=_with(state.members, index, changed))
+                after = state._replace(members=with_(state.members, index, changed))
                 for name, epoch in started.items():
                     after = self._started(after, name, epoch, changed.holder)
                 yield text, after
@@ -339,7 +304,7 @@ class Fleet:
         if others:
             raise Broken(f"4: {session} works on {item} with epoch {epoch}, which {others[0]} had")
         there = there._replace(had=there.had | {(epoch, session)})
-        return state._replace(items=_with(state.items, index, there))
+        return state._replace(items=with_(state.items, index, there))
 
     def _faults(self, state: State) -> Iterator[Move]:
         """A worker's process is started again, ends, loses the API server or finds it again."""
@@ -347,7 +312,7 @@ class Fleet:
             for kind, text, changed in fates(member):
                 left = self._disturbed(state, kind) if kind else state
                 if left is not None:
-                    yield text, left._replace(members=_with(state.members, index, changed))
+                    yield text, left._replace(members=with_(state.members, index, changed))
 
     def _time(self, state: State) -> Iterator[Move]:
         """Time passes. Processes renew their Leases, or stop where they cannot.
@@ -389,74 +354,18 @@ class Fleet:
             changed = item._replace(replicas=3 - item.replicas)
             yield (
                 f"{item.name} is to have {changed.replicas} replicas",
-                left._replace(items=_with(state.items, index, changed)),
+                left._replace(items=with_(state.items, index, changed)),
             )
         for index, member in enumerate(state.members):
             limit = 0 if member.limit else self._limits[index]
             yield (
                 f"{member.name} gets limit {limit}",
-                left._replace(members=_with(state.members, index, member._replace(limit=limit))),
+                left._replace(members=with_(state.members, index, member._replace(limit=limit))),
             )
-
-    # ---- promises -------------------------------------------------------------------------------
-
-    def _written(self, state: State, leader: str, member: Member, new: Assignment, request: Request) -> State:
-        """An Assignment is written; whether it may be."""
-        if state.pool.leader == state.established != leader:
-            raise Broken(f"5: {leader} was replaced by {state.pool.leader} and changed {new.name}")
-        before, after = entries(member.assignment), entries(new)
-        if len(after) != len(new.items):
-            raise Broken(f"3: an Item is listed twice on {new.name}: {new.items}")
-        if member.assignment.written_for not in ("", new.written_for):
-            kept = [n for n in before.keys() & after.keys() if before[n].grant == after[n].grant]
-            if kept:
-                raise Broken(f"4: {kept} on {new.name} stay, though it is {new.written_for}'s now")
-        self._check_removals(state, member, before.keys() - after.keys(), request)
-        items = state.items
-        for name, entry in after.items():
-            was = before.get(name)
-            if was != entry and max(entry.grant, entry.epoch) > new.term:
-                raise Broken(f"4: {entry} is given to {new.name} in a term above {new.term}")
-            if not entry.primary or (was is not None and was.epoch == entry.epoch):
-                continue
-            index = ITEMS.index(name)
-            if entry.epoch <= items[index].epoch:
-                raise Broken(f"4: epoch {entry.epoch} of {name} after {items[index].epoch}")
-            items = _with(items, index, items[index]._replace(epoch=entry.epoch))
-            others = [m.name for m in state.members if m.name != new.name and at_work(m, name)]
-            if self.exclusive and others:
-                raise Broken(f"2: {name} is promoted on {new.name} while {others} may be at work")
-        members = _with(state.members, MEMBERS.index(new.name), member._replace(assignment=new))
-        return state._replace(items=items, members=members)
-
-    def _check_removals(self, state: State, member: Member, gone: set[str], request: Request) -> None:
-        for name, need, counted in request.claims:
-            if name not in gone:
-                continue
-            if need == "dead":
-                if self.exclusive and at_work(member, name):
-                    raise Broken(f"2: {name} is taken from {member.name}, which has not stopped yet")
-                continue
-            left = [pair for pair in counted if _holds(state, *pair, name)]
-            if len(left) < need:
-                raise Broken(f"1: {name} is taken from {member.name}: {left} left, {need} needed")
-
-    def _check_deaths(self, state: State, news: News) -> None:
-        """Whoever is taken for dead had not renewed its Lease for as long as it lasts when it was read."""
-        for name, read in news.deaths:
-            member = state.members[MEMBERS.index(name)]
-            if any(read < age * TICK < read + LEASE for age in member.renewals if age < OLD):
-                raise Broken(f"9: {name} is taken for dead, though it renewed its Lease")
 
     def check(self, state: State) -> None:
         """The promises that hold at any time."""
-        for name in ITEMS:
-            holders = [m.name for m in state.members if is_primary(m.assignment, name)]
-            if len(holders) > 1:
-                raise Broken(f"2: slot 0 of {name} is on {holders}")
-            working = [m.name for m in state.members if at_work(m, name)]
-            if self.exclusive and len(working) > 1:
-                raise Broken(f"2: {working} work on {name}")
+        check(self.exclusive, state)
 
     def key(self, state: State) -> bytes:
         """Equal for states that differ in nothing but names and the time of day."""
@@ -479,15 +388,6 @@ class Fleet:
             ).tobytes()
             for r in range(len(RENAMINGS))
         )
-
-
-def _with(values: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:
-    return (*values[:index], value, *values[index + 1 :])
-
-
-def _holds(state: State, member: str, grant: int, item: str) -> bool:
-    entry = entries(state.members[MEMBERS.index(member)].assignment).get(item)
-    return entry is not None and entry.grant == grant
 
 
 def _asked(seat: Seat) -> int:

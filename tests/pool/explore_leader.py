@@ -27,23 +27,17 @@ from explore_values import (
     Pool,
     Seat,
 )
+from objects import item_object, member_object, pool_object
 
-from berth.pool import (
-    Brain,
-    ItemInfo,
-    LeaseChanged,
-    Leases,
-    MemberInfo,
-    Policy,
-    PoolInfo,
-)
+from berth.kinds import AssignmentObject, MemberObject, PoolObject, ReadPoolSpec
+from berth.pool import Brain, LeaseChanged, Leases
 from berth.solve import Problem, Solution, Touched, solve
 
 
 class Seats:
     """All controller processes that were met: numbers, and the steps from one to the next."""
 
-    def __init__(self, policy: Policy, reported: bool, numbers: Numbers) -> None:
+    def __init__(self, policy: ReadPoolSpec, reported: bool, numbers: Numbers) -> None:
         self.policy = policy
         self.reported = reported
         self.numbers = numbers
@@ -65,20 +59,20 @@ class Seats:
     def close(self) -> None:
         self.loop.close()
 
-    def member(self, name: str, limit: int) -> MemberInfo:
+    def member(self, name: str, limit: int) -> MemberObject:
         """The Member of that name."""
-        return MemberInfo(name, limit, lease=f"l-{name}", reported=self.reported, uid=f"u-{name}")
+        return member_object(name, limit, lease=f"l-{name}", reported=self.reported, uid=f"u-{name}")
 
-    def pool(self, pool: Pool) -> PoolInfo:
+    def pool(self, pool: Pool) -> PoolObject:
         """The Pool as a brain observes it."""
-        return PoolInfo("u-pool", pool.version, self.policy, pool.term, pool.leader)
+        return pool_object("u-pool", pool.version, self.policy, pool.term, pool.leader)
 
     def first(self, index: int, cache: Cache) -> int:
         """A process that has just been started and has listed everything."""
         brain = Brain("ns", "pool", Leases())
         brain.observe(self.pool(cache.pool), 0.0)
         for name, count in zip(ITEMS, cache.replicas, strict=True):
-            brain.observe(ItemInfo(name, count, f"u-{name}"), 0.0)
+            brain.observe(item_object(name, count, f"u-{name}"), 0.0)
         for name, limit in zip(MEMBERS, cache.limits, strict=True):
             brain.observe(self.member(name, limit), 0.0)
             brain.ledger.leases.put(lease_of(name, cache.stamps[MEMBERS.index(name)]), 0.0)
@@ -164,6 +158,15 @@ def _named(names: tuple[str, ...], values: tuple[Any, ...] | None) -> Any:
     return frozenset(zip(names, values, strict=True))
 
 
+def _ticks_since(renewed: str | None, tick: int) -> int | None:
+    return min(OLD, tick - int(renewed[1:])) if renewed else None
+
+
+def _assignment(there: AssignmentObject) -> tuple[Any, ...]:
+    spec, status = there.spec, there.status
+    return (there.metadata.generation, spec.items, spec.term, spec.session, status.session, status.items)
+
+
 def canonical(kept: Kept) -> tuple[Any, ...]:
     """All that the future of a process depends on, by name, with times relative to its clock.
 
@@ -189,11 +192,11 @@ def canonical(kept: Kept) -> tuple[Any, ...]:
     watches = frozenset(
         (
             name,
-            watch.lease.holder,
-            min(OLD, tick - int(watch.lease.renewed[1:])) if watch.lease.renewed else None,
+            watch.holder,
+            _ticks_since(watch.lease.spec.renew_time, tick),
             ago(watch.at),
             watch.deleted,
-            watch.given_up,
+            watch.found_dead,
             watch.renewed,
             ago(watch.read_at),
             watch.liveness(now).value,
@@ -207,7 +210,7 @@ def canonical(kept: Kept) -> tuple[Any, ...]:
     states = frozenset(
         (
             m.name,
-            m.assignment._replace(resource_version=0) if m.assignment else None,
+            m.assignment and _assignment(m.assignment),
             m.liveness.value,
             m.session_holds,
             m.successor,
@@ -228,9 +231,7 @@ def canonical(kept: Kept) -> tuple[Any, ...]:
     )
     primaries = (
         frozenset((item, frozenset(lasts.values())) for item, lasts in former._of.items()),
-        frozenset(
-            (item, frozenset(members[r] for r in rows)) for item, rows in former._releasing.items() if rows
-        ),
+        frozenset((item, frozenset(names)) for item, names in former._releasing.items() if names),
     )
     plan = None
     if target.solution is not None:
@@ -252,7 +253,7 @@ def canonical(kept: Kept) -> tuple[Any, ...]:
         ahead,
         woken,
         brain.term,
-        brain.pool and (brain.pool.term, brain.pool.leader, brain.pool.version),
+        brain.pool and (brain.pool.term, brain.pool.leader, brain.pool.metadata.resource_version),
         brain.uid,
         ledger.highest_term,
         brain._finished,

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from explore_client import Client, Informer
 from explore_values import (
     ITEMS,
     LEASE,
@@ -21,24 +22,15 @@ from explore_values import (
     News,
     Request,
 )
-from protocol_leader import pool_object
+from objects import assignment_object, item_object, lease_object
 from protocol_world import losing
 
 from berth.controller.apply import Applier, Replaced
 from berth.controller.follow import Burst
 from berth.controller.lead import Lead
-from berth.kinds import AssignmentObject, ReadAssignmentSpec
+from berth.kinds import AssignmentObject, LeaseObject, ReadAssignmentSpec
 from berth.kube import Backoff, Conflict, Forbidden, Invalid, Meta, NotFound, RequestTimeout
-from berth.pool import (
-    AssignmentInfo,
-    Brain,
-    Decision,
-    ItemInfo,
-    LeaseChanged,
-    LeaseInfo,
-    LeaseRead,
-    Outcome,
-)
+from berth.pool import Brain, Decision, LeaseChanged, LeaseRead, Outcome
 
 if TYPE_CHECKING:
     from explore_leader import Seats
@@ -50,74 +42,6 @@ ERRORS: dict[str, Any] = {
     "NotFound": lambda: NotFound(404, "NotFound", "no such object"),
     "Timeout": lambda: RequestTimeout("no answer"),
 }
-
-
-class Client:
-    """The part of the client that a Pool's loop uses: every request waits for its answer."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-
-    async def _send(self, what: str, name: str = "", body: tuple[Any, ...] = ()) -> Any:
-        process = self._process
-        answer = process.loop.create_future()
-        claims = process.claims.get(name, frozenset()) if what == "patch" else frozenset()
-        process.requests.append((Request(process.sent, what, name, body, claims), answer))
-        process.sent += 1
-        return await answer
-
-    async def get(self, path: str, **_: Any) -> Any:
-        return await self._send("get pool" if "/pools/" in path else "get", path.rsplit("/", 1)[1])
-
-    async def list(self, path: str, **_: Any) -> Any:
-        return await self._send("list")
-
-    async def create(self, path: str, body: Any, **_: Any) -> Any:
-        return await self._send("create", body["metadata"]["name"], _spec(body["spec"]))
-
-    async def patch(self, path: str, patch: Any, kind: str = "json", **_: Any) -> Any:
-        if kind == "merge":
-            known, status = patch["metadata"]["resourceVersion"], patch["status"]
-            return await self._send("take over", body=(int(known), status["term"], status["leader"]))
-        if "/pools/" in path:
-            return await self._send("raise term", body=(patch[1]["value"], patch[2]["value"]))
-        body = (patch[1]["value"], *_spec(patch[2]["value"]))
-        return await self._send("patch", path.rsplit("/", 1)[1], body)
-
-
-def _spec(spec: dict[str, Any]) -> tuple[Any, ...]:
-    return spec["term"], tuple(spec["items"]), spec.get("session", "")
-
-
-class Informer:
-    """The cache of Assignments, as far as a Pool's loop asks for it.
-
-    Versions are counted anew from each snapshot: what was written after the last look is one ahead of it.
-    """
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self.names: set[str] = set()
-        self._waiting: list[asyncio.Future[None]] = []
-
-    @property
-    def store(self) -> dict[tuple[str, str], Any]:
-        return {
-            ("ns", name): SimpleNamespace(metadata=SimpleNamespace(resource_version=0)) for name in self.names
-        }
-
-    async def wait_for(self, version: int) -> None:
-        while self.seen < version:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            await future
-
-    def advance(self) -> None:
-        """The watch has caught up."""
-        self.seen += 1
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            future.set_result(None)
 
 
 class NotingApplier(Applier):
@@ -209,7 +133,7 @@ class Process:
         if replicas is not None:
             for name, was, count in zip(ITEMS, cache.replicas, replicas, strict=True):
                 if was != count:
-                    brain.observe(ItemInfo(name, count, f"u-{name}"), self.now)
+                    brain.observe(item_object(name, count, f"u-{name}"), self.now)
             for name, was, limit in zip(MEMBERS, cache.limits, limits, strict=True):
                 if was != limit:
                     brain.observe(self.seats.member(name, limit), self.now)
@@ -272,7 +196,7 @@ class Process:
             return
         newest = Meta(request.name, "ns", "u", str(self.informer.seen + 1))
         if request.what in ("take over", "raise term", "get pool"):
-            future.set_result(pool_object(self.seats.pool(data)))
+            future.set_result(self.seats.pool(data))
         elif request.what == "list":
             names, shown = data
             version = str(self.informer.seen + (not shown))
@@ -362,12 +286,12 @@ class Process:
     def _claim(self, row: int, item: str, gone: set[int]) -> tuple[Any, ...] | None:
         ledger, solution = self.brain.ledger, self.brain.target.solution
         member, index = ledger.members[row], ledger.items.of[item]
-        replicas = ledger.item_info[index].replicas
+        replicas = int(ledger.arrays.replicas[index])
         if not replicas:
             return None
         if not (member.live or member.awaited):
             watch = self.leases._watches[f"l-{member.name}"]
-            if watch.lease.holder:
+            if watch.holder:
                 read = self.now - watch.read_at if watch.read_at > 0 else 0.0
                 self.news = self.news._replace(deaths=(*self.news.deaths, (member.name, read)))
             return (item, "dead", frozenset())
@@ -382,18 +306,17 @@ class Process:
 
     def _ready(self, member: Any, item: str) -> bool:
         """Whether an entry is ready, read from the objects."""
-        there, lease = member.assignment, f"l-{member.name}"
-        if self.leases.follows(lease, there.written_for):
+        if self.leases.follows(member.lease, member.written_for):
             return False  # granted to a session that has ended
-        if not member.info.reported:
+        if not member.reported:
             return True
-        report = f"{item}@{member.entries[item].grant}="
-        prepared = report + "Ready" in there.reports or report + "Active" in there.reports
-        return prepared and self.leases.holder(lease) == there.session
+        report, reports = f"{item}@{member.entries[item].grant}=", member.assignment.status.items
+        prepared = report + "Ready" in reports or report + "Active" in reports
+        return prepared and self.leases.holder(member.lease) == member.session
 
 
-def _info(there: Assignment) -> AssignmentInfo:
-    return AssignmentInfo(
+def _info(there: Assignment) -> AssignmentObject:
+    return assignment_object(
         there.name,
         there.items,
         there.term,
@@ -406,5 +329,5 @@ def _info(there: Assignment) -> AssignmentInfo:
     )
 
 
-def lease_of(member: str, stamp: tuple[str, int]) -> LeaseInfo:
-    return LeaseInfo(f"l-{member}", stamp[0], f"t{stamp[1]}", LEASE)
+def lease_of(member: str, stamp: tuple[str, int]) -> LeaseObject:
+    return lease_object(f"l-{member}", stamp[0], f"t{stamp[1]}", LEASE)

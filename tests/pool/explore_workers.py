@@ -12,7 +12,7 @@ from typing import NamedTuple
 from explore_values import ITEMS, OLD, Assignment
 
 from berth.kinds import Entry, Report, format_report, parse_entry
-from berth.member.steps import Position, Stage, Step, next_step, phase
+from berth.member.steps import Callback, Position, Stage, next_callback, phase
 
 
 class Process(NamedTuple):
@@ -104,7 +104,7 @@ def worked(member: Member) -> tuple[Member, dict[str, int], str] | None:
         target = targets.get(name)
         position = _advanced(positions.pop(name, Position(Stage.ABSENT, 0)), target)
         reported = phase(position, target, failed=False)
-        if target is not None and next_step(position, target) is Step.ACTIVATE:
+        if target is not None and next_callback(position, target) is Callback.ACTIVATE:
             started[name] = target.epoch  # it was reported before it starts
             position = Position(Stage.ACTIVE, position.grant, target.epoch)
         if position.stage is not Stage.ABSENT:
@@ -124,11 +124,11 @@ def worked(member: Member) -> tuple[Member, dict[str, int], str] | None:
 
 def _advanced(position: Position, target: Entry | None) -> Position:
     """The position after the callbacks that are due: one forwards, or all that release."""
-    while (step := next_step(position, target)) is not None and step is not Step.ACTIVATE:
-        if step is Step.PREPARE:
+    while (step := next_callback(position, target)) is not None and step is not Callback.ACTIVATE:
+        if step is Callback.PREPARE:
             started = position.stage is Stage.PREPARING
             assert target is not None
             return Position(Stage.PREPARED if started else Stage.PREPARING, target.grant)
-        released = step is Step.DROP
+        released = step is Callback.DROP
         position = Position(Stage.ABSENT, 0) if released else Position(Stage.PREPARED, position.grant)
     return position

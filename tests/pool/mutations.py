@@ -27,7 +27,7 @@ class Mutation(NamedTuple):
 
 
 RULES = "berth.pool.rules"
-LOADS = "berth.pool.loads"
+CHANGES = "berth.pool.changes"
 APPLY = "berth.controller.apply"
 LEAD = "berth.controller.lead"
 WRITES = "berth.controller.writes"
@@ -36,7 +36,7 @@ TARGET = "berth.pool.target"
 FORMER = "berth.pool.former"
 LEDGER = "berth.pool.ledger"
 MEMBER = "berth.pool.member"
-WORLD = "protocol_world"
+STORE, WORLD = "protocol_store", "protocol_world"
 
 MUTATIONS = [
     Mutation(
@@ -57,11 +57,11 @@ MUTATIONS = [
         "ready = sum(h.ready for h in here)",
         "ready = len(here)",
     ),
-    Mutation("entries are added whatever the limit", RULES, "if rules.room(member) <= 0:", "if False:"),
+    Mutation("entries are added whatever the limit", RULES, "if rules.loads.room(member) <= 0:", "if False:"),
     Mutation(
         "adds of one round do not count for each other's room",
-        LOADS,
-        "self._room[edit.member] = self.room(edit.member) - 1",
+        CHANGES,
+        "self._room[row] = self.room(row) - 1",
         "pass",
     ),
     Mutation(
@@ -134,19 +134,19 @@ MUTATIONS = [
     Mutation(
         "writes do not test the generation that they replace",
         WRITES,
-        '"path": "/metadata/generation", "value": member.assignment.generation',
+        '"path": "/metadata/generation", "value": member.assignment.metadata.generation',
         '"path": "/metadata/generation", "value": None',
     ),
     Mutation(
         "writes without an answer are forgotten",
-        "berth.pool.doubt",
+        "berth.pool.progress",
         "self._pending.setdefault(member, set()).update(items)",
         "pass",
     ),
     Mutation(
         "a new leader goes by what its cache happens to show",
         APPLY,
-        "await self._caught_up(pool.version)",
+        "await self._caught_up(int(pool.metadata.resource_version))",
         "pass",
     ),
     Mutation(
@@ -199,37 +199,37 @@ MUTATIONS = [
     ),
     Mutation(
         "an answer that an event has overtaken counts",
-        "berth.pool.leases",
+        "berth.pool.liveness",
         "if old is None or old.at > started:",
         "if old is None:",
     ),
     Mutation(
         "an event that is older than what was read counts",
-        "berth.pool.leases",
-        "if old is not None and lease.version and lease.version < old.read_version:",
+        "berth.pool.liveness",
+        "if old is not None and old.is_newer_than(lease):",
         "if False:",
     ),
     Mutation(
         "a new leader believes what it read in an earlier lead",
-        "berth.pool.leases",
-        "new = replace(watch, given_up=name in dead and not live, read_at=-math.inf)",
-        "new = replace(watch, given_up=name in dead and not live)",
+        "berth.pool.liveness",
+        "new = replace(watch, found_dead=name in dead and not live, read_at=-math.inf)",
+        "new = replace(watch, found_dead=name in dead and not live)",
     ),
     Mutation(
         "a new leader takes from those that the one before it had found dead",
         "berth.pool.outage",
-        "member.doubted or ",
+        "unconfirmed or ",
         "",
     ),
     Mutation(
         "a Lease that is gone when a leader begins has run out",
-        "berth.pool.leases",
+        "berth.pool.liveness",
         "for name in missing - self._watches.keys() - dead:",
         "for name in ():",
     ),
     Mutation(
         "the API server does not fence",
-        WORLD,
+        STORE,
         "if self.pool is not None and term < self.pool.term:",
         "if False:",
     ),
@@ -248,8 +248,8 @@ MUTATIONS = [
     Mutation(
         "a new session keeps its old grants",
         MEMBER,
-        "        return not self.written_for and session == self.successor\n",
-        "        return True\n",
+        "return not self.written_for and self.assignment is not None and self.session == self.successor",
+        "return True",
     ),
     Mutation(
         "a new session keeps the epoch of the one before",
@@ -266,19 +266,19 @@ MUTATIONS = [
     Mutation(
         "what another session was given counts as ready",
         MEMBER,
-        "self.info is None or self.restarted:",
-        "self.info is None:",
+        "not self.live or self.restarted:",
+        "not self.live:",
     ),
     Mutation(
         "a restart where all is in its place is not looked at",
-        "berth.pool.bulk",
+        "berth.pool.round",
         "if not m.live or m.restarted",
         "if not m.live",
     ),
     Mutation(
         "a new leader believes a watch of Leases that may be behind",
-        "berth.pool.sessions",
-        "return holder, self._leases.follows(info.lease, member.written_for)",
+        MEMBER,
+        "return holder, self._leases.follows(member.lease, member.written_for)",
         "return holder, True",
     ),
     Mutation(

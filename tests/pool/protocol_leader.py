@@ -1,248 +1,27 @@
-"""A controller's process in the model: its caches, and the real loop of a Pool over a client whose
-requests end when, and as, the test says."""
+"""A controller's process in the model: its caches, and the real loop of a Pool over a fake client."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
-import msgspec
-from protocol_world import Broken, Claim, World, entries, losing
+from protocol_client import FakeClient, FakeInformer, Network, Request
+from protocol_objects import shown
+from protocol_world import Broken, Claim, World, losing
 
 from berth.controller.apply import Applier, Replaced
 from berth.controller.follow import Burst
 from berth.controller.lead import Lead
 from berth.controller.reads import LeaseReader
-from berth.kinds import (
-    AssignmentObject,
-    LeaseObject,
-    LeaseSpec,
-    PoolObject,
-    ReadAssignmentSpec,
-    ReadAssignmentStatus,
-    ReadPoolSpec,
-    ReadPoolStatus,
-)
-from berth.kube import Backoff, Conflict, DeadlinePassed, Meta, NotFound, ServerError
-from berth.pool import (
-    Brain,
-    Decision,
-    Gone,
-    Handoff,
-    LeaseChanged,
-    LeaseInfo,
-    LeaseRead,
-    Leases,
-    MemberInfo,
-    Outcome,
-    PoolInfo,
-    lease_info,
-)
+from berth.kinds import Handoff, LeaseObject
+from berth.kube import Backoff
+from berth.pool import Brain, Decision, Gone, LeaseChanged, LeaseRead, Leases, Outcome
 from berth.solve import Problem, Solution, Solver, Touched, solve
 
 SOLVE = "solve"
 """What a request is called that goes to a process which solves."""
 GONE: dict[str, Any] = {"items": "Item", "members": "Member", "assignments": "Assignment"}
-
-
-@dataclass
-class Request:
-    """A request under way: `act` makes it happen on the server."""
-
-    leader: Leader
-    what: str
-    act: Callable[[], Any]
-    reads: bool
-    answer: asyncio.Future[Any]
-
-
-@dataclass
-class Network:
-    """Requests that were sent and not answered yet, and such as are given up but may still arrive."""
-
-    holder: Leader | None = None
-    """Who was elected last."""
-    pending: list[Request] = field(default_factory=list)
-    late: list[Request] = field(default_factory=list)
-
-
-class FakeClient:
-    """The part of the client that a Pool's loop uses."""
-
-    def __init__(self, leader: Leader) -> None:
-        self._leader = leader
-
-    async def _send(self, what: str, act: Callable[[], Any], *, reads: bool = False) -> Any:
-        leader = self._leader
-        future = asyncio.get_running_loop().create_future()
-
-        def happen() -> Any:
-            if leader.world.pool is None and leader.network.holder is not leader:
-                # Without a Pool nothing but its own clock stops a leader that was replaced.
-                raise DeadlinePassed(what)
-            return act()
-
-        leader.network.pending.append(Request(leader, what, happen, reads, future))
-        return await future
-
-    async def get(self, path: str, params: Any = None, *, type: Any = None, deadline: Any = None) -> Any:
-        world = self._leader.world
-        if "/pools/" in path:
-            return await self._send("get pool", lambda: pool_object(world.need_pool()), reads=True)
-        name = path.rsplit("/", 1)[1]
-        if "/leases/" in path:
-            return await self._send(f"get lease {name}", lambda: lease_object(world, name), reads=True)
-        return await self._send(f"get {name}", lambda: assignment_object(world, name), reads=True)
-
-    async def list(
-        self, path: str, *, type: Any = None, metadata_only: bool = False, deadline: Any = None
-    ) -> Any:
-        world = self._leader.world
-        if "/leases" in path:
-            there, one = world.stores["leases"], lease_object
-        else:
-            there, one = world.assignments, assignment_object
-        return await self._send(f"list {path}", lambda: [one(world, name) for name in there], reads=True)
-
-    async def create(self, path: str, body: Any, *, type: Any = None, deadline: Any = None) -> Any:
-        world = self._leader.world
-        if body["kind"] == "Pool":
-
-            def make() -> Any:
-                world.create_pool()
-                return pool_object(world.need_pool())
-
-            return await self._send("create pool", make)
-        meta = body["metadata"]
-
-        def act() -> Any:
-            world.create_assignment(meta["name"], meta["ownerReferences"][0]["uid"], body["spec"])
-            return assignment_object(world, meta["name"])
-
-        return await self._send(f"create {meta['name']}", act)
-
-    async def patch(
-        self, path: str, patch: Any, kind: str = "json", type: Any = None, deadline: Any = None
-    ) -> Any:
-        leader, world = self._leader, self._leader.world
-        if "/pools/" in path:
-
-            def act_pool() -> Any:
-                if kind == "merge":
-                    world.take_over(leader.name, patch)
-                else:
-                    world.raise_term(leader.name, patch)
-                return pool_object(world.need_pool())
-
-            return await self._send(f"term {patch}", act_pool)
-        name = path.rsplit("/", 1)[1]
-        generation = patch[1]["value"]
-        claims = leader.claims.get((name, generation), {})
-        limit = leader.limits.get((name, generation), 0)
-        exclusive = leader.exclusive
-
-        def act() -> Any:
-            world.patch_assignment(leader.name, name, patch, claims, limit, exclusive)
-            return assignment_object(world, name)
-
-        return await self._send(f"patch {name} {patch[2]['value']}", act)
-
-    async def delete(self, path: str, body: Any = None, *, deadline: Any = None) -> Any:
-        world, name = self._leader.world, path.rsplit("/", 1)[1]
-
-        def act() -> None:
-            there = world.assignments.get(name)
-            if there is None:
-                return
-            wanted = body["preconditions"]
-            if (there.uid, str(there.resource_version)) != (wanted["uid"], wanted["resourceVersion"]):
-                raise Conflict(409, "Conflict", name)
-            world.put("assignments", name, None)
-            if world.pool is None:
-                world.forget_epochs()
-
-        return await self._send(f"delete {name}", act)
-
-
-def pool_object(pool: PoolInfo) -> PoolObject:
-    meta = Meta("pool", "ns", pool.uid, str(pool.version))
-    policy = pool.policy
-    spec = {
-        "handoff": policy.handoff,
-        "zones": policy.zones,
-        "balance": {
-            "tolerancePercent": policy.tolerance,
-            "primaries": "Active" if policy.active_primaries else "Promotion",
-        },
-        "moves": {"maxInFlight": policy.max_in_flight},
-        "outage": {
-            "delaySeconds": int(policy.outage_delay),
-            "brakePercent": policy.brake_percent,
-            "brakeMinMembers": policy.brake_min_members,
-        },
-        "itemStatus": policy.item_status,
-    }
-    status = ReadPoolStatus(pool.term, pool.leader)
-    return PoolObject(meta, msgspec.convert(spec, ReadPoolSpec), status)
-
-
-def lease_object(world: World, name: str) -> LeaseObject:
-    if not world.leases_readable:
-        raise ServerError(500, "InternalError", name)
-    there: LeaseInfo | None = world.stores["leases"].get(name)
-    if there is None:
-        raise NotFound(404, "NotFound", name)
-    spec = LeaseSpec(there.holder, int(there.duration), there.renewed, there.transitions)
-    return LeaseObject(Meta(name, "ns", resource_version=str(there.version)), spec)
-
-
-def assignment_object(world: World, name: str) -> AssignmentObject:
-    there = world.assignments.get(name)
-    if there is None:
-        raise NotFound(404, "NotFound", name)
-    meta = Meta(name, "ns", there.uid, str(there.resource_version), there.generation)
-    return AssignmentObject(
-        metadata=meta,
-        spec=ReadAssignmentSpec("pool", there.term, there.written_for or None, there.items),
-        status=ReadAssignmentStatus(there.session, there.reports),
-    )
-
-
-class FakeInformer:
-    """The leader's cache of Assignments, as far as its loop asks for it."""
-
-    def __init__(self, leader: Leader) -> None:
-        self._leader = leader
-        self.waiting: list[tuple[int, asyncio.Future[None]]] = []
-
-    @property
-    def store(self) -> dict[tuple[str, str], Any]:
-        there = self._leader.stores["assignments"].values()
-        return {
-            ("ns", one.name): SimpleNamespace(metadata=SimpleNamespace(resource_version=one.resource_version))
-            for one in there
-        }
-
-    async def wait_for(self, version: int) -> None:
-        while self._leader.seen["assignments"] < version:
-            await self.until(version)
-
-    async def until(self, version: int) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.append((version, future))
-        await future
-
-    def advance(self) -> None:
-        """Wake those whose version is seen now."""
-        seen = self._leader.seen["assignments"]
-        for version, future in [w for w in self.waiting if w[0] <= seen]:
-            self.waiting.remove((version, future))
-            if not future.done():
-                future.set_result(None)
 
 
 class WatchedApplier(Applier):
@@ -329,11 +108,11 @@ class Leader:
         now = self.world.now
         if kind == "leases":
             if new is None:
-                self.leases.delete(name, now, old.version)
-            elif self.leases.put(new, now):
+                self.leases.delete(shown(old), now)
+            elif self.leases.put(shown(new), now):
                 self.brain.observe(LeaseChanged(name), now)
         elif new is not None:
-            self.brain.observe(new, now)
+            self.brain.observe(shown(new), now)
         elif kind == "pool":
             self.brain.observe(Gone("Pool", old.uid if old else ""), now)
         else:
@@ -353,11 +132,11 @@ class Leader:
 
     def _put_lease_read(self, name: str, lease: LeaseObject | None, started: float) -> bool:
         now, expired = self.world.now, name in self.leases.unread()
-        answer = self.leases.put_read(name, lease_info(lease) if lease else None, started, now)
+        answer = self.leases.put_read(name, lease, started, now)
         if answer.changed:
             self.brain.observe(LeaseChanged(name), now)
         self.brain.observe(LeaseRead(name, (lease.spec.holder_identity or "") if lease else ""), now)
-        return expired and answer.unseen
+        return expired and answer.missed
 
     # ---- leading --------------------------------------------------------------------------------
 
@@ -416,7 +195,7 @@ class Leader:
         """Write the statuses of the Members."""
         for member in self.ledger.members.values():
             there = self.world.members.get(member.name)
-            if member.info is not None and there is not None and there.uid == member.info.uid:
+            if member.info is not None and there is not None and there.uid == member.uid:
                 self.world.said_live[there.uid] = member.live
 
     def _reported(self) -> tuple[set[str], set[str]]:
@@ -455,7 +234,7 @@ class Leader:
         for write in decision.writes:
             member = ledger.members[write.row]
             assert member.assignment is not None
-            key = (member.name, member.assignment.generation)
+            key = (member.name, member.assignment.metadata.generation)
             self.limits[key] = member.limit
             self.claims[key] = {
                 edit.item: claim
@@ -466,8 +245,8 @@ class Leader:
     def _claim(self, member: Any, item: str, gone: dict[str, set[int]]) -> Claim | None:
         ledger, solution = self.ledger, self.brain.target.solution
         row = ledger.items.of[item]
-        seen = ledger.item_info.get(row)
-        if seen is None or not seen.replicas:
+        replicas = int(ledger.arrays.replicas[row])
+        if not replicas:
             return None
         if not (member.live or member.awaited):
             self._check_death(member)
@@ -475,18 +254,18 @@ class Leader:
         assert solution is not None
         placed = int((solution.members[row] >= 0).sum())
         counted = frozenset(
-            (m.name, m.assignment.uid, m.entries[item].grant)
+            (m.name, m.assignment.metadata.uid, m.entries[item].grant)
             for m in ledger.members.values()
             if m.live and item in m.entries and m.row not in gone[item]
             if m.assignment is not None and self._ready(m, item)
         )
-        return Claim(min(seen.replicas, max(1, placed)), counted)
+        return Claim(min(replicas, max(1, placed)), counted)
 
     def _check_death(self, member: Any) -> None:
         """Whoever is taken for dead had not renewed its Lease when that was read."""
-        lease = member.info.lease if member.info else None
+        lease = member.lease
         watch = self.leases._watches.get(lease)
-        if watch is None or watch.deleted or not watch.lease.holder:
+        if watch is None or watch.deleted or not watch.holder:
             return
         read = watch.read_at if watch.read_at > 0 else self.world.now
         late = [t for t in self.world.renewals[lease] if read - self.world.lease_seconds < t <= read]
@@ -495,13 +274,11 @@ class Leader:
 
     def _ready(self, member: Any, item: str) -> bool:
         """Whether an entry is ready, read from the objects."""
-        seen: MemberInfo = member.info
-        there = member.assignment
-        if seen.lease is not None and self.leases.follows(seen.lease, there.written_for):
-            return False  # given to a session that has ended
-        if not seen.reported:
+        if member.lease and self.leases.follows(member.lease, member.written_for):
+            return False  # granted to a session that has ended
+        if not member.reported:
             return True
-        report = f"{item}@{entries(there)[item].grant}="
-        if report + "Ready" not in there.reports and report + "Active" not in there.reports:
+        report, reports = f"{item}@{member.entries[item].grant}=", member.assignment.status.items
+        if report + "Ready" not in reports and report + "Active" not in reports:
             return False
-        return seen.lease is None or self.leases.holder(seen.lease) == there.session
+        return not member.lease or self.leases.holder(member.lease) == member.session

@@ -1,21 +1,17 @@
-"""A model of everything around a leader: the API server, the workers' processes and time.
-
-The API server keeps the rules that the real one keeps: generations, uids and resourceVersions as
-preconditions, and the fencing policy. Each write is one atomic step, but when it happens, and whether
-its sender hears of it, is for the test to choose.
-"""
+"""A model of everything around a leader: the API server, the workers' processes, time, and the promises."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from berth.kinds import Entry, parse_entry
-from berth.kube import Conflict, Forbidden, Invalid, NotFound
-from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, MemberInfo, Policy, PoolInfo, Write
+from protocol_objects import Assignment, Lease, entries, primaries
+from protocol_store import KINDS, Broken, Store
 
-KINDS = ("items", "members", "assignments", "leases", "pool")
+from berth.pool import Write
+
+__all__ = ["KINDS", "Broken", "Claim", "Process", "World", "losing"]
 
 
 def losing(writes: Iterable[Write]) -> dict[str, set[int]]:
@@ -26,18 +22,6 @@ def losing(writes: Iterable[Write]) -> dict[str, set[int]]:
             if edit.entry is None:
                 rows.setdefault(edit.item, set()).add(write.row)
     return rows
-
-
-class Event(NamedTuple):
-    """A change of one object; `new` None is its deletion."""
-
-    version: int
-    name: str
-    new: Any
-
-
-class Broken(AssertionError):  # noqa: N818 - says what is so
-    """A promise was broken."""
 
 
 @dataclass
@@ -61,7 +45,7 @@ class Process:
     renewed: float
     running: bool = True
     connected: bool = True
-    spec: AssignmentInfo | None = None
+    spec: Assignment | None = None
     """The Assignment as it last saw it."""
     phases: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Item -> (grant, phase), as it would report."""
@@ -69,14 +53,10 @@ class Process:
 
 
 @dataclass
-class World:
+class World(Store):
     """The API server, its history, and the processes."""
 
     now: float = 1000.0
-    version: int = 1
-    uids: int = 0
-    stores: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
-    log: dict[str, list[Event]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     processes: dict[str, Process] = field(default_factory=dict)
     """By Member name, the last one started for it."""
     epochs: dict[str, int] = field(default_factory=dict)
@@ -92,99 +72,10 @@ class World:
     """The leader that was the last to complete a take-over."""
     solves_elsewhere: bool = False
     """Whether leaders have their problems solved by another process, which takes time."""
-    leases_readable: bool = True
-    """Whether reads of Leases are answered, not refused."""
     renewals: dict[str, list[float]] = field(default_factory=dict)
     """When each Lease was renewed."""
     said_live: dict[str, bool] = field(default_factory=dict)
     """By the uid of a Member, what its status says of it."""
-
-    # ---- the store ------------------------------------------------------------------------------
-
-    def put(self, kind: str, name: str, new: Any) -> None:
-        self.version += 1
-        if new is None:
-            del self.stores[kind][name]
-        else:
-            self.stores[kind][name] = new
-        self.log[kind].append(Event(self.version, name, new))
-
-    def uid(self) -> str:
-        self.uids += 1
-        return f"u{self.uids}"
-
-    @property
-    def items(self) -> dict[str, ItemInfo]:
-        return self.stores["items"]
-
-    @property
-    def members(self) -> dict[str, MemberInfo]:
-        return self.stores["members"]
-
-    @property
-    def assignments(self) -> dict[str, AssignmentInfo]:
-        return self.stores["assignments"]
-
-    @property
-    def pool(self) -> PoolInfo | None:
-        return self.stores["pool"].get("pool")
-
-    # ---- what a leader writes -------------------------------------------------------------------
-
-    def create_pool(self) -> PoolInfo:
-        if self.pool is not None:
-            raise Conflict(409, "AlreadyExists", "pool")
-        self.put("pool", "pool", PoolInfo(self.uid(), self.version + 1, Policy()))
-        assert self.pool is not None
-        return self.pool
-
-    def need_pool(self) -> PoolInfo:
-        if self.pool is None:
-            raise NotFound(404, "NotFound", "pool")
-        return self.pool
-
-    def take_over(self, leader: str, body: dict[str, Any]) -> PoolInfo:
-        """The merge patch of a take-over."""
-        pool = self.need_pool()
-        meta, status = body["metadata"], body["status"]
-        if meta["uid"] != pool.uid or int(meta["resourceVersion"]) != pool.version:
-            raise Conflict(409, "Conflict", "pool")
-        return self._set_term(pool, status["term"], status["leader"])
-
-    def raise_term(self, leader: str, patch: list[dict[str, Any]]) -> PoolInfo:
-        """The JSON patch that raises the term."""
-        pool = self.need_pool()
-        if not pool.term or [op["value"] for op in patch[:2]] != [pool.uid, pool.term]:
-            raise Invalid(422, "Invalid", "test failed")
-        return self._set_term(pool, patch[2]["value"], pool.leader)
-
-    def _set_term(self, pool: PoolInfo, term: int, leader: str) -> PoolInfo:
-        if term < pool.term:
-            raise Broken(f"the Pool's term went from {pool.term} to {term}")
-        self.put("pool", "pool", pool._replace(version=self.version + 1, term=term, leader=leader))
-        return self.need_pool()
-
-    def fence(self, term: int) -> None:
-        """The admission policy."""
-        if self.pool is not None and term < self.pool.term:
-            raise Forbidden(403, "Forbidden", "spec.term is below the Pool's status.term")
-
-    def create_assignment(self, name: str, owner: str, spec: dict[str, Any]) -> AssignmentInfo:
-        if name in self.assignments:
-            raise Conflict(409, "AlreadyExists", name)
-        self.fence(spec["term"])
-        new = AssignmentInfo(
-            name,
-            tuple(spec["items"]),
-            spec["term"],
-            self.uid(),
-            owner,
-            generation=1,
-            resource_version=self.version + 1,
-            written_for=spec.get("session", ""),
-        )
-        self.put("assignments", name, new)
-        return new
 
     def patch_assignment(
         self,
@@ -194,30 +85,11 @@ class World:
         claims: dict[str, Claim],
         limit: int,
         exclusive: bool,
-    ) -> AssignmentInfo:
-        """A leader's JSON patch of `spec`, if uid and generation are those it tests; promises are checked."""
-        old = self.assignments.get(name)
-        if old is None:
-            raise NotFound(404, "NotFound", name)
-        if (patch[0]["value"], patch[1]["value"]) != (old.uid, old.generation):
-            raise Invalid(422, "Invalid", "test failed")
-        spec = patch[2]["value"]
-        items = tuple(spec["items"])
-        session = spec.get("session", "")
-        same = (items, spec["term"], session) == (old.items, old.term, old.written_for)
-        if not same:
-            self.fence(spec["term"])
-        new = old._replace(
-            items=items,
-            term=spec["term"],
-            generation=old.generation + (not same),
-            resource_version=self.version + 1,
-            written_for=session,
-        )
-        if same:
-            return old
-        self.put("assignments", name, new)
-        self._check_write(leader, old, new, claims, limit, exclusive)
+    ) -> Assignment:
+        """A leader's JSON patch of `spec`; promises are checked."""
+        old, new = self.replace_spec(name, patch)
+        if new is not old:
+            self._check_write(leader, old, new, claims, limit, exclusive)
         return new
 
     # ---- promises -------------------------------------------------------------------------------
@@ -225,8 +97,8 @@ class World:
     def _check_write(
         self,
         leader: str,
-        old: AssignmentInfo,
-        new: AssignmentInfo,
+        old: Assignment,
+        new: Assignment,
         claims: dict[str, Claim],
         limit: int,
         exclusive: bool,
@@ -298,7 +170,7 @@ class World:
             return primaries(there) if self.for_it(process, there) else set()
         return process.active
 
-    def for_it(self, process: Process, there: AssignmentInfo | None) -> bool:
+    def for_it(self, process: Process, there: Assignment | None) -> bool:
         """Whether the entries of an Assignment are for this process."""
         return there is None or there.written_for in ("", process.session)
 
@@ -349,7 +221,7 @@ class World:
         process.renewed = self.now
         if seen is not None and seen.lease is not None:
             version = self.version + 1
-            lease = LeaseInfo(seen.lease, process.session, f"t{version}", self.lease_seconds, version=version)
+            lease = Lease(seen.lease, process.session, f"t{version}", self.lease_seconds, version=version)
             self.put("leases", seen.lease, lease)
             self.renewals.setdefault(seen.lease, []).append(self.now)
 
@@ -438,14 +310,3 @@ class World:
         floor = max((a.term for a in self.assignments.values()), default=0)
         self.epochs = {name: min(epoch, floor) for name, epoch in self.epochs.items()}
         self.had = {(name, epoch): who for (name, epoch), who in self.had.items() if epoch <= floor}
-
-
-def entries(assignment: AssignmentInfo | None) -> dict[str, Entry]:
-    """The entries of an Assignment by Item."""
-    parsed = [parse_entry(text) for text in (assignment.items if assignment else ())]
-    return {entry.name: entry for entry in parsed}
-
-
-def primaries(assignment: AssignmentInfo | None) -> set[str]:
-    """Items of which an Assignment lists slot 0."""
-    return {name for name, entry in entries(assignment).items() if entry.primary}

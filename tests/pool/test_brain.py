@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 from carried_out import Carried
+from objects import lease_object, pool_spec
 
-from berth.pool import LeaseChanged, LeaseInfo, Outcome, Policy, RoundMade
+from berth.kinds import ReadPoolSpec
+from berth.pool import LeaseChanged, Outcome, RoundMade
 from berth.pool.target import MAX_TURNS
 from berth.solve import Problem, Solution, Touched, solve
 
@@ -34,7 +36,12 @@ class Elsewhere:
 class Stage(Carried):
     """A Pool whose problem another process solves."""
 
-    def __init__(self, policy: Policy | None = None, **limits: int) -> None:
+    def items(self) -> dict[str, int]:
+        """Replicas by the name of the Item."""
+        ledger = self.brain.ledger
+        return {ledger.items.name(row): int(ledger.arrays.replicas[row]) for row in ledger.generations}
+
+    def __init__(self, policy: ReadPoolSpec | None = None, **limits: int) -> None:
         self.solver = Elsewhere()
         super().__init__(self.solver, policy, **limits)
 
@@ -95,13 +102,13 @@ async def test_members_that_change_without_end_get_and_lose_nothing() -> None:
 
 
 async def test_a_member_that_dies_meanwhile_is_waited_for_as_the_policy_says() -> None:
-    stage = Stage(Policy(outage_delay=60.0), b=5)
-    stage.leases.put(LeaseInfo("l", "s", "r", 1000.0), stage.now)
+    stage = Stage(pool_spec(outage_delay=60.0), b=5)
+    stage.leases.put(lease_object("l", "s", "r", 1000.0), stage.now)
     stage.member("a", 5, "x#0@1:1", lease="l")
     stage.item("x")
 
     def die() -> None:
-        stage.leases.put(LeaseInfo("l", ""), stage.now)
+        stage.leases.put(lease_object("l", ""), stage.now)
         stage.brain.observe(LeaseChanged("l"), stage.now)
 
     stage.solver.events = [lambda: None, die]
@@ -160,7 +167,7 @@ async def test_events_while_assignments_are_written_are_observed_afterwards_in_o
     stage.item("y", 3)
     assert list(stage.brain.ledger.items.of) == ["x"], "rows mean the same while they are written"
     stage.brain.done(Outcome(), stage.now)
-    assert {item.name: item.replicas for item in stage.brain.ledger.item_info.values()} == {"y": 3}
+    assert stage.items() == {"y": 3}
 
 
 async def test_a_pool_that_cannot_be_taken_over_is_left_alone_for_a_while_whatever_happens() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from objects import assignment_object, item_object, lease_object, member_object
 from reading import let_time_pass, pass_time
 
-from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, Leases, Ledger, Liveness, MemberInfo
+from berth.kinds import LeaseObject
+from berth.pool import Leases, Ledger, Liveness
 
 
-def lease(renewed: str = "r1", holder: str = "s1", version: int = 1) -> LeaseInfo:
-    return LeaseInfo("l", holder, renewed, 10.0, version=version)
+def lease(renewed: str = "r1", holder: str = "s1", version: int = 1) -> LeaseObject:
+    return lease_object("l", holder, renewed, 10.0, version=version)
 
 
 def watched(since: float = 100.0) -> Leases:
@@ -79,7 +81,7 @@ def test_events_older_than_what_was_read_count_for_nothing() -> None:
     leases = ran_out()
     leases.put_read("l", lease("r9", version=9), 110.0, 110.0)
     assert not leases.put(lease("r5", version=5), 112.0)
-    leases.delete("l", 112.0, version=8)
+    leases.delete(lease(version=8), 112.0)
     leases.advance(120.0)
     assert leases.put_read("l", lease("r9", version=9), 120.0, 120.0).changed
     assert not leases.put(lease("r8", "s0", version=8), 121.0), "an old one revives nobody"
@@ -98,7 +100,7 @@ def test_a_released_lease_needs_no_read() -> None:
 
 def test_a_deleted_lease_needs_no_read() -> None:
     leases = watched()
-    leases.delete("l", 103.0, version=1)
+    leases.delete(lease(version=1), 103.0)
     assert leases.advance(110.0) == ["l"]
     assert not leases.unread()
 
@@ -188,9 +190,9 @@ def fleet() -> Ledger:
     """A Member with a Lease of 10 s that holds x."""
     fleet = Ledger(Leases())
     fleet.leases.put(lease(), 100.0)
-    fleet.put_item(ItemInfo("x", 1))
-    fleet.put_member(MemberInfo("m", 5, lease="l", uid="u"), 100.0)
-    fleet.put_assignment(AssignmentInfo("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1"), 100.0)
+    fleet.put_item(item_object("x", 1))
+    fleet.put_member(member_object("m", 5, lease="l", uid="u"), 100.0)
+    fleet.put_assignment(assignment_object("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1"), 100.0)
     return fleet
 
 
@@ -199,7 +201,7 @@ def test_a_member_lives_until_its_death_is_confirmed_and_died_when_its_lease_ran
 ) -> None:
     member = fleet.members[0]
     fleet.leases.advance(110.0)
-    fleet.refresh(0, 118.0)
+    fleet.lease_changed("l", 118.0)
     assert member.live
     let_time_pass(fleet, 118.0)
     assert not member.live
@@ -207,21 +209,21 @@ def test_a_member_lives_until_its_death_is_confirmed_and_died_when_its_lease_ran
 
 
 def test_a_member_that_appears_with_a_lease_that_ran_out_long_ago_was_never_alive(fleet: Ledger) -> None:
-    fleet.leases.put(LeaseInfo("old", "s0", "r0", 10.0), 100.0)
+    fleet.leases.put(lease_object("old", "s0", "r0", 10.0), 100.0)
     fleet.leases.advance(110.0)
-    fleet.put_member(MemberInfo("n", 5, lease="old", uid="v"), 110.0)
+    fleet.put_member(member_object("n", 5, lease="old", uid="v"), 110.0)
     member = fleet.members[1]
     assert not member.live
-    answer = fleet.leases.put_read("old", LeaseInfo("old", "s1", "r1", 10.0, version=5), 111.0, 111.0)
+    answer = fleet.leases.put_read("old", lease_object("old", "s1", "r1", 10.0, version=5), 111.0, 111.0)
     assert answer.changed
     fleet.lease_changed("old", 111.0)
     assert member.live, "it was alive after all"
 
 
 def test_a_renewal_brings_a_member_to_life_whose_lease_was_to_be_read(fleet: Ledger) -> None:
-    fleet.leases.put(LeaseInfo("old", "s0", "r0", 10.0), 100.0)
+    fleet.leases.put(lease_object("old", "s0", "r0", 10.0), 100.0)
     fleet.leases.advance(110.0)
-    fleet.put_member(MemberInfo("n", 5, lease="old", uid="v"), 110.0)
-    assert fleet.leases.put(LeaseInfo("old", "s0", "r1", 10.0), 111.0)
+    fleet.put_member(member_object("n", 5, lease="old", uid="v"), 110.0)
+    assert fleet.leases.put(lease_object("old", "s0", "r1", 10.0), 111.0)
     fleet.lease_changed("old", 111.0)
     assert fleet.members[1].live

@@ -6,11 +6,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from objects import assignment_object, changed, item_object, lease_object, member_object
 from reading import let_time_pass
 
 from berth.kinds import Entry, Report, format_entry, format_report
 from berth.kinds.entry import Phase
-from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, Leases, Ledger, MemberInfo
+from berth.pool import Leases, Ledger
 
 ITEMS = ["i0", "i1", "i2"]
 MEMBERS = ["m0", "m1", "m2"]
@@ -29,7 +30,7 @@ report_lists = st.dictionaries(
     st.sampled_from(ITEMS), st.tuples(st.integers(1, 9), st.sampled_from(Phase)), max_size=3
 ).map(lambda chosen: tuple(format_report(Report(n, g, p)) for n, (g, p) in sorted(chosen.items())))
 member_specs = st.builds(
-    MemberInfo,
+    member_object,
     name=st.just(""),
     limit=st.integers(0, 3),
     zone=st.sampled_from(["", "a", "b"]),
@@ -49,7 +50,7 @@ events = st.one_of(
         st.one_of(
             st.none(),
             st.builds(
-                AssignmentInfo,
+                assignment_object,
                 name=st.just(""),
                 items=entry_lists,
                 term=st.just(9),
@@ -97,21 +98,21 @@ class Told:
             self.there[kind, name] = what
         match kind:
             case "item":
-                fleet.delete_item(name) if what is None else fleet.put_item(ItemInfo(name, what))
+                fleet.delete_item(name) if what is None else fleet.put_item(item_object(name, what))
             case "member":
                 if what is None:
                     fleet.delete_member(name, self.now)
                 else:
-                    fleet.put_member(what._replace(name=name), self.now)
+                    fleet.put_member(changed(what, name=name), self.now)
             case "assignment":
                 if what is None:
                     fleet.delete_assignment(name, self.now)
                 else:
-                    fleet.put_assignment(what._replace(name=name), self.now)
+                    fleet.put_assignment(changed(what, name=name), self.now)
             case "lease":
                 if what is None:
-                    self.leases.delete(name, self.now)
-                elif self.leases.put(LeaseInfo(name, what[0], what[1], 10.0), self.now):
+                    self.leases.delete(lease_object(name), self.now)
+                elif self.leases.put(lease_object(name, what[0], what[1], 10.0), self.now):
                     fleet.lease_changed(name, self.now)
 
 
@@ -128,7 +129,7 @@ def picture(fleet: Ledger) -> dict[str, Any]:
             sorted(holders),
             names[primary] if primary >= 0 else None,
             sorted(ready),
-            row in fleet.item_info,
+            row in fleet.generations,
         )
     zones = {number: zone for zone, number in fleet._zones.items()}
     members = {}

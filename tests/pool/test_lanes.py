@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from berth.kinds import Entry
-from berth.pool import Lane, lane
+from berth.pool import Lane
+from berth.pool.changes import lane
 
 REPLICA = Entry("a", 1, 3, 0)
 PRIMARY = Entry("a", 0, 3, 4)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from objects import assignment_object, changed, item_object, lease_object, member_object
 from reading import let_time_pass, pass_time
 
-from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, Leases, Ledger, Liveness, MemberInfo, stopped
+from berth.kinds import LeaseObject
+from berth.pool import Leases, Ledger, Liveness
+from berth.pool.former import stopped
 from berth.pool.liveness import safety_margin
 
 
-def lease(renewed: str = "r1", holder: str = "s1", seconds: float = 10.0) -> LeaseInfo:
-    return LeaseInfo("l", holder, renewed, seconds)
+def lease(renewed: str = "r1", holder: str = "s1", seconds: float = 10.0) -> LeaseObject:
+    return lease_object("l", holder, renewed, seconds)
 
 
 def test_a_lease_counts_from_when_its_renewal_was_seen() -> None:
@@ -65,7 +68,7 @@ def test_a_lease_that_was_given_up_has_no_live_holder() -> None:
 def test_a_deleted_lease_counts_until_it_would_have_expired() -> None:
     leases = Leases()
     leases.put(lease(), 100.0)
-    leases.delete("l", 103.0)
+    leases.delete(lease(), 103.0)
     assert leases.liveness("l", 109.0) is Liveness.LIVE
     assert leases.advance(110.0) == ["l"]
     assert leases.liveness("l", 110.0) is Liveness.EXPIRED
@@ -76,7 +79,7 @@ def test_a_deleted_lease_counts_until_it_would_have_expired() -> None:
 def test_a_deleted_lease_that_comes_back_counts_from_then() -> None:
     leases = Leases()
     leases.put(lease(), 100.0)
-    leases.delete("l", 103.0)
+    leases.delete(lease(), 103.0)
     leases.put(lease(), 108.0)
     assert leases.liveness("l", 117.0) is Liveness.LIVE
 
@@ -115,11 +118,12 @@ def test_no_moment_of_change_is_missed() -> None:
 def fleet_with(reported: bool = True, **changes: str) -> tuple[Ledger, Leases]:
     leases = Leases()
     fleet = Ledger(leases)
-    leases.put(LeaseInfo("l", "s1", "r1", 10.0), 100.0)
-    fleet.put_item(ItemInfo("x", 1))
-    fleet.put_member(MemberInfo("m", 5, lease="l", reported=reported, uid="u"), 100.0)
+    leases.put(lease_object("l", "s1", "r1", 10.0), 100.0)
+    fleet.put_item(item_object("x", 1))
+    fleet.put_member(member_object("m", 5, lease="l", reported=reported, uid="u"), 100.0)
     fleet.put_assignment(
-        AssignmentInfo("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1", ("x@3=Ready",))._replace(**changes), 100.0
+        changed(assignment_object("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1", ("x@3=Ready",)), **changes),
+        100.0,
     )
     return fleet, leases
 
@@ -141,7 +145,7 @@ def test_other_phases_grants_and_items_do_not_make_it_ready(report: str) -> None
 
 def test_reports_of_another_session_than_the_leases_holder_count_for_nothing() -> None:
     fleet, leases = fleet_with()
-    assert leases.put(LeaseInfo("l", "s2", "r2", 10.0), 101.0)
+    assert leases.put(lease_object("l", "s2", "r2", 10.0), 101.0)
     fleet.changed.converge.clear()
     fleet.lease_changed("l", 101.0)
     assert not ready(fleet)
@@ -164,7 +168,7 @@ def test_nothing_is_ready_on_a_dead_member() -> None:
 
 def test_what_an_earlier_member_of_the_name_was_given_is_held_by_nobody() -> None:
     fleet, _ = fleet_with()
-    fleet.put_member(MemberInfo("m", 5, lease="l", reported=True, uid="u2"), 101.0)
+    fleet.put_member(member_object("m", 5, lease="l", reported=True, uid="u2"), 101.0)
     member = fleet.member_named("m")
     assert member is not None
     assert member.entries == {}
@@ -174,7 +178,7 @@ def test_what_an_earlier_member_of_the_name_was_given_is_held_by_nobody() -> Non
 
 def test_a_deleted_item_is_looked_at_once_more_so_that_nobody_waits_for_it() -> None:
     fleet = Ledger(Leases())
-    fleet.put_item(ItemInfo("x", 1))
+    fleet.put_item(item_object("x", 1))
     row = fleet.items.of["x"]
     fleet.changed.converge.clear()
     fleet.delete_item("x")
@@ -199,7 +203,7 @@ def taken(**changes: str) -> tuple[Ledger, Leases]:
     member = fleet.member_named("m")
     assert member is not None
     assert member.assignment is not None
-    fleet.put_assignment(member.assignment._replace(items=(), generation=2), 101.0)
+    fleet.put_assignment(changed(member.assignment, items=(), generation=2), 101.0)
     return fleet, leases
 
 
@@ -213,7 +217,7 @@ def test_one_that_lists_it_no_longer_has_released() -> None:
     member = fleet.member_named("m")
     assert member is not None
     assert member.assignment is not None
-    fleet.put_assignment(member.assignment._replace(reports=()), 102.0)
+    fleet.put_assignment(changed(member.assignment, reports=()), 102.0)
     assert fleet.former.unreleased("x", 102.0) == []
 
 
@@ -239,19 +243,21 @@ def test_one_that_keeps_a_replica_has_released_when_it_is_no_longer_active() -> 
 
 def test_an_assignment_that_was_replaced_does_not_release_what_its_process_works_on() -> None:
     fleet, _ = fleet_with()
-    fleet.put_assignment(AssignmentInfo("m", (), 5, "a2", "u", 1, 9), 101.0)
+    fleet.put_assignment(assignment_object("m", (), 5, "a2", "u", 1, 9), 101.0)
     assert fleet.former.unreleased("x", 101.0) == ["m"]
-    fleet.put_assignment(AssignmentInfo("m", (), 5, "a2", "u", 1, 10, "s1"), 102.0)
+    fleet.put_assignment(assignment_object("m", (), 5, "a2", "u", 1, 10, "s1"), 102.0)
     assert fleet.former.unreleased("x", 102.0) == []
 
 
 def test_a_process_at_work_by_what_an_earlier_member_was_given_has_not_released() -> None:
     leases = Leases()
     fleet = Ledger(leases)
-    fleet.put_item(ItemInfo("x", 1))
-    leases.put(LeaseInfo("l", "s1", "r1", 10.0), 100.0)
-    fleet.put_assignment(AssignmentInfo("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1", ("x@3=Active",)), 100.0)
-    fleet.put_member(MemberInfo("m", 5, lease="l", reported=True, uid="u2"), 100.0)
+    fleet.put_item(item_object("x", 1))
+    leases.put(lease_object("l", "s1", "r1", 10.0), 100.0)
+    fleet.put_assignment(
+        assignment_object("m", ("x#0@3:4",), 4, "a", "u", 1, 1, "s1", ("x@3=Active",)), 100.0
+    )
+    fleet.put_member(member_object("m", 5, lease="l", reported=True, uid="u2"), 100.0)
     fleet.delete_assignment("m", 101.0)
     assert fleet.former.unreleased("x", 101.0) == ["m"]
 
@@ -262,11 +268,11 @@ def test_a_report_of_an_older_grant_counts_for_nothing() -> None:
 
 def test_a_member_whose_lease_was_never_seen_has_never_lived() -> None:
     fleet = Ledger(Leases())
-    fleet.put_member(MemberInfo("m", 5, lease="l", uid="u"), 100.0)
+    fleet.put_member(member_object("m", 5, lease="l", uid="u"), 100.0)
     member = fleet.member_named("m")
     assert member is not None
     assert (member.live, member.lived) == (False, False)
-    fleet.leases.put(LeaseInfo("l", "s", "r", 10.0), 101.0)
+    fleet.leases.put(lease_object("l", "s", "r", 10.0), 101.0)
     fleet.lease_changed("l", 101.0)
     assert (member.live, member.lived) == (True, True)
     let_time_pass(fleet, 111.0)
@@ -275,9 +281,9 @@ def test_a_member_whose_lease_was_never_seen_has_never_lived() -> None:
 
 def test_an_item_that_was_listed_twice_is_read_anew_when_only_the_lesser_entry_is_left() -> None:
     fleet = Ledger(Leases())
-    fleet.put_member(MemberInfo("m", 5, uid="u"), 100.0)
+    fleet.put_member(member_object("m", 5, uid="u"), 100.0)
     both = ("i#0@2:2", "i#3@2")
-    fleet.put_assignment(AssignmentInfo("m", both, 2, uid="a", owner="u", generation=1), 100.0)
+    fleet.put_assignment(assignment_object("m", both, 2, uid="a", owner="u", generation=1), 100.0)
     assert fleet.members[0].entries["i"].slot == 0
-    fleet.put_assignment(AssignmentInfo("m", both[1:], 2, uid="a", owner="u", generation=2), 101.0)
+    fleet.put_assignment(assignment_object("m", both[1:], 2, uid="a", owner="u", generation=2), 101.0)
     assert fleet.members[0].entries["i"].slot == 3

@@ -10,6 +10,7 @@ import test_brain
 import test_confirmed_deaths
 import test_liveness
 import test_outage
+import test_promotion
 import test_protocol
 import test_protocol_stories
 import test_round
@@ -23,6 +24,7 @@ from mutations import MODEL, MUTATIONS, Mutation, mutated
 
 MODULES = [
     test_rules,
+    test_promotion,
     test_round,
     test_outage,
     test_liveness,

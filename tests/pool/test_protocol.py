@@ -7,7 +7,6 @@ The promises of docs/architecture.md are checked at every write and after every 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import Any
 
@@ -15,25 +14,27 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from protocol_leader import SOLVE, Leader, Network, Request
-from protocol_world import KINDS, Process, World
+from objects import pool_spec
+from protocol_objects import Item, Member
+from protocol_run import CONTROLLERS, Run
+from protocol_store import KINDS
 
-from berth.kube import ApiError, RequestTimeout, ServerError
-from berth.pool import Handoff, ItemInfo, MemberInfo, Policy, Why, ZonePolicy
+from berth.kinds import Handoff, ReadPoolSpec, ZonePolicy
+from berth.kube import ApiError
+from berth.pool import Why
 
 ITEMS = [f"i{n}" for n in range(4)]
 MEMBERS = [f"m{n}" for n in range(4)]
 NAMES = st.sampled_from
-CONTROLLERS = range(2)
 
 policies = st.builds(
-    Policy,
+    pool_spec,
     handoff=st.sampled_from([Handoff.EXCLUSIVE, Handoff.EXCLUSIVE, Handoff.OVERLAP]),
     zones=st.sampled_from(ZonePolicy),
     tolerance=st.sampled_from([0, 50]),
     active_primaries=st.booleans(),
     max_in_flight=st.sampled_from([None, None, 1, 2]),
-    outage_delay=st.sampled_from([0.0, 0.0, 30.0]),
+    outage_delay=st.sampled_from([0, 0, 30]),
     brake_percent=st.just(55),
     brake_min_members=st.sampled_from([3, 10]),
 )
@@ -54,98 +55,19 @@ answers = st.one_of(
 )
 
 
-class Protocol(RuleBasedStateMachine):
+class Protocol(Run, RuleBasedStateMachine):
     """Everything that may happen, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.world = World()
-        self.network = Network()
-        self.leaders: list[Leader] = []
-        self.started = 0
         self.steps = 0
-        for _ in CONTROLLERS:
-            self.leaders.append(self._controller())
-
-    def _controller(self) -> Leader:
-        self.started += 1
-        leader = Leader(f"c{self.started}", self.world, self.network, self.loop)
-        return leader
 
     def teardown(self) -> None:
         try:
             self.converges_in_the_end()
         finally:
+            STEPS.append(self.steps)
             self.close()
-
-    def close(self) -> None:
-        STEPS.append(self.steps)
-        for leader in self.leaders:
-            leader.quit()
-        self.network.late.clear()
-        self.spin()
-        self.loop.close()
-
-    # ---- helpers --------------------------------------------------------------------------------
-
-    def spin(self) -> None:
-        """Run the controllers until each waits for an answer or an event."""
-        while True:
-            self.loop.call_soon(self.loop.stop)
-            self.loop.run_forever()
-            if not self.loop._ready:  # type: ignore[attr-defined]
-                break
-        for leader in self.leaders:
-            for task in (leader.task, leader.reading):
-                if task is not None and task.done() and not task.cancelled():
-                    error = task.exception()
-                    if error is not None:
-                        raise error
-
-    def answer(self, request: Request, outcome: str) -> None:
-        self.network.pending.remove(request)
-        result: Any = None
-        error: ApiError | None = None
-        if request.what == SOLVE:
-            outcome = "ok"
-        if outcome in ("ok", "unheard"):
-            try:
-                result = request.act()
-            except ApiError as refused:
-                error = refused
-            self.promises_hold()
-        if outcome in ("unheard", "lost"):
-            error = RequestTimeout(request.what)
-        elif outcome == "late":
-            error = RequestTimeout(request.what)
-            if not request.reads:
-                self.network.late.append(request)
-        elif outcome == "refused":
-            error = ServerError(503, "ServiceUnavailable", request.what)
-        if not request.answer.done():
-            if error is not None:
-                request.answer.set_exception(error)
-            else:
-                request.answer.set_result(result)
-        self.spin()
-
-    def answer_all(self, leader: Leader) -> None:
-        for _ in range(90):
-            mine = [r for r in self.network.pending if r.leader is leader]
-            if not mine:
-                if not leader.busy:
-                    return
-                for kind in KINDS:
-                    leader.deliver(kind, 10_000)
-                self.spin()
-                if not leader.busy:
-                    return
-                continue
-            self.answer(mine[0], "ok")
-
-    def process(self, name: str) -> Process | None:
-        return self.world.processes.get(name)
 
     # ---- people ---------------------------------------------------------------------------------
 
@@ -157,7 +79,7 @@ class Protocol(RuleBasedStateMachine):
         data=st.data(),
     )
     def fleet_appears(
-        self, policy: Policy, members: int, settled: bool, elsewhere: bool, data: st.DataObject
+        self, policy: ReadPoolSpec, members: int, settled: bool, elsewhere: bool, data: st.DataObject
     ) -> None:
         world = self.world
         world.solves_elsewhere = elsewhere
@@ -179,7 +101,7 @@ class Protocol(RuleBasedStateMachine):
     def put_item(self, name: str, replicas: int) -> None:
         old = self.world.items.get(name)
         uid = old.uid if old else self.world.uid()
-        self.world.put("items", name, ItemInfo(name, replicas, uid, (old.generation if old else 0) + 1))
+        self.world.put("items", name, Item(name, replicas, uid, (old.generation if old else 0) + 1))
 
     @rule(name=NAMES(ITEMS), replicas=st.sampled_from([None, 0, 1, 1, 2, 3]))
     def item_changes(self, name: str, replicas: int | None) -> None:
@@ -197,7 +119,7 @@ class Protocol(RuleBasedStateMachine):
             )
             world.put("members", name, changed)
             return
-        seen = MemberInfo(
+        seen = Member(
             name,
             spec["limit"],
             spec["zone"],
@@ -360,12 +282,6 @@ class Protocol(RuleBasedStateMachine):
         self.spin()
         self.answer_some(leader, answers)
 
-    def answer_some(self, leader: Leader, answers: tuple[str, ...]) -> None:
-        for outcome in answers:
-            mine = [r for r in self.network.pending if r.leader is leader]
-            if mine:
-                self.answer(mine[0], outcome)
-
     @rule(pick=st.integers(0, 30), answers=answers)
     def respond(self, pick: int, answers: tuple[str, ...]) -> None:
         for outcome in answers:
@@ -412,10 +328,6 @@ class Protocol(RuleBasedStateMachine):
         self.steps += 1
         self.promises_hold()
 
-    def promises_hold(self) -> None:
-        self.world.check()
-        self.world.check_exclusive()
-
     def converges_in_the_end(self) -> None:
         """When nothing more goes wrong, everything comes to be where the plan wants it."""
         world = self.world
@@ -440,7 +352,7 @@ class Protocol(RuleBasedStateMachine):
             leader.deliver(kind, 10_000)
         waits = {leader.ledger.items.names[row]: wait for row, wait in leader.brain.progress.waits.items()}
         stuck = {n: wait for n, wait in waits.items() if wait.why not in (Why.LIMIT, Why.NO_PLACE)}
-        budget = leader.ledger.policy.max_in_flight is not None
+        budget = leader.ledger.policy.moves.max_in_flight is not None
         if any(w.why is Why.LIMIT for w in waits.values()) and budget:
             stuck = {n: w for n, w in stuck.items() if w.why is not Why.BUDGET}
         assert not stuck, stuck

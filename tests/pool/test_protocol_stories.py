@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from protocol_world import KINDS, entries
+from objects import pool_spec
+from protocol_objects import entries
+from protocol_world import KINDS
 from test_protocol import Protocol
 
-from berth.pool import Handoff, Policy
+from berth.kinds import Handoff
 
 ALL = set(KINDS)
 FINE = ("ok",) * 12
@@ -22,7 +24,7 @@ def protocol(
     reported: bool = False,
     exclusive: bool = False,
     leased: bool = False,
-    **policy: Any,
+    **options: Any,
 ) -> Iterator[Protocol]:
     """A Pool of Members, led by the first of two controllers."""
     machine = Protocol()
@@ -30,7 +32,7 @@ def protocol(
         world = machine.world
         world.create_pool()
         pool = world.need_pool()
-        rules = Policy(handoff=Handoff.EXCLUSIVE if exclusive else Handoff.OVERLAP, **policy)
+        rules = pool_spec(handoff=Handoff.EXCLUSIVE if exclusive else Handoff.OVERLAP, **options)
         world.put("pool", "pool", type(pool)(pool.uid, world.version + 1, rules))
         for name, limit in limits.items():
             spec = {"limit": limit, "zone": "", "draining": False, "leased": leased, "reported": reported}

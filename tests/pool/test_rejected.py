@@ -6,16 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+from objects import item_object, member_object
 
-from berth.pool import ItemInfo, Leases, Ledger, MemberInfo
+from berth.pool import Leases, Ledger
 from berth.saved import Names, default_folder, report
 
 
 @pytest.fixture
 def fleet() -> Ledger:
     fleet = Ledger(Leases())
-    fleet.put_item(ItemInfo("orders", 1))
-    fleet.put_member(MemberInfo("m", 3), 0.0)
+    fleet.put_item(item_object("orders", 1))
+    fleet.put_member(member_object("m", 3), 0.0)
     return fleet
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from objects import assignment_object, changed, item_object, lease_object, member_object, pool_spec
 from reading import let_time_pass
 
-from berth.pool import AssignmentInfo, Handoff, ItemInfo, LeaseInfo, Leases, Ledger, MemberInfo, Policy
+from berth.kinds import AssignmentObject, Handoff
+from berth.pool import Leases, Ledger
 
 
 def entries(count: int, slot: int, term: int) -> tuple[str, ...]:
@@ -12,8 +14,8 @@ def entries(count: int, slot: int, term: int) -> tuple[str, ...]:
     return tuple(f"i{n:03d}{suffix}" for n in range(count))
 
 
-def assignment(member: str, items: tuple[str, ...], generation: int) -> AssignmentInfo:
-    return AssignmentInfo(
+def assignment(member: str, items: tuple[str, ...], generation: int) -> AssignmentObject:
+    return assignment_object(
         member, items, 1, f"a-{member}", f"u-{member}", generation, generation, session=f"s-{member}"
     )
 
@@ -22,12 +24,12 @@ def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
     leases = Leases()
     fleet = Ledger(leases)
     for n in range(100):
-        fleet.put_item(ItemInfo(f"i{n:03d}", 1))
+        fleet.put_item(item_object(f"i{n:03d}", 1))
     # Members come and go as pods do, each with a name and a Lease of its own.
     for turn in range(30):
         name, now = f"pod-{turn}", 100.0 * turn
-        leases.put(LeaseInfo(name, f"s-{name}", "then"), now)
-        fleet.put_member(MemberInfo(name, 500, lease=name, uid=f"u-{name}"), now)
+        leases.put(lease_object(name, f"s-{name}", "then"), now)
+        fleet.put_member(member_object(name, 500, lease=name, uid=f"u-{name}"), now)
         fleet.put_assignment(assignment(name, entries(100, 0, turn + 1), 1), now)
         if turn:
             old = f"pod-{turn - 1}"
@@ -41,10 +43,10 @@ def test_primaries_that_have_moved_on_many_times_leave_nothing_behind() -> None:
 
 def test_who_may_still_work_is_not_forgotten() -> None:
     leases = Leases()
-    fleet = Ledger(leases, Policy(handoff=Handoff.EXCLUSIVE))
-    leases.put(LeaseInfo("old", "s-old", "then", duration=10.0), 0.0)
-    fleet.put_item(ItemInfo("i000", 1))
-    fleet.put_member(MemberInfo("old", 5, lease="old", uid="u-old"), 0.0)
+    fleet = Ledger(leases, pool_spec(handoff=Handoff.EXCLUSIVE))
+    leases.put(lease_object("old", "s-old", "then", duration=10.0), 0.0)
+    fleet.put_item(item_object("i000", 1))
+    fleet.put_member(member_object("old", 5, lease="old", uid="u-old"), 0.0)
     fleet.put_assignment(assignment("old", entries(1, 0, 1), 1), 0.0)
     fleet.delete_member("old", 1.0)
     fleet.delete_assignment("old", 1.0)
@@ -59,10 +61,10 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
     leases = Leases()
     fleet = Ledger(leases)
     count = 3000
-    leases.put(LeaseInfo("old", "s-old", "then", duration=10.0), 0.0)
-    fleet.put_member(MemberInfo("old", 4096, lease="old", uid="u-old"), 0.0)
+    leases.put(lease_object("old", "s-old", "then", duration=10.0), 0.0)
+    fleet.put_member(member_object("old", 4096, lease="old", uid="u-old"), 0.0)
     for n in range(count):
-        fleet.put_item(ItemInfo(f"i{n:03d}", 1))
+        fleet.put_item(item_object(f"i{n:03d}", 1))
     fleet.put_assignment(assignment("old", entries(count, 0, 1), 1), 0.0)
     fleet.delete_member("old", 1.0)
     for _ in range(4):
@@ -77,15 +79,15 @@ def test_a_sweep_takes_turns_so_that_every_item_is_looked_at() -> None:
 def two_of_one_lease(handoff: Handoff) -> tuple[Ledger, Leases]:
     """Slot 0 of x was taken from a, then from b, which name one Lease and both say that they work."""
     leases = Leases()
-    leases.put(LeaseInfo("l", "s", "then", 10.0), 0.0)
-    fleet = Ledger(leases, Policy(handoff=handoff))
-    fleet.put_item(ItemInfo("x", 1))
+    leases.put(lease_object("l", "s", "then", 10.0), 0.0)
+    fleet = Ledger(leases, pool_spec(handoff=handoff))
+    fleet.put_item(item_object("x", 1))
     for name in "ab":
-        fleet.put_member(MemberInfo(name, 5, lease="l", reported=True, uid=f"u-{name}"), 0.0)
+        fleet.put_member(member_object(name, 5, lease="l", reported=True, uid=f"u-{name}"), 0.0)
     for name in "ab":
-        held = assignment(name, ("x#0@1:1",), 1)._replace(session="s", reports=("x@1=Active",))
+        held = changed(assignment(name, ("x#0@1:1",), 1), session="s", reports=("x@1=Active",))
         fleet.put_assignment(held, 0.0)
-        fleet.put_assignment(held._replace(items=(), generation=2), 0.0)
+        fleet.put_assignment(changed(held, items=(), generation=2), 0.0)
     return fleet, leases
 
 
@@ -94,7 +96,7 @@ def test_of_two_former_primaries_with_one_lease_each_is_forgotten_by_itself() ->
     first = fleet.member_named("a")
     assert first is not None
     assert first.assignment is not None
-    fleet.put_assignment(first.assignment._replace(reports=()), 2.0)
+    fleet.put_assignment(changed(first.assignment, reports=()), 2.0)
     fleet.former.sweep(2.0)
     assert fleet.former.unreleased("x", 2.0) == ["b"]
     assert fleet.former.of_lease("l") == {"x"}  # when it runs out x must be looked at

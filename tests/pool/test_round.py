@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+from objects import assignment_object, item_object, lease_object, member_object, pool_spec
 from reading import let_time_pass
 
-from berth.kinds import Entry, format_entry
-from berth.pool import (
-    AssignmentInfo,
-    Handoff,
-    ItemInfo,
-    LeaseInfo,
-    Leases,
-    Ledger,
-    MemberInfo,
-    Policy,
-    Progress,
-    Round,
-    Why,
-    plan_round,
-    view_of,
-)
+from berth.kinds import Entry, Handoff, format_entry
+from berth.pool import Leases, Ledger, Why, Write
+from berth.pool.changes import Round
+from berth.pool.progress import Progress
+from berth.pool.round import plan_round, view_of
 from berth.solve import Proof, Solution
 
 
 def fleet_of(members: dict[str, tuple[int, list[Entry]]], items: dict[str, int], **policy: object) -> Ledger:
     """Members with (limit, entries), Items with replicas."""
-    fleet = Ledger(Leases(), Policy(**policy))  # type: ignore[arg-type]
+    fleet = Ledger(Leases(), pool_spec(**policy))  # type: ignore[arg-type]
     for name, replicas in items.items():
-        fleet.put_item(ItemInfo(name, replicas))
+        fleet.put_item(item_object(name, replicas))
     for name, (limit, entries) in members.items():
-        fleet.put_member(MemberInfo(name, limit, uid=f"u-{name}"), 0.0)
+        fleet.put_member(member_object(name, limit, uid=f"u-{name}"), 0.0)
         texts = tuple(sorted(map(format_entry, entries)))
-        fleet.put_assignment(AssignmentInfo(name, texts, 5, f"a-{name}", f"u-{name}", 1), 0.0)
+        fleet.put_assignment(assignment_object(name, texts, 5, f"a-{name}", f"u-{name}", 1), 0.0)
     return fleet
 
 
@@ -57,13 +47,11 @@ def plan(fleet: Ledger, wanted: dict[str, list[str]], progress: Progress | None 
 
 def written(fleet: Ledger, planned: Round) -> dict[str, list[str]]:
     """Items by Member after the round."""
-    return {
-        member.name: sorted(
-            (set(member.entries) | {e.item for e in planned.writes.get(row, []) if e.entry})
-            - {e.item for e in planned.writes.get(row, []) if e.entry is None}
-        )
-        for row, member in fleet.members.items()
-    }
+    found = {}
+    for row, member in fleet.members.items():
+        write = planned.writes.get(row) or Write.of(member)
+        found[member.name] = sorted(write.entries(write.edits))
+    return found
 
 
 def test_adds_of_one_round_count_for_each_others_room() -> None:
@@ -92,7 +80,17 @@ def test_no_more_moves_than_the_budget_begin() -> None:
     planned = plan(fleet, {name: ["b"] for name in "vwxyz"}, progress)
     assert len(written(fleet, planned)["b"]) == 2
     assert progress.moving == 2
-    assert len(progress.for_budget) == 3
+    assert [wait.why for wait in progress.waits.values()].count(Why.BUDGET) == 3
+
+
+def test_moves_that_another_leader_has_started_count_for_the_budget() -> None:
+    """Whatever the order of the names: `z` is on its way, so `a` waits."""
+    held = [Entry("a", 0, 3, 3), Entry("z", 0, 3, 3)]
+    fleet = fleet_of({"m": (9, held), "n": (9, [Entry("z", 1, 4, 0)])}, {"a": 1, "z": 1}, max_in_flight=1)
+    progress = Progress()
+    planned = plan(fleet, {"a": ["n"], "z": ["n"]}, progress)
+    assert written(fleet, planned)["n"] == ["z"]
+    assert progress.waits[fleet.items.of["a"]].why is Why.BUDGET
 
 
 def test_an_item_that_waits_for_room_is_found_by_its_member() -> None:
@@ -117,15 +115,16 @@ def test_a_round_remembers_its_members_as_they_were() -> None:
     planned = plan(fleet, {})
     row = fleet.member_rows.of["a"]
     fleet.delete_assignment("a", 1.0)
-    assert planned.members[row].assignment is not None
-    assert set(planned.members[row].entries) == {"x"}
+    member = planned.writes[row].member
+    assert member.assignment is not None
+    assert set(member.entries) == {"x"}
 
 
 def test_an_expired_primary_lingers_under_exclusive_until_it_has_surely_stopped() -> None:
     fleet = fleet_of({"b": (5, [Entry("x", 1, 3, 0)])}, {"x": 2}, handoff=Handoff.EXCLUSIVE)
-    fleet.leases.put(LeaseInfo("l", "s", "r", 10.0), 0.0)
-    fleet.put_member(MemberInfo("a", 5, lease="l", uid="u"), 0.0)
-    fleet.put_assignment(AssignmentInfo("a", ("x#0@3:3",), 5, "i", "u", 1), 0.0)
+    fleet.leases.put(lease_object("l", "s", "r", 10.0), 0.0)
+    fleet.put_member(member_object("a", 5, lease="l", uid="u"), 0.0)
+    fleet.put_assignment(assignment_object("a", ("x#0@3:3",), 5, "i", "u", 1), 0.0)
     for now, stays in ((10.0, True), (11.0, False)):
         let_time_pass(fleet, now)
         held = view_of(fleet, fleet.items.of["x"], solution(fleet, {"x": ["b"]}), now).holdings

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from berth.kinds import ReadItemStatus, ReadMemberStatus, ReadPoolStatus
-from berth.pool import same_status
+from berth.pool.statuses import same_status
 
 CONDITION = {
     "type": "Placed",

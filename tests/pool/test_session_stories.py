@@ -9,7 +9,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from protocol_world import KINDS, Process, entries
+from protocol_objects import entries
+from protocol_world import KINDS, Process
 from test_protocol import Protocol
 from test_protocol_stories import FINE, held, protocol, unseen
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from objects import assignment_object, changed, item_object, lease_object, member_object
+
 from berth.kinds import Entry, parse_entry
-from berth.pool import AssignmentInfo, ItemInfo, LeaseInfo, Leases, Ledger, MemberInfo, MemberState
+from berth.pool import Leases, Ledger, MemberState
 
 
 class Told:
@@ -15,19 +17,19 @@ class Told:
         self.leases = Leases()
         self.fleet = Ledger(self.leases)
         self.version = 0
-        self.fleet.put_item(ItemInfo("x", 1))
-        self.fleet.put_member(MemberInfo("m", 4, lease="l", uid="u"), 0.0)
+        self.fleet.put_item(item_object("x", 1))
+        self.fleet.put_member(member_object("m", 4, lease="l", uid="u"), 0.0)
         self.assign(written_for, **assignment)
         self.lease(holder)
 
     def lease(self, holder: str) -> None:
         self.version += 1
-        if self.leases.put(LeaseInfo("l", holder, str(self.version), 10.0), 0.0):
+        if self.leases.put(lease_object("l", holder, str(self.version), 10.0), 0.0):
             self.fleet.lease_changed("l", 0.0)
 
     def assign(self, written_for: str, **changes: Any) -> None:
-        seen = AssignmentInfo("m", ("x#0@3:3",), 3, "a", "u", written_for=written_for)
-        self.fleet.put_assignment(seen._replace(**changes), 0.0)
+        seen = assignment_object("m", ("x#0@3:3",), 3, "a", "u", written_for=written_for)
+        self.fleet.put_assignment(changed(seen, **changes), 0.0)
 
     @property
     def member(self) -> MemberState:
@@ -111,8 +113,8 @@ def test_only_so_many_former_holders_are_remembered() -> None:
 def test_the_holder_of_a_lease_that_was_deleted_unseen_is_nobodys_successor() -> None:
     leases = Leases()
     fleet = Ledger(leases)
-    fleet.put_member(MemberInfo("m", 4, lease="l", uid="u"), 0.0)
-    fleet.put_assignment(AssignmentInfo("m", ("x#0@3:3",), 3, "a", "u", written_for="s1"), 0.0)
+    fleet.put_member(member_object("m", 4, lease="l", uid="u"), 0.0)
+    fleet.put_assignment(assignment_object("m", ("x#0@3:3",), 3, "a", "u", written_for="s1"), 0.0)
     for name in leases.restart(0.0, missing={"l"}):
         fleet.lease_changed(name, 0.0)
     member = fleet.member_named("m")
@@ -150,7 +152,7 @@ def test_an_empty_assignment_is_only_told_its_session() -> None:
 
 def test_a_member_without_a_lease_has_entries_for_no_session() -> None:
     told = Told()
-    told.fleet.put_member(MemberInfo("m", 4, lease=None, uid="u"), 0.0)
+    told.fleet.put_member(member_object("m", 4, lease=None, uid="u"), 0.0)
     assert told.member.successor == ""
     assert told.member.restarted
     assert told.member.session_for({"x": NEW}) == ""

@@ -1,5 +1,7 @@
 """What the controller's brain makes of a Pool: the plan, and the next round."""
 
+import signal
+import sys
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -7,25 +9,23 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from berth.cli.objects import PoolObjects, find_condition
-from berth.kinds import Entry
-from berth.pool import (
-    AssignmentInfo,
-    Brain,
-    LeaseChanged,
-    LeaseInfo,
-    Leases,
-    Ledger,
-    MemberEdit,
-    MemberInfo,
-    Outcome,
-    Policy,
-    PoolInfo,
-    assignment_info,
-    item_info,
-    member_info,
-    policy_of,
+from berth.kinds import (
+    API_VERSION,
+    AssignmentObject,
+    Entry,
+    LeaseObject,
+    LeaseSpec,
+    MemberObject,
+    Meta,
+    PoolObject,
+    ReadPoolStatus,
 )
+from berth.kinds.meta import OwnerReference
+from berth.pool import Brain, LeaseChanged, Leases, Ledger, MemberEdit, Outcome
+from berth.pool.liveness import DEFAULT_DURATION
 from berth.pool.member import read_entries
 from berth.pool.reasons import Reason, reasons
 from berth.saved import Names, report
@@ -99,46 +99,51 @@ def brain_of(pool: PoolObjects, wall: datetime | None = None) -> Brain:
     its Lease has been expired for as long as that condition says.
     """
     brain = Brain(pool.namespace, pool.name, Leases())
-    brain.observe(PoolInfo("", policy=policy_of(pool.pool) if pool.pool else Policy()), NOW)
+    brain.observe(pool.pool or PoolObject(Meta(pool.name, pool.namespace)), NOW)
     for item in pool.items.values():
-        brain.observe(item_info(item), NOW)
-    for name, member in pool.members.items():
-        info = member_info(member)
-        if info.lease is None:
-            brain.observe(info, NOW)
+        brain.observe(item, NOW)
+    for member in pool.members.values():
+        if member.spec.lease_name:
+            _observe_with_lease(brain, pool, member, wall)
         else:
-            # Two Members may name one Lease, and the conditions are per Member.
-            _observe_with_lease(brain, pool, info._replace(lease=f"{info.lease}/{name}"), wall)
+            brain.observe(member, NOW)
     for name, assignment in pool.assignments.items():
-        written = assignment_info(assignment)
         if name in pool.members and not pool.is_former(assignment):
-            written = written._replace(owner=pool.members[name].metadata.uid)
-        brain.observe(written, NOW)
+            assignment = _owned(assignment, pool.members[name])
+        brain.observe(assignment, NOW)
     return brain
 
 
-def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberInfo, wall: datetime | None) -> None:
+def _owned(assignment: AssignmentObject, member: MemberObject) -> AssignmentObject:
+    """The Assignment, owned by this Member."""
+    owner = OwnerReference(API_VERSION, "Member", member.metadata.name, member.metadata.uid)
+    return replace(assignment, metadata=replace(assignment.metadata, owner_references=(owner,)))
+
+
+def _observe_with_lease(brain: Brain, pool: PoolObjects, member: MemberObject, wall: datetime | None) -> None:
     """Observe a Member while its Lease was still renewed, and then what its condition `Live` says."""
-    leases, name = brain.ledger.leases, member.lease or ""
-    assignment = pool.assignments.get(member.name)
+    leases, member_name, lease_name = brain.ledger.leases, member.metadata.name, member.spec.lease_name or ""
+    assignment = pool.assignments.get(member_name)
     holder = assignment.status.session if assignment else ""
     if pool.lease_holders is not None:
-        lease_name = pool.members[member.name].spec.lease_name or ""
         holder = pool.lease_holders.get((pool.namespace, lease_name), holder)
-    condition = find_condition(pool.members[member.name], "Live")
+    # Two Members may name one Lease, and the conditions are per Member.
+    name = f"{lease_name}/{member_name}"
+    member = replace(member, spec=replace(member.spec, lease_name=name))
+    condition = find_condition(member, "Live")
     dead = condition if condition is not None and condition.status == "False" else None
     if dead is not None and dead.reason == "LeaseMissing":
         brain.observe(member, NOW)
     else:
-        lease = LeaseInfo(name, holder or "unknown")
-        expires = NOW + lease.duration
+        lease = LeaseObject(Meta(name), LeaseSpec(holder or "unknown"))
+        expires = NOW + DEFAULT_DURATION
         if dead is not None:
             age = (wall or datetime.now(UTC)) - datetime.fromisoformat(dead.last_transition_time)
             expires = NOW - max(0.0, age.total_seconds())
-        leases.put(lease, expires - lease.duration)
-        brain.observe(member, expires - lease.duration)
+        leases.put(lease, expires - DEFAULT_DURATION)
+        brain.observe(member, expires - DEFAULT_DURATION)
         if dead is not None and dead.reason == "LeaseReleased":
-            lease = lease._replace(holder="")
+            lease = replace(lease, spec=LeaseSpec())
             leases.put(lease, expires)
         leases.advance(NOW)
         leases.put_read(name, lease, NOW, NOW)  # the leader that wrote the condition has read it
@@ -155,9 +160,9 @@ def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
         if (info := state.info) is not None:
             found[state.name] = MemberSummary(
                 name=state.name,
-                zone=info.zone,
-                limit=info.limit,
-                draining=info.draining or info.limit == 0,
+                zone=info.spec.zone,
+                limit=info.spec.limit,
+                draining=info.spec.draining or info.spec.limit == 0,
                 live=state.live,
                 items=len(state.entries),
                 primaries=sum(entry.slot == 0 for entry in state.entries.values()),
@@ -183,13 +188,14 @@ def next_round(pool: PoolObjects) -> PoolPlan:
         state = brain.ledger.member_named(name)
         if state is not None and not state.owned:
             # A leader creates or replaces these Assignments before anything else.
-            brain.observe(AssignmentInfo(name, owner=member.metadata.uid), NOW)
+            brain.observe(_owned(AssignmentObject(Meta(name)), member), NOW)
     brain.start()
     decision = brain.decide(NOW)
     while decision.take_over or decision.solve:
         if decision.take_over:
             term = decision.take_over.above + 1
-            outcome = Outcome(pool=PoolInfo("taken-over", policy=brain.ledger.policy, term=term))
+            taken_over = Meta(pool.name, pool.namespace, uid="taken-over")
+            outcome = Outcome(pool=PoolObject(taken_over, brain.ledger.policy, ReadPoolStatus(term)))
         elif decision.solve:
             outcome = Outcome(solution=_solve(brain, decision.solve.problem))
         brain.done(outcome, NOW)
@@ -228,9 +234,14 @@ def _plan(pool: PoolObjects, brain: Brain, solution: Solution) -> PoolPlan:
 def _solve(brain: Brain, problem: Problem) -> Solution:
     items, members = brain.ledger.items.names, brain.ledger.member_rows.names
     names = Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
-    # A solver for each Pool: each has its own deadline, and its process ends here.
-    with closing(Solver(rejected=partial(report, names=names))) as solver:
-        return solver.solve(problem)
+    # As an exit, SIGTERM ends the solver's process too.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        # A solver for each Pool: each has its own deadline, and its process ends here.
+        with closing(Solver(rejected=partial(report, names=names))) as solver:
+            return solver.solve(problem)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, Entry]]:
@@ -240,7 +251,7 @@ def _held_entries(pool: PoolObjects, ledger: Ledger) -> dict[str, dict[str, Entr
         state = ledger.member_named(name)
         entries = state.entries if state else {}
         if name not in pool.members:  # to the brain, nobody holds what such an Assignment lists
-            entries = read_entries(None, {}, assignment.spec.items).entries
+            entries, _ = read_entries(None, {}, assignment.spec.items)
         for item, entry in entries.items():
             held.setdefault(item, {})[name] = entry
     return held

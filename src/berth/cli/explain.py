@@ -114,7 +114,7 @@ def _member_facts(plan: PoolPlan, name: str) -> Facts:
     arrives = [change for change in plan.changes.values() if name in change.gains]
     leaves = [change.item for change in plan.changes.values() if name in change.leaves]
     wait = reasons.member_waits(plan, name)
-    problems = state.assignment.problems if state and state.assignment else ()
+    problems = state.assignment.status.problems if state and state.assignment else ()
     return {
         **_common_facts("Member", plan, name, plan.pool.members.get(name)),
         **plan.members.get(name, gone)._asdict(),
@@ -123,7 +123,7 @@ def _member_facts(plan: PoolPlan, name: str) -> Facts:
         "plannedPrimaries": plan.primaries[name],
         "arrives": [{"item": c.item, "why": reasons.why_changed(plan, c)} for c in arrives],
         "leaves": [{"item": item, "why": reasons.why_removed(plan, item, name)} for item in leaves],
-        "problems": [{"item": item, "grant": grant, "message": text} for item, grant, text in problems],
+        "problems": [{"item": p.item, "grant": p.grant, "message": p.message} for p in problems],
         "malformed": list(state.malformed) if state else [],
         "waitsFor": wait and wait._asdict(),
     }
@@ -154,7 +154,7 @@ def _entry_facts(plan: PoolPlan, member: str, entry: Entry) -> Facts:
         "live": plan.live(member),
         "ready": state is not None and state.ready(item),
         "phase": report.phase.value if report and report.grant == entry.grant else None,
-        "problem": reasons.problem_of(state, entry) if state else None,
+        "problem": state.problem(entry) if state else None,
         "stays": stays,
         "why": "the plan keeps it here" if stays else reasons.why_removed(plan, item, member),
     }

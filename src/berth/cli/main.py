@@ -1,7 +1,6 @@
 """The `berth` program: its commands, its exit codes, and how errors are shown."""
 
 import io
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -78,9 +77,7 @@ def _options(
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 done, 1 not done in time, 2 unusable input, 130 and 143 interrupted."""
-    # As an exit, which ends the solver's process too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    """The entry point. Exit codes: 0 done, 1 not done in time, 2 unusable input, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         # Where the locale cannot encode the bars, question marks are better than a traceback.
         if isinstance(stream, io.TextIOWrapper):

@@ -7,8 +7,8 @@ from berth.cli.analysis import Change, PoolPlan, primary_of
 from berth.cli.objects import find_condition
 from berth.kinds import Entry, Phase, ZonePolicy
 from berth.pool import MemberState, Wait, Why
-from berth.pool.conditions import failure, wait_words
 from berth.pool.reasons import MESSAGES, Reason
+from berth.pool.statuses import wait_words
 from berth.words import still_here
 
 # ---- why a plan changes something ------------------------------------------------------------------
@@ -135,15 +135,8 @@ def item_waits(plan: PoolPlan, name: str) -> Waiting | None:
 def _failures(plan: PoolPlan, item: str, rows: tuple[int, ...]) -> Waiting | None:
     """The Members among these that report the Item as failed, in the words of its condition `Ready`."""
     members = [plan.brain.ledger.members.get(row) for row in rows]
-    held = [member for member in members if member is not None and item in member.entries]
-    found = {m.name: f"{m.name} reports Failed: {why}" for m in held if (why := failure(m, item))}
+    found = {m.name: f"{m.name} reports Failed: {why}" for m in members if m and (why := m.failure(item))}
     return Waiting(Phase.FAILED.value, "; ".join(found.values()), tuple(found)) if found else None
-
-
-def problem_of(member: MemberState, entry: Entry) -> str | None:
-    """What the Member reports as the problem of an entry."""
-    problems = member.assignment.problems if member.assignment else ()
-    return next((text for item, grant, text in problems if (item, grant) == (entry.name, entry.grant)), None)
 
 
 def member_waits(plan: PoolPlan, name: str) -> Waiting | None:
@@ -192,5 +185,4 @@ def _first_wait(plan: PoolPlan, items: list[str]) -> Waiting | None:
 
 def unreleased(state: MemberState) -> list[str]:
     """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
-    reported = state.info is not None and state.info.reported
-    return sorted(state.entries.keys() | state.reports.keys() if reported else state.entries.keys())
+    return sorted(state.entries.keys() | state.reports.keys() if state.reported else state.entries.keys())

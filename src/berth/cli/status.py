@@ -122,8 +122,8 @@ def _member_problems(pool: PoolObjects, ledger: Ledger, members: list[MemberSumm
             condition = find_condition(pool.members[name], "Live")
             why = condition.message if condition else "its Lease has run out"
             dead.append(Problem("Member", name, f"not live: {why}"))
-        for item, _, message in state.assignment.problems if state.assignment else ():
-            failed.append(Problem("Member", name, f"Item {item}: {message}"))
+        problems = state.assignment.status.problems if state.assignment else ()
+        failed += [Problem("Member", name, f"Item {each.item}: {each.message}") for each in problems]
         if state.malformed:
             other.append(Problem("Member", name, f"its Assignment cannot be read: {state.malformed[0]}"))
         if member.draining and member.items:

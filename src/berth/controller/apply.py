@@ -23,7 +23,7 @@ from berth.kube import (
     Invalid,
     NotFound,
 )
-from berth.pool import Decision, Outcome, PoolInfo, TakeOver, Write, pool_info
+from berth.pool import Decision, Outcome, TakeOver, Write
 
 POLL = 0.01
 """Seconds between two checks of the cache."""
@@ -85,7 +85,7 @@ class Applier:
 
     # ---- taking over -----------------------------------------------------------------------
 
-    async def _take_over(self, take: TakeOver, decision: Decision) -> PoolInfo:
+    async def _take_over(self, take: TakeOver, decision: Decision) -> PoolObject:
         """Raise the term by compare-and-swap, so that of two leaders one finds out; create a missing Pool.
 
         Raises ApiError.
@@ -98,29 +98,27 @@ class Applier:
             pool, known = known or await self._get_or_create_pool(), None
             term = max(take.above, pool.term) + 1
             body = {
-                "metadata": {"resourceVersion": str(pool.version), "uid": pool.uid},
+                "metadata": {"resourceVersion": pool.metadata.resource_version, "uid": pool.metadata.uid},
                 "status": {"term": term, "leader": self.identity},
             }
             with suppress(Conflict, NotFound):  # it was written since it was read
-                answer = await self.client.patch(
+                pool = await self.client.patch(
                     self._path + "/status", body, kind="merge", type=PoolObject, deadline=self.deadline
                 )
                 break
-        pool = pool_info(answer)
-        await self._caught_up(pool.version)
+        await self._caught_up(int(pool.metadata.resource_version))
         return pool
 
-    async def _get_pool(self) -> PoolInfo:
-        return pool_info(await self.client.get(self._path, type=PoolObject, deadline=self.deadline))
+    async def _get_pool(self) -> PoolObject:
+        return await self.client.get(self._path, type=PoolObject, deadline=self.deadline)
 
-    async def _get_or_create_pool(self) -> PoolInfo:
+    async def _get_or_create_pool(self) -> PoolObject:
         with suppress(NotFound):
             return await self._get_pool()
         body = {"apiVersion": API_VERSION, "kind": "Pool", "metadata": {"name": self._name}, "spec": {}}
         with suppress(Conflict):  # somebody else created it in the meantime
             path = POOLS.path(self._namespace)
-            created = await self.client.create(path, body, type=PoolObject, deadline=self.deadline)
-            return pool_info(created)
+            return await self.client.create(path, body, type=PoolObject, deadline=self.deadline)
         return await self._get_pool()
 
     async def _caught_up(self, version: int) -> None:
@@ -178,7 +176,7 @@ class Applier:
         Raises Replaced if another leader has it, NotFound if it is gone or another Pool of that name.
         """
         pool = await self._get_pool()
-        if pool.uid != uid:
+        if pool.metadata.uid != uid:
             raise NotFound(404, "NotFound", f"Pool {self._name} was deleted and created again")
         ours = pool.leader == self.identity and pool.term == term + 1
         if pool.term != term and not ours:

@@ -31,12 +31,6 @@ from berth.pool import (
     LeaseChanged,
     LeaseRead,
     Leases,
-    MemberInfo,
-    assignment_info,
-    item_info,
-    lease_info,
-    member_info,
-    pool_info,
 )
 
 logger = logging.getLogger(__name__)
@@ -113,8 +107,8 @@ class Follower:
             (resource, namespace): self._informer(resource, type_, namespace, handler)
             for namespace in self.namespaces or (None,)
             for resource, type_, handler in (
-                (ITEMS, ItemObject, partial(self._on_spec, "Item", item_info)),
-                (MEMBERS, MemberObject, partial(self._on_spec, "Member", member_info)),
+                (ITEMS, ItemObject, partial(self._on_spec, "Item")),
+                (MEMBERS, MemberObject, partial(self._on_spec, "Member")),
                 (ASSIGNMENTS, AssignmentObject, self._on_assignment),
                 (LEASES, LeaseObject, self._on_lease),
             )
@@ -217,7 +211,7 @@ class Follower:
         """Observe the result of a read started at `started`; returns whether the watch missed a renewal."""
         now, leases = self.clock(), self._leases[namespace]
         expired = name in leases.unread()
-        answer = leases.put_read(name, lease_info(lease) if lease else None, started, now)
+        answer = leases.put_read(name, lease, started, now)
         if answer.changed:
             self._leases_changed(namespace, [name], now)
         holder = (lease.spec.holder_identity or "") if lease else ""
@@ -225,7 +219,7 @@ class Follower:
             if pool.brain.ledger.doubts_holder(name):
                 self._observe(pool, LeaseRead(name, holder))
         self._timer.set()
-        return expired and answer.unseen
+        return expired and answer.missed
 
     def _leases_changed(self, namespace: str, names: Iterable[str], now: float) -> None:
         for name in names:
@@ -242,33 +236,31 @@ class Follower:
         pool.brain.observe(event, self.clock() if now is None else now)
         pool.burst.wake()
         # Only what this event can have changed: an expiry asks for its read itself.
-        if pool.brain.needs_read(event.lease if isinstance(event, MemberInfo) else None):
+        if pool.brain.needs_read(event.spec.lease_name if isinstance(event, MemberObject) else None):
             self.reads_due.set()
 
     def put_pool(self, pool: PoolObject, deleted: bool) -> None:
         """Observe a Pool that appeared, changed or is gone."""
         meta = pool.metadata
         if not deleted:
-            self._observe(self.pool(meta.namespace, meta.name), pool_info(pool))
+            self._observe(self.pool(meta.namespace, meta.name), pool)
         elif (gone := self.pools.get((meta.namespace, meta.name))) is not None:
             self._observe(gone, Gone("Pool", meta.uid))
 
-    def _on_spec(
-        self, kind: Literal["Item", "Member"], info: Callable[[Any], Event], old: Any, new: Any
-    ) -> None:
+    def _on_spec(self, kind: Literal["Item", "Member"], old: Any, new: Any) -> None:
         """Observe an Item or a Member that appeared, is gone or has a new spec; ignore its status."""
         if old and new and old.metadata.generation == new.metadata.generation:
             return
         there = new or old
-        event = info(new) if new else Gone(kind, there.metadata.name)
-        self._observe(self.pool(there.metadata.namespace, there.spec.pool), event)
+        pool = self.pool(there.metadata.namespace, there.spec.pool)
+        self._observe(pool, new or Gone(kind, there.metadata.name))
 
     def _on_assignment(self, old: AssignmentObject | None, new: AssignmentObject | None) -> None:
         if old and (new is None or old.spec.pool != new.spec.pool):
             left = self.pool(old.metadata.namespace, old.spec.pool)
             self._observe(left, Gone("Assignment", old.metadata.name))
         if new is not None:
-            self._observe(self.pool(new.metadata.namespace, new.spec.pool), assignment_info(new))
+            self._observe(self.pool(new.metadata.namespace, new.spec.pool), new)
 
     def _on_lease(self, old: LeaseObject | None, new: LeaseObject | None) -> None:
         lease = new or old
@@ -277,8 +269,8 @@ class Follower:
         leases, now = self._leases[namespace], self.clock()
         before = leases.next_change()
         if new is None:
-            leases.delete(name, now, lease_info(lease).version)
-        elif leases.put(lease_info(new), now):
+            leases.delete(lease, now)
+        elif leases.put(new, now):
             self._leases_changed(namespace, [name], now)
         if before is None or leases.next_change() != before:
             self._timer.set()

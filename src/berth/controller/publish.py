@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +33,6 @@ from berth.kube import (
     Resource,
 )
 from berth.pool import (
-    Accepted,
     Arrived,
     Fact,
     Failed,
@@ -44,7 +43,7 @@ from berth.pool import (
     Status,
     Statuses,
     StatusWrite,
-    gauges,
+    Write,
 )
 
 logger = logging.getLogger(__name__)
@@ -112,7 +111,7 @@ class Publisher:
             case Notice():
                 self.recorder.record(self._brain.namespace, fact)
             case LogLine(level, message):
-                logger.log(level, "pool=%s %s", self._brain, message)
+                getattr(logger, level)("pool=%s %s", self._brain, message)
             case Solved(engine, seconds, failed):
                 metrics.solve_seconds.labels(*labels, engine).observe(seconds)
                 metrics.solver_failures.labels(*labels).inc(failed)
@@ -130,11 +129,12 @@ class Publisher:
         metrics.round_seconds.labels(*labels).observe(made.seconds)
         if made.queued is not None:
             metrics.queue_seconds.labels(*labels).observe(made.queued)
-        for lane, count in made.lanes.items():
+        lanes = made.lanes
+        for lane, count in lanes.items():
             metrics.changes.labels(*labels, lane.value).inc(count)
-        many = made.lanes.total() > MAX_LINES
+        many = lanes.total() > MAX_LINES
         if many:
-            counts = " ".join(f"{lane.value}={count}" for lane, count in sorted(made.lanes.items()))
+            counts = " ".join(f"{lane.value}={count}" for lane, count in sorted(lanes.items()))
             logger.info("pool=%s members=%d %s", self._brain, len(made.accepted), counts)
         _log_changes(str(self._brain), made.accepted, logging.DEBUG if many else logging.INFO)
 
@@ -169,7 +169,7 @@ class Publisher:
         writes, notices = self._statuses.members(store, timestamp())
         for notice in notices:
             self.recorder.record(self._brain.namespace, notice)
-        await self._write(MEMBERS, writes, self._statuses.put_back_members)
+        await self._write(MEMBERS, writes, lambda rows: self._statuses.put_back(members=rows))
 
     async def _write_items(self) -> None:
         store = self.follower.informer(ITEMS, self._brain.namespace).store
@@ -177,9 +177,9 @@ class Publisher:
         for start in range(0, len(rows), CHUNK):
             writes = self._statuses.items(rows[start : start + CHUNK], store, timestamp())
             try:
-                await self._write(ITEMS, writes, self._statuses.put_back_items)
+                await self._write(ITEMS, writes, lambda rows: self._statuses.put_back(items=rows))
             except ApiError:
-                self._statuses.put_back_items(set(rows[start + CHUNK :]))
+                self._statuses.put_back(items=rows[start + CHUNK :])
                 raise
             # For a new leader this is every Item, mostly without a write that would let other tasks run.
             await self.sleep(0)
@@ -228,32 +228,37 @@ class Publisher:
             await self._patch(POOLS, brain.name, status)
 
     def _export(self, status: Status) -> None:
-        metrics, labels, now = self.metrics, self._labels, gauges(self._brain, self.clock())
-        metrics.term.labels(*labels).set(self._brain.term)
+        metrics, labels, brain = self.metrics, self._labels, self._brain
+        members = [member for member in brain.ledger.members.values() if member.info is not None]
+        metrics.term.labels(*labels).set(brain.term)
         metrics.items.labels(*labels).set(status["items"])
-        metrics.members.labels(*labels).set(now.members)
-        metrics.live_members.labels(*labels).set(now.live)
-        metrics.limits.labels(*labels).set(now.limit)
+        metrics.members.labels(*labels).set(len(members))
+        metrics.live_members.labels(*labels).set(sum(member.live for member in members))
+        metrics.limits.labels(*labels).set(sum(member.limit for member in members if member.live))
         for name, value in status["slots"].items():
             metrics.slots.labels(*labels, name).set(value)
-        for gauge, counts in ((metrics.unplaced, now.short), (metrics.waiting, now.waiting)):
+        short = Counter(reason.value for reason in brain.target.short.values())
+        waiting = Counter(wait.why.value for wait in brain.progress.waits.values())
+        for gauge, counts in ((metrics.unplaced, short), (metrics.waiting, waiting)):
             self._reasons[gauge].update(counts)
             for reason in self._reasons[gauge]:  # 0 for one that no longer applies
                 gauge.labels(*labels, reason).set(counts[reason])
-        for reason in self._reasons[metrics.oldest_wait] - now.oldest.keys():
+        oldest = brain.progress.oldest(self.clock())
+        for reason in self._reasons[metrics.oldest_wait] - oldest.keys():
             metrics.oldest_wait.remove(*labels, reason)
-        self._reasons[metrics.oldest_wait] = set(now.oldest)
-        for reason, age in now.oldest.items():
+        self._reasons[metrics.oldest_wait] = set(oldest)
+        for reason, age in oldest.items():
             metrics.oldest_wait.labels(*labels, reason).set(time.time() - age)
-        metrics.moves_in_flight.labels(*labels).set(now.moving)
-        metrics.paused.labels(*labels).set(now.paused)
+        metrics.moves_in_flight.labels(*labels).set(brain.progress.moving)
+        metrics.paused.labels(*labels).set(brain.outage.braking)
 
 
-def _log_changes(pool: str, accepted: list[Accepted], level: int) -> None:
+def _log_changes(pool: str, accepted: list[Write], level: int) -> None:
     if not logger.isEnabledFor(level):
         return
-    for member, edits in accepted:
-        for item, entry, _, lane in edits:
+    for write in accepted:
+        member = write.member.name
+        for item, entry, _, lane in write.edits:
             what = f"slot={entry.slot} grant={entry.grant} epoch={entry.epoch}" if entry else "removed"
             logger.log(level, "pool=%s item=%s member=%s lane=%s %s", pool, item, member, lane.value, what)
 

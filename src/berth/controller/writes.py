@@ -11,7 +11,7 @@ from typing import Any
 
 from berth.kinds import API_VERSION, AssignmentObject, Entry, format_entry
 from berth.kube import ASSIGNMENTS, ApiError, Client, ConnectionLost, Deadline, NotFound, ServerError
-from berth.pool import Accepted, Delete, MemberEdit, MemberState, Outcome, Write
+from berth.pool import Delete, MemberEdit, MemberState, Outcome, Write
 
 Work = Callable[[], Awaitable[None]]
 
@@ -75,20 +75,19 @@ def assignment_patch(member: MemberState, spec: dict[str, Any]) -> list[dict[str
     """
     assert member.assignment is not None
     return [
-        {"op": "test", "path": "/metadata/uid", "value": member.assignment.uid},
-        {"op": "test", "path": "/metadata/generation", "value": member.assignment.generation},
+        {"op": "test", "path": "/metadata/uid", "value": member.assignment.metadata.uid},
+        {"op": "test", "path": "/metadata/generation", "value": member.assignment.metadata.generation},
         {"op": "replace", "path": "/spec", "value": spec},
     ]
 
 
 def assignment_object(namespace: str, member: MemberState, spec: dict[str, Any]) -> dict[str, Any]:
     """A new Assignment, owned by its Member."""
-    assert member.info is not None
     owner = {
         "apiVersion": API_VERSION,
         "kind": "Member",
         "name": member.name,
-        "uid": member.info.uid,
+        "uid": member.uid,
         "controller": True,
         "blockOwnerDeletion": False,
     }
@@ -189,7 +188,7 @@ class AssignmentWriter:
             if may_be_done(error):
                 applied.in_doubt[write.member.name] = items
             return False
-        applied.accepted.append(Accepted(write.member.name, edits))
+        applied.accepted.append(write._replace(edits=edits))
         return True
 
     async def repair(self, repairs: Iterable[Write], term: int, applied: Applied) -> None:
@@ -222,8 +221,8 @@ class AssignmentWriter:
 
     async def _replaced(self, member: MemberState, applied: Applied) -> bool:
         """Whether the Assignment is gone or has another generation than the one that was observed."""
-        known = member.assignment
-        assert known is not None
+        assert member.assignment is not None
+        known = member.assignment.metadata
         path = ASSIGNMENTS.path(self.namespace, known.name)
         try:
             there = await self.client.get(path, type=AssignmentObject, deadline=self.deadline)
@@ -250,9 +249,9 @@ class AssignmentWriter:
         applied.note_version(int(answer.metadata.resource_version))
 
     async def _delete(self, delete: Delete) -> None:
-        known = delete.assignment
+        known = delete.assignment.metadata
         path = ASSIGNMENTS.path(self.namespace, known.name)
-        only_that = {"preconditions": {"uid": known.uid, "resourceVersion": str(known.resource_version)}}
+        only_that = {"preconditions": {"uid": known.uid, "resourceVersion": known.resource_version}}
         await self.client.delete(path, body=only_that, deadline=self.deadline)
 
     async def _each(self, work: Iterable[tuple[int, Work]], applied: Applied) -> None:

@@ -32,6 +32,7 @@ from berth.kinds.pool import (
     PoolObject,
     PoolSpec,
     PrimaryBalance,
+    ReadOutage,
     ReadPoolSpec,
     ReadPoolStatus,
     ZonePolicy,
@@ -43,6 +44,6 @@ __all__ = [
     "ItemStatusMode", "ItemWithData", "Key", "LeaseObject", "LeaseSpec", "Member", "MemberObject", "Meta",
     "Phase", "Pool", "PoolObject", "PoolSpec", "PrimaryBalance", "ReadAssignmentSpec",
     "ReadAssignmentStatus", "ReadCondition", "ReadItemSpec", "ReadItemStatus", "ReadMemberSpec",
-    "ReadMemberStatus", "ReadPoolSpec", "ReadPoolStatus", "ReadProblem", "Readiness", "Report",
+    "ReadMemberStatus", "ReadOutage", "ReadPoolSpec", "ReadPoolStatus", "ReadProblem", "Readiness", "Report",
     "ZonePolicy", "format_entry", "format_report", "is_label", "is_name", "parse_entry", "parse_report",
 ]  # fmt: skip

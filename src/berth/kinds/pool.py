@@ -229,3 +229,13 @@ class PoolObject(HasMeta, frozen=True):
 
     spec: ReadPoolSpec = ReadPoolSpec()
     status: ReadPoolStatus | None = None
+
+    @property
+    def term(self) -> int:
+        """The term of the latest leader; 0 before the first."""
+        return self.status.term if self.status else 0
+
+    @property
+    def leader(self) -> str:
+        """The latest leader; empty before the first."""
+        return self.status.leader if self.status else ""

@@ -209,14 +209,19 @@ class Client:
         """Send a request and return the body of the answer. The verbs above use this. Raises ApiError."""
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
 
+        until = deadline if callable(deadline) else lambda: math.inf if deadline is None else deadline
+
         def time_left() -> float:
-            return _time_left(path, timeout or self.timeout, deadline)
+            left = until() - time.monotonic()
+            if left <= 0.0:
+                raise DeadlinePassed(f"{path}: no time left before the deadline")
+            return min(timeout or self.timeout, left)
 
         give_up = time.monotonic() + self.retry_for
         backoff = Backoff(0.05, 5.0)
         while True:
             try:
-                async with self._slot(path, deadline):
+                async with self._slot(path, until):
                     answer = await self._transport.exchange(
                         method, path, params, time_left, data=data, headers=headers
                     )
@@ -229,9 +234,7 @@ class Client:
                 elif not idempotent and _maybe_done(error):
                     raise
                 resume = time.monotonic() + delay
-                if backoff.failures >= self.attempts or resume >= give_up:
-                    raise
-                if deadline is not None and resume >= _at(deadline):
+                if backoff.failures >= self.attempts or resume >= min(give_up, until()):
                     raise
                 await asyncio.sleep(delay)
 
@@ -250,13 +253,13 @@ class Client:
             await asyncio.sleep(KEEPALIVE / 2)  # well before the pool closes them
 
     @contextlib.asynccontextmanager
-    async def _slot(self, path: str, deadline: Deadline | None) -> AsyncIterator[None]:
+    async def _slot(self, path: str, until: Callable[[], float]) -> AsyncIterator[None]:
         """Wait for one of the `connections`; this time does not count towards the request's timeout."""
-        if not self._slots.locked() or deadline is None:  # a timeout costs a tenth of a request
+        if not self._slots.locked():  # a timeout costs a tenth of a request
             await self._slots.acquire()
         else:
             try:
-                async with asyncio.timeout(_time_left(path, math.inf, deadline)):
+                async with asyncio.timeout(until() - time.monotonic()):
                     await self._slots.acquire()
             except TimeoutError:
                 raise DeadlinePassed(f"{path}: no free connection before the deadline") from None
@@ -269,19 +272,6 @@ class Client:
 def _maybe_done(error: ApiError) -> bool:
     """Whether the server may have carried out the request that failed."""
     return not isinstance(error, TooManyRequests) and getattr(error, "maybe_done", True)
-
-
-def _time_left(path: str, timeout: float, deadline: Deadline | None) -> float:
-    if deadline is None:
-        return timeout
-    left = _at(deadline) - time.monotonic()
-    if left <= 0.0:
-        raise DeadlinePassed(f"{path}: no time left before the deadline")
-    return min(timeout, left)
-
-
-def _at(deadline: Deadline) -> float:
-    return deadline() if callable(deadline) else deadline
 
 
 def _decoded(body: bytes, type_: type[T]) -> T:

@@ -128,7 +128,6 @@ def from_service_account(folder: Path, environ: Mapping[str, str]) -> Config:
 
 
 def _read_service_account(folder: Path, environ: Mapping[str, str]) -> Access:
-    settings = _settings()
     loader = InClusterConfigLoader(
         token_filename=str(folder / "token"),
         cert_filename=str(folder / "ca.crt"),
@@ -136,21 +135,17 @@ def _read_service_account(folder: Path, environ: Mapping[str, str]) -> Access:
         environ=environ,
     )
     try:
-        loader.load_and_set(settings)
+        settings = _loaded(loader)
     except ConfigException as error:
         raise ConfigError(f"service account {folder}: {error}") from None
-    try:
-        namespace = (folder / "namespace").read_text().strip() or "default"
-    except OSError:
-        namespace = "default"
-    return _access(settings, namespace, {}, TOKEN_FILE_PERIOD)
+    file = folder / "namespace"
+    return _access(settings, file.read_text().strip() if file.is_file() else "", {}, TOKEN_FILE_PERIOD)
 
 
 def _read_kubeconfig(paths: str, context: str | None) -> Access:
     """Access with kubeconfig files, joined by `:` as in `$KUBECONFIG`."""
     # The package writes inline certificates and keys to files, which are deleted when this function returns.
     with tempfile.TemporaryDirectory(prefix="berth-kube-") as scratch:
-        settings = _settings()
         try:
             merged = KubeConfigMerger(paths).config
             if merged is None:
@@ -162,7 +157,7 @@ def _read_kubeconfig(paths: str, context: str | None) -> Access:
             users = merged["users"] if merged.safe_get("users") else None
             entry = users.get_with_name(chosen.get("user"), safe=True) if users else None
             user: dict[str, Any] = (entry.value.get("user") if entry else None) or {}
-            loader.load_and_set(settings)
+            settings = _loaded(loader)
         except ConfigError:
             raise
         except ConfigException as error:
@@ -179,18 +174,22 @@ def _read_kubeconfig(paths: str, context: str | None) -> Access:
         if (expiry := getattr(loader, "expiry", None)) is not None:
             # When four fifths of the credential's remaining lifetime have passed.
             refresh_after = max(1.0, 0.8 * (expiry - datetime.now(UTC)).total_seconds())
-        return _access(settings, chosen.get("namespace") or "default", headers, refresh_after)
+        return _access(settings, chosen.get("namespace"), headers, refresh_after)
 
 
-def _settings() -> Any:
+def _loaded(loader: Any) -> Any:
+    """What a loader of the package sets, and no more."""
     settings = Configuration()
     settings.proxy = None  # not that of the environment, which the package takes whatever NO_PROXY says
+    loader.load_and_set(settings)
+    # With the hook, the package would rerun a plug-in immediately if its token lives for less than 5 minutes.
+    settings.refresh_api_key_hook = None
     return settings
 
 
-def _access(settings: Any, namespace: str, headers: dict[str, str], refresh_after: float | None) -> Access:
-    # With the hook, the package would rerun a plug-in immediately if its token lives for less than 5 minutes.
-    settings.refresh_api_key_hook = None
+def _access(
+    settings: Any, namespace: str | None, headers: dict[str, str], refresh_after: float | None
+) -> Access:
     for auth in settings.auth_settings().values():
         if auth["in"] == "header" and auth["value"]:
             headers[auth["key"].title()] = " ".join(str(auth["value"]).split())
@@ -206,7 +205,7 @@ def _access(settings: Any, namespace: str, headers: dict[str, str], refresh_afte
         ssl=context,
         server_hostname=settings.tls_server_name or None,
         proxy=settings.proxy or _environment_proxy(base_url),
-        namespace=namespace,
+        namespace=namespace or "default",
         refresh_after=refresh_after,
     )
 

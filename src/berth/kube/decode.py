@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from berth.kinds.meta import Meta
+from berth.kinds.meta import HasMeta, Meta
 from berth.kube.errors import error_from_response, not_understood
 
 T = TypeVar("T")
@@ -39,10 +39,6 @@ class WatchEvent(msgspec.Struct, Generic[T], frozen=True, gc=False):
 
     type: str
     object: T
-
-
-class _OnlyMeta(msgspec.Struct):
-    metadata: Meta
 
 
 class LineSplitter:
@@ -123,6 +119,6 @@ class Decoder(Generic[T]):
             return self._object.decode(raw)
         except msgspec.DecodeError as error:
             try:
-                return Bad(msgspec.json.decode(raw, type=_OnlyMeta).metadata, error)
+                return Bad(msgspec.json.decode(raw, type=HasMeta).metadata, error)
             except msgspec.DecodeError:
                 return Bad(Meta(name=""), error)

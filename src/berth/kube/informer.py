@@ -153,11 +153,9 @@ class Informer(Generic[T]):
             return
         self.failures += 1
         delay = max(self._backoff.next(), getattr(error, "retry_after", None) or 0.0)
+        level, trace = logging.INFO if self._backoff.failures < 3 else logging.WARNING, None
         if not isinstance(error, ApiError):
-            level = logging.ERROR
-        else:
-            level = logging.INFO if self._backoff.failures < 3 else logging.WARNING
-        trace = error if level == logging.ERROR else None
+            level, trace = logging.ERROR, error
         logger.log(level, "%s: %s; trying again in %.1f s", self._path, error, delay, exc_info=trace)
         await asyncio.sleep(delay)
 

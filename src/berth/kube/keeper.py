@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
@@ -44,10 +45,10 @@ class LeaseKeeper:
         claim: LeaseClaim,
         timing: Timing,
         *,
-        watchdog: float | None = None,
+        watchdog: float = math.inf,
         on_request: RequestHook | None = None,
     ) -> None:
-        """`watchdog`: seconds that the caller's event loop may be blocked before the Lease is given up.
+        """`watchdog`: seconds that the running event loop may be blocked before the Lease is given up.
 
         `on_request` is as for the Client, but called from the keeper's thread.
         """
@@ -55,26 +56,25 @@ class LeaseKeeper:
         """Why the Lease was last lost; "" while it is held."""
         self._timing = timing
         self._validity = Validity(timing)
-        self._block_seconds = watchdog
         self.lost = asyncio.Event()
         """Set when the Lease that the last `acquire` took is lost. Each `acquire` creates a new event."""
         self.lost.set()
         self._abandoned = False
         self._thread = LoopThread(f"lease-{claim.name}")
         client = Client(config, timeout=timing.attempt, attempts=1, connections=2, on_request=on_request)
-        self._loop = LeaseLoop(client, claim, timing, self._validity)
-
-    async def __aenter__(self) -> Self:
         home = asyncio.get_running_loop()
 
         def on_lost(reason: str) -> None:
             with contextlib.suppress(RuntimeError):  # the caller's loop is closed
                 home.call_soon_threadsafe(self._set_lost, reason)
 
-        watchdog = None if self._block_seconds is None else Watchdog(self._block_seconds, home)
+        guard = Watchdog(watchdog, home)
+        self._loop = LeaseLoop(client, claim, timing, self._validity, guard, on_lost)
+
+    async def __aenter__(self) -> Self:
         self._thread.start()
         try:
-            await self._call(self._loop.open(on_lost, watchdog))
+            await self._call(self._loop.open())
         except BaseException:
             self._thread.stop()
             raise

@@ -51,8 +51,16 @@ class LeaseLoop:
     Everything here runs on one event loop, that of the keeper's thread.
     """
 
-    def __init__(self, client: Client, claim: LeaseClaim, timing: Timing, validity: Validity) -> None:
-        """`timing.attempt` should be the timeout of `client`."""
+    def __init__(
+        self,
+        client: Client,
+        claim: LeaseClaim,
+        timing: Timing,
+        validity: Validity,
+        watchdog: Watchdog,
+        on_lost: Callable[[str], None],
+    ) -> None:
+        """`on_lost` is called with the reason when a Lease that was taken is lost."""
         self.observation: Observation | None = None
         self.freed = asyncio.Event()
         """Set when the watch shows that the Lease has no holder."""
@@ -60,17 +68,16 @@ class LeaseLoop:
         self._claim = claim
         self._timing = timing
         self._validity = validity
-        self._watchdog: Watchdog | None = None
-        self._on_lost: Callable[[str], None] | None = None
+        self._watchdog = watchdog
+        self._on_lost = on_lost
         self._collection = LEASES.path(claim.namespace)
         self._path = LEASES.path(claim.namespace, claim.name)
         self._object: dict[str, Any] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._last_log = ""
 
-    async def open(self, on_lost: Callable[[str], None], watchdog: Watchdog | None) -> None:
-        """Open the connections; `on_lost` is called with the reason when a Lease that was taken is lost."""
-        self._on_lost, self._watchdog = on_lost, watchdog
+    async def open(self) -> None:
+        """Open the connections."""
         await self._client.__aenter__()
 
     async def close(self) -> None:
@@ -197,24 +204,19 @@ class LeaseLoop:
         self._validity.end()
         logger.warning("%s: lost: %s", self._claim, reason)
         self._last_log = ""
-        if self._on_lost is not None:
-            self._on_lost(reason)
+        self._on_lost(reason)
 
     async def _renew_until_lost(self) -> str:
         """Renew every `retry_period`, more often after a failure; the reason why that ended."""
         problem = "it was not renewed in time"
         due = lease_clock() + self._timing.retry_period
-        if self._watchdog is not None:
-            self._watchdog.reset()
+        self._watchdog.reset()
         while True:
-            pause = due - lease_clock()
-            if self._watchdog is not None:
-                pause = min(pause, self._watchdog.period)
-            await asyncio.sleep(max(0.0, pause))
+            await asyncio.sleep(max(0.0, min(due - lease_clock(), self._watchdog.period)))
             now = lease_clock()
             if not self._validity.held(now):
                 return problem
-            if self._watchdog is not None and self._watchdog.blocked(now):
+            if self._watchdog.blocked(now):
                 return f"the event loop was blocked for more than {self._watchdog.limit:g} s"
             if now < due:
                 continue

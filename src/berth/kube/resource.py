@@ -17,13 +17,9 @@ class Resource:
         self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
     ) -> str:
         """The path of the collection (no `name`; all namespaces without `namespace`) or of one object."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        path = f"{root}/namespaces/{namespace}/{self.plural}" if namespace else f"{root}/{self.plural}"
-        if name is not None:
-            path += f"/{name}"
-        if subresource is not None:
-            path += f"/{subresource}"
-        return path
+        root = f"/{'apis' if self.group else 'api'}/{self.api_version}"
+        scope = ("namespaces", namespace) if namespace else ()
+        return "/".join(part for part in (root, *scope, self.plural, name, subresource) if part is not None)
 
     @property
     def api_version(self) -> str:
@@ -40,10 +36,8 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases")
 
 def resource_of(path: str) -> str:
     """The plural that a path names, with its subresource: a metric label with few values."""
-    parts = path.partition("?")[0].strip("/").split("/")
-    rest = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else []
+    root, *parts = path.partition("?")[0].strip("/").split("/")
+    rest = parts[{"api": 1, "apis": 2}.get(root, len(parts)) :]
     if len(rest) > 2 and rest[0] == "namespaces":
         rest = rest[2:]
-    if not rest:
-        return parts[0]
-    return f"{rest[0]}/{rest[2]}" if len(rest) > 2 else rest[0]
+    return "/".join(rest[::2]) or root  # without the name of an object

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from berth.kinds import MAX_PROBLEM_MESSAGE, MAX_PROBLEMS, Entry, Phase, ReadProblem, Report, format_report
 from berth.member.item_run import ItemRun, default_pause, describe
-from berth.member.steps import FORWARD, Stage, Step, phase, superseded
+from berth.member.steps import FORWARD, Callback, Stage, phase, superseded
 from berth.member.worker import Adapter, Held, HeldItem, PlainError, SecondsLeft, Worker
 
 log = logging.getLogger("berth.member")
@@ -42,8 +42,7 @@ class CallbackRunner:
     """Reads an Item's data before `prepare`."""
     concurrency: int = 64
     """How many `prepare` and `activate` run at a time; `deactivate` and `drop` never wait."""
-    pause: Callable[[int], float] = default_pause
-    """Returns the seconds to wait after so many failures in a row."""
+    pause: Callable[[int], float] = default_pause  # seconds to wait after this many failures in a row
     on_change: Callable[[bool], None] = lambda _urgent: None
     """Called when there is something new to report, with True if the leader may be waiting for it."""
     _busy: int = field(default=0, init=False)
@@ -131,7 +130,12 @@ class CallbackRunner:
             reports.append(format_report(Report(name, grant, reported)))
             if run.message and len(problems) < MAX_PROBLEMS:
                 problems.append(ReadProblem(name, grant, run.message))
-            if target is not None and run.next is Step.ACTIVATE and not failed and run.confirmed != target:
+            if (
+                target is not None
+                and run.next is Callback.ACTIVATE
+                and not failed
+                and run.confirmed != target
+            ):
                 intents.add(target)
         return Snapshot(tuple(reports), tuple(problems), frozenset(intents))
 
@@ -167,31 +171,31 @@ class CallbackRunner:
         # The leader waits for the report of a promotion or demotion. Other reports can be batched.
         self.on_change(run.position.stage is Stage.PREPARED)
 
-    def _step(self, run: ItemRun) -> Step | None:
+    def _due(self, run: ItemRun) -> Callback | None:
         """The next callback to run now; None if there is none, or if it has to wait."""
         if self._closed:
             return None
-        step = run.next
-        if run.retry is not None and (step in FORWARD or step is run.failed_step):
+        callback = run.next
+        if run.retry is not None and (callback in FORWARD or callback is run.failed_callback):
             return None  # until the pause is over; the callbacks that undo a failure do not wait
-        if step in FORWARD and self._lease_left() <= 0.0:
+        if callback in FORWARD and self._lease_left() <= 0.0:
             return None  # the session is over, although `end_session` was not called yet
-        if step is Step.ACTIVATE and run.confirmed != run.target:
+        if callback is Callback.ACTIVATE and run.confirmed != run.target:
             return None
-        return step
+        return callback
 
     def _advance(self, run: ItemRun) -> None:
         """Start the Item's next callback, if there is one that need not wait."""
         if run.driver is not None or self._closed:
             return
-        step = self._step(run)
-        if step in FORWARD and self._busy >= self.concurrency:
+        callback = self._due(run)
+        if callback in FORWARD and self._busy >= self.concurrency:
             self._waiting[run.name] = None
             return
         self._waiting.pop(run.name, None)
-        if step is not None:
-            self._busy += step in FORWARD
-            run.driver = self._group.create_task(self._drive(run, step), name=f"berth:{run.name}")
+        if callback is not None:
+            self._busy += callback in FORWARD
+            run.driver = self._group.create_task(self._drive(run, callback), name=f"berth:{run.name}")
         elif run.position.stage is Stage.ABSENT and run.target is None:
             del self._runs[run.name]
             run.forget_failure()
@@ -199,26 +203,26 @@ class CallbackRunner:
                 self._idle.set()
             self.on_change(True)
 
-    async def _drive(self, run: ItemRun, step: Step) -> None:
+    async def _drive(self, run: ItemRun, callback: Callback) -> None:
         try:
-            if self._step(run) is step:  # otherwise the target has changed since
-                await self._perform(run, step)
+            if self._due(run) is callback:  # otherwise the target has changed since
+                await self._perform(run, callback)
         finally:
             run.driver = None
-            self._busy -= step in FORWARD
+            self._busy -= callback in FORWARD
         self._advance(run)
         while self._waiting and not self._closed and self._busy < self.concurrency:
             self._advance(self._runs[next(iter(self._waiting))])
 
-    async def _perform(self, run: ItemRun, step: Step) -> None:
+    async def _perform(self, run: ItemRun, callback: Callback) -> None:
         """Run one callback to its end and record the new position of the Item."""
         before = run.position
-        held = run.start(step, partial(self._hold, run))
+        held = run.start(callback, partial(self._hold, run))
         self.on_change(False)
 
         run.cancelled = run.started = False
-        task = asyncio.create_task(self._call(run, step, held), name=f"berth:{run.name}:{step.value}")
-        run.current = (step, task)
+        task = asyncio.create_task(self._call(run, callback, held), name=f"berth:{run.name}:{callback}")
+        run.current = (callback, task)
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
@@ -230,48 +234,48 @@ class CallbackRunner:
         if self._closed:
             return
         if not run.started:
-            run.undo_start(step, before)
+            run.undo_start(callback, before)
         if task.cancelled():
             if not run.cancelled:
-                self._on_failure(run, step, f"{step.value}: the callback was cancelled")
+                self._on_failure(run, callback, f"{callback}: the callback was cancelled")
             return
         error = task.exception()
-        if error is None and run.cancelled and step in FORWARD:
+        if error is None and run.cancelled and callback in FORWARD:
             return  # it succeeded just after it was cancelled, which counts as cancelled
         if error is None:
-            run.succeed(step)
-            self.on_change(step is not Step.ACTIVATE)
+            run.succeed(callback)
+            self.on_change(callback is not Callback.ACTIVATE)
         elif isinstance(error, SystemExit | KeyboardInterrupt):
             raise error
         elif run.cancelled:
-            log.info("item %s: %s raised when it was cancelled: %s", run.name, step.value, describe(error))
+            log.info("item %s: %s raised when it was cancelled: %s", run.name, callback, describe(error))
         else:
-            _warn(run, f"{step.value} failed", error)
-            self._on_failure(run, step, f"{step.value}: {describe(error)}")
+            _warn(run, f"{callback} failed", error)
+            self._on_failure(run, callback, f"{callback}: {describe(error)}")
 
     def _hold(self, run: ItemRun, target: Entry) -> HeldItem:
         held_type = self.worker.held_type if isinstance(self.worker, Adapter) else Held
         return held_type(run.name, target.slot, target.grant, self._lease_left, partial(self._on_crash, run))
 
-    async def _call(self, run: ItemRun, step: Step, held: HeldItem) -> None:
-        if step in (Step.PREPARE, Step.DROP):
+    async def _call(self, run: ItemRun, callback: Callback, held: HeldItem) -> None:
+        if callback in (Callback.PREPARE, Callback.DROP):
             await held.stop_tasks(primary_only=False)  # before `prepare`: those of an earlier attempt
-        if step is Step.PREPARE and self.read_data is not None:
+        if callback is Callback.PREPARE and self.read_data is not None:
             held.data = await self.read_data(held.name)
         run.started = True
         if isinstance(self.worker, Adapter):
-            await self.worker.call(step, held)
+            await self.worker.call(callback, held)
         else:
-            await getattr(self.worker, step.value)(held)
-        if step is Step.DEACTIVATE:
+            await getattr(self.worker, callback)(held)
+        if callback is Callback.DEACTIVATE:
             await held.stop_tasks(primary_only=True)
             held.primary, held.epoch = False, held.grant  # immediately: nothing more is spawned as primary
 
-    def _on_failure(self, run: ItemRun, step: Step, message: str) -> None:
+    def _on_failure(self, run: ItemRun, callback: Callback, message: str) -> None:
         run.failures += 1
-        self._pause_after(run, step, message, run.failures)
+        self._pause_after(run, callback, message, run.failures)
 
-    def _pause_after(self, run: ItemRun, step: Step, message: str, failures: int) -> None:
+    def _pause_after(self, run: ItemRun, callback: Callback, message: str, failures: int) -> None:
         def retry() -> None:
             run.retry = None
             self._advance(run)
@@ -279,7 +283,7 @@ class CallbackRunner:
 
         if run.retry is not None:
             run.retry.cancel()
-        run.failed_step, run.message = step, message[:MAX_PROBLEM_MESSAGE]
+        run.failed_callback, run.message = callback, message[:MAX_PROBLEM_MESSAGE]
         run.retry = asyncio.get_running_loop().call_later(self.pause(failures), retry)
         self.on_change(False)
 
@@ -292,15 +296,15 @@ class CallbackRunner:
                 "item %s: a task of the worker failed while it was ending: %s", run.name, describe(error)
             )
             return
-        run.prepare_again(primary)
+        run.invalidate(primary)
         if run.retry is not None:
             return  # a retry is already scheduled and must not be postponed
         _warn(run, "a task of the worker failed", error)
         now = asyncio.get_running_loop().time()
         run.crashes = 1 if now - run.crashed_at > _QUIET_SECONDS else run.crashes + 1
         run.crashed_at = now
-        step = Step.ACTIVATE if primary else Step.PREPARE
-        self._pause_after(run, step, f"task: {describe(error)}", run.crashes)
+        callback = Callback.ACTIVATE if primary else Callback.PREPARE
+        self._pause_after(run, callback, f"task: {describe(error)}", run.crashes)
         self._advance(run)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from berth.kinds import Entry
-from berth.member.steps import FORWARD, STAGES, Position, Stage, Step, next_step
+from berth.member.steps import FORWARD, STAGES, Callback, Position, Stage, next_callback
 from berth.member.worker import HeldItem
 
 
@@ -35,26 +35,26 @@ class ItemRun:
     position: Position = field(default_factory=Position)
     held: HeldItem | None = None  # what the worker gets; None while the stage is ABSENT
     driver: asyncio.Task[None] | None = None  # runs the present callback, and starts the next one
-    current: tuple[Step, asyncio.Task[None]] | None = None  # the callback that is running
+    current: tuple[Callback, asyncio.Task[None]] | None = None  # the callback that is running
     started: bool = False  # whether `current` has called the worker
     cancelled: bool = False  # whether the runner has cancelled `current`
     failures: int = 0  # failed callbacks in a row
-    failed_step: Step | None = None
-    message: str = ""  # of the last failure, until the failed step has succeeded
-    retry: asyncio.TimerHandle | None = None  # set during the pause before the failed step is retried
+    failed_callback: Callback | None = None
+    message: str = ""  # of the last failure, until the failed callback has succeeded
+    retry: asyncio.TimerHandle | None = None  # set during the pause before the failed callback is retried
     crashes: int = 0  # errors in a row in tasks that the worker spawned
     crashed_at: float = 0.0  # the event loop's time of the last one
     confirmed: Entry | None = None  # may be activated, because `Active` has been reported for it
 
     @property
-    def next(self) -> Step | None:
+    def next(self) -> Callback | None:
         """The next callback towards the target."""
-        return next_step(self.position, self.target)
+        return next_callback(self.position, self.target)
 
     @property
     def failed(self) -> bool:
         """Whether to report `Failed`; no longer when an activation is about to be retried."""
-        return bool(self.message) and not (self.retry is None and self.next is Step.ACTIVATE)
+        return bool(self.message) and not (self.retry is None and self.next is Callback.ACTIVATE)
 
     def cancel_current(self, *, again: bool = False) -> None:
         """Cancel the callback that is running, if any: once, so that it can clean up, unless `again`."""
@@ -64,7 +64,7 @@ class ItemRun:
 
     def forget_failure(self) -> None:
         """Forget the failures, and do not wait for the retry."""
-        self.failures, self.failed_step, self.message = 0, None, ""
+        self.failures, self.failed_callback, self.message = 0, None, ""
         if self.retry is not None:
             self.retry.cancel()
             self.retry = None
@@ -76,52 +76,50 @@ class ItemRun:
             self.held.revoke()
         self.cancel_current(again=True)
 
-    def start(self, step: Step, hold: Callable[[Entry], HeldItem]) -> HeldItem:
+    def start(self, callback: Callback, hold: Callable[[Entry], HeldItem]) -> HeldItem:
         """Record that a callback starts; `hold` creates the object for the worker."""
         target = self.target
-        if step is Step.PREPARE and target is not None:
+        if callback is Callback.PREPARE and target is not None:
             if self.held is None:
                 self.held = hold(target)
             self.position = Position(Stage.PREPARING, target.grant)
         else:
-            self.position = replace(self.position, stage=STAGES[step][0])
+            self.position = replace(self.position, stage=STAGES[callback][0])
         assert self.held is not None, "an Item that is here was prepared"
-        if step is Step.ACTIVATE and target is not None:
+        if callback is Callback.ACTIVATE and target is not None:
             self.position = replace(self.position, epoch=target.epoch)
             self.held.primary, self.held.epoch = True, target.epoch
         return self.held
 
-    def undo_start(self, step: Step, before: Position) -> None:
+    def undo_start(self, callback: Callback, before: Position) -> None:
         """Undo `start`: the callback was cancelled, or its data unreadable, before the worker was called."""
         self.position = replace(before, lost=self.position.lost)
         if before.stage is Stage.ABSENT:
             self.held = None
-        elif step is Step.ACTIVATE and self.held is not None:
+        elif callback is Callback.ACTIVATE and self.held is not None:
             self.held.primary, self.held.epoch = False, self.held.grant
 
-    def succeed(self, step: Step) -> None:
+    def succeed(self, callback: Callback) -> None:
         """Record that a callback has succeeded."""
-        stale = self.position.stale and step is not Step.PREPARE
-        self.position = replace(self.position, stage=STAGES[step][1], stale=stale)
-        if step not in FORWARD:
+        stale = self.position.stale and callback is not Callback.PREPARE
+        self.position = replace(self.position, stage=STAGES[callback][1], stale=stale)
+        if callback not in FORWARD:
             self.confirmed = None
-        if step is Step.DROP and self.held is not None:
+        if callback is Callback.DROP and self.held is not None:
             self.held.close()
             self.position, self.held = Position(), None
-        if step is self.failed_step or (step in FORWARD and self.retry is None):
+        if callback is self.failed_callback or (callback in FORWARD and self.retry is None):
             self.forget_failure()
 
     def is_ending(self, primary: bool) -> bool:
         """Whether the tasks that the worker spawned (as primary) are being ended anyway."""
-        if self.current is not None and self.current[0] is Step.DROP:
+        if self.current is not None and self.current[0] is Callback.DROP:
             return True
         ends = self.position.stage is Stage.DEACTIVATING or self.target is None or not self.target.primary
         return primary and ends
 
-    def prepare_again(self, primary: bool) -> None:
-        """A task that the worker spawned has failed: activate it again if it was spawned as primary, else
-        prepare it again.
-        """
+    def invalidate(self, primary: bool) -> None:
+        """A task that the worker spawned (as primary) has failed: prepare (or activate) the Item again."""
         if not primary:
             self.position = replace(self.position, stale=True)
         elif self.position.stage is Stage.ACTIVE:

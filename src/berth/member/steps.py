@@ -1,7 +1,7 @@
 """What to do next for one Item, and what to report of it. Pure: no time, no effects."""
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 
 from berth.kinds import Entry, Phase
 
@@ -20,7 +20,7 @@ class Stage(Enum):
 MAYBE_PRIMARY = frozenset({Stage.ACTIVATING, Stage.ACTIVE, Stage.DEACTIVATING})
 
 
-class Step(Enum):
+class Callback(StrEnum):
     """One callback of a worker."""
 
     PREPARE = "prepare"
@@ -29,14 +29,14 @@ class Step(Enum):
     DROP = "drop"
 
 
-FORWARD = frozenset({Step.PREPARE, Step.ACTIVATE})
+FORWARD = frozenset({Callback.PREPARE, Callback.ACTIVATE})
 """The callbacks that lead to more work; the others release it, and are never cancelled."""
 
 STAGES = {
-    Step.PREPARE: (Stage.PREPARING, Stage.PREPARED),
-    Step.ACTIVATE: (Stage.ACTIVATING, Stage.ACTIVE),
-    Step.DEACTIVATE: (Stage.DEACTIVATING, Stage.PREPARED),
-    Step.DROP: (Stage.PREPARING, Stage.ABSENT),
+    Callback.PREPARE: (Stage.PREPARING, Stage.PREPARED),
+    Callback.ACTIVATE: (Stage.ACTIVATING, Stage.ACTIVE),
+    Callback.DEACTIVATE: (Stage.DEACTIVATING, Stage.PREPARED),
+    Callback.DROP: (Stage.PREPARING, Stage.ABSENT),
 }
 """The stage from the start of a callback until it succeeds, and the stage after that."""
 
@@ -63,31 +63,31 @@ def wanted_as_primary(position: Position, target: Entry | None) -> bool:
     return target is not None and target.epoch == position.epoch and wanted(position, target)
 
 
-def next_step(position: Position, target: Entry | None) -> Step | None:
+def next_callback(position: Position, target: Entry | None) -> Callback | None:
     """The next callback towards `target` (None: released); None if it is reached.
 
     An `activate` that failed or was cancelled is followed by a `deactivate` before it is retried.
     """
     match position.stage:
         case Stage.ABSENT:
-            return None if target is None else Step.PREPARE
+            return None if target is None else Callback.PREPARE
         case Stage.ACTIVATING | Stage.DEACTIVATING:
-            return Step.DEACTIVATE
+            return Callback.DEACTIVATE
         case Stage.ACTIVE:
             stays = wanted_as_primary(position, target) and not position.stale
-            return None if stays else Step.DEACTIVATE
+            return None if stays else Callback.DEACTIVATE
     if not wanted(position, target):
-        return Step.DROP
+        return Callback.DROP
     if position.stage is Stage.PREPARING or position.stale:
-        return Step.PREPARE
-    return Step.ACTIVATE if target is not None and target.primary else None
+        return Callback.PREPARE
+    return Callback.ACTIVATE if target is not None and target.primary else None
 
 
-def superseded(step: Step, position: Position, target: Entry | None) -> bool:
+def superseded(callback: Callback, position: Position, target: Entry | None) -> bool:
     """Whether the result of the running callback is no longer wanted, so that it should be cancelled."""
-    if step is Step.PREPARE:
+    if callback is Callback.PREPARE:
         return not wanted(position, target)
-    return step is Step.ACTIVATE and not wanted_as_primary(position, target)
+    return callback is Callback.ACTIVATE and not wanted_as_primary(position, target)
 
 
 def phase(position: Position, target: Entry | None, failed: bool) -> Phase | None:

@@ -11,7 +11,7 @@ from berth.member.session import Outcome
 from berth.member.session import Session as AioSession
 from berth.member.session import serve as aio_serve
 from berth.member.settings import Options
-from berth.member.steps import Step
+from berth.member.steps import Callback
 from berth.member.tasks import run_to_completion
 from berth.member.worker import Adapter, HeldItem
 
@@ -61,12 +61,12 @@ class _InThreads(Adapter):
         self._worker = worker
         self._pool = pool
 
-    async def call(self, step: Step, item: Held) -> None:
+    async def call(self, callback: Callback, item: Held) -> None:
         def cancel() -> None:
             item._cancelled = True
 
         item._cancelled = False
-        function = getattr(self._worker, step.value)
+        function = getattr(self._worker, callback)
         running = asyncio.get_running_loop().run_in_executor(self._pool, _called, function, item)
         # If it is cancelled the thread keeps running, so the Item is busy here until it has ended.
         await run_to_completion(running, on_cancel=cancel)

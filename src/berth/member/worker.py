@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from berth.member.steps import Step
+from berth.member.steps import Callback
 
 SecondsLeft = Callable[[], float]
 """For how many seconds the Lease of a session is certainly still held; 0 if it is not, and then for good.
@@ -70,7 +70,7 @@ class HeldItem:
     # The methods below are called by the CallbackRunner.
 
     async def stop_tasks(self, primary_only: bool) -> None:
-        """Cancel the spawned tasks, also those that they spawn meanwhile, and wait for their end."""
+        """Cancel the tasks that the worker spawned, if it can spawn any, and wait for their end."""
 
     def revoke(self) -> None:
         """Mark it as lost and cancel its tasks, without waiting."""
@@ -176,11 +176,11 @@ class Worker:
 
 
 class Adapter(Worker):
-    """A Worker that passes its callbacks on: each is a call of `call`, in place of the four methods."""
+    """A Worker that passes its callbacks on: the CallbackRunner calls `call` in place of the four methods."""
 
     held_type: ClassVar[type[HeldItem]] = Held
     """The class of the Items that it gets."""
 
-    async def call(self, step: Step, item: Any) -> None:
+    async def call(self, callback: Callback, item: Any) -> None:
         """Pass one callback on, and return when it has been carried out."""
         raise NotImplementedError

@@ -114,11 +114,13 @@ def plan_term(
     workers = [worker for worker in actual if worker not in resting]
     if not row_of or not workers:
         return plan
+    # What runs on resting workers stays there, so the others need that many instances fewer.
     on_resting = _counts((held[worker] for worker in actual if worker in resting), len(row_of))
     replicas = np.maximum(replicas - on_resting, 0)
     problem = _problem(expected, replicas, workers, [held[worker] for worker in workers])
     if problem.zones is Zones.IGNORE and is_balanced(problem):
         return plan
+    # After a failure another key breaks the ties of the task: the next plan may then choose another worker.
     fails = np.zeros(len(row_of), np.uint64)
     for task, count in (failures or {}).items():
         if task in row_of:

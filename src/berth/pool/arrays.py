@@ -1,14 +1,15 @@
-"""Rows that grow: names to rows, and the arrays of the placement problem behind them."""
+"""Names as rows, the arrays of the placement problem behind them, and which rows have changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from berth.pool.member import MemberState
-from berth.solve import Problem, keys
-from berth.solve.model import Int32
+from berth.solve import Problem, Solution, keys
+from berth.solve.model import Int32, Int64
 
 
 class Rows:
@@ -22,11 +23,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.names)
 
-    def add(self, name: str) -> tuple[int, bool]:
-        """The row of `name`, and whether it is new."""
-        row = self.of.get(name)
-        if row is not None:
-            return row, False
+    def name(self, row: int) -> str:
+        """The name in a row that is in use."""
+        name = self.names[row]
+        assert name is not None
+        return name
+
+    def add(self, name: str) -> int:
+        """A row for a new name."""
         if self._free:
             row = self._free.pop()
             self.names[row] = name
@@ -34,7 +38,7 @@ class Rows:
             row = len(self.names)
             self.names.append(name)
         self.of[name] = row
-        return row, True
+        return row
 
     def forget(self, name: str) -> None:
         """Give up the row of `name`."""
@@ -43,11 +47,23 @@ class Rows:
         self._free.append(row)
 
 
-def _grown(array: np.ndarray, rows: int, fill: int) -> np.ndarray:
-    shape = (rows, *array.shape[1:])
-    bigger = np.full(shape, fill, dtype=array.dtype)
-    bigger[: len(array)] = array
-    return bigger
+@dataclass(slots=True)
+class Changed:
+    """Rows to process again. The ledger adds to them; Target, Brain and Statuses each take theirs."""
+
+    problem: bool = True  # whether the target must be solved again
+    solve_items: set[int] = field(default_factory=set)
+    solve_members: set[int] = field(default_factory=set)
+    converge: set[int] = field(default_factory=set)  # Items whose next step may have changed
+    assignments: set[int] = field(default_factory=set)
+    """Members whose Assignment object itself needs work: to be created, replaced, deleted or cleaned."""
+    item_status: set[int] = field(default_factory=set)
+    member_status: set[int] = field(default_factory=set)
+
+
+ITEM_COLUMNS = {"item_key": 0, "replicas": 0, "held": -1, "held_primary": -1, "tidy": True}
+MEMBER_COLUMNS = {"member_key": 0, "limit": 0, "zone": 0, "live": False, "draining": False, "age": 0}
+"""The columns and the value of each in a new row."""
 
 
 class Arrays:
@@ -57,14 +73,14 @@ class Arrays:
     """
 
     def __init__(self) -> None:
-        self.items = self.members = 0
-        self._item_key = np.zeros(16, np.uint64)
+        self.items = self.members = 0  # rows in use
+        self.item_key = np.zeros(16, np.uint64)
         self.replicas = np.zeros(16, np.int32)
         self.held = np.full((16, 2), -1, np.int32)
         self.held_primary = np.full(16, -1, np.int32)
         self.tidy = np.ones(16, np.bool_)
-        """Whether the slots held are 0, 1, 2, ... without a gap; true where nothing is held."""
-        self._member_key = np.zeros(16, np.uint64)
+        """Whether the slots held are 0, 1, 2, ... without a gap; true if nothing is held."""
+        self.member_key = np.zeros(16, np.uint64)
         self.limit = np.zeros(16, np.int32)
         self.zone = np.zeros(16, np.int32)
         self.live = np.zeros(16, np.bool_)
@@ -73,34 +89,25 @@ class Arrays:
 
     def add_item(self, row: int, name: str) -> None:
         """Make `row` the (empty) row of the Item `name`."""
-        if row >= len(self.replicas):
-            rows = 2 * len(self.replicas)
-            self._item_key = _grown(self._item_key, rows, 0)
-            self.replicas = _grown(self.replicas, rows, 0)
-            self.held = _grown(self.held, rows, -1)
-            self.held_primary = _grown(self.held_primary, rows, -1)
-            self.tidy = _grown(self.tidy, rows, 1)
+        self._reset(row, ITEM_COLUMNS)
         self.items = max(self.items, row + 1)
-        self._item_key[row] = keys([name])[0]
-        self.replicas[row] = 0
-        self.held[row] = -1
-        self.held_primary[row] = -1
-        self.tidy[row] = True
+        self.item_key[row] = keys([name])[0]
 
     def add_member(self, row: int, name: str) -> None:
         """Make `row` the row of the Member `name`, not live yet."""
-        if row >= len(self.limit):
-            rows = 2 * len(self.limit)
-            self._member_key = _grown(self._member_key, rows, 0)
-            self.limit = _grown(self.limit, rows, 0)
-            self.zone = _grown(self.zone, rows, 0)
-            self.live = _grown(self.live, rows, 0)
-            self.draining = _grown(self.draining, rows, 0)
-            self.age = _grown(self.age, rows, 0)
+        self._reset(row, MEMBER_COLUMNS)
         self.members = max(self.members, row + 1)
-        self._member_key[row] = keys([name])[0]
-        self.limit[row] = self.zone[row] = self.age[row] = 0
-        self.live[row] = self.draining[row] = False
+        self.member_key[row] = keys([name])[0]
+
+    def _reset(self, row: int, columns: dict[str, int]) -> None:
+        for column, value in columns.items():
+            array: np.ndarray = getattr(self, column)
+            if row >= len(array):
+                bigger = np.full((2 * len(array), *array.shape[1:]), value, dtype=array.dtype)
+                bigger[: len(array)] = array
+                setattr(self, column, bigger)
+                array = bigger
+            array[row] = value
 
     def set_held(self, row: int, members: list[int], primary: int, tidy: bool) -> None:
         """Set who holds the Item, in slot order, and whether their slots are without a gap."""
@@ -118,19 +125,9 @@ class Arrays:
 
     def problem(self) -> Problem:
         """The arrays as a Problem, not copied."""
-        n, m = self.items, self.members
-        return Problem(
-            item_key=self._item_key[:n],
-            replicas=self.replicas[:n],
-            held=self.held[:n],
-            held_primary=self.held_primary[:n],
-            member_key=self._member_key[:m],
-            limit=self.limit[:m],
-            zone=self.zone[:m],
-            live=self.live[:m],
-            draining=self.draining[:m],
-            age=self.age[:m],
-        )
+        items = {column: getattr(self, column)[: self.items] for column in ITEM_COLUMNS if column != "tidy"}
+        members = {column: getattr(self, column)[: self.members] for column in MEMBER_COLUMNS}
+        return Problem(**items, **members)
 
 
 def as_rows(rows: set[int]) -> Int32:
@@ -138,21 +135,25 @@ def as_rows(rows: set[int]) -> Int32:
     return np.array(sorted(rows), dtype=np.int32)
 
 
+def known_rows(items: Iterable[int], solution: Solution) -> Int64:
+    """Those of the Item rows that the solution has: later ones are of Items that came after it."""
+    return np.array([row for row in items if row < len(solution.members)], dtype=np.int64)
+
+
 def rank_ages(members: Iterable[MemberState], ages: np.ndarray) -> set[int]:
     """Write each Member's rank by age into its row of `ages`; the rows for which that changes a plan.
 
-    Of those that drain the oldest is emptied first.
-
-    Creation times are whole seconds; of equals the first by name is the older.
+    Of those that drain the oldest is emptied first. Creation times are whole seconds; of equal ones the first
+    by name counts as the older.
     """
 
     def created(member: MemberState) -> tuple[str, str]:
-        return (member.info.created if member.info else "", member.name)
+        return ((member.info and member.info.metadata.creation_timestamp) or "", member.name)
 
     changed = set()
     for rank, member in enumerate(sorted(members, key=created)):
         if ages[member.row] != rank:
             ages[member.row] = rank
-            if member.info and member.info.draining:
+            if member.info and member.info.spec.draining:
                 changed.add(member.row)
     return changed

@@ -1,18 +1,18 @@
-"""One Pool as one object: `observe` takes events, `decide` says what to do, `done` takes what came of it.
+"""One Pool as one object: `observe` takes events, `decide` says what to do, `done` takes the outcome.
 
 It holds all that is known of the Pool, and nothing else changes that. Time is always an argument: the
-observer's monotonic clock, in seconds. A decision is carried out, and what came of it is reported, before the
-next one is asked for; what happens meanwhile is observed afterwards where it would disturb the writes.
+observer's monotonic clock, in seconds. A decision is carried out and its outcome is reported before the next
+one is asked for. Events that would disturb the writes of a decision are deferred until its outcome.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
+from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject
+from berth.pool.changes import Write
 from berth.pool.decision import (
-    ERROR,
-    INFO,
-    WARNING,
     Decision,
     Delete,
     Event,
@@ -26,16 +26,13 @@ from berth.pool.decision import (
     Outcome,
     RoundMade,
     TakeOver,
-    Write,
 )
-from berth.pool.doubt import InDoubt
-from berth.pool.handoffs import Handoffs
-from berth.pool.leases import Leases
 from berth.pool.ledger import Ledger
-from berth.pool.model import AssignmentInfo, ItemInfo, MemberInfo, PoolInfo
-from berth.pool.outage import NO_OUTAGE, Outage, judge
-from berth.pool.progress import Progress
-from berth.pool.round import plan_round
+from berth.pool.liveness import Leases
+from berth.pool.member import MemberState
+from berth.pool.outage import NO_OUTAGE, OutageState, judge
+from berth.pool.progress import InDoubt, Progress
+from berth.pool.round import due_items, plan_round
 from berth.pool.target import Target
 
 
@@ -48,30 +45,26 @@ class Brain:
         self.ledger = Ledger(leases)
         self.target = Target(self.ledger)
         self.progress = Progress()
-        self.handoffs = Handoffs()
-        self.outage: Outage = NO_OUTAGE
-        self.pool: PoolInfo | None = None
-        """The Pool object as last observed."""
-        self.term = 0
-        """The term in which this process leads the Pool, 0 before it has taken it over."""
-        self.uid = ""
-        """uid of the Pool object whose term it is."""
-        self.failure = ""
-        """What the API server answered to the last round, where it did not go well."""
-        self.writing = False
-        """Whether Assignments are being written: whatever can wait stands back."""
-        self._gone = ""
+        self.outage: OutageState = NO_OUTAGE
+        self.pool: PoolObject | None = None  # the Pool object as last observed
+        self.term = 0  # the term in which this process leads the Pool, 0 before it has taken it over
+        self.uid = ""  # uid of the Pool object whose term it is
+        self.failure = ""  # what the API server answered to the last round, if that failed
+        self.writing = False  # whether Assignments are being written: whatever can wait does
+        self._gone = ""  # uid of the Pool object that was deleted last
         self._in_doubt = InDoubt(self.ledger)
         self._deferred: list[tuple[Event, float]] = []
         self._decision = Decision(rests=True)
-        self._looked_at: list[int] = []
-        self._started: float | None = None
-        self._serving: float | None = None
-        self._unserved: float | None = None
-        self._retry_at: float | None = None
-        self._lead_at = 0.0
+        self._processed: list[int] = []
         self._objects: set[int] = set()
+        """Rows of the Items and of the Assignment objects that the present round is about."""
+        self._started: float | None = None  # when the present round started
+        self._serving = self._unserved = math.inf
+        """When the first event was observed that the present round serves, and that no round serves yet."""
+        self._retry_at: float | None = None
+        self._lead_at = 0.0  # when the next attempt to take over is made
         self._finished = self._again = False
+        """Whether the round has ended; whether another must follow at once."""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -79,12 +72,11 @@ class Brain:
     # ---- events in -------------------------------------------------------------------------
 
     def observe(self, event: Event, now: float) -> None:
-        """Take note of an event; while Assignments are being written, once that has ended.
+        """Process an event; while Assignments are being written, once that has ended.
 
         Reading what was written takes as long as writing it, and rows keep their meaning meanwhile.
         """
-        if self._unserved is None:
-            self._unserved = now
+        self._unserved = min(self._unserved, now)
         if self.writing:
             self._deferred.append((event, now))
         else:
@@ -93,15 +85,15 @@ class Brain:
     def _observe(self, event: Event, now: float) -> None:
         ledger = self.ledger
         match event:
-            case ItemInfo():
+            case ItemObject():
                 ledger.put_item(event)
             case Gone("Item", name):
                 ledger.delete_item(name)
-            case MemberInfo():
+            case MemberObject():
                 ledger.put_member(event, now)
             case Gone("Member", name):
                 ledger.delete_member(name, now)
-            case AssignmentInfo():
+            case AssignmentObject():
                 ledger.put_assignment(event, now)
             case Gone("Assignment", name):
                 ledger.delete_assignment(name, now)
@@ -109,62 +101,58 @@ class Brain:
                 ledger.lease_changed(name, now)
             case LeaseRead(name, holder):
                 ledger.lease_read(name, holder, now)
-            case PoolInfo():
+            case PoolObject():
                 self.pool = event
-                ledger.set_policy(event.policy)
+                ledger.set_policy(event.spec)
             case Gone("Pool", uid):
                 self._gone = uid
 
     def age(self, now: float) -> float:
         """Seconds since the first event that no round has served; 0 without one."""
-        return 0.0 if self._unserved is None else now - self._unserved
+        return max(0.0, now - self._unserved)
 
     def needs_read(self, lease: str | None) -> bool:
         """Whether `leases_to_read` may name this Lease, or one whose holder is uncertain."""
         return lease in self.ledger.leases.unread() or bool(self.ledger.sessions.uncertain)
 
     def leases_to_read(self) -> set[str]:
-        """Leases that a read has to show before anything follows from what events have shown of them.
-
-        Those that seem to have run out, and those whose holder may be an earlier one.
-        """
+        """Leases to read: those that seem to have expired, or whose holder may be an earlier one."""
         ledger = self.ledger
-        names = {name for name in ledger.leases.unread() if ledger.uses_lease(name)}
-        doubted = (ledger.members[row].info for row in ledger.sessions.uncertain)
-        return names | {member.lease for member in doubted if member is not None and member.lease}
+        expired = {name for name in ledger.leases.unread() if ledger.uses_lease(name)}
+        return expired | {ledger.members[row].lease for row in ledger.sessions.uncertain}
 
     # ---- decisions out ---------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to lead: what an earlier lead has left behind may be out of date."""
+        """Start to lead: what an earlier lead has left behind may be out of date."""
         self.stop()
-        ledger = self.ledger
-        self.target.start()
+        changed = self.ledger.changed
+        self.target.put_back()
+        self.target = Target(self.ledger)
         self.progress = Progress()
-        self.handoffs.clear()
-        self._in_doubt.forget()
+        self._in_doubt = InDoubt(self.ledger)
         self.term, self.uid, self.failure = 0, "", ""
         self._started, self._retry_at, self._lead_at = None, None, 0.0
         self._finished = self._again = False
-        ledger.changed.converge.update(range(len(ledger.items)))
-        ledger.changed.member_status.update(ledger.members)
-        ledger.changed.item_status.update(ledger.item_info)
+        changed.converge.update(range(len(self.ledger.items)))
+        changed.member_status.update(self.ledger.members)
+        changed.item_status.update(self.ledger.generations)
 
     def stop(self) -> None:
-        """Lead no more; what a decision under way was about will be looked at anew."""
+        """Stop leading; what a decision in progress was about will be processed again."""
         if not self._decision.rests:
             self._put_back()
             self._decision = Decision(rests=True)
         self._catch_up()
 
     def decide(self, now: float) -> Decision:
-        """What is to be done next; `done` has to report it before this is called again."""
+        """What to do next; its outcome must be reported to `done` before this is called again."""
         if self._finished:
             self._finished = False
             decision = Decision(rests=True, wake_at=self._wake_at(now))
         else:
             if self._started is None:
-                self._started, self._serving, self._unserved = now, self._unserved, None
+                self._started, self._serving, self._unserved = now, self._unserved, math.inf
                 self._retry_at, self._again, self.target.turns = None, False, 0
             decision = self._decide(now)
             if decision.rests:
@@ -179,7 +167,7 @@ class Brain:
             return self._take_over(now)
         if self._in_doubt.due(now):
             rewrites = self._in_doubt.rewrites()
-            used = any(w.member.assignment and w.member.assignment.term >= self.term for w in rewrites)
+            used = any(w.member.assignment and w.member.assignment.spec.term >= self.term for w in rewrites)
             return Decision(rewrites=rewrites, uid=self.uid, term=self.term + used, raise_term=used)
         judge_now = not self.target.turns or self.ledger.changed.problem
         facts = self._judge_outage(now) if judge_now else []
@@ -198,29 +186,29 @@ class Brain:
         """Whether the Pool must be taken over (again): it is gone, or others have written in later terms."""
         return self.uid in ("", self._gone) or self.ledger.highest_term > self.term
 
-    def needed(self) -> bool:
+    def _needed(self) -> bool:
         """Whether there is a Pool, or something that names it: else a deleted one stays deleted."""
-        there = self.pool is not None and self.pool.uid != self._gone
+        exists = self.pool is not None and self.pool.metadata.uid != self._gone
         members = self.ledger.members.values()
-        return there or bool(self.ledger.item_info) or any(m.info is not None for m in members)
+        return exists or bool(self.ledger.generations) or any(m.info is not None for m in members)
 
     def _take_over(self, now: float) -> Decision:
         highest = self.ledger.highest_term
-        if self.needed():
-            if now < self._lead_at:  # no event makes another attempt worth while
-                self._unserve()
+        if self._needed():
+            if now < self._lead_at:  # no event makes an earlier attempt worthwhile
+                self._unserved = min(self._serving, self._unserved)
                 return Decision(rests=True, wake_at=self._lead_at)
-            # Our own term too: a Pool that was deleted has forgotten what it was raised to.
+            # Our own term too: a Pool that was deleted and created again has none.
             above, check = max(highest, self.term), bool(self.uid) and highest > self.term
             return Decision(take_over=TakeOver(above, self.pool, check), term=self.term, uid=self.uid)
         # What Members that are gone have left behind in a Pool that is gone too.
-        deletes = self._deletes(self._take_objects())
+        deletes = _deletes(self._take_objects())
         return Decision(deletes=deletes, uid=self.uid, term=self.term, rests=not deletes)
 
     def _round(self, facts: list[Fact], now: float) -> Decision:
         ledger, progress = self.ledger, self.progress
         assert self.target.solution is not None
-        items = self._looked_at = self._items_to_look_at()
+        items = self._processed = self._items_to_process()
         planned = plan_round(
             ledger,
             self.target.solution,
@@ -231,82 +219,49 @@ class Brain:
             braking=self.outage.braking,
         )
         ledger.former.sweep(now)
-        facts += self.handoffs.note(items, progress.waits, self.target.lacking(items), now)
+        facts += progress.arrivals(items, self.target.lacking(items), now)
         ledger.changed.item_status.update(items)
-        objects = self._take_objects()
-        deletes = self._deletes(objects)
-        rest = objects - planned.writes.keys() - {delete.row for delete in deletes}
-        repairs = [Write.of(ledger.members[row]) for row in sorted(rest) if self._needs_repair(row)]
-        facts += [notice for write in repairs for notice in _malformed(write)]
+        members = self._take_objects()
+        repairs = [Write.of(m) for m in members if m.broken and m.row not in planned.writes]
+        facts += [_malformed(write.member) for write in repairs if write.member.malformed]
         return Decision(
             uid=self.uid,
             term=self.term + planned.raises_term,
             raise_term=planned.raises_term,
-            deletes=deletes,
-            writes=tuple(Write(planned.members[row], edits) for row, edits in planned.writes.items()),
+            deletes=_deletes(members),
+            writes=tuple(planned.writes.values()),
             repairs=tuple(repairs),
             facts=tuple(facts),
         )
 
-    def _take_objects(self) -> set[int]:
-        changed = self.ledger.changed
-        objects = {row for row in changed.assignments if row in self.ledger.members}
-        self._objects, changed.assignments = objects, set()
-        return objects
+    def _take_objects(self) -> list[MemberState]:
+        """The Members whose Assignment objects this round creates, cleans or deletes."""
+        changed, members = self.ledger.changed, self.ledger.members
+        self._objects, changed.assignments = changed.assignments & members.keys(), set()
+        return [members[row] for row in sorted(self._objects)]
 
-    def _deletes(self, rows: Iterable[int]) -> tuple[Delete, ...]:
-        members = (self.ledger.members[row] for row in sorted(rows))
-        return tuple(Delete(m.row, m.assignment) for m in members if m.assignment and m.orphaned)
-
-    def _needs_repair(self, row: int) -> bool:
-        member = self.ledger.members[row]
-        broken = member.assignment is None or bool(member.malformed) or member.unstamped
-        return member.info is not None and broken
-
-    def _items_to_look_at(self) -> list[int]:
-        ledger, progress = self.ledger, self.progress
-        names, blocked = ledger.items.names, self._in_doubt.items()
-        items = {row for row in ledger.changed.converge if row < len(names)}
-        ledger.changed.converge = set()
-        for row, waiting in progress.for_room.items():
-            member = ledger.members.get(row)
-            if waiting and member is not None and len(member.entries) < member.limit:
-                items |= waiting
-        for row in ledger.sessions.restarted:
-            member = ledger.members[row]
-            if member.restarted:  # all its entries in one write, or its new session gets none of them
-                items.update(ledger.items.of[name] for name in member.entries)
-        if ledger.policy.max_in_flight is not None and progress.for_budget:
-            left = max(0, ledger.policy.max_in_flight - progress.moving)
-            items.update(sorted(progress.for_budget)[:left])
-        for row in [row for row in items if names[row] is None]:
-            progress.forget(row)
-            self.handoffs.forget(row)
-            items.discard(row)
-        later = {row for row in items if names[row] in blocked} if blocked else set()
+    def _items_to_process(self) -> list[int]:
+        ledger, blocked = self.ledger, self._in_doubt.items()
+        items = due_items(ledger, self.progress)
+        later = {row for row in items if ledger.items.names[row] in blocked} if blocked else set()
         later |= self.target.out_of_date(items)
         ledger.changed.converge |= later
         return sorted(items - later)
 
     def _judge_outage(self, now: float) -> list[Fact]:
-        """Decide which dead Members are waited for; the Event where the brake goes on or off."""
-        ledger, before = self.ledger, self.outage
-        self.outage = judge(ledger, now)
-        # All of them: one that came back and died again in between has to be marked anew.
-        for row in before.awaited | self.outage.awaited:
-            if row in ledger.members:
-                ledger.set_awaited(row, row in self.outage.awaited)
+        """Decide which dead Members are awaited; the Event if the brake goes on or off."""
+        before, self.outage = self.outage, judge(self.ledger, self.outage, now)
         if before.braking == self.outage.braking:
             return []
-        ledger.changed.converge.update(self.progress.waits)
+        self.ledger.changed.converge.update(self.progress.waits)
         reason, message = self.outage.notice
-        uid = self.pool.uid if self.pool else ""
+        uid = self.pool.metadata.uid if self.pool else ""
         return [Notice("Pool", self.name, uid, reason, message, warning=self.outage.braking)]
 
     # ---- outcomes back ---------------------------------------------------------------------
 
     def done(self, outcome: Outcome, now: float) -> tuple[Fact, ...]:
-        """Take note of what came of the last decision; what is to be published of it."""
+        """Process the outcome of the last decision; returns what to publish of it."""
         decision, facts = self._decision, list[Fact]()
         if outcome.term is not None:
             self.term = outcome.term
@@ -330,16 +285,16 @@ class Brain:
     def _taken_over(self, outcome: Outcome, now: float) -> list[Fact]:
         if outcome.pool is None:
             self._retry_at = self._lead_at = now + outcome.retry_in
-            self._unserve()
+            self._unserved = min(self._serving, self._unserved)
             self._finish()
             text = f"cannot take over, next attempt in {outcome.retry_in:.1f} s: {outcome.error}"
-            return [LogLine(WARNING, text)]
+            return [LogLine("warning", text)]
         self._started, self._lead_at = now, 0.0
-        self.term, self.uid = outcome.pool.term, outcome.pool.uid
+        self.term, self.uid = outcome.pool.term, outcome.pool.metadata.uid
         self._observe(outcome.pool, now)
-        self._in_doubt.forget()
+        self._in_doubt = InDoubt(self.ledger)  # the higher term stops what was sent in earlier ones
         # A Pool that was created again has no term; writes made before it was deleted still count.
-        return [] if self._lost() else [LogLine(INFO, f"leading in term {self.term}")]
+        return [] if self._lost() else [LogLine("info", f"leading in term {self.term}")]
 
     def _after_round(self, outcome: Outcome, now: float) -> list[Fact]:
         changed, rows = self.ledger.changed, self.ledger.items.of
@@ -351,12 +306,12 @@ class Brain:
             self._put_back()
         else:
             assert self._started is not None
-            queued = None if self._serving is None else max(0.0, self._started - self._serving)
-            facts.append(RoundMade(outcome.accepted, outcome.lanes(), now - self._started, queued))
+            queued = None if self._serving == math.inf else max(0.0, self._started - self._serving)
+            facts.append(RoundMade(outcome.accepted, now - self._started, queued))
         if not outcome.error:
             self.failure = ""
             self._again = bool(outcome.again)
-        # What was out of date when this was planned is looked at next.
+        # What was out of date when this was planned is processed next.
         self._again = self._again or changed.problem or outcome.pool_gone
         self._finish()
         return facts
@@ -364,22 +319,17 @@ class Brain:
     def _fail(self, outcome: Outcome, now: float) -> Failed:
         self._retry_at = now + outcome.retry_in
         self.failure = outcome.error
-        self._unserve()
+        self._unserved = min(self._serving, self._unserved)  # the events are as old as before
         return Failed(outcome.error, outcome.retry_in)
-
-    def _unserve(self) -> None:
-        """The events that the present round was to serve are as old as they were."""
-        since = [at for at in (self._serving, self._unserved) if at is not None]
-        self._unserved = min(since, default=None)
 
     def _put_back(self) -> None:
         """Nothing was written of the round that was decided last."""
-        self.ledger.changed.converge.update(self._looked_at)
+        self.ledger.changed.converge.update(self._processed)
         self.ledger.changed.assignments |= self._objects
 
     def _finish(self) -> None:
         self._finished, self._started = True, None
-        self._looked_at, self._objects = [], set()
+        self._processed, self._objects = [], set()
 
     def _catch_up(self) -> list[Fact]:
         """Observe what came while Assignments were written, in order; one that fails stops no other."""
@@ -390,14 +340,16 @@ class Brain:
             try:
                 self._observe(event, at)
             except Exception as error:
-                facts.append(LogLine(ERROR, f"cannot process the event {event!r}: {error!r}"))
+                facts.append(LogLine("error", f"cannot process the event {event!r}: {error!r}"))
         return facts
 
 
-def _malformed(write: Write) -> list[Notice]:
+def _deletes(members: Iterable[MemberState]) -> tuple[Delete, ...]:
+    return tuple(Delete(m.row, m.assignment) for m in members if m.assignment and m.orphaned)
+
+
+def _malformed(member: MemberState) -> Notice:
     """The Event for an Assignment with entries that cannot be used."""
-    member = write.member
-    if not member.malformed or member.assignment is None:
-        return []
     message = "ignoring malformed entries of spec.items: " + "; ".join(member.malformed[:3])
-    return [Notice("Assignment", member.name, member.assignment.uid, "Malformed", message)]
+    uid = member.assignment.metadata.uid if member.assignment else ""
+    return Notice("Assignment", member.name, uid, "Malformed", message)

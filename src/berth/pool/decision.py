@@ -1,26 +1,23 @@
-"""What goes into the brain of a Pool and what comes out of it: events, decisions, outcomes and facts."""
+"""What goes into the brain of a Pool and what comes out: events, decisions, outcomes and facts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from berth.kinds import Entry
-from berth.pool.changes import Lane, MemberEdit
-from berth.pool.member import MemberState
-from berth.pool.model import AssignmentInfo, ItemInfo, MemberInfo, PoolInfo
+from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject
+from berth.pool.changes import Lane, Write
 from berth.solve import Problem, Solution, Touched
 
-# ---- events: what `observe` takes beside ItemInfo, MemberInfo, AssignmentInfo and PoolInfo --------
+# ---- events: what `observe` takes besides objects -------------------------------------------------
 
 
 class Gone(NamedTuple):
     """An object was deleted, or names another Pool now."""
 
     kind: Literal["Item", "Member", "Assignment", "Pool"]
-    name: str
-    """Of a Pool its uid."""
+    name: str  # for a Pool, its uid
 
 
 class LeaseChanged(NamedTuple):
@@ -30,106 +27,71 @@ class LeaseChanged(NamedTuple):
 
 
 class LeaseRead(NamedTuple):
-    """A read of a Lease has shown this holder, empty where there is none."""
+    """A read of a Lease has shown this holder; empty if there is none."""
 
     name: str
     holder: str
 
 
-Event = ItemInfo | MemberInfo | AssignmentInfo | PoolInfo | Gone | LeaseChanged | LeaseRead
+Event = ItemObject | MemberObject | AssignmentObject | PoolObject | Gone | LeaseChanged | LeaseRead
 
 # ---- decisions: what `decide` returns -------------------------------------------------------------
 
 
 class TakeOver(NamedTuple):
-    """Raise the term of the Pool object above `above`; create the object where it is missing."""
+    """Raise the term of the Pool object above `above`; create the object if it is missing."""
 
     above: int
-    known: PoolInfo | None
+    known: PoolObject | None
     """The Pool object as last observed, which saves a read if nobody has written it since."""
     check: bool
-    """Make sure first that no other leader has raised the term: Assignments of a later term were observed."""
+    """Check first that no other leader has raised the term: Assignments of a later term were observed."""
 
 
 class Question(NamedTuple):
     """A problem to solve. Events change its arrays in place while the answer is awaited."""
 
     problem: Problem
-    touched: Touched | None
-    """What changed since the last answer; None: anything."""
-    thorough: bool
-    """False while the thorough engine has just failed: only what is quick is tried."""
-
-
-class Write(NamedTuple):
-    """An Assignment to create or to replace."""
-
-    member: MemberState
-    """A copy of what was known when this was decided: the write replaces exactly that generation."""
-    edits: list[MemberEdit]
-
-    @staticmethod
-    def of(member: MemberState) -> Write:
-        """The Assignment as it is: to create it, to clean it or to write it again."""
-        return Write(replace(member), [])
-
-    @property
-    def row(self) -> int:
-        """Row of the Member."""
-        return self.member.row
-
-    def entries(self, edits: list[MemberEdit]) -> dict[str, Entry]:
-        """The entries once these edits are made."""
-        entries = dict(self.member.entries)
-        for edit in edits:
-            if edit.entry is None:
-                entries.pop(edit.item, None)
-            else:
-                entries[edit.item] = edit.entry
-        return entries
+    touched: Touched | None  # what changed since the last answer; None: anything
+    thorough: bool  # false while the thorough engine has just failed: only the quick ones are tried
 
 
 class Delete(NamedTuple):
     """An Assignment to delete that belongs to no Member, or to an earlier one of its name.
 
-    Only as it was last observed: what its status says of work under way must not be missed.
+    Only as it was last observed: its status may report work in progress since then.
     """
 
     row: int
-    assignment: AssignmentInfo
+    assignment: AssignmentObject
 
     @property
     def items(self) -> set[str]:
         """Items that it lists: none of them is promoted elsewhere before it is gone."""
-        return {text.partition("#")[0] for text in self.assignment.items}
+        return {text.partition("#")[0] for text in self.assignment.spec.items}
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done next for a Pool.
+    """What to do next for a Pool.
 
-    One of `take_over`, `solve` and `rewrites`, or a round (`deletes`, `writes` and `repairs`), or rest.
+    One of `take_over`, `solve` and `rewrites`, or a round (`deletes`, `writes` and `repairs`), or nothing.
     """
 
     take_over: TakeOver | None = None
     solve: Question | None = None
     rewrites: tuple[Write, ...] = ()
-    """Assignments to write again as they are, so that an earlier write without an answer cannot arrive."""
-    uid: str = ""
-    """uid of the Pool object that this leader has taken over."""
-    term: int = 0
-    """The term that the writes name."""
+    """Assignments to write again unchanged, so that an earlier write without an answer cannot arrive."""
+    uid: str = ""  # uid of the Pool object that this leader has taken over
+    term: int = 0  # the term that the writes name
     raise_term: bool = False
     """Raise the Pool's term to `term` before anything is written: the writes grant or promote."""
-    deletes: tuple[Delete, ...] = ()
-    """To be made before anything is promoted."""
+    deletes: tuple[Delete, ...] = ()  # to be made before any promotion
     writes: tuple[Write, ...] = ()
     """At most one for each Assignment; an edit with `after` waits for the writes of those Members."""
-    repairs: tuple[Write, ...] = ()
-    """Assignments to create or clean, after all else."""
+    repairs: tuple[Write, ...] = ()  # Assignments to create or clean, after everything else
     facts: tuple[Fact, ...] = ()
-    rests: bool = False
-    """Nothing is to be done until the next event, or `wake_at`."""
+    rests: bool = False  # there is nothing to do until the next event, or `wake_at`
     wake_at: float | None = None
     """When to decide again at the latest (monotonic seconds); None: not before an event."""
 
@@ -137,54 +99,32 @@ class Decision:
 # ---- outcomes: what `done` takes ------------------------------------------------------------------
 
 
-class Accepted(NamedTuple):
-    """A write of an Assignment that the API server accepted."""
-
-    member: str
-    edits: list[MemberEdit]
-
-
 @dataclass(slots=True)
 class Outcome:
     """What came of a decision."""
 
-    pool: PoolInfo | None = None
-    """The Pool as the take-over has left it."""
+    pool: PoolObject | None = None  # the Pool after the take-over
     solution: Solution | None = None
-    term: int | None = None
-    """The term that the Pool is in now, where this leader has raised it."""
-    pool_gone: bool = False
-    """The Pool object is gone, or is another: it has to be taken over again."""
-    refused: bool = False
-    """Nothing was written, as the term could not be raised."""
-    accepted: list[Accepted] = field(default_factory=list)
-    again: set[str] = field(default_factory=set)
-    """Items whose edits were not made, to be looked at again."""
+    term: int | None = None  # the term that the Pool is in now, if this leader has raised it
+    pool_gone: bool = False  # the Pool object is gone, or is another one: it must be taken over again
+    refused: bool = False  # nothing was written, as the term could not be raised
+    accepted: list[Write] = field(default_factory=list)
+    """Writes that the API server accepted, with the edits that were made."""
+    again: set[str] = field(default_factory=set)  # Items whose edits were not made, to be processed again
     in_doubt: dict[str, set[str]] = field(default_factory=dict)
     """Members whose write got no answer, so that it may yet be accepted, and the Items of its edits."""
-    rewritten: set[str] = field(default_factory=set)
-    """Members whose write in doubt can no longer arrive."""
+    rewritten: set[str] = field(default_factory=set)  # Members whose write in doubt can no longer arrive
     failed_objects: set[int] = field(default_factory=set)
     """Rows of `deletes` and `repairs` that were not made."""
-    error: str = ""
-    """The first failure, as the API server words it; empty where all went well."""
-    retry_in: float = 0.0
-    """Seconds after which a decision that failed is made again."""
-
-    def lanes(self) -> Counter[Lane]:
-        """Accepted changes of entries, by what they are for."""
-        return Counter(edit.lane for _, edits in self.accepted for edit in edits)
+    error: str = ""  # the first failure, as the API server words it; empty if everything went well
+    retry_in: float = 0.0  # seconds after which a decision that failed is made again
 
 
-# ---- facts: what is published of it ---------------------------------------------------------------
-
-
-DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
-"""Levels of log lines, as in `logging`."""
+# ---- facts: what to publish -----------------------------------------------------------------------
 
 
 class Notice(NamedTuple):
-    """A Kubernetes Event to be recorded of an object of the Pool's namespace."""
+    """A Kubernetes Event to record about an object of the Pool's namespace."""
 
     kind: str
     name: str
@@ -197,7 +137,7 @@ class Notice(NamedTuple):
 class LogLine(NamedTuple):
     """A line for the log."""
 
-    level: int
+    level: Literal["info", "warning", "error"]
     message: str
 
 
@@ -206,26 +146,28 @@ class Solved(NamedTuple):
 
     engine: str
     seconds: float
-    failed: bool
-    """The thorough engine gave no plan in time."""
+    failed: bool  # the thorough engine gave no plan in time
 
 
 class Arrived(NamedTuple):
     """An Item has arrived where the plan wants it."""
 
-    lane: Lane
-    """RECOVERY where a replica was missing when it set out, else MOVE."""
+    lane: Lane  # RECOVERY if a replica was missing when it set out, else MOVE
     seconds: float
 
 
 class RoundMade(NamedTuple):
     """A round has ended."""
 
-    accepted: list[Accepted]
-    lanes: Counter[Lane]
+    accepted: list[Write]
     seconds: float
     queued: float | None
     """Seconds from the first event that the round served until it started; None without one."""
+
+    @property
+    def lanes(self) -> Counter[Lane]:
+        """Accepted changes of entries, by what they are for."""
+        return Counter(edit.lane for write in self.accepted for edit in write.edits)
 
 
 class Failed(NamedTuple):

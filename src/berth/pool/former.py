@@ -1,25 +1,24 @@
 """Who may still work as primary of an Item without holding its slot 0.
 
-Under `Exclusive` nobody is promoted while this names anyone.
+Under `Exclusive` no Member is promoted while this names another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
 from berth.kinds import Phase
-from berth.pool.leases import Leases
-from berth.pool.liveness import Liveness
+from berth.pool.liveness import Leases, Liveness
 from berth.pool.member import MemberState
 
-_GONE = (Liveness.LONG_EXPIRED, Liveness.RELEASED)
-"""What ran there has stopped."""
+_STOPPED = (Liveness.LONG_EXPIRED, Liveness.RELEASED)
+"""States of a Lease whose holder is guaranteed to have stopped."""
 
 
 def stopped(member: MemberState) -> bool:
-    """Whether a Member that is not live has surely stopped working, not only let its Lease run out."""
+    """Whether a Member that is not live has stopped working, and has not only let its Lease expire."""
     return not member.live and member.liveness is not Liveness.EXPIRED
 
 
@@ -27,29 +26,32 @@ class LastPrimary(NamedTuple):
     """Who held an Item's slot 0 before it was taken from there."""
 
     member: str
-    lease: str | None
+    lease: str  # name of its Lease; empty if it had none
     session: str
+
+    @property
+    def keys(self) -> set[tuple[str, str]]:
+        """What the Items are found by: the Member and the Lease."""
+        return {("member", self.member), ("lease", self.lease)}
 
 
 def may_be_active(member: MemberState, item: str) -> bool:
     """Whether the status of this Member reports work as primary although it does not hold slot 0."""
-    entry = member.entries.get(item)
-    report = member.reports.get(item)
-    if report is None or (entry is not None and entry.primary):
-        return False
-    return report.phase in (Phase.ACTIVE, Phase.DRAINING)
+    entry, report = member.entries.get(item), member.reports.get(item)
+    holds_slot_0 = entry is not None and entry.primary
+    return report is not None and not holds_slot_0 and report.phase in (Phase.ACTIVE, Phase.DRAINING)
 
 
 def status_holds_back(member: MemberState, item: str) -> bool:
     """Whether a Member that may have been the primary has not released yet."""
     if member.info is None or member.assignment is None:
         return False
-    if member.info.lease is not None:
-        if member.liveness in _GONE or not member.session_holds:
+    if member.lease:
+        if member.liveness in _STOPPED or not member.session_holds:
             return False
         if member.liveness is Liveness.EXPIRED:
             return True
-    if not member.info.reported:
+    if not member.reported:
         return False
     if item in member.entries:
         return may_be_active(member, item)
@@ -58,30 +60,18 @@ def status_holds_back(member: MemberState, item: str) -> bool:
 
 def holds_back(last: LastPrimary, member: MemberState | None, item: str, leases: Leases, now: float) -> bool:
     """Whether the last primary has not released yet; `member` is who has that name now, if anybody."""
-    if (
-        member is not None
-        and member.info is not None
-        and member.assignment is not None
-        and member.assignment.session == last.session
-        and member.info.lease == last.lease
-    ):
-        return status_holds_back(member, item)
+    there = member is not None and member.info is not None and member.assignment is not None
+    if member is not None and there and member.session == last.session:
+        if member.lease == last.lease:
+            return status_holds_back(member, item)
+        if member.reported and item not in member.reports:
+            return False  # it has reported the release itself, whichever Lease it names
     if not last.session:
         return False
-    if (
-        member is not None
-        and member.info is not None
-        and member.info.reported
-        and member.assignment is not None
-        and member.assignment.session == last.session
-        and item not in member.reports
-    ):
-        return False  # it has reported the release itself, whichever Lease it names
-    # Its Assignment is gone or another session's: only its Lease can still speak for that process.
-    if last.lease is None:
-        # Without one a Member lives as long as its object. That process has not reported yet.
-        unheard = member is not None and (member.assignment is None or not member.assignment.session)
-        return unheard and member is not None and member.info is not None and member.info.reported
+    # Its Assignment is gone or another session's: only its Lease can still prove that this process runs.
+    if not last.lease:
+        # Without one a Member lives as long as its object. Its new process has not reported yet.
+        return member is not None and not member.session and member.reported
     if leases.holder(last.lease) != last.session:
         return False
     return leases.liveness(last.lease, now) in (Liveness.LIVE, Liveness.EXPIRED)
@@ -93,18 +83,12 @@ class FormerPrimaries:
     Two sources: slots 0 that were taken away, and Members whose status reports work as primary.
     """
 
-    def __init__(
-        self,
-        leases: Leases,
-        members: Mapping[int, MemberState],
-        member_named: Callable[[str], MemberState | None],
-    ) -> None:
+    def __init__(self, leases: Leases, member_named: Callable[[str], MemberState | None]) -> None:
         self._leases = leases
-        self._members = members
         self._member_named = member_named
-        self._of: dict[str, dict[str, LastPrimary]] = {}
-        self._items: dict[tuple[str, str], set[str]] = {}
-        self._releasing: dict[str, set[int]] = {}
+        self._of: dict[str, dict[str, LastPrimary]] = {}  # by Item and by Member
+        self._items: dict[tuple[str, str], set[str]] = {}  # Items by the keys of their last primaries
+        self._releasing: dict[str, set[str]] = {}  # Members whose status reports work as primary, by Item
 
     def __contains__(self, item: str) -> bool:
         return item in self._of or item in self._releasing
@@ -124,20 +108,15 @@ class FormerPrimaries:
 
     def unreleased(self, item: str, now: float) -> list[str]:
         """Names of Members that may still work as primary of the Item without holding its slot 0."""
-        names = {
-            self._members[row].name
-            for row in self._releasing.get(item, ())
-            if status_holds_back(self._members[row], item)
-        }
-        for last in self._of.get(item, {}).values():
-            if self._holds_back(item, last, now):
-                names.add(last.member)
-        return sorted(names)
+        reporting = map(self._member_named, self._releasing.get(item, ()))
+        names = {member.name for member in reporting if member and status_holds_back(member, item)}
+        lasts = self._of.get(item, {}).values()
+        return sorted(names.union(last.member for last in lasts if self._holds_back(item, last, now)))
 
     def sweep(self, now: float) -> None:
         """Forget those who have released, among an eighth of the Items (at least 1,000), in turns.
 
-        Without this each primary that ever moved would be remembered for ever.
+        Without this each primary that ever moved would be remembered forever.
         """
         for item in list(islice(self._of, max(1000, len(self._of) // 8))):
             for last in list(self._of[item].values()):
@@ -146,30 +125,27 @@ class FormerPrimaries:
             if item in self._of:
                 self._of[item] = self._of.pop(item)  # to the end
 
-    def put(self, item: str, member: str, lease: str | None, session: str) -> None:
+    def put(self, item: str, member: str, lease: str, session: str) -> None:
         """The Item's slot 0 was this Member's, with that Lease; replaces what was noted of the Member."""
         self._drop(item, member)
         last = LastPrimary(member, lease, session)
         self._of.setdefault(item, {})[member] = last
-        for key in _keys(last):
+        for key in last.keys:
             self._items.setdefault(key, set()).add(item)
 
     def note_taken(self, member: MemberState, item: str) -> None:
         """The Item's slot 0 is taken from this Member."""
-        lease = member.info.lease if member.info else None
-        session = member.assignment.session if member.assignment else ""
         last = self._of.get(item, {}).get(member.name)
-        if last is not None and last.session == session and last.lease:
-            lease = last.lease
-        self.put(item, member.name, lease, session)
+        known = last.lease if last is not None and last.session == member.session else ""
+        self.put(item, member.name, known or member.lease, member.session)
 
     def note_report(self, member: MemberState, item: str) -> None:
         """What this Member holds of the Item, or reports of it, has changed."""
         if may_be_active(member, item):
-            self._releasing.setdefault(item, set()).add(member.row)
-        elif (rows := self._releasing.get(item)) is not None:
-            rows.discard(member.row)
-            if not rows:
+            self._releasing.setdefault(item, set()).add(member.name)
+        elif (names := self._releasing.get(item)) is not None:
+            names.discard(member.name)
+            if not names:
                 del self._releasing[item]
 
     def forget(self, item: str) -> None:
@@ -187,14 +163,8 @@ class FormerPrimaries:
             return
         if not lasts:
             del self._of[item]
-        for key in _keys(last):
-            if any(key in _keys(other) for other in lasts.values()):
-                continue  # another of them has the same Lease
-            items = self._items[key]
-            items.discard(item)
-            if not items:
+        # Another of them may have the same Lease.
+        for key in last.keys.difference(*(other.keys for other in lasts.values())):
+            self._items[key].discard(item)
+            if not self._items[key]:
                 del self._items[key]
-
-
-def _keys(last: LastPrimary) -> list[tuple[str, str]]:
-    return [("member", last.member), *([("lease", last.lease)] if last.lease else [])]

@@ -1,22 +1,23 @@
-"""What is known of one Pool: indexes, the problem's arrays, and what changed since it was looked at."""
+"""What is known of one Pool: indexes, the problem's arrays, and what changed since it was processed."""
 
 from __future__ import annotations
 
-from berth.kinds import Entry, Report
-from berth.pool.arrays import Arrays, Rows, rank_ages
-from berth.pool.changed import Changed
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from berth.kinds import AssignmentObject, Entry, ItemObject, MemberObject, ReadPoolSpec, Report
+from berth.pool.arrays import Arrays, Changed, Rows, rank_ages
 from berth.pool.former import FormerPrimaries
-from berth.pool.leases import Leases
-from berth.pool.liveness import Liveness
-from berth.pool.member import MemberState, read_entries, read_reports
-from berth.pool.model import AssignmentInfo, ItemInfo, MemberInfo, Policy
-from berth.pool.sessions import Sessions
-from berth.solve import Problem, Zones
+from berth.pool.liveness import Leases, Liveness
+from berth.pool.member import MemberState, Sessions, read_entries, read_reports
+from berth.solve import Primaries, Problem, Zones
 
 MAX_COUNTED_TERM = 10**12
-"""No leader gets here, at a thousand terms a second in thirty years: more was written by hand.
+"""No leader gets here, at a thousand terms a second in thirty years: a higher term was written by hand.
 
-To go above that would use up the terms that the API server takes.
+To go above that would use up the terms that the API server accepts.
 """
 
 
@@ -27,139 +28,135 @@ class Ledger:
     Each event costs in proportion to what it changes, never to the size of the fleet.
     """
 
-    def __init__(self, leases: Leases, policy: Policy | None = None) -> None:
+    def __init__(self, leases: Leases, policy: ReadPoolSpec | None = None) -> None:
         self.leases = leases
-        self.policy = policy or Policy()
+        self.policy = policy or ReadPoolSpec()
         self.arrays = Arrays()
         self.items = Rows()
-        self.item_info: dict[int, ItemInfo] = {}
-        """Items that exist, by row. A row without one is an Item that is only listed somewhere."""
+        self.generations: dict[int, int] = {}
+        """Generation of each Item that exists, by row. A row without one is an Item that is only listed
+        somewhere. Nothing else is kept of an Item but its name and replicas, as there may be very many."""
         self.member_rows = Rows()
         self.members: dict[int, MemberState] = {}
         self.changed = Changed()
-        self.former = FormerPrimaries(leases, self.members, self.member_named)
+        self.former = FormerPrimaries(leases, self.member_named)
         self.sessions = Sessions(leases)
         self.highest_term = 0
         """Of all terms, grants and epochs observed below MAX_COUNTED_TERM: the next one must be above it."""
-        self._by_lease: dict[str, set[int]] = {}
+        self._by_lease: dict[str, set[int]] = defaultdict(set)
         self._zones: dict[str, int] = {}
         self._ages_stale = False
 
     # ---- events ----------------------------------------------------------------------------
 
-    def set_policy(self, policy: Policy) -> None:
+    def set_policy(self, policy: ReadPoolSpec) -> None:
         """Take over a changed `spec` of the Pool: from an event, or from the answer of a take-over."""
         old, self.policy = self.policy, policy
         if old.item_status != policy.item_status:
-            self.changed.item_status.update(self.item_info)
-        if old._replace(item_status=policy.item_status) != policy:
+            self.changed.item_status.update(self.generations)
+        if replace(old, item_status=policy.item_status) != policy:
             self.changed.problem = True
             self.changed.converge.update(range(len(self.items)))
 
-    def put_item(self, item: ItemInfo) -> None:
+    def put_item(self, item: ItemObject) -> None:
         """An Item appeared or changed."""
-        row, _ = self._item_row(item.name)
-        old = self.item_info.get(row)
-        self.item_info[row] = item
+        row = self._item_row(item.metadata.name)
+        is_new = row not in self.generations
+        self.generations[row] = item.metadata.generation
         self.changed.item_status.add(row)
-        if old is None or old.replicas != item.replicas:
-            self.arrays.replicas[row] = item.replicas
+        if is_new or self.arrays.replicas[row] != item.spec.replicas:
+            self.arrays.replicas[row] = item.spec.replicas
             self._problem_changed(row)
 
     def delete_item(self, name: str) -> None:
         """An Item is gone; what is held of it will be taken away."""
         row = self.items.of.get(name)
-        if row is None or self.item_info.pop(row, None) is None:
+        if row is None or self.generations.pop(row, None) is None:
             return
         self.arrays.replicas[row] = 0
         self._problem_changed(row)
         self._forget_item_if_unused(row)
 
-    def put_member(self, info: MemberInfo, now: float) -> None:
+    def put_member(self, info: MemberObject, now: float) -> None:
         """A Member appeared or changed."""
-        member = self._member(info.name)
+        member = self._member(info.metadata.name)
+        row, lease, reported = member.row, member.lease, member.reported
         old, member.info = member.info, info
-        row = member.row
-        if old is not None and old.uid != info.uid:
+        is_new = old is None or old.metadata.uid != info.metadata.uid
+        if is_new:
             member.dead_since, member.lived = None, False
-        if old is None or old.lease != info.lease:
-            if old and old.lease:
-                self._by_lease[old.lease].discard(row)
-                session = member.assignment.session if member.assignment else ""
-                if old.uid == info.uid and session:
-                    for entry in member.entries.values():
-                        if entry.primary:
-                            self.former.put(entry.name, member.name, old.lease, session)
-            if info.lease:
-                self._by_lease.setdefault(info.lease, set()).add(row)
-        if old is None or old.uid != info.uid:
+        if lease != member.lease:
+            self._by_lease[lease].discard(row)
+            self._by_lease[member.lease].add(row)
+            if lease and not is_new and member.session:
+                for entry in member.entries.values():
+                    if entry.primary:
+                        self.former.put(entry.name, member.name, lease, member.session)
+        if is_new:
             self._adopt(member)
-        arrays = self.arrays
-        zone = self._zones.setdefault(info.zone, len(self._zones))
-        if (arrays.zone[row], arrays.draining[row]) != (zone, info.draining):
-            arrays.zone[row], arrays.draining[row] = zone, info.draining
+        arrays, spec = self.arrays, info.spec
+        zone = self._zones.setdefault(spec.zone, len(self._zones))
+        if (arrays.zone[row], arrays.draining[row]) != (zone, spec.draining):
+            arrays.zone[row], arrays.draining[row] = zone, spec.draining
             self._member_problem_changed(row)
-        if old is None or old.created != info.created:
+        if old is None or old.metadata.creation_timestamp != info.metadata.creation_timestamp:
             self._ages_stale = True
             self._member_problem_changed(row)
-        if old is None or (old.lease, old.reported, old.uid) != (info.lease, info.reported, info.uid):
+        if is_new or (lease, reported) != (member.lease, member.reported):
             self._check_session(member)
             self._recheck_items(member)
         self.changed.member_status.add(row)
-        self.refresh(row, now)
+        self._refresh(member, now)
 
     def delete_member(self, name: str, now: float) -> None:
-        """A Member object is gone: whatever its Assignment lists is held by nobody."""
-        row = self.member_rows.of.get(name)
-        if row is None:
+        """A Member object is gone: what its Assignment lists is not held any more."""
+        member = self.member_named(name)
+        if member is None:
             return
-        member = self.members[row]
-        if member.info and member.info.lease:
-            self._by_lease[member.info.lease].discard(row)
+        self._by_lease[member.lease].discard(member.row)
         self._set_entries(member, {})
-        member.info = None
-        member.dead_since = None
+        member.info, member.dead_since, member.awaited = None, None, False
         self._check_session(member)
-        self.refresh(row, now)
-        self.changed.assignments.add(row)
-        self._forget_member_if_unused(row)
+        self._refresh(member, now)
+        self.changed.assignments.add(member.row)
+        self._forget_member_if_unused(member)
 
-    def put_assignment(self, info: AssignmentInfo, now: float) -> None:
+    def put_assignment(self, new: AssignmentObject, now: float) -> None:
         """An Assignment appeared or changed."""
-        member = self._member(info.name)
-        if member.assignment is not None and member.assignment.uid != info.uid:
-            # While `member.assignment` is still the old one: who was primary there is remembered by it.
-            self._set_entries(member, {})
-            self._set_reports(member, {})
-            member.assignment = None
-        old, member.assignment = member.assignment, info
-        self._count_term(info.term)
-        if old is None or (old.session, old.written_for) != (info.session, info.written_for):
+        member = self._member(new.metadata.name)
+        if member.assignment is not None and member.assignment.metadata.uid != new.metadata.uid:
+            self._clear_assignment(member)
+        old, member.assignment = member.assignment, new
+        self._count_term(new.spec.term)
+        if old is None or (old.status.session, old.spec.session) != (new.status.session, new.spec.session):
             self._check_session(member)
-            self._learn_orphan(member)
+            self._note_orphan(member)
             self._recheck_items(member)
-        if old is None or old.owner != info.owner or old.items != info.items:
+        if old is None or old.owner != new.owner or old.spec.items != new.spec.items:
             self._adopt(member, old)
-        if old is None or old.reports != info.reports:
-            self._set_reports(member, read_reports(info.reports))
-        if old is None or old.problems != info.problems:
+        if old is None or old.status.items != new.status.items:
+            self._set_reports(member, read_reports(new.status.items))
+        if old is None or old.status.problems != new.status.problems:
             self.changed.member_status.add(member.row)
-        self.refresh(member.row, now)
+        self._refresh(member, now)
 
     def delete_assignment(self, name: str, now: float) -> None:
         """An Assignment is gone: nothing is held there, and nothing more will be reported."""
-        row = self.member_rows.of.get(name)
-        if row is None:
+        member = self.member_named(name)
+        if member is None:
             return
-        member = self.members[row]
+        self._clear_assignment(member)
+        member.malformed = ()
+        self._check_session(member)
+        self.changed.assignments.add(member.row)
+        self._refresh(member, now)
+        self._forget_member_if_unused(member)
+
+    def _clear_assignment(self, member: MemberState) -> None:
+        # Before `member.assignment` is changed: it has the session that was primary there.
         self._set_entries(member, {})
         self._set_reports(member, {})
         member.assignment = None
-        member.malformed = ()
-        self._check_session(member)
-        self.changed.assignments.add(row)
-        self.refresh(row, now)
-        self._forget_member_if_unused(row)
 
     def lease_changed(self, lease: str, now: float) -> None:
         """The state or the holder of a Lease changed, by an event or by time."""
@@ -167,17 +164,16 @@ class Ledger:
             member = self.members[row]
             if self._check_session(member):
                 self._recheck_items(member)
-            self.refresh(row, now)
+            self._refresh(member, now)
             self.changed.member_status.add(row)
-        for name in self.former.of_lease(lease):
-            if (item := self.items.of.get(name)) is not None:
-                self.changed.converge.add(item)
+        items = self.items.of
+        self.changed.converge.update(items[name] for name in self.former.of_lease(lease) if name in items)
 
     def lease_read(self, lease: str, holder: str, now: float) -> None:
         """A read has shown the holder of a Lease whose watch may be behind.
 
         A leader that observed a Lease change hands needs no read. One that has just started may have a watch
-        that is behind: it would take the entries from the session that runs, and give them to one that has
+        that is behind: it would take the entries from the running session, and grant them to one that has
         ended.
         """
         for row in self._by_lease.get(lease, set()) & self.sessions.uncertain:
@@ -195,23 +191,19 @@ class Ledger:
 
     # ---- liveness --------------------------------------------------------------------------
 
-    def refresh(self, row: int, now: float) -> None:
+    def _refresh(self, member: MemberState, now: float) -> None:
         """Bring liveness, effective limit and what depends on them up to date for one Member."""
-        member = self.members.get(row)
-        if member is None:
-            return
         before, was = member.live, member.liveness
         member.liveness = self._liveness(member)
         if member.live:
             member.dead_since, member.awaited, member.lived = None, False, True
         elif member.dead_since is None and member.info is not None:
-            lease = member.info.lease
-            member.dead_since = now - (self.leases.expired_for(lease, now) if lease else 0.0)
+            member.dead_since = self.leases.expired_at(member.lease, now)
         self._set_problem_member(member)
         if before != member.live or was is not member.liveness:
             # From expired to long expired, too: `Exclusive` waits for that.
             self._recheck_items(member)
-            self.changed.member_status.add(row)
+            self.changed.member_status.add(member.row)
 
     def set_awaited(self, row: int, awaited: bool) -> None:
         """Let the Items of a dead Member wait for it, or no longer."""
@@ -222,20 +214,21 @@ class Ledger:
             self._recheck_items(member)
 
     def _liveness(self, member: MemberState) -> Liveness:
-        info = member.info
-        if info is None:
+        if member.info is None:
             return Liveness.MISSING
-        if info.lease is None:
+        if not member.lease:
             return Liveness.LIVE
-        if not member.lived and info.lease in self.leases.unread():
-            return Liveness.EXPIRED  # left by an earlier process: one that never lived cannot be killed
-        return self.leases.state(info.lease)
+        if not member.lived and member.lease in self.leases.unread():
+            return (
+                Liveness.EXPIRED
+            )  # left by an earlier process: the Member has nothing yet that it could lose
+        return self.leases.state(member.lease)
 
     def _set_problem_member(self, member: MemberState) -> None:
         row, arrays = member.row, self.arrays
-        # A Member that is waited for keeps what it has and gets nothing new.
+        # A Member that is awaited keeps what it has and gets nothing new.
         limit = min(member.limit, len(member.entries)) if member.awaited else member.limit
-        live = member.live or (member.awaited and member.info is not None)
+        live = member.live or member.awaited
         if (arrays.live[row], arrays.limit[row]) != (live, limit):
             arrays.live[row], arrays.limit[row] = live, limit
             self._member_problem_changed(row)
@@ -255,8 +248,8 @@ class Ledger:
             self._ages_stale = False
         problem = self.arrays.problem()
         problem.zones = Zones[self.policy.zones.name]
-        problem.tolerance = self.policy.tolerance
-        problem.primaries = type(problem.primaries)(int(self.policy.active_primaries))
+        problem.tolerance = self.policy.balance.tolerance_percent
+        problem.primaries = Primaries[self.policy.balance.primaries.name]
         return problem
 
     def member_named(self, name: str) -> MemberState | None:
@@ -270,38 +263,40 @@ class Ledger:
 
     # ---- keeping the indexes ---------------------------------------------------------------
 
-    def _item_row(self, name: str) -> tuple[int, bool]:
-        row, new = self.items.add(name)
-        if new:
+    def _item_row(self, name: str) -> int:
+        row = self.items.of.get(name)
+        if row is None:
+            row = self.items.add(name)
             self.arrays.add_item(row, name)
             self.changed.solve_items.add(row)
-        return row, new
+        return row
 
     def _member(self, name: str) -> MemberState:
-        row, new = self.member_rows.add(name)
-        if new:
+        member = self.member_named(name)
+        if member is None:
+            row = self.member_rows.add(name)
             self.arrays.add_member(row, name)
-            self.members[row] = MemberState(name, row)
+            member = self.members[row] = MemberState(name, row)
             self.changed.solve_members.add(row)
-        return self.members[row]
+        return member
 
-    def _adopt(self, member: MemberState, old: AssignmentInfo | None = None) -> None:
+    def _adopt(self, member: MemberState, old: AssignmentObject | None = None) -> None:
         """Read the entries of an Assignment that is this Member's own; another's count for nothing."""
         entries: dict[str, Entry] = {}
         member.malformed = ()
         if member.owned and member.assignment:
-            parsed = read_entries(old, member.entries, member.assignment.items)
-            entries, member.malformed = parsed.entries, parsed.malformed
+            entries, member.malformed = read_entries(old, member.entries, member.assignment.spec.items)
         self._set_entries(member, entries)
         self._check_session(member)
-        self._learn_orphan(member)
+        self._note_orphan(member)
         if not member.owned or member.malformed:
             self.changed.assignments.add(member.row)
 
-    def _learn_orphan(self, member: MemberState) -> None:
-        """A process of this name may have started to work by what an earlier Member was given."""
+    def _note_orphan(self, member: MemberState) -> None:
+        """A process of this name may have started to work with what an earlier Member was granted."""
         if member.orphaned and member.assignment:
-            for entry in read_entries(None, {}, member.assignment.items).entries.values():
+            entries, _ = read_entries(None, {}, member.assignment.spec.items)
+            for entry in entries.values():
                 if entry.primary:
                     self.former.note_taken(member, entry.name)
 
@@ -309,15 +304,13 @@ class Ledger:
         before, member.entries = member.entries, entries
         if before == entries:
             return
-        changed = [name for name, entry in entries.items() if before.get(name) != entry]
-        changed += before.keys() - entries.keys()
-        for name in changed:
+        for name in _differing(before, entries):
             entry, was = entries.get(name), before.get(name)
             if entry is not None:
                 self._count_term(max(entry.grant, entry.epoch))
             if was is not None and was.primary and (entry is None or not entry.primary):
                 self.former.note_taken(member, name)
-            row, _ = self._item_row(name)
+            row = self._item_row(name)
             if member.reports or self.former.reported:
                 self.former.note_report(member, name)
             self._reindex_item(row, name, member.row, entry is not None)
@@ -327,24 +320,16 @@ class Ledger:
     def _reindex_item(self, row: int, name: str, changed: int, holds: bool) -> None:
         # Runs for each entry of a fleet at the start: plain tuples sort three times as fast as with a key.
         # Of equal claims (only edits by hand make them) the Member that is first by name has the better one.
-        members, names = self.members, self.member_rows.names
-        claims = []
-        for m in self.arrays.held_by(row):
-            if m != changed:
-                entry = members[m].entries[name]
-                claims.append((entry.slot, -entry.epoch, names[m], m))
-        if holds:
-            entry = members[changed].entries[name]
-            claims.append((entry.slot, -entry.epoch, names[changed], changed))
-        if len(claims) > 1:
-            claims.sort()
+        names = self.member_rows.names
+        holders = [m for m in self.arrays.held_by(row) if m != changed] + ([changed] if holds else [])
+        entries = [self.members[m].entries[name] for m in holders]
+        claims = [(e.slot, -e.epoch, names[m], m) for e, m in zip(entries, holders, strict=True)]
+        claims.sort()
         primary = claims[0][3] if claims and claims[0][0] == 0 else -1
         tidy = [slot for slot, *_ in claims] == list(range(len(claims)))
         self.arrays.set_held(row, [m for *_, m in claims], primary, tidy)
-        news = self.changed
-        news.solve_items.add(row)
-        news.converge.add(row)
-        news.item_status.add(row)
+        for rows in (self.changed.solve_items, self.changed.converge, self.changed.item_status):
+            rows.add(row)
         self._forget_item_if_unused(row)
 
     def _count_term(self, term: int) -> None:
@@ -353,22 +338,19 @@ class Ledger:
 
     def _set_reports(self, member: MemberState, reports: dict[str, Report]) -> None:
         before, member.reports = member.reports, reports
-        changed = [name for name, report in reports.items() if before.get(name) != report]
-        changed += before.keys() - reports.keys()
+        changed = _differing(before, reports)
         for name in changed:
             self.former.note_report(member, name)
-            row = self.items.of.get(name)
-            if row is not None:
-                self.changed.converge.add(row)
-                self.changed.item_status.add(row)
+        self._recheck(changed)
         if changed:
             self.changed.member_status.add(member.row)
 
     def _recheck_items(self, member: MemberState) -> None:
-        of = self.items.of
-        rows = [of[name] for name in member.entries]
-        rows += [of[name] for name in member.reports if name in of]
-        rows += [of[name] for name in self.former.of_member(member.name) if name in of]
+        for names in (member.entries, member.reports, self.former.of_member(member.name)):
+            self._recheck(names)
+
+    def _recheck(self, items: Iterable[str]) -> None:
+        rows = [row for name in items if (row := self.items.of.get(name)) is not None]
         self.changed.converge.update(rows)
         self.changed.item_status.update(rows)
 
@@ -383,16 +365,15 @@ class Ledger:
         self.changed.solve_members.add(row)
 
     def _forget_item_if_unused(self, row: int) -> None:
-        if row not in self.item_info and self.arrays.held[row, 0] < 0:
-            name = self.items.names[row]
-            if name is not None:
-                self.items.forget(name)
-                self.former.forget(name)
-            # It stays in `changed.converge`: whoever notes what Items wait for must forget this one.
+        if row not in self.generations and self.arrays.held[row, 0] < 0:
+            name = self.items.name(row)
+            self.items.forget(name)
+            self.former.forget(name)
+            # It stays in `changed.converge`: the next round must forget what it waits for.
             self.changed.item_status.discard(row)
 
-    def _forget_member_if_unused(self, row: int) -> None:
-        member = self.members[row]
+    def _forget_member_if_unused(self, member: MemberState) -> None:
+        row = member.row
         if member.info is None and member.assignment is None:
             self._set_reports(member, {})
             del self.members[row]
@@ -401,3 +382,11 @@ class Ledger:
             self._ages_stale = True
             self.changed.assignments.discard(row)
             self.changed.member_status.discard(row)
+
+
+def _differing(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """The names whose values differ, in the order of `after`, then those that are gone."""
+    return [
+        *(name for name, new in after.items() if before.get(name) != new),
+        *(before.keys() - after.keys()),
+    ]

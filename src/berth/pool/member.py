@@ -1,12 +1,21 @@
-"""What is known of one Member: its object, its Assignment, what that lists and what it reports."""
+"""What is known of one Member: its object, its Assignment with entries and reports, and its session."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from berth.kinds import Entry, Phase, Report, parse_entry, parse_report
-from berth.pool.liveness import Liveness
-from berth.pool.model import AssignmentInfo, MemberInfo
+from berth.kinds import (
+    MAX_SESSION,
+    AssignmentObject,
+    Entry,
+    MemberObject,
+    Phase,
+    Readiness,
+    Report,
+    parse_entry,
+    parse_report,
+)
+from berth.pool.liveness import UNKNOWN, Leases, Liveness
 
 _PREPARED = (Phase.READY, Phase.ACTIVE)
 
@@ -17,8 +26,8 @@ class MemberState:
 
     name: str
     row: int
-    info: MemberInfo | None = None
-    assignment: AssignmentInfo | None = None
+    info: MemberObject | None = None
+    assignment: AssignmentObject | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
     """Entries of the Assignment by Item name; none while the Assignment is an earlier Member's."""
     malformed: tuple[str, ...] = ()
@@ -26,16 +35,43 @@ class MemberState:
     reports: dict[str, Report] = field(default_factory=dict)
     liveness: Liveness = Liveness.MISSING
     session_holds: bool = True
-    """Whether the reports are of the session that holds the Lease (true where there is none)."""
+    """Whether the reports are of the session that holds the Lease (true if there is no Lease)."""
     successor: str | None = None
-    """Session for which the entries are to be written, in place of the one that they are for now: the new
-    holder of its Lease, or the empty string where it has no Lease any more. None where they are right."""
-    dead_since: float | None = None
-    """Monotonic seconds; None while live."""
-    lived: bool = False
-    """Whether it was live at any time since this observer knows it."""
-    awaited: bool = False
-    """Not live, but its Items wait for it (outage delay or brake)."""
+    """Session for which the entries must be written again: the new holder of its Lease, or the empty string
+    if it has no Lease any more. None if they are for the right session."""
+    dead_since: float | None = None  # monotonic seconds; None while live
+    lived: bool = False  # whether this observer has observed it live
+    awaited: bool = False  # not live, but its Items wait for it (outage delay or brake)
+
+    @property
+    def uid(self) -> str:
+        """uid of the Member object; empty without one."""
+        return self.info.metadata.uid if self.info else ""
+
+    @property
+    def limit(self) -> int:
+        """The maximum number of Items that it may hold, 0 without a Member object."""
+        return self.info.spec.limit if self.info else 0
+
+    @property
+    def lease(self) -> str:
+        """Name of its Lease; empty if it needs none."""
+        return (self.info and self.info.spec.lease_name) or ""
+
+    @property
+    def reported(self) -> bool:
+        """Whether an entry is ready only once the Member reports it (`spec.readiness: Reported`)."""
+        return self.info is not None and self.info.spec.readiness is Readiness.REPORTED
+
+    @property
+    def session(self) -> str:
+        """The session that wrote the status of the Assignment; empty if none has."""
+        return self.assignment.status.session if self.assignment else ""
+
+    @property
+    def written_for(self) -> str:
+        """The session that the entries are for; empty if the Assignment names none."""
+        return (self.assignment and self.assignment.spec.session) or ""
 
     @property
     def live(self) -> bool:
@@ -45,9 +81,7 @@ class MemberState:
     @property
     def owned(self) -> bool:
         """Whether the Assignment exists and belongs to this very Member object."""
-        return (
-            self.info is not None and self.assignment is not None and self.assignment.owner == self.info.uid
-        )
+        return self.info is not None and self.assignment is not None and self.assignment.owner == self.uid
 
     @property
     def orphaned(self) -> bool:
@@ -55,29 +89,24 @@ class MemberState:
         return self.assignment is not None and not self.owned
 
     @property
-    def limit(self) -> int:
-        """Most Items that it may hold, 0 when the Member object is gone."""
-        return self.info.limit if self.info else 0
-
-    @property
-    def written_for(self) -> str:
-        """Session that the entries are for; empty where the Assignment names none."""
-        return self.assignment.written_for if self.assignment else ""
+    def broken(self) -> bool:
+        """Whether the Assignment must be created, cleaned, or written with the right session."""
+        unusable = self.assignment is None or bool(self.malformed) or self.unstamped
+        return self.info is not None and not self.orphaned and unusable
 
     @property
     def adopted(self) -> bool:
         """Whether the successor works with these very entries: an older leader wrote them for no session."""
-        session = self.assignment.session if self.assignment else None
-        return not self.written_for and session == self.successor
+        return not self.written_for and self.assignment is not None and self.session == self.successor
 
     @property
     def restarted(self) -> bool:
-        """Whether the entries are another session's than the one that runs, so that each is given anew."""
+        """Whether the entries are for another session than the running one, so that each is granted again."""
         return self.successor is not None and self.live and not self.adopted
 
     @property
     def unstamped(self) -> bool:
-        """Whether all that is wrong with the Assignment is the session that it names."""
+        """Whether only the session that the Assignment names is wrong."""
         return self.successor is not None and self.owned and (self.adopted or not self.entries)
 
     def session_for(self, entries: dict[str, Entry]) -> str:
@@ -94,9 +123,9 @@ class MemberState:
     def ready(self, name: str) -> bool:
         """Whether the entry of this Item here is ready (section "Assignment" of the API reference)."""
         entry = self.entries.get(name)
-        if entry is None or not self.live or self.info is None or self.restarted:
+        if entry is None or not self.live or self.restarted:
             return False
-        if not self.info.reported:
+        if not self.reported:
             return True
         report = self.reports.get(name)
         return (
@@ -106,22 +135,80 @@ class MemberState:
             and self.session_holds
         )
 
+    def problem(self, entry: Entry) -> str | None:
+        """What the Member reports as the problem of an entry."""
+        problems = self.assignment.status.problems if self.assignment else ()
+        return next((p.message for p in problems if (p.item, p.grant) == (entry.name, entry.grant)), None)
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """`spec.items` of an Assignment, read."""
+    def failure(self, item: str) -> str | None:
+        """Why the Member reports its entry of this Item as failed; None if it does not."""
+        entry, report = self.entries.get(item), self.reports.get(item)
+        if entry is None or report is None or not self.session_holds:
+            return None
+        if (report.grant, report.phase) != (entry.grant, Phase.FAILED):
+            return None
+        return self.problem(entry) or "it gives no reason"
 
-    entries: dict[str, Entry]
-    malformed: tuple[str, ...]
+
+# ---- sessions: they end, Members stay ---------------------------------------------------------------
 
 
-def read_entries(old: AssignmentInfo | None, known: dict[str, Entry], items: tuple[str, ...]) -> Parsed:
-    """Read `items`; strings that stood in `old` are not parsed again.
+class Sessions:
+    """The sessions of one Pool's Members, judged by their Leases."""
 
-    An Item listed twice counts once, as the entry of the higher epoch, then of the lower slot.
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+        self.restarted: set[int] = set()
+        """Members whose entries are for another session than they should be, by row; live or not."""
+        self.uncertain: set[int] = set()
+        """Members whose Lease was observed with another holder, which may be an earlier one: to be read."""
+
+    def check(self, member: MemberState) -> bool:
+        """Derive what is known of a Member's session again; whether that changed."""
+        before = (member.session_holds, member.successor)
+        member.session_holds = not member.lease or self._leases.holder(member.lease) == member.session
+        successor, certain = self._successor(member)
+        member.successor = successor if certain else None
+        self.forget(member.row)
+        if not certain:
+            self.uncertain.add(member.row)
+        elif successor is not None and member.owned:
+            self.restarted.add(member.row)
+        return before != (member.session_holds, member.successor)
+
+    def forget(self, row: int) -> None:
+        """Forget what was derived for this row."""
+        self.restarted.discard(row)
+        self.uncertain.discard(row)
+
+    def _successor(self, member: MemberState) -> tuple[str | None, bool]:
+        """The session for which the entries must be written again, if any, and whether that is certain."""
+        if member.info is None:
+            return None, True  # there is nothing to write for
+        if not member.lease:
+            return ("" if member.written_for else None), True
+        holder = self._leases.holder(member.lease)[:MAX_SESSION]
+        if holder in ("", UNKNOWN, member.written_for):
+            return None, True
+        there = member.assignment
+        if not member.written_for and (there is None or not there.spec.items or member.session == holder):
+            return holder, True
+        return holder, self._leases.follows(member.lease, member.written_for)
+
+
+# ---- the texts of an Assignment ---------------------------------------------------------------------
+
+
+def read_entries(
+    old: AssignmentObject | None, known: dict[str, Entry], items: tuple[str, ...]
+) -> tuple[dict[str, Entry], tuple[str, ...]]:
+    """The entries of `items` by Item name, and what is wrong with some, in words.
+
+    Strings that were in `old`, whose entries are `known`, are not parsed again. An Item that is listed twice
+    counts once, as the entry with the higher epoch, then with the lower slot.
     """
-    # Of an Item that was listed twice `known` has only one entry: then all are read anew.
-    reuse = set(old.items) if old and len(old.items) == len(known) else set()
+    # If an Item was listed twice `known` has only one of its entries: then all are parsed again.
+    reuse = set(old.spec.items) if old and len(old.spec.items) == len(known) else set()
     entries: dict[str, Entry] = {}
     malformed: list[str] = []
     for text in items:
@@ -138,7 +225,7 @@ def read_entries(old: AssignmentInfo | None, known: dict[str, Entry], items: tup
             malformed.append(f"Item {name} is listed more than once")
             entry = max(entry, other, key=lambda e: (e.epoch, -e.slot))
         entries[name] = entry
-    return Parsed(entries, tuple(malformed))
+    return entries, tuple(malformed)
 
 
 def read_reports(reports: tuple[str, ...]) -> dict[str, Report]:
@@ -153,6 +240,4 @@ def read_reports(reports: tuple[str, ...]) -> dict[str, Report]:
         if report.name in read:
             twice.add(report.name)
         read[report.name] = report
-    for name in twice:
-        del read[name]
-    return read
+    return {name: report for name, report in read.items() if name not in twice}

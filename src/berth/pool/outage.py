@@ -1,7 +1,7 @@
 """Which dead Members are awaited: the outage delay and the brake.
 
-The brake follows the node lifecycle controller's zone rule: if most of the fleet seems to die at
-once, it is more likely that the observer is wrong or that a repair would make things worse.
+The brake follows the zone rule of Kubernetes' node lifecycle controller: if most of the fleet seems to die at
+once, it is more likely that the observer is wrong, or that a repair would make things worse.
 
 Members that die at the same moment are found dead one after the other, because each renewed its Lease
 at a different time. So the Items of the first ones are kept until it is known whether most Members follow,
@@ -13,43 +13,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from berth.kinds import ReadOutage
 from berth.pool.ledger import Ledger
+from berth.pool.liveness import Leases
+from berth.pool.member import MemberState
 
-TOGETHER = 300.0
-"""Seconds within which deaths count as happening together."""
+TOGETHER = 300.0  # seconds within which deaths count as happening together
 
 LATE = 0.6
 """Share of a Lease's duration after which a silent Member may be dead (three renewals per duration
 are usual). A dead Member's Items are kept for at most the rest of the duration while others may follow."""
 
 
-class Health(NamedTuple):
-    """What the brake considers about one Member."""
-
-    row: int
-    dead_since: float | None
-    """Monotonic seconds, None while it is live."""
-    holds: int
-    """Entries that it has."""
-    duration: float = 0.0
-    """Seconds that its Lease lasts; 0 where it has none."""
-    silent: float = 0.0
-    """Seconds since its Lease was last observed to be renewed."""
-    doubted: bool = False
-    """Whether only an earlier leader found it dead: its Items are kept until a read confirms the death."""
-
-
-class Outage(NamedTuple):
+class OutageState(NamedTuple):
     """Which dead Members are awaited, and until when that holds."""
 
     awaited: frozenset[int]
     braking: bool
-    dead: int
-    """Members that died together and count for the brake."""
-    counted: int
-    """Members of which `dead` is a share."""
-    until: float | None
-    """The next moment at which the answer may change by itself."""
+    dead: int  # Members that died together and count for the brake
+    counted: int  # Members of which `dead` is a share
+    until: float | None  # the next moment at which the answer may change by itself
 
     @property
     def notice(self) -> tuple[str, str]:
@@ -60,62 +43,55 @@ class Outage(NamedTuple):
         return "Paused", message + "removals and moves are paused until enough of them return"
 
 
-NO_OUTAGE = Outage(frozenset(), False, 0, 0, None)
+NO_OUTAGE = OutageState(frozenset(), False, 0, 0, None)
 
 
-def judge(ledger: Ledger, now: float) -> Outage:
-    """Apply the Pool's policy to its Members."""
-    policy = ledger.policy
+def judge(ledger: Ledger, before: OutageState, now: float) -> OutageState:
+    """Apply the Pool's policy to its Members: those of the result are awaited from now on."""
     # A Member whose process is still starting never lived, so it has not died.
     members = [m for m in ledger.members.values() if m.info is not None and (m.lived or m.entries)]
-    one_died = any(m.dead_since is not None for m in members)  # without a death, silence proves nothing
-    return outage(
-        (
-            Health(
-                m.row,
-                m.dead_since,
-                len(m.entries),
-                *(ledger.leases.silence(m.info.lease or "", now) if one_died and m.info else ()),
-            )
-            for m in members
-        ),
-        now,
-        delay=policy.outage_delay,
-        brake_percent=policy.brake_percent,
-        brake_min_members=policy.brake_min_members,
-    )
+    state = outage(members, ledger.leases, now, ledger.policy.outage)
+    # All of them: one that came back and died again in between has to be marked again.
+    for row in before.awaited | state.awaited:
+        if row in ledger.members:
+            ledger.set_awaited(row, row in state.awaited)
+    return state
 
 
-def outage(
-    members: Iterable[Health], now: float, *, delay: float, brake_percent: int, brake_min_members: int
-) -> Outage:
+def outage(members: Iterable[MemberState], leases: Leases, now: float, policy: ReadOutage) -> OutageState:
     """Decide at `now` (monotonic seconds) which dead Members keep their Items.
 
     A Member counts as dying while it still holds something, or for `TOGETHER` seconds after its
     death, so that a wave of deaths counts as one even after its first Members have been emptied.
     """
-    live = 0
-    late: list[Health] = []
-    dying: list[Health] = []
+    live: list[MemberState] = []
+    dying: list[tuple[MemberState, float]] = []
     for member in members:
         if member.dead_since is None:
-            live += 1
-            if member.duration and member.silent > LATE * member.duration:
-                late.append(member)
-        elif member.holds or now - member.dead_since < TOGETHER:
-            dying.append(member)
-    counted = live + len(dying)
-    brakes = counted >= brake_min_members
-    braking = brakes and len(dying) * 100 > brake_percent * counted
-    suspected = brakes and (len(dying) + len(late)) * 100 > brake_percent * counted
+            live.append(member)
+        elif member.entries or now - member.dead_since < TOGETHER:
+            dying.append((member, member.dead_since))
+    late: list[float] = []  # when the Leases of live Members that have been silent for long expire
+    for member in live if dying else ():  # without a death, silence proves nothing
+        duration, silent, _ = leases.silence(member.lease, now)
+        if silent > LATE * duration:
+            late.append(now + duration - silent)
+    counted = len(live) + len(dying)
+
+    def brakes(dead: int) -> bool:
+        return counted >= policy.brake_min_members and dead * 100 > policy.brake_percent * counted
+
+    braking, suspected = brakes(len(dying)), brakes(len(dying) + len(late))
     awaited = set()
     moments = []
-    for member in dying:
-        died = member.dead_since or 0.0
-        wait = max(delay, (1 - LATE) * member.duration if suspected else 0.0)
-        if member.holds and (braking or member.doubted or now - died < wait):
+    for member, died in dying:
+        duration, _, unconfirmed = leases.silence(member.lease, now)
+        wait = max(policy.delay_seconds, (1 - LATE) * duration if suspected else 0.0)
+        # One that only an earlier leader found dead keeps its Items until a read confirms the death.
+        if member.entries and (braking or unconfirmed or now - died < wait):
             awaited.add(member.row)
-        moments += [at for at in (died + delay, died + wait, died + TOGETHER) if at > now]
+        moments += [died + policy.delay_seconds, died + wait, died + TOGETHER]
     if suspected and awaited:
-        moments += [at for member in late if (at := now + member.duration - member.silent) > now]
-    return Outage(frozenset(awaited), braking, len(dying), counted, min(moments, default=None))
+        moments += late
+    until = min((at for at in moments if at > now), default=None)
+    return OutageState(frozenset(awaited), braking, len(dying), counted, until)

@@ -1,8 +1,9 @@
-"""Why an Item has fewer replicas than it asks for."""
+"""Why an Item waits or is short of replicas, in the words that conditions and `berth explain` share."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,17 +11,53 @@ from berth.solve.model import Problem, Solution, Zones
 from berth.solve.shares import placeable, wanted
 
 
+class Why(StrEnum):
+    """Why an Item waits, as in conditions."""
+
+    NOT_READY = "WaitingForReady"
+    LIMIT = "LimitReached"
+    NO_PLACE = "NoPlace"
+    BUDGET = "MovesLimited"
+    RELEASE = "WaitingForRelease"
+    PAUSED = "Paused"
+    OUTAGE = "WaitingForReturn"
+    STEP = "InProgress"
+
+
+WORDS = {
+    Why.NOT_READY: "waiting for {who} to report ready",
+    Why.LIMIT: "limit reached on {who}",
+    Why.NO_PLACE: "no other Member has room, so {who} keeps it",
+    Why.BUDGET: "move budget reached: {in_flight} of {budget} moves in flight",
+    Why.RELEASE: "waiting for {who} to release it",
+    Why.PAUSED: "paused: too many Members died together",
+    Why.OUTAGE: "waiting for {who} to return",
+    Why.STEP: "the next step is under way",
+}
+"""Each wait as a sentence; `who` are the Members that it is for."""
+
+
+class Wait(NamedTuple):
+    """The one thing that an Item waits for now."""
+
+    why: Why
+    members: tuple[int, ...] = ()  # rows of the Members that it waits for
+
+
+def listed(names: list[str]) -> str:
+    """Names in a sentence, three at most."""
+    if len(names) > 3:
+        return f"{', '.join(names[:3])} and {len(names) - 3} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]])) or "the Member"
+
+
 class Reason(StrEnum):
     """Why an Item has fewer replicas in the plan than it asks for."""
 
     NO_MEMBERS = "NoMembers"
-    """No Member is live with a limit above 0."""
     TOO_FEW_MEMBERS = "TooFewMembers"
-    """There are fewer Members that may hold it than replicas, and all of them hold it."""
     LIMIT_REACHED = "LimitReached"
-    """The Members' limits are used up."""
     SINGLE_ZONE = "SingleZone"
-    """`Require` leaves a replica unplaced rather than have the whole Item in one zone."""
 
 
 MESSAGES = {
@@ -58,14 +95,9 @@ def reasons(problem: Problem, solution: Solution) -> dict[int, Reason]:
         here = free[zone] - (there & room[members]).sum(axis=1)
         elsewhere = int(room.sum()) - free[zone]
         one_out = (problem.replicas[short] >= 2) & (placed[short] == problem.replicas[short] - 1)
-        stuck = (here > 0) & (elsewhere == 0) | (not _second_zone(problem))
+        one_zone = bool((problem.zone[able] == problem.zone[able][0]).all())
+        stuck = (here > 0) & (elsewhere == 0) | one_zone
         left_out = (codes == 1) & one_out & (placed[short] > 0) & alike & stuck
         codes[left_out] = 2
     names = (Reason.TOO_FEW_MEMBERS, Reason.LIMIT_REACHED, Reason.SINGLE_ZONE)
     return {row: names[code] for row, code in zip(short.tolist(), codes.tolist(), strict=True)}
-
-
-def _second_zone(problem: Problem) -> bool:
-    """Whether zones count and at least two of them have a placeable Member."""
-    zones = problem.zone[placeable(problem)]
-    return problem.zones != Zones.IGNORE and bool((zones != zones[:1]).any())

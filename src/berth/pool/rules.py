@@ -1,58 +1,62 @@
 """The step rules: what may be done for one Item now, given where it is and where it should be.
 
-Pure. The rules are those of Gazette's allocator (`item_state.go`: add, then remove what is surplus
-while enough consistent replicas stay, then promote, then close gaps), with epochs, `Exclusive`
-handoff, budgets and the outage brake added. Each rule is a function of its own.
+The rules are those of Gazette's allocator (`item_state.go`: add, then remove what is surplus while enough
+consistent replicas stay, then promote, then close gaps), with epochs, `Exclusive` handoff, budgets and the
+outage brake added. Each rule is a function of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple
 
 from berth.kinds import Entry
-from berth.pool.words import Wait, Why
+from berth.pool.changes import Loads
+from berth.pool.reasons import Wait, Why
 
 
 class Holding(NamedTuple):
     """One entry of the Item."""
 
-    member: int
-    """Row of the Member."""
+    member: int  # row of the Member
     slot: int
     grant: int
     epoch: int
-    ready: bool
-    """As section "Assignment" of the API reference defines it."""
+    ready: bool  # as section "Assignment" of the API reference defines it
     live: bool
-    awaited: bool
-    """Not live, but waited for."""
-    stopped: bool = False
-    """Not live, and whatever ran there has surely stopped."""
-    restarted: bool = False
-    """Live, but the entry is an earlier session's: it is given anew, with a grant of its own."""
+    awaited: bool  # not live, but its Items wait for it
+    stopped: bool = False  # not live, and its process is guaranteed to have stopped
+    restarted: bool = False  # live, but the entry is an earlier session's: it is granted again
 
 
 class View(NamedTuple):
     """An Item, where it is and where it should be."""
 
     name: str
-    replicas: int
-    """Replicas asked for; 0 where the Item is gone."""
+    replicas: int  # replicas asked for; 0 if the Item is gone
     holdings: tuple[Holding, ...]
-    target: tuple[int, ...]
-    """Member rows that should hold it, slot order."""
-    primary: int
-    """Member row that should be primary, or -1."""
+    target: tuple[int, ...]  # Member rows that should hold it, in slot order: the first should be primary
     unreleased: tuple[int, ...] = ()
-    """Member rows that may still work as primary without holding slot 0 (looked at under `Exclusive`).
+    """Member rows that may still work as primary without holding slot 0 (only under `Exclusive`).
 
-    -1 stands for one that is no Member of the Pool any more.
+    -1 stands for one that is not a Member of the Pool any more.
     """
+
+    def in_flight(self) -> int:
+        """Entries above what the target gives it now: moves under way."""
+        return self.surplus({h.member for h in self.holdings if h.live or h.awaited})
+
+    def surplus(self, members: set[int]) -> int:
+        """Moves under way once these Members hold it.
+
+        An Item without a place in the plan is not on a move, or it would use up the budget for good.
+        """
+        arrived = len(members.intersection(self.target))
+        return min(arrived, max(0, len(members) - len(self.target))) if self.replicas else 0
 
 
 class Edit(NamedTuple):
-    """A change of one entry: the entry as it shall stand, or None to take it away."""
+    """A change of one entry: the new entry, or None to take it away."""
 
     member: int
     entry: Entry | None
@@ -61,44 +65,32 @@ class Edit(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One allowed step of an Item."""
+    """The next allowed step of an Item."""
 
     edits: tuple[Edit, ...] = ()
-    wait: Wait | None = None
-    done: bool = False
-    """Nothing is left to do: the target is reached."""
-    in_flight: int = 0
-    """Entries above what the target gives it: moves under way, this step's adds included."""
-    moves: int = 0
-    """Adds of this step that are moves, not recovery."""
+    wait: Wait | None = None  # what the Item waits for next; None once it is at its target
+    in_flight: int = 0  # moves under way, this step's adds included
+    moves: tuple[int, ...] = ()  # Members whose adds in this step are moves, not recovery
 
 
 class Rules(NamedTuple):
     """What the rules take into account besides the Item."""
 
-    term: int
-    """Term of grants and promotions made now."""
-    room: Callable[[int], int]
-    """How many more entries a Member row may get in this round."""
-    fullness: Callable[[int], float]
-    """Entries of a Member row in proportion to its limit."""
-    primaries: Callable[[int], float]
-    """Primaries of a Member row in proportion to its limit."""
+    term: int  # term of grants and promotions made now
+    loads: Loads  # those of the Members, with what this round has added so far
     exclusive: bool = False
     active_primaries: bool = False
-    moves_left: int | None = None
-    """Moves that may still start, None without a bound."""
-    paused: bool = False
-    """The brake is on: no moves, no removals."""
+    moves_left: int | None = None  # moves that may still start, None without a bound
+    paused: bool = False  # the brake is on: no moves, no removals
 
 
 def step(view: View, rules: Rules) -> Step:
-    """The next allowed step for the Item: several edits where they may happen in one round."""
-    # What another session was granted counts as never prepared. No pause or brake holds this up: the
-    # session before has ended, and the one that runs does nothing until its entries are its own.
+    """The next allowed step for the Item: several edits if they may happen in one round."""
+    # What another session was granted counts as never prepared. No pause or brake delays this: the session
+    # before has ended, and the running one does nothing until the entries are its own.
     here = [h._replace(grant=rules.term) if h.restarted else h for h in view.holdings if h.live or h.awaited]
-    # Under `Exclusive` the entry of a primary that may still run is what keeps the next leader, too,
-    # from promoting another.
+    # Under `Exclusive` the entry of a primary that may still run stays: it also keeps the next leader from
+    # promoting another Member.
     lingering = tuple(h.member for h in view.holdings if rules.exclusive and _lingers(h))
     dead = [h for h in view.holdings if not h.live and not h.awaited and h.member not in lingering]
     drops = [Edit(h.member, None) for h in dead]
@@ -128,57 +120,52 @@ def step(view: View, rules: Rules) -> Step:
     if wait is None and any(h.awaited for h in here):
         why = Why.PAUSED if rules.paused else Why.OUTAGE
         wait = Wait(why, tuple(h.member for h in here if h.awaited))
-    done = not edits and wait is None and {h.member for h in here} == set(view.target)
-    if not done and wait is None:
+    if wait is None and (edits or {h.member for h in here} != set(view.target)):
         wait = Wait(Why.STEP)
-    # An Item that is held without a place in the plan is on no move, it would use up the budget for good.
-    arrived = sum(h.member in view.target for h in stay)
-    extra = min(arrived, max(0, len(stay) - len(view.target)))
-    return Step(tuple(edits), wait, done, extra if view.replicas else 0, moves)
+    return Step(tuple(edits), wait, view.surplus({h.member for h in stay}), tuple(moves))
 
 
-def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holding], int, Wait | None]:
+def additions(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holding], list[int], Wait | None]:
     """Entries to add: on Members of the target with room; moves also within the budget.
 
-    An add is recovery while the Item has fewer entries than its target; else it is a move.
+    An add is recovery while the Item has fewer entries than its target; else it is a move. Returns the
+    entries, the Members of those that are moves, and the wait.
     """
     holders = {h.member for h in here}
     used = {h.slot for h in here}
     added: list[Holding] = []
-    moves = 0
+    moves: list[int] = []
     wait: Wait | None = None
-    waited_for = tuple(h.member for h in here if h.awaited and h.member not in view.target)
+    awaited = tuple(h.member for h in here if h.awaited and h.member not in view.target)
     full: list[int] = []
     for member in view.target:
         if member in holders:
             continue
-        if len(here) + len(added) >= len(view.target):
-            if rules.paused:
-                wait = wait or Wait(Why.PAUSED)
-                continue
-            if waited_for:
-                wait = wait or Wait(Why.OUTAGE, waited_for)
-                continue
-            if rules.moves_left is not None and moves >= rules.moves_left:
-                wait = wait or Wait(Why.BUDGET)
-                continue
-        if rules.room(member) <= 0:
+        is_move = len(here) + len(added) >= len(view.target)
+        if is_move and rules.paused:
+            wait = wait or Wait(Why.PAUSED)
+        elif is_move and awaited:
+            wait = wait or Wait(Why.OUTAGE, awaited)
+        elif is_move and rules.moves_left is not None and len(moves) >= rules.moves_left:
+            wait = wait or Wait(Why.BUDGET)
+        elif rules.loads.room(member) <= 0:
             full.append(member)
-            continue
-        if len(here) + len(added) >= len(view.target):
-            moves += 1
-        slot = next(s for s in range(1, len(used) + 2) if s not in used)
-        used.add(slot)
-        added.append(Holding(member, slot, rules.term, 0, ready=False, live=True, awaited=False))
+        else:
+            if is_move:
+                moves.append(member)
+            slot = _free(used)
+            used.add(slot)
+            added.append(Holding(member, slot, rules.term, 0, ready=False, live=True, awaited=False))
     if full:
-        wait = Wait(Why.LIMIT, tuple(full))
+        # A Member that has just appeared has no Assignment yet: creating that is the next step.
+        wait = Wait(Why.LIMIT if all(map(rules.loads.writable, full)) else Why.STEP, tuple(full))
     return added, moves, wait
 
 
 def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holding], Wait | None]:
-    """Entries to take away: what the target does not want, while enough ready ones stay.
+    """Entries to take away: those outside the target, while enough ready ones stay.
 
-    Never below `replicas`, nor below what the target gives where that is less, and never the last.
+    Never below `replicas`, or below what the target gives if that is less, and never the last.
     """
     wanted = set(view.target)
     surplus = [h for h in here if h.member not in wanted]
@@ -188,7 +175,7 @@ def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdin
         return [], Wait(Why.PAUSED)
     need = min(view.replicas, max(1, len(view.target)))
     ready = sum(h.ready for h in here)
-    surplus.sort(key=lambda h: (-rules.fullness(h.member), h.slot != 0, h.slot))
+    surplus.sort(key=lambda h: (-rules.loads.fullness(h.member), h.slot != 0, h.slot))
     removed = []
     for holding in surplus:
         if ready - holding.ready >= need:
@@ -199,7 +186,7 @@ def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdin
     if not view.target:
         return removed, Wait(Why.NO_PLACE, tuple(h.member for h in surplus))
     prepared = {h.member for h in here if h.ready}
-    # Those that are added in this very step, too: they are what the removal waits for next.
+    # Those that are added in this very step included: the removal waits for them next.
     waited = tuple(member for member in view.target if member not in prepared)
     return removed, Wait(Why.NOT_READY, waited or tuple(h.member for h in surplus))
 
@@ -207,16 +194,16 @@ def removals(view: View, here: list[Holding], rules: Rules) -> tuple[list[Holdin
 def primary(
     view: View, stay: list[Holding], vacated: tuple[int, ...], busy: tuple[int, ...], rules: Rules
 ) -> tuple[list[Holding], bool, tuple[int, ...], Wait | None]:
-    """Decide on slot 0: one holder at most, a new one where none is left.
+    """Decide on slot 0: one holder at most, a new one if none is left.
 
-    `vacated` give up slot 0 in this step, `busy` are those who had it and may still work.
-    Returns the entries, whether one was promoted, whose writes must come first, and what is waited for.
+    `vacated` give up slot 0 in this step, `busy` are those that had it and may still work.
+    Returns the entries, whether one was promoted, the Members whose writes must come first, and the wait.
     """
     claims = sorted((h for h in stay if h.slot == 0), key=lambda h: -h.epoch)
-    # Who has a lower epoch than another does not hold slot 0, also when that other goes in this step.
+    # A claim with a lower epoch than another does not hold slot 0, even if the other goes in this step.
     highest = max((h.epoch for h in view.holdings if h.slot == 0), default=0)
     holder = claims[0] if claims and claims[0].epoch == highest else None
-    # A process that was started again needs an epoch of its own, so slot 0 is given out anew.
+    # A process that was restarted needs an epoch of its own, so slot 0 is given out again.
     again = holder.member if holder is not None and holder.restarted else None
     if again is not None:
         holder = None
@@ -224,14 +211,9 @@ def primary(
         stay = _with(stay, claim._replace(slot=_free_slot(stay), epoch=0))
         vacated, busy = (*vacated, claim.member), (*busy, claim.member)
     if holder is not None:
-        better = next((h for h in stay if h.member == view.primary and h.ready), None)
-        if (
-            not rules.active_primaries
-            or rules.paused
-            or better is None
-            or better is holder
-            or holder.member not in view.target
-        ):
+        balances = rules.active_primaries and not rules.paused and holder.member in view.target
+        better = next((h for h in stay if h.ready and h.member in view.target[:1]), None)
+        if not balances or better is None or better is holder:
             return stay, False, (), None
         stay = _with(stay, holder._replace(slot=_free_slot(stay), epoch=0))
         vacated, busy = (*vacated, holder.member), (*busy, holder.member)
@@ -245,8 +227,8 @@ def primary(
             not h.ready,
             again is not None and h.member != again,
             h.member not in wanted,
-            h.member != view.primary,
-            rules.primaries(h.member),
+            h.member not in view.target[:1],
+            rules.loads.primaries(h.member),
             h.slot,
         )
 
@@ -260,7 +242,7 @@ def primary(
 
 
 def close_gap(stay: list[Holding]) -> list[Holding]:
-    """Give the last entry the lowest free slot, where slots repeat or leave a gap."""
+    """Give the last entry the lowest free slot, if slots repeat or leave a gap."""
     slots = sorted(h.slot for h in stay if h.slot)
     if slots == list(range(1, len(slots) + 1)):
         return stay
@@ -278,18 +260,21 @@ def _with(stay: list[Holding], changed: Holding) -> list[Holding]:
 
 
 def _pack_new(stay: list[Holding], before: dict[int, Holding]) -> list[Holding]:
-    """Number the new entries again, so that one which became primary leaves no gap behind."""
+    """Number the new entries again, so that one that became primary leaves no gap behind."""
     used = {h.slot for h in stay if h.slot == 0 or h.member in before}
     packed = []
     for h in stay:
         if h.slot and h.member not in before:
-            slot = next(s for s in range(1, len(used) + 2) if s not in used)
-            used.add(slot)
-            h = h._replace(slot=slot)
+            h = h._replace(slot=_free(used))
+            used.add(h.slot)
         packed.append(h)
     return packed
 
 
 def _free_slot(stay: list[Holding]) -> int:
-    used = {h.slot for h in stay}
-    return next(s for s in range(1, len(used) + 2) if s not in used)
+    return _free({h.slot for h in stay})
+
+
+def _free(used: set[int]) -> int:
+    """The lowest slot of a replica that is not used."""
+    return next(slot for slot in count(1) if slot not in used)

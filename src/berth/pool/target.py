@@ -1,4 +1,4 @@
-"""Where the Items of a Pool should be: the plan, when it is made anew, and which of it is out of date."""
+"""Where the Items of a Pool should be: the plan, when it is solved again, and which parts are out of date."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from berth.pool.arrays import as_rows
-from berth.pool.decision import ERROR, INFO, Fact, LogLine, Question, Solved
+from berth.pool.arrays import as_rows, known_rows
+from berth.pool.decision import Fact, LogLine, Question, Solved
 from berth.pool.ledger import Ledger
 from berth.pool.reasons import Reason, reasons
-from berth.solve import Problem, Solution, Touched, held_live
+from berth.solve import Solution, Touched, held_live
 
-MAX_TURNS = 3
-"""Solves of one round: more than one only if events changed the problem while it was solved."""
+MAX_TURNS = 3  # solves in one round: more than one only if events changed the problem while it was solved
 RETRY_AFTER = 5.0
-"""Seconds after which a solve that went wrong is tried again; twice as many after each further failure."""
+"""Seconds after which a solve that failed is repeated; twice as many after each further failure."""
 MAX_RETRY_AFTER = 60.0
 
 
@@ -25,25 +24,18 @@ class Target:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.solution: Solution | None = None
-        self.short: dict[int, Reason] = {}
-        """Why an Item row has fewer replicas in the plan than it asks for."""
+        self.short: dict[int, Reason] = {}  # why an Item row has fewer replicas in the plan than it asks for
         self.retry_at: float | None = None
         """When the thorough engine is asked again after it has failed; until then quick ones answer."""
-        self.turns = 0
-        """Solves of the present round."""
-        self._failures = 0
+        self.turns = 0  # solves of the present round
+        self._delay = 0.0  # seconds between the last failure and the next attempt; 0 after a success
         self._asked: tuple[Question, set[int], set[int]] | None = None
-
-    def start(self) -> None:
-        """Forget what an earlier lead has left behind: it may be out of date."""
-        self.put_back()
-        self.solution, self.retry_at = None, None
-        self.turns = self._failures = 0
+        """The question without an answer yet, and the Item and Member rows that it takes account of."""
 
     def question(self, now: float) -> Question | None:
-        """What has to be solved before a round, at the cost of what changed since the last time.
+        """What must be solved before a round, at the cost of what changed since the last time.
 
-        Events may change the problem while it is solved: it is solved again then, up to `MAX_TURNS` times.
+        If events change the problem while it is solved, it is solved again, up to `MAX_TURNS` times.
         """
         changed = self._ledger.changed
         due = self.retry_at is None or now >= self.retry_at
@@ -61,7 +53,7 @@ class Target:
         return question
 
     def put_back(self) -> None:
-        """The question that was asked last got no answer."""
+        """The last question got no answer."""
         if self._asked is not None:
             _, items, members = self._asked
             changed, self._asked = self._ledger.changed, None
@@ -70,48 +62,42 @@ class Target:
             changed.solve_members |= members
 
     def answer(self, solution: Solution, now: float) -> list[Fact]:
-        """Take the answer to the question that was asked last."""
+        """Process the answer to the last question."""
         assert self._asked is not None
         (problem, _, thorough), *_ = self._asked
         self._asked, self.solution = None, solution
         facts: list[Fact] = [Solved(solution.engine, solution.seconds, thorough and bool(solution.trouble))]
         if thorough or not solution.trouble:
             facts += self._plan_retry(solution.trouble, now)
-        self._explain(problem, solution)
         changed = self._ledger.changed
-        rows = range(len(solution.primary)) if solution.changed is None else solution.changed.tolist()
+        before, self.short = self.short, reasons(problem, solution)
+        changed.item_status.update(row for row, _ in before.items() ^ self.short.items())
+        rows = range(len(solution.members)) if solution.changed is None else solution.changed.tolist()
         changed.converge.update(rows)
         return facts
 
-    def _explain(self, problem: Problem, solution: Solution) -> None:
-        short, before = reasons(problem, solution), self.short
-        either = short.keys() | before.keys()
-        self._ledger.changed.item_status.update(r for r in either if short.get(r) is not before.get(r))
-        self.short = short
-
     def _plan_retry(self, trouble: str, now: float) -> list[Fact]:
-        """A solve that went wrong is tried again by itself, also if the problem does not change."""
+        """A solve that failed is repeated even if the problem does not change."""
         if not trouble:
-            facts: list[Fact] = [LogLine(INFO, "the solver has recovered")] if self._failures else []
-            self._failures, self.retry_at = 0, None
+            facts: list[Fact] = [LogLine("info", "the solver has recovered")] if self._delay else []
+            self._delay, self.retry_at = 0.0, None
             return facts
-        self._failures += 1
-        delay = min(MAX_RETRY_AFTER, RETRY_AFTER * 2.0 ** min(self._failures - 1, 10))
-        self.retry_at = now + delay
-        text = f"the solver gave no plan in time, next attempt in {delay:.0f} s: {trouble[:1000]}"
-        return [LogLine(ERROR, text)]
+        self._delay = min(MAX_RETRY_AFTER, 2 * self._delay or RETRY_AFTER)
+        self.retry_at = now + self._delay
+        text = f"the solver gave no plan in time, next attempt in {self._delay:.0f} s: {trouble[:1000]}"
+        return [LogLine("error", text)]
 
     def out_of_date(self, items: set[int]) -> set[int]:
-        """Those of the Items whose target an event has overtaken while it was solved.
+        """Those of the Items whose target is out of date, by an event that came while it was solved.
 
-        A row may even be another Item's or another Member's by now.
+        A row may even belong to another Item or another Member by now.
         """
         ledger, solution = self._ledger, self.solution
         assert solution is not None
         if not ledger.changed.problem:
             return set()
         changed = items & ledger.changed.solve_items
-        rows = np.array([row for row in items - changed if row < len(solution.primary)], dtype=np.int64)
+        rows = known_rows(items - changed, solution)
         members = as_rows(ledger.changed.solve_members)
         concerned = np.isin(solution.members[rows], members).any(axis=1)
         concerned |= np.isin(ledger.arrays.held[rows], members).any(axis=1)
@@ -121,7 +107,7 @@ class Target:
         """Those of the Items that have fewer live replicas than the target gives them."""
         solution = self.solution
         assert solution is not None
-        known = np.array([row for row in items if row < len(solution.primary)], dtype=np.int64)
+        known = known_rows(items, solution)
         here = held_live(self._ledger.arrays.problem(), known)
         wanted = solution.members[known] >= 0
         return set(known[here.sum(axis=1) < wanted.sum(axis=1)].tolist())

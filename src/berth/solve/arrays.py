@@ -92,13 +92,17 @@ def twice(table: Table) -> Bool:
     return out
 
 
+def crosstab(row: Array, column: Array, rows: int, columns: int) -> Int64:
+    """Shape (rows, columns): how often each pair of a row and a column occurs."""
+    return sums((row * columns + column).ravel(), rows * columns).reshape(rows, columns)
+
+
 def tally(table: Table, of: Int64, size: int) -> Int64:
     """Shape (rows, size): how many entries of each row map to each number.
 
     `of` maps the values in the table to numbers; its last element stands for -1 and is `size`.
     """
-    row = np.arange(len(table))[:, None] * (size + 1)
-    return sums((of[table] + row).ravel(), len(table) * (size + 1)).reshape(-1, size + 1)[:, :size]
+    return crosstab(np.arange(len(table))[:, None], of[table], len(table), size + 1)[:, :size]
 
 
 def scattered(shape: int | tuple[int, ...], index: Any, values: Any, empty: int = -1) -> Int64:

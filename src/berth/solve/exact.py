@@ -69,7 +69,7 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
         net.add(net.source, nodes, found.placed_low[row] * count, found.placed_high[row] * count)
         low, high = found.zone_low[row], found.zone_high[row]
         net.add(nodes[:, None], inside, low * count[:, None], high * count[:, None])
-        add_loads(net, work, ends, np.ones(len(ends), np.bool_), np.arange(len(ends)), steps=1 << 40)
+        add_loads(net, work, ends, np.arange(len(ends)), steps=1 << 40)
     kind, member = np.nonzero(open_zones[:, members.zone] & open_members)
     held, led = holds[kind, member], lead[kind] == member
     gates = inside[kind, members.zone[member]]

@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from berth.solve.arrays import Table, first_few, rank_within, rows_with, scattered, sums, twice
+from berth.solve.arrays import Table, crosstab, first_few, rank_within, rows_with, scattered, sums, twice
 from berth.solve.flow import Network
-from berth.solve.model import SCALE, Bool, Int64
+from berth.solve.model import SCALE, Int64
 from berth.solve.work import RADIX, Work
 
 LEVELS = ("moves", "draining-age", "primaries-moved", "drift", "even")
@@ -66,7 +66,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         own[surplus.member] = True
     own_at = np.flatnonzero(own & (found.load_high > 0))
     node_of, area_of = scattered(len(own) + 1, own_at, np.arange(len(own_at))), work.area[own_at]
-    held, led, led_in = _held(work, own_at, node_of)
+    held, led, led_in = _held(work, node_of, len(own_at))
 
     # To decide which surplus entries stay, the last two levels do not matter, and smaller costs save time.
     net = Network(*LEVELS[: 3 if surplus else 5], limit=work.arcs)
@@ -122,14 +122,14 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     may_keep, lowest, highest = (sums(work.area[~own], areas, load[~own]) for load in loads)
     net.add(keep, pool, 0, may_keep)
     net.add(new, pool, lowest, highest)
-    pool_loads = add_loads(net, work, pool, ~own, work.area, STEPS)
+    pool_loads = add_loads(net, work, pool, np.where(own, -1, work.area), STEPS)
     k, d = np.nonzero((held > 0) & (kinds.area_high[:, area_of] > 0))
     gate = scattered((len(n), areas), (kind, area), rest)[k, area_of[d]]
     net.add(gate, owners[d], 0, (held - led)[k, d])
     net.add(gate, owners[d], 0, led[k, d], primaries_moved=-1)
     net.add(inside, new_own[area], 0, new_units, moves=1)
     net.add(new_own[area_of], owners, 0, found.load_high[own_at])
-    own_loads = add_loads(net, work, owners, node_of[:-1] >= 0, node_of[:-1], STEPS)
+    own_loads = add_loads(net, work, owners, node_of[:-1], STEPS)
 
     flow = net.solve(found.placed)
     inflow = scattered((len(n), areas), (kind, area), sum(flow.units[arcs] for arcs in into), 0)
@@ -147,39 +147,36 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     )
 
 
-def _held(work: Work, own_at: Int64, node_of: Int64) -> tuple[Int64, Int64, Int64]:
+def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64]:
     """For each kind: its entries and its primaries on own Members, and its primaries in each area."""
-    state, kinds, areas, own = work.state, len(work.kinds.count), work.areas, len(own_at)
-    # One extra group for Items without a kind and entries on no own Member is cheaper than masks.
-    code = np.append(work.area, areas).astype(np.int32)[state.lead]
-    code += (work.kind + 1) * np.int32(areas + 1)
-    over = work.over_rows  # primaries whose entries are known to go cannot be kept
-    over = over[(work.at[over] != state.lead[over][:, None]).all(axis=1)]
-    size = (kinds + 1) * (areas + 1)
-    led_in = (sums(code, size) - sums(code[over], size)).reshape(kinds + 1, areas + 1)[1:, :areas]
+    lead, over, kinds = work.state.lead, work.over_rows, len(work.kinds.count)
+
+    def count(kind: Table, place: Table, places: int) -> Int64:
+        # One extra group for Items without a kind and one for other places are cheaper than masks.
+        return crosstab(kind + 1, place, kinds + 1, places + 1)[1:, :places]
+
+    area = np.append(work.area, work.areas).astype(np.int32)  # half the bytes of 64 bits to move
+    led_in = count(work.kind, area[lead], work.areas)
+    # Primaries whose entries are known to go cannot be kept.
+    over = over[(work.at[over] != lead[over][:, None]).all(axis=1)]
+    led_in -= count(work.kind[over], area[lead[over]], work.areas)
 
     rows = np.flatnonzero(rows_with(node_of >= 0, work.at))
-    at, kind = work.at[rows], work.kind[rows, None] + 1
-    node = np.where(node_of < 0, own, node_of)[at]
-    leads = at == state.lead[rows, None]
-    codes = kind * (own + 1) + node
-    held, led = (
-        sums(some, (kinds + 1) * (own + 1)).reshape(kinds + 1, own + 1)[1:, :own].copy()
-        for some in (codes.ravel(), codes[leads])
-    )
-    return held, led, led_in
+    at, kind = work.at[rows], work.kind[rows, None]
+    node, leads = np.where(node_of < 0, own, node_of)[at], at == lead[rows, None]
+    led = count(np.broadcast_to(kind, at.shape)[leads], node[leads], own)
+    return count(kind, node, own), led, led_in
 
 
-def add_loads(
-    net: Network, work: Work, owners: Int64, chosen: Bool, owner: Int64, steps: int
-) -> tuple[Int64, Int64]:
-    """Add arcs to the sink for the loads of the chosen Members, pooled by owner; returns (owners, arcs).
+def add_loads(net: Network, work: Work, owners: Int64, owner: Int64, steps: int) -> tuple[Int64, Int64]:
+    """Add arcs to the sink for the loads of Members, pooled by owner; returns (owners, arcs).
 
+    `owner`, shape (positions,), is the index in `owners` of each Member's node, -1 if it has none.
     The first arc of an owner is the load that it must have. The units above it follow in the order of
     their cost in `even`. If an owner has more than `steps` units, they form bundles of about equal
     size, each at the cost of its most expensive unit.
     """
-    found, members, at, size = work.intervals, work.members, np.flatnonzero(chosen), len(owners)
+    found, members, at, size = work.intervals, work.members, np.flatnonzero(owner >= 0), len(owners)
     low, rank = sums(owner[at], size, found.load_low[at]), np.zeros(size, np.int64)
     np.maximum.at(rank, owner[at], members.age_rank[at])
     span = found.load_high[at] - found.load_low[at]
@@ -193,11 +190,9 @@ def add_loads(
     cost = SCALE * nth // np.maximum(members.limit[at[unit]], 1)  # at most SCALE
     owner_of, cost = np.divmod(np.sort(owner[at[unit]] * (2 * SCALE) + cost), 2 * SCALE)
     bundle = rank_within(owner_of) // np.maximum(1, -(-sums(owner_of, size) // steps))[owner_of]
-    edge = np.flatnonzero(
-        np.r_[(owner_of[1:] != owner_of[:-1]) | (bundle[1:] != bundle[:-1]), len(owner_of) > 0]
-    )
-    arcs.append(net.add(owners[owner_of[edge]], net.sink, 0, np.diff(np.r_[-1, edge]), even=cost[edge]))
-    return np.concatenate([np.arange(size), np.arange(size), owner_of[edge]]), np.concatenate(arcs)
+    last = np.flatnonzero(np.diff(owner_of * steps + bundle, append=-1))  # the last unit of each bundle
+    arcs.append(net.add(owners[owner_of[last]], net.sink, 0, np.diff(last, prepend=-1), even=cost[last]))
+    return np.concatenate([np.arange(size), np.arange(size), owner_of[last]]), np.concatenate(arcs)
 
 
 def drop_surplus(work: Work) -> dict[str, int] | None:
@@ -206,42 +201,36 @@ def drop_surplus(work: Work) -> dict[str, int] | None:
     Returns the bounds of that network, which are tighter than those of a network of kinds alone;
     None if there is no surplus, or too much of it for separate arcs.
     """
-    kinds, kind_of, merged = work.kinds, work.kind, len(work.area)  # cells from `merged` on are zones
+    kinds, cell, limit = work.kinds, np.append(work.cell, -1), work.tuning.surplus_entries
     too_many = (kinds.spread > kinds.area_high).any(axis=1)
     if not too_many.any() and not work.state.merged:
         return None
-    chosen = np.append(too_many, False)[kind_of]
+    chosen = np.append(too_many, False)[work.kind]
     if work.state.merged:
-        zone = np.append(np.where(work.cell >= merged, work.cell, -1), -1)
-        chosen |= twice(zone[work.at]) & (kind_of >= 0)
+        chosen |= twice(cell[work.at]) & (work.kind >= 0)
     rows = work.by_key(chosen)
-    at, kind = work.at[rows].astype(np.int64), kind_of[rows]
-    group = area = np.append(work.area, -1)[at]
-    cap, size = kinds.area_high[kind[:, None], np.maximum(area, 0)], _twins(area)
-    if work.state.merged:
-        cell = np.append(work.cell, -1)[at]
-        double = (cell >= merged) & (_twins(cell) > 1)
-        size, cap = np.where(double, _twins(cell), size), np.where(double, 1, cap)
-        group = np.where(double, work.areas + cell, area)
-    entry = np.nonzero((at >= 0) & (size > cap))
-    item, member, cap = entry[0], at[entry], cap[entry]
-    code, entries_apart = item * (1 << 24) + group[entry], work.tuning.surplus_entries
-    if len(item) > entries_apart:
+    at, kind = work.at[rows].astype(np.int64), work.kind[rows, None]
+    area, in_cell = np.append(work.area, -1)[at], _twins(cell[at])
+    double = in_cell > 1  # in a merged zone, because no Item is twice on a Member
+    size, cap = np.where(double, in_cell, _twins(area)), np.where(double, 1, kinds.area_high[kind, area])
+    item, column = np.nonzero((at >= 0) & (size > cap))
+    group = np.where(double, work.areas + cell[at], area)[item, column]
+    member, cap, code = at[item, column], cap[item, column], item * (1 << 24) + group
+    if len(item) > limit:
         # Take only Items with two entries on Members that must shed: the network of kinds would count both.
         must_shed = (work.members.draining | (work.load > work.intervals.load_high))[member]
-        _, inverse = np.unique(code, return_inverse=True)
-        both_may_go, entries_apart = sums(inverse, len(code), must_shed)[inverse] > 1, entries_apart // 4
-        item, member, cap, code = item[both_may_go], member[both_may_go], cap[both_may_go], code[both_may_go]
-        entry = entry[0][both_may_go], entry[1][both_may_go]
-    if not 0 < len(item) <= entries_apart:
+        _, group = np.unique(code, return_inverse=True)
+        some, limit = sums(group, len(code), must_shed)[group] > 1, limit // 4
+        item, column, member, cap, code = (of[some] for of in (item, column, member, cap, code))
+    if not 0 < len(item) <= limit:
         return None
     _, first, group, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
     moves = least_moves(work, Surplus(rows[item], member, group, first, cap[first]))
     # Of each group the necessary number goes: first entries that the network does not keep, primaries last.
     go = first_few(group, count - cap[first], member == work.state.lead[rows[item]], moves.kept)
-    at[item[go], entry[1][go]] = -1
-    item = np.unique(item[go])
-    work.lay_over(rows[item], at[item].astype(work.at.dtype))
+    at[item[go], column[go]] = -1
+    some = np.unique(item[go])
+    work.lay_over(rows[some], at[some])
     return moves.bounds
 
 

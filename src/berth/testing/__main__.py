@@ -26,17 +26,11 @@ def main() -> int:
         description="Run etcd and kube-apiserver on loopback ports; print `ready`; stop on SIGTERM or SIGINT "
         "and leave nothing behind.",
     )
-    parser.add_argument(
-        "--kubeconfig",
-        type=Path,
-        metavar="FILE",
-        help="write the administrator's kubeconfig here; it is removed at the end",
-    )
-    parser.add_argument("--with-crds", action="store_true", help="apply Berth's kinds and admission policy")
-    parser.add_argument(
-        "--with-gc", action="store_true", help="run the garbage collector and the namespace controller"
-    )
-    parser.add_argument("--port", type=int, metavar="N", help="the API server's port; a free one by default")
+    add = parser.add_argument
+    add("--kubeconfig", type=Path, metavar="FILE", help="the administrator's kubeconfig; removed at the end")
+    add("--with-crds", action="store_true", help="apply Berth's kinds and admission policy")
+    add("--with-gc", action="store_true", help="run the garbage collector and the namespace controller")
+    add("--port", type=int, metavar="N", help="the API server's port; a free one by default")
     arguments = parser.parse_args()
 
     for number in _SIGNALS:

@@ -53,10 +53,8 @@ def cache_dir(environment: Mapping[str, str] = os.environ) -> Path:
     etcd = pinned_version("go.etcd.io/etcd/server/v3", modules)
     kubernetes = pinned_version("k8s.io/kubernetes", modules)
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    return (
-        cache_root(environment)
-        / f"control-plane-etcd-{etcd}-kubernetes-{kubernetes}-{sys.platform}-{machine}"
-    )
+    name = f"control-plane-etcd-{etcd}-kubernetes-{kubernetes}-{sys.platform}-{machine}"
+    return cache_root(environment) / name
 
 
 def find(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -76,14 +74,10 @@ def find_go(
     `on_install` is called with a line for people before an installation, which takes a while.
     """
     on_path = shutil.which("go", path=environment.get("PATH", os.defpath))
-    if on_path is None:
-        why = "there is no Go on PATH"
-    elif (have := _version_of(on_path, environment)) is None:
-        why = f"{on_path} does not print its version"
-    elif _number(have) < _number(version):
-        why = f"{on_path} is version {have}"
-    else:
+    have = _version_of(on_path, environment) if on_path else "0"
+    if on_path and _number(have) >= _number(version):
         return Path(on_path)
+    why = f"{on_path} is version {have}" if on_path else "there is no Go on PATH"
     target = cache / f"go-{version.rpartition('.')[0]}"
     go = target / "go" / "bin" / "go"
     if not go.exists():
@@ -121,10 +115,10 @@ def _installers(environment: Mapping[str, str]) -> Iterator[list[str]]:
         yield [python, "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", "--no-input"]
 
 
-def _version_of(go: str, environment: Mapping[str, str]) -> str | None:
-    """The version of this Go, not of one that it would download."""
+def _version_of(go: str, environment: Mapping[str, str]) -> str:
+    """The version of this Go, not of one that it would download; 0 if it prints none."""
     match = re.match(r"go(\d+\.\d+(?:\.\d+)?)", _run([go, "env", "GOVERSION"], environment).stdout.strip())
-    return match[1] if match else None
+    return match[1] if match else "0"
 
 
 def _run(argv: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

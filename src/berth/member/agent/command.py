@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from berth.member.agent.worker import AgentWorker, WorkerError, log, message
-from berth.member.steps import Step
+from berth.member.steps import Callback
 from berth.member.tasks import run_to_completion, wait_at_most
 from berth.member.worker import Held
 
@@ -40,9 +40,9 @@ class CommandWorker(AgentWorker):
             raise ValueError(f"there is no executable command {self._argv[0]}")
         self._timeout = timeout
 
-    async def call(self, step: Step, item: Held) -> None:
+    async def call(self, callback: Callback, item: Held) -> None:
         """Run `CMD EVENT NAME`."""
-        event, content = step.value, message(step, item)
+        event, content = callback.value, message(callback, item)
         env = os.environ | {
             "BERTH_EVENT": event,
             "BERTH_ITEM": item.name,

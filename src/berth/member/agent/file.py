@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from berth.member.agent.worker import AgentWorker, log, message
-from berth.member.steps import Step
+from berth.member.steps import Callback
 from berth.member.tasks import run_to_completion
 from berth.member.worker import Held
 
@@ -29,14 +29,14 @@ class FileWorker(AgentWorker):
         self._written = 0
         self._lock = asyncio.Lock()
 
-    async def call(self, step: Step, item: Held) -> None:
+    async def call(self, callback: Callback, item: Held) -> None:
         """Put the Item into the file, or remove it; the reader gets time to release it."""
-        if step is Step.DROP:
+        if callback is Callback.DROP:
             self._items.pop(item.name, None)
         else:
-            self._items[item.name] = message(step, item)
+            self._items[item.name] = message(callback, item)
         await self._flush()
-        if step in (Step.DEACTIVATE, Step.DROP):
+        if callback in (Callback.DEACTIVATE, Callback.DROP):
             await asyncio.sleep(self._settle)
 
     async def clear(self) -> None:

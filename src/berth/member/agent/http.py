@@ -12,7 +12,7 @@ import msgspec
 from yarl import URL
 
 from berth.member.agent.worker import AgentWorker, WorkerError, log, message
-from berth.member.steps import Step
+from berth.member.steps import Callback
 from berth.member.worker import Held, SecondsLeft
 
 VALID_HEADER = "Berth-Valid-For"
@@ -50,14 +50,14 @@ class HttpWorker(AgentWorker):
         if self._http is not None:
             await self._http.close()
 
-    async def call(self, step: Step, item: Held) -> None:
+    async def call(self, callback: Callback, item: Held) -> None:
         """PUT the Item, as a replica or as primary, or DELETE it."""
         async with self._changing(item.name):
-            if step is Step.DROP:
+            if callback is Callback.DROP:
                 await self._delete(item.name)
                 self._held.pop(item.name, None)
             else:
-                await self._request("PUT", f"/items/{quote(item.name, safe='')}", message(step, item))
+                await self._request("PUT", f"/items/{quote(item.name, safe='')}", message(callback, item))
                 self._held[item.name] = item
 
     async def clear(self) -> None:

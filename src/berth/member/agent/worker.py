@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Any, NoReturn
 
-from berth.member.steps import Step
+from berth.member.steps import Callback
 from berth.member.worker import Adapter, HeldItem, PlainError
 
 log = logging.getLogger("berth.agent")
@@ -14,9 +14,9 @@ class WorkerError(PlainError):
     """The worker answered with an error, or not at all."""
 
 
-def message(step: Step, item: HeldItem) -> dict[str, Any]:
+def message(callback: Callback, item: HeldItem) -> dict[str, Any]:
     """The JSON object that goes with a callback: the Item as it is to be held."""
-    primary = item.primary and step is not Step.DEACTIVATE
+    primary = item.primary and callback is not Callback.DEACTIVATE
     epoch = item.epoch if primary else item.grant
     return {"name": item.name, "slot": item.slot, "primary": primary, "epoch": epoch, "data": dict(item.data)}
 
