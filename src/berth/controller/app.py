@@ -21,6 +21,7 @@ import aiohttp
 import kopf
 import msgspec
 
+from berth import kube
 from berth.controller.apply import Applier, Replaced
 from berth.controller.follow import FollowedPool, Follower
 from berth.controller.lead import Lead
@@ -30,18 +31,6 @@ from berth.controller.reads import read_due_leases
 from berth.controller.solving import PoolSolver, Rejections, SolverProcess
 from berth.controller.writes import FIRST_PARALLEL
 from berth.kinds import GROUP, PoolObject
-from berth.kube import (
-    ASSIGNMENTS,
-    POOLS,
-    ApiError,
-    Backoff,
-    Client,
-    Config,
-    Key,
-    LeaseClaim,
-    LeaseKeeper,
-    Timing,
-)
 from berth.pool import Notice
 from berth.solve import Tuning
 from berth.solve.apart import ENGINE
@@ -83,26 +72,26 @@ class _LeadLost(Exception):  # noqa: N818 - a state, not a fault
 class Controller:
     """One controller process: it always follows the cluster, and acts while it leads."""
 
-    def __init__(self, config: Config, options: Options) -> None:
+    def __init__(self, config: kube.Config, options: Options) -> None:
         # Host name and process id are used again, so the identity of this process has a random part.
         self.identity = f"{socket.gethostname()[:180]}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         self.metrics = Metrics()
         self._options = options
         on_request = self.metrics.on_request
-        self._client = Client(config, on_request=on_request, user_agent="berth-controller")
+        self._client = kube.Client(config, on_request=on_request, user_agent="berth-controller")
         self.recorder = Recorder(self._client, self.identity)
         self.follower = Follower(
             self._client, options.namespaces, on_pool=self._on_pool, on_unusable=self._on_unusable
         )
-        self._election = LeaseKeeper(
+        self._election = kube.LeaseKeeper(
             config,
-            LeaseClaim(options.lease_namespace, LEASE_NAME, self.identity),
-            Timing.of(options.lease_duration, renew_deadline=options.lease_duration * 2 / 3),
+            kube.LeaseClaim(options.lease_namespace, LEASE_NAME, self.identity),
+            kube.Timing.of(options.lease_duration, renew_deadline=options.lease_duration * 2 / 3),
             watchdog=BLOCK_SECONDS,
             on_request=on_request,
         )
         self._leaders: asyncio.TaskGroup | None = None
-        self._aside = Backoff(base=options.lease_duration, limit=40 * options.lease_duration)
+        self._aside = kube.Backoff(base=options.lease_duration, limit=40 * options.lease_duration)
         self._ready = False
 
     async def run(self) -> None:
@@ -199,7 +188,7 @@ class Controller:
         rejections = Rejections(brain, self.metrics, self._options.problem_folder)
         applier = Applier(
             client,
-            self.follower.informer(ASSIGNMENTS, brain.namespace),
+            self.follower.informer(kube.ASSIGNMENTS, brain.namespace),
             (brain.namespace, brain.name),
             self.identity,
             deadline,
@@ -224,7 +213,7 @@ class Controller:
                 counted[i] = informer.restarts
             await asyncio.sleep(15.0)
 
-    def _on_unusable(self, kind: str, key: Key, error: Exception) -> None:
+    def _on_unusable(self, kind: str, key: kube.Key, error: Exception) -> None:
         namespace, name = key
         if namespace and self._leaders is not None:
             self.recorder.record(namespace, Notice(kind, name, "", "Unusable", f"cannot be used: {error}"))
@@ -240,7 +229,7 @@ class _EndlessDelays:
             delay = min(10.0, delay * 1.5)
 
 
-async def serve(config: Config, options: Options, liveness: str | None = None) -> None:
+async def serve(config: kube.Config, options: Options, liveness: str | None = None) -> None:
     """Run a controller in the running event loop until SIGTERM or SIGINT. Raises SystemExit if it fails.
 
     `liveness` is a URL to answer probes at.
@@ -275,7 +264,7 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
     def leading(**_: Any) -> bool:
         return controller.leading
 
-    @kopf.on.event(GROUP, POOLS.version, POOLS.plural, registry=registry)
+    @kopf.on.event(GROUP, kube.POOLS.version, kube.POOLS.plural, registry=registry)
     async def pool(event: kopf.RawEvent, **_: Any) -> None:
         observed = msgspec.convert(dict(event["object"]), PoolObject, strict=False)
         controller.follower.put_pool(observed, deleted=event["type"] == "DELETED")
@@ -297,16 +286,16 @@ async def serve(config: Config, options: Options, liveness: str | None = None) -
         raise SystemExit(1)
 
 
-async def _pools_served(config: Config, namespaces: Sequence[str]) -> None:
+async def _pools_served(config: kube.Config, namespaces: Sequence[str]) -> None:
     """Wait until Pools can be listed: kopf looks for the kind only once, at its start, and exits at a 404."""
     logged = ""
-    async with Client(config, user_agent="berth-controller") as client:
+    async with kube.Client(config, user_agent="berth-controller") as client:
         for namespace in namespaces or (None,):
             while True:
                 try:
-                    await client.get(POOLS.path(namespace), {"limit": "1"})
+                    await client.get(kube.POOLS.path(namespace), {"limit": "1"})
                     break
-                except ApiError as error:
+                except kube.ApiError as error:
                     if str(error) != logged:
                         logged = str(error)
                         text = "waiting until Pools can be listed (are the CRDs installed?): %s"
@@ -314,7 +303,7 @@ async def _pools_served(config: Config, namespaces: Sequence[str]) -> None:
                 await asyncio.sleep(POLL)
 
 
-async def connection(config: Config) -> kopf.AiohttpSession:
+async def connection(config: kube.Config) -> kopf.AiohttpSession:
     """The access that Berth's own client uses, in kopf's form; kopf loads it again when it expires."""
     access = await config.access()
     session = aiohttp.ClientSession(

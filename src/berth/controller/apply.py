@@ -6,23 +6,11 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from berth import kube
 from berth.controller.follow import Sleep
 from berth.controller.solving import Solve
 from berth.controller.writes import Applied, AssignmentWriter
 from berth.kinds import API_VERSION, AssignmentObject, HasMeta, PoolObject
-from berth.kube import (
-    ASSIGNMENTS,
-    POOLS,
-    ApiError,
-    Backoff,
-    Client,
-    Conflict,
-    Deadline,
-    Forbidden,
-    Informer,
-    Invalid,
-    NotFound,
-)
 from berth.pool import Decision, Outcome, TakeOver, Write
 
 POLL = 0.01
@@ -37,20 +25,20 @@ class Replaced(Exception):  # noqa: N818 - a state, not a fault
 class Applier:
     """Carries out decisions for one Pool while this process leads it."""
 
-    client: Client
-    assignments: Informer[AssignmentObject]
+    client: kube.Client
+    assignments: kube.Informer[AssignmentObject]
     pool: tuple[str, str]
     """Its namespace and name."""
     identity: str
     """The name of this process, written to the Pool's status as its leader."""
-    deadline: Deadline
+    deadline: kube.Deadline
     solve: Solve
-    backoff: Backoff = field(default_factory=lambda: Backoff(limit=5.0))
+    backoff: kube.Backoff = field(default_factory=lambda: kube.Backoff(limit=5.0))
     sleep: Sleep = asyncio.sleep
 
     def __post_init__(self) -> None:
         self._namespace, self._name = self.pool
-        self._path = POOLS.path(*self.pool)
+        self._path = kube.POOLS.path(*self.pool)
         self._writer = AssignmentWriter(self.client, *self.pool, self.deadline)
         self._version = 0
 
@@ -69,8 +57,8 @@ class Applier:
                 applied.pool = await self._take_over(decision.take_over, decision)
             else:
                 await self._write(decision, applied)
-        except ApiError as error:
-            if isinstance(error, NotFound) and decision.take_over is None:
+        except kube.ApiError as error:
+            if isinstance(error, kube.NotFound) and decision.take_over is None:
                 applied.pool_gone = True
             else:  # also a Pool that cannot be created because its namespace is gone
                 applied.failures.append(error)
@@ -91,7 +79,7 @@ class Applier:
         Raises ApiError.
         """
         if take.check:  # the later term was written by the next leader, or by hand
-            with suppress(NotFound):
+            with suppress(kube.NotFound):
                 await self._check_term(decision.term, decision.uid)
         known = take.known
         while True:
@@ -101,7 +89,7 @@ class Applier:
                 "metadata": {"resourceVersion": pool.metadata.resource_version, "uid": pool.metadata.uid},
                 "status": {"term": term, "leader": self.identity},
             }
-            with suppress(Conflict, NotFound):  # it was written since it was read
+            with suppress(kube.Conflict, kube.NotFound):  # it was written since it was read
                 pool = await self.client.patch(
                     self._path + "/status", body, kind="merge", type=PoolObject, deadline=self.deadline
                 )
@@ -113,11 +101,11 @@ class Applier:
         return await self.client.get(self._path, type=PoolObject, deadline=self.deadline)
 
     async def _get_or_create_pool(self) -> PoolObject:
-        with suppress(NotFound):
+        with suppress(kube.NotFound):
             return await self._get_pool()
         body = {"apiVersion": API_VERSION, "kind": "Pool", "metadata": {"name": self._name}, "spec": {}}
-        with suppress(Conflict):  # somebody else created it in the meantime
-            path = POOLS.path(self._namespace)
+        with suppress(kube.Conflict):  # somebody else created it in the meantime
+            path = kube.POOLS.path(self._namespace)
             return await self.client.create(path, body, type=PoolObject, deadline=self.deadline)
         return await self._get_pool()
 
@@ -127,7 +115,7 @@ class Applier:
         A watch may lag by any amount, and it is silent while nothing happens; so the Assignments are listed
         again and the cache is compared with that list. Raises ApiError.
         """
-        path = ASSIGNMENTS.path(self._namespace)
+        path = kube.ASSIGNMENTS.path(self._namespace)
         there = await self.client.list(path, type=HasMeta, metadata_only=True, deadline=self.deadline)
         versions = {each.metadata.name: int(each.metadata.resource_version) for each in there}
         await self.assignments.wait_for(max(versions.values(), default=0))
@@ -153,7 +141,7 @@ class Applier:
         await self._writer.rewrite(decision.rewrites, term, applied)
         await self._writer.write(writes, term, applied)
         await self._writer.repair(decision.repairs, term, applied)
-        if any(isinstance(error, Forbidden) for error in applied.failures):
+        if any(isinstance(error, kube.Forbidden) for error in applied.failures):
             applied.term = await self._check_term(term, decision.uid)
 
     async def _raise_term(self, decision: Decision, applied: Applied) -> None:
@@ -165,7 +153,7 @@ class Applier:
         ]
         try:
             await self.client.patch(self._path + "/status", patch, deadline=self.deadline)
-        except (Invalid, Conflict):
+        except (kube.Invalid, kube.Conflict):
             applied.term = await self._check_term(decision.term - 1, decision.uid)
             raise
         applied.term = decision.term
@@ -177,7 +165,7 @@ class Applier:
         """
         pool = await self._get_pool()
         if pool.metadata.uid != uid:
-            raise NotFound(404, "NotFound", f"Pool {self._name} was deleted and created again")
+            raise kube.NotFound(404, "NotFound", f"Pool {self._name} was deleted and created again")
         ours = pool.leader == self.identity and pool.term == term + 1
         if pool.term != term and not ours:
             raise Replaced(f"Pool {self._name} is in term {pool.term}, not {term}: another leader has it")

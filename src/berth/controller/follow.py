@@ -12,18 +12,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any, Literal
 
+from berth import kube
 from berth.kinds import AssignmentObject, ItemObject, LeaseObject, MemberObject, PoolObject
-from berth.kube import (
-    ASSIGNMENTS,
-    ITEMS,
-    LEASES,
-    MEMBERS,
-    Backoff,
-    Client,
-    Informer,
-    Key,
-    Resource,
-)
 from berth.pool import (
     Brain,
     Event,
@@ -85,13 +75,13 @@ class FollowedPool:
 class Follower:
     """Keeps the brains of all watched namespaces up to date."""
 
-    client: Client
+    client: kube.Client
     namespaces: Sequence[str] = ()
     """The namespaces to watch; empty is all of them."""
     _: KW_ONLY
     on_pool: Callable[[FollowedPool], None]
     """Called for each new Pool in `pools`."""
-    on_unusable: Callable[[str, Key, Exception], None]
+    on_unusable: Callable[[str, kube.Key, Exception], None]
     """Called for each object that cannot be read: its kind, its key and the error."""
     clock: Clock = time.monotonic
 
@@ -103,21 +93,25 @@ class Follower:
         self._timer = asyncio.Event()
         self.reads_due = asyncio.Event()
         """Set when Leases may have to be read."""
-        self._informers: dict[tuple[Resource, str | None], Informer[Any]] = {
+        self._informers: dict[tuple[kube.Resource, str | None], kube.Informer[Any]] = {
             (resource, namespace): self._informer(resource, type_, namespace, handler)
             for namespace in self.namespaces or (None,)
             for resource, type_, handler in (
-                (ITEMS, ItemObject, partial(self._on_spec, "Item")),
-                (MEMBERS, MemberObject, partial(self._on_spec, "Member")),
-                (ASSIGNMENTS, AssignmentObject, self._on_assignment),
-                (LEASES, LeaseObject, self._on_lease),
+                (kube.ITEMS, ItemObject, partial(self._on_spec, "Item")),
+                (kube.MEMBERS, MemberObject, partial(self._on_spec, "Member")),
+                (kube.ASSIGNMENTS, AssignmentObject, self._on_assignment),
+                (kube.LEASES, LeaseObject, self._on_lease),
             )
         }
 
-    def _informer(self, resource: Resource, type_: Any, namespace: str | None, handler: Any) -> Informer[Any]:
+    def _informer(
+        self, resource: kube.Resource, type_: Any, namespace: str | None, handler: Any
+    ) -> kube.Informer[Any]:
         # Each kubelet renews a Lease; in a large cluster these would be most of the events.
-        selector = "metadata.namespace!=kube-node-lease" if resource is LEASES and namespace is None else None
-        return Informer(
+        selector = (
+            "metadata.namespace!=kube-node-lease" if resource is kube.LEASES and namespace is None else None
+        )
+        return kube.Informer(
             self.client,
             resource,
             type_,
@@ -127,15 +121,15 @@ class Follower:
             on_error=partial(self._unusable, type_.__name__.removesuffix("Object")),
             # With only four informers per replica, a retry each 5 s does not harm a server that refuses them;
             # and a leader can work after an outage only when all of them work again.
-            backoff=Backoff(limit=5.0),
+            backoff=kube.Backoff(limit=5.0),
         )
 
     @property
-    def informers(self) -> list[Informer[Any]]:
+    def informers(self) -> list[kube.Informer[Any]]:
         """The informers of all kinds and namespaces."""
         return list(self._informers.values())
 
-    def informer(self, resource: Resource, namespace: str) -> Informer[Any]:
+    def informer(self, resource: kube.Resource, namespace: str) -> kube.Informer[Any]:
         """The informer of a kind that covers `namespace`."""
         return self._informers.get((resource, namespace)) or self._informers[resource, None]
 
@@ -192,7 +186,7 @@ class Follower:
         now = self.clock()
         reported: defaultdict[tuple[str, bool | None], set[str]] = defaultdict(set)
         for informer in self.informers:
-            for member in informer.store.values() if informer.resource is MEMBERS else ():
+            for member in informer.store.values() if informer.resource is kube.MEMBERS else ():
                 if member.spec.lease_name:
                     namespace = member.metadata.namespace
                     reported[namespace, member.reported_live].add(member.spec.lease_name)
@@ -275,7 +269,7 @@ class Follower:
         if before is None or leases.next_change() != before:
             self._timer.set()
 
-    def _unusable(self, kind: str, key: Key, error: Exception) -> None:
+    def _unusable(self, kind: str, key: kube.Key, error: Exception) -> None:
         logger.warning("kind=%s namespace=%s name=%s cannot be used: %s", kind, *key, error)
         for pool in self._pools_in(key[0]):
             pool.burst.wake()

@@ -15,23 +15,11 @@ from typing import Any
 
 from prometheus_client import Gauge
 
+from berth import kube
 from berth.controller.follow import Clock, FollowedPool, Follower, Sleep
 from berth.controller.metrics import Metrics
 from berth.controller.writes import write_all
 from berth.kinds import API_VERSION, PoolObject
-from berth.kube import (
-    EVENTS,
-    ITEMS,
-    MEMBERS,
-    POOLS,
-    ApiError,
-    Backoff,
-    Client,
-    Deadline,
-    Forbidden,
-    NotFound,
-    Resource,
-)
 from berth.pool import (
     Arrived,
     Fact,
@@ -79,8 +67,8 @@ class Publisher:
 
     pool: FollowedPool
     follower: Follower
-    client: Client
-    deadline: Deadline
+    client: kube.Client
+    deadline: kube.Deadline
     recorder: Recorder
     metrics: Metrics
     clock: Clock = time.monotonic
@@ -91,7 +79,7 @@ class Publisher:
         self._statuses = Statuses(brain)
         self._labels = (brain.namespace, brain.name)
         self._due = asyncio.Event()
-        self._backoff = Backoff(limit=5.0)
+        self._backoff = kube.Backoff(limit=5.0)
         self._next_slot = 0.0
         self._reasons: defaultdict[Gauge, set[str]] = defaultdict(set)
         """The reasons for which a metric has a series of this Pool."""
@@ -151,41 +139,41 @@ class Publisher:
             for write in (self._write_members, self._write_pool, self._write_items):
                 try:
                     await write()
-                except ApiError as error:  # of one kind: the others are written anyway
+                except kube.ApiError as error:  # of one kind: the others are written anyway
                     errors.append(error)
             if not errors:
                 self._backoff.reset()
                 continue
             delay = max(self._backoff.next(), *(failure.retry_after or 0.0 for failure in errors))
             for failure in errors:
-                level = logging.WARNING if isinstance(failure, Forbidden) else logging.INFO
+                level = logging.WARNING if isinstance(failure, kube.Forbidden) else logging.INFO
                 text = "pool=%s cannot write a status, next attempt in %.1f s: %s"
                 logger.log(level, text, self._brain, delay, failure)
             await self.sleep(delay)
             self._due.set()
 
     async def _write_members(self) -> None:
-        store = self.follower.informer(MEMBERS, self._brain.namespace).store
+        store = self.follower.informer(kube.MEMBERS, self._brain.namespace).store
         writes, notices = self._statuses.members(store, timestamp())
         for notice in notices:
             self.recorder.record(self._brain.namespace, notice)
-        await self._write(MEMBERS, writes, lambda rows: self._statuses.put_back(members=rows))
+        await self._write(kube.MEMBERS, writes, lambda rows: self._statuses.put_back(members=rows))
 
     async def _write_items(self) -> None:
-        store = self.follower.informer(ITEMS, self._brain.namespace).store
+        store = self.follower.informer(kube.ITEMS, self._brain.namespace).store
         rows = self._statuses.take_items()
         for start in range(0, len(rows), CHUNK):
             writes = self._statuses.items(rows[start : start + CHUNK], store, timestamp())
             try:
-                await self._write(ITEMS, writes, lambda rows: self._statuses.put_back(items=rows))
-            except ApiError:
+                await self._write(kube.ITEMS, writes, lambda rows: self._statuses.put_back(items=rows))
+            except kube.ApiError:
                 self._statuses.put_back(items=rows[start + CHUNK :])
                 raise
             # For a new leader this is every Item, mostly without a write that would let other tasks run.
             await self.sleep(0)
 
     async def _write(
-        self, resource: Resource, writes: Iterable[StatusWrite], put_back: Callable[[set[int]], None]
+        self, resource: kube.Resource, writes: Iterable[StatusWrite], put_back: Callable[[set[int]], None]
     ) -> None:
         """Write these statuses. `put_back` gets the rows of those that fail; the first error is raised."""
         work = ((one.row, partial(self._write_in_turn, resource, one)) for one in writes)
@@ -194,7 +182,7 @@ class Publisher:
         if failed:
             raise next(iter(failed.values()))
 
-    async def _write_in_turn(self, resource: Resource, write: StatusWrite) -> None:
+    async def _write_in_turn(self, resource: kube.Resource, write: StatusWrite) -> None:
         await self._stand_back(STAND_BACK)
         now = self.clock()
         self._next_slot = max(now, self._next_slot + 1.0 / RATE)
@@ -202,7 +190,7 @@ class Publisher:
             await self.sleep(self._next_slot - now)
         await self._patch(resource, write.name, write.status)
 
-    async def _patch(self, resource: Resource, name: str, status: Status | None) -> None:
+    async def _patch(self, resource: kube.Resource, name: str, status: Status | None) -> None:
         path = resource.path(self._brain.namespace, name, "status")
         await self.client.patch(path, {"status": status}, kind="merge", deadline=self.deadline)
 
@@ -215,17 +203,17 @@ class Publisher:
     async def _write_pool(self) -> None:
         brain = self._brain
         # Read each time, as its conditions are not watched: it is one Pool, at most a few times a second.
-        path = POOLS.path(brain.namespace, brain.name)
+        path = kube.POOLS.path(brain.namespace, brain.name)
         try:
             pool = await self.client.get(path, type=PoolObject, deadline=self.deadline)
-        except NotFound:
+        except kube.NotFound:
             self.pool.burst.wake()
             return
         unusable = self.follower.unusable(brain.namespace)
         status, changed = self._statuses.pool(unusable, pool.status, pool.metadata.generation, timestamp())
         self._export(status)
         if changed:
-            await self._patch(POOLS, brain.name, status)
+            await self._patch(kube.POOLS, brain.name, status)
 
     def _export(self, status: Status) -> None:
         metrics, labels, brain = self.metrics, self._labels, self._brain
@@ -266,7 +254,7 @@ def _log_changes(pool: str, accepted: list[Write], level: int) -> None:
 class Recorder:
     """Queues Events and writes them one after the other; it drops those that do not fit in the queue."""
 
-    def __init__(self, client: Client, leader: str, clock: Clock = time.monotonic) -> None:
+    def __init__(self, client: kube.Client, leader: str, clock: Clock = time.monotonic) -> None:
         self._client = client
         self._leader = leader
         self._clock = clock
@@ -278,8 +266,8 @@ class Recorder:
         while True:
             event = await self._queue.get()
             try:
-                await self._client.create(EVENTS.path(event["metadata"]["namespace"]), event)
-            except ApiError as error:
+                await self._client.create(kube.EVENTS.path(event["metadata"]["namespace"]), event)
+            except kube.ApiError as error:
                 logger.info("the API server refused an Event: %s", error)
 
     def record(self, namespace: str, notice: Notice) -> None:

@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from berth import kube
 from berth.controller.follow import Clock, Follower, Sleep
 from berth.controller.metrics import Metrics
 from berth.kinds import LeaseObject
-from berth.kube import LEASES, ApiError, Backoff, Client, NotFound
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ AGAIN_AFTER = 1.0
 RESCAN = 5.0
 """Seconds between two checks for Leases to read, besides the check after each expiry."""
 
-Found = dict[str, LeaseObject | ApiError | None]
+Found = dict[str, LeaseObject | kube.ApiError | None]
 """The results of reads by name; None: there is no such Lease."""
 
 
@@ -38,7 +38,7 @@ Found = dict[str, LeaseObject | ApiError | None]
 class LeaseReader:
     """Reads the Leases of one namespace that have to be read."""
 
-    client: Client
+    client: kube.Client
     namespace: str
     due: Callable[[], Collection[str]]
     """Names the Leases to read."""
@@ -48,7 +48,7 @@ class LeaseReader:
     """Called after reads for which `put` returned True."""
     clock: Clock = time.monotonic
     sleep: Sleep = asyncio.sleep
-    backoff: Backoff = field(default_factory=lambda: Backoff(limit=5.0))
+    backoff: kube.Backoff = field(default_factory=lambda: kube.Backoff(limit=5.0))
     max_gets: int = MAX_GETS
     _reading: asyncio.Task[None] | None = None
 
@@ -64,7 +64,7 @@ class LeaseReader:
             started = self.clock()
             found = await self._find(names, started + READ_TIMEOUT)
             self._pass_on(found, names, started)
-            errors = {name: answer for name, answer in found.items() if isinstance(answer, ApiError)}
+            errors = {name: answer for name, answer in found.items() if isinstance(answer, kube.ApiError)}
             if errors:
                 delay = max(self.backoff.next(), *(error.retry_after or 0.0 for error in errors.values()))
                 logger.warning(
@@ -87,26 +87,26 @@ class LeaseReader:
         if len(names) <= self.max_gets:
             reads = [self._get(name, deadline) for name in names]
             return dict(zip(names, await asyncio.gather(*reads), strict=True))
-        path = LEASES.path(self.namespace)
+        path = kube.LEASES.path(self.namespace)
         try:
             leases = await self.client.list(path, type=LeaseObject, deadline=deadline)
-        except ApiError as error:
+        except kube.ApiError as error:
             return dict.fromkeys(names, error)
         return dict.fromkeys(names, None) | {lease.metadata.name: lease for lease in leases}
 
-    async def _get(self, name: str, deadline: float) -> LeaseObject | ApiError | None:
-        path = LEASES.path(self.namespace, name)
+    async def _get(self, name: str, deadline: float) -> LeaseObject | kube.ApiError | None:
+        path = kube.LEASES.path(self.namespace, name)
         try:
             return await self.client.get(path, type=LeaseObject, deadline=deadline)
-        except NotFound:
+        except kube.NotFound:
             return None
-        except ApiError as error:
+        except kube.ApiError as error:
             return error
 
     def _pass_on(self, found: Found, names: Collection[str], started: float) -> None:
         missed = set()
         for name, lease in found.items():
-            if not isinstance(lease, ApiError) and self.put(name, lease, started):
+            if not isinstance(lease, kube.ApiError) and self.put(name, lease, started):
                 missed.add(name)
         # For the others in a list, the event may still be on its way.
         if silent := sorted(missed.intersection(names)):
@@ -120,13 +120,13 @@ class LeaseReader:
             self.on_silent()
 
 
-async def read_due_leases(client: Client, follower: Follower, metrics: Metrics) -> None:
+async def read_due_leases(client: kube.Client, follower: Follower, metrics: Metrics) -> None:
     """Read Leases until cancelled, while this process leads; no namespace waits for another."""
     readers: dict[str, LeaseReader] = {}
 
     def on_silent(namespace: str) -> None:
         metrics.watch_silent.inc()
-        follower.informer(LEASES, namespace).relist()
+        follower.informer(kube.LEASES, namespace).relist()
 
     async with asyncio.TaskGroup() as group:
         while True:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from berth import kube
 from berth.kinds import API_VERSION, AssignmentObject, Entry, format_entry
-from berth.kube import ASSIGNMENTS, ApiError, Client, ConnectionLost, Deadline, NotFound, ServerError
 from berth.pool import Delete, MemberEdit, MemberState, Outcome, Write
 
 Work = Callable[[], Awaitable[None]]
@@ -29,7 +29,7 @@ busy with the writes a handshake takes as long as one of them.
 class Applied(Outcome):
     """An outcome, and what only the writers need of it."""
 
-    failures: list[ApiError] = field(default_factory=list)
+    failures: list[kube.ApiError] = field(default_factory=list)
     version: int = 0
     """The highest resourceVersion in an answer of the API server."""
 
@@ -38,21 +38,21 @@ class Applied(Outcome):
         self.version = max(self.version, version)
 
 
-async def write_all(work: Iterable[tuple[int, Work]], limit: int) -> dict[int, ApiError]:
+async def write_all(work: Iterable[tuple[int, Work]], limit: int) -> dict[int, kube.ApiError]:
     """Make these writes, each for a row, at most `limit` at once; returns the errors by row.
 
     An object that is gone is not an error.
     """
     gate = asyncio.Semaphore(limit)
-    failed: dict[int, ApiError] = {}
+    failed: dict[int, kube.ApiError] = {}
 
     async def one(row: int, write: Work) -> None:
         async with gate:
             try:
                 await write()
-            except NotFound:
+            except kube.NotFound:
                 pass
-            except ApiError as error:
+            except kube.ApiError as error:
                 failed[row] = error
 
     async with asyncio.TaskGroup() as group:
@@ -61,11 +61,11 @@ async def write_all(work: Iterable[tuple[int, Work]], limit: int) -> dict[int, A
     return failed
 
 
-def may_be_done(error: ApiError) -> bool:
+def may_be_done(error: kube.ApiError) -> bool:
     """Whether a write that failed with this error may have been accepted, or may still be."""
-    if isinstance(error, ConnectionLost):
+    if isinstance(error, kube.ConnectionLost):
         return error.maybe_done
-    return isinstance(error, ServerError)
+    return isinstance(error, kube.ServerError)
 
 
 def assignment_patch(member: MemberState, spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -142,10 +142,10 @@ class _Order:
 class AssignmentWriter:
     """Writes the Assignments of one Pool."""
 
-    client: Client
+    client: kube.Client
     namespace: str
     pool: str
-    deadline: Deadline
+    deadline: kube.Deadline
 
     async def write(self, writes: Iterable[Write], term: int, applied: Applied) -> None:
         """Make the writes of a round; `term` goes into each `spec.term`.
@@ -180,7 +180,7 @@ class AssignmentWriter:
         """Make one write of a round; returns whether it was accepted."""
         try:
             await self._put(write.member, write.entries(edits), term, applied)
-        except ApiError as error:
+        except kube.ApiError as error:
             items = {edit.item for edit in write.edits}
             applied.failures.append(error)
             applied.failed_objects.add(write.row)
@@ -211,9 +211,9 @@ class AssignmentWriter:
         assert member.assignment is not None
         try:
             await self._put(member, member.entries, term, applied)
-        except NotFound:
+        except kube.NotFound:
             pass
-        except ApiError as error:
+        except kube.ApiError as error:
             if not await self._replaced(member, applied):
                 applied.failures.append(error)
                 return
@@ -223,11 +223,11 @@ class AssignmentWriter:
         """Whether the Assignment is gone or has another generation than the one that was observed."""
         assert member.assignment is not None
         known = member.assignment.metadata
-        path = ASSIGNMENTS.path(self.namespace, known.name)
+        path = kube.ASSIGNMENTS.path(self.namespace, known.name)
         try:
             there = await self.client.get(path, type=AssignmentObject, deadline=self.deadline)
-        except ApiError as error:
-            return isinstance(error, NotFound)
+        except kube.ApiError as error:
+            return isinstance(error, kube.NotFound)
         meta = there.metadata
         if (meta.uid, meta.generation) == (known.uid, known.generation):
             return False
@@ -240,17 +240,22 @@ class AssignmentWriter:
         spec: dict[str, Any] = {"pool": self.pool, "term": term, "items": items}
         if session := member.session_for(entries):
             spec["session"] = session
+        path = kube.ASSIGNMENTS.path
         if member.assignment is None:
-            path, body = ASSIGNMENTS.path(self.namespace), assignment_object(self.namespace, member, spec)
-            answer = await self.client.create(path, body, type=AssignmentObject, deadline=self.deadline)
+            body = assignment_object(self.namespace, member, spec)
+            answer = await self.client.create(
+                path(self.namespace), body, type=AssignmentObject, deadline=self.deadline
+            )
         else:
-            path, patch = ASSIGNMENTS.path(self.namespace, member.name), assignment_patch(member, spec)
-            answer = await self.client.patch(path, patch, type=AssignmentObject, deadline=self.deadline)
+            patch = assignment_patch(member, spec)
+            answer = await self.client.patch(
+                path(self.namespace, member.name), patch, type=AssignmentObject, deadline=self.deadline
+            )
         applied.note_version(int(answer.metadata.resource_version))
 
     async def _delete(self, delete: Delete) -> None:
         known = delete.assignment.metadata
-        path = ASSIGNMENTS.path(self.namespace, known.name)
+        path = kube.ASSIGNMENTS.path(self.namespace, known.name)
         only_that = {"preconditions": {"uid": known.uid, "resourceVersion": known.resource_version}}
         await self.client.delete(path, body=only_that, deadline=self.deadline)
 

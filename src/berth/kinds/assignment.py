@@ -4,22 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from berth.kinds import model
 from berth.kinds.entry import ENTRY_MAX_LENGTH, ENTRY_PATTERN, REPORT_MAX_LENGTH, REPORT_PATTERN
 from berth.kinds.member import MAX_LIMIT
 from berth.kinds.meta import HasMeta, Part
-from berth.kinds.model import (
-    AGE,
-    ATOMIC,
-    Kind,
-    ObjectName,
-    Observed,
-    PoolName,
-    Resource,
-    Rule,
-    Shape,
-    Term,
-    column,
-)
 
 MAX_ENTRIES = 2 * MAX_LIMIT
 """Twice a Member's highest limit: it may still be releasing as many entries as it holds."""
@@ -34,58 +22,56 @@ _EntryText = Annotated[str, Field(max_length=ENTRY_MAX_LENGTH, pattern=ENTRY_PAT
 _ReportText = Annotated[str, Field(max_length=REPORT_MAX_LENGTH, pattern=REPORT_PATTERN)]
 
 
-class AssignmentSpec(Shape):
+class AssignmentSpec(model.Shape):
     """What the Member should hold; written only by the leader."""
 
-    pool: PoolName
+    pool: model.PoolName
     """The Member's pool."""
-    term: Term
+    term: model.Term
     """The leader's term when it wrote this."""
     session: Annotated[str, Field(min_length=1, max_length=MAX_SESSION)] | None = None
     """The session that the entries are for: the holder of the Member's Lease when they were written. No other
     session works on them. Absent if the Member has no Lease."""
-    items: Annotated[tuple[_EntryText, ...], Field(max_length=MAX_ENTRIES, json_schema_extra=ATOMIC)] = ()
+    items: Annotated[tuple[_EntryText, ...], model.atomic(MAX_ENTRIES)] = ()
     """The entries, sorted by name: `NAME#SLOT@GRANT` for a replica, `NAME#0@GRANT:EPOCH` for the primary."""
 
 
-class ItemProblem(Observed):
+class ItemProblem(model.Observed):
     """Why a Member could not do what an entry asks."""
 
-    item: ObjectName
+    item: model.ObjectName
     """The Item's name."""
-    grant: Term
+    grant: model.Term
     """The grant that the problem is about."""
     message: Annotated[str, Field(max_length=MAX_PROBLEM_MESSAGE)]
     """What went wrong, in human-readable form."""
 
 
-class AssignmentStatus(Observed):
+class AssignmentStatus(model.Observed):
     """What the Member holds; written only by the Member."""
 
     session: Annotated[str, Field(max_length=MAX_SESSION)] = ""
     """The session that reports: one run of the process, and the holder of its Lease."""
-    items: Annotated[tuple[_ReportText, ...], Field(max_length=MAX_ENTRIES, json_schema_extra=ATOMIC)] = ()
+    items: Annotated[tuple[_ReportText, ...], model.atomic(MAX_ENTRIES)] = ()
     """The reports: `NAME@GRANT=PHASE`, where PHASE is Preparing, Ready, Active, Draining or Failed."""
-    problems: Annotated[
-        tuple[ItemProblem, ...], Field(max_length=MAX_PROBLEMS, json_schema_extra=ATOMIC)
-    ] = ()
+    problems: Annotated[tuple[ItemProblem, ...], model.atomic(MAX_PROBLEMS)] = ()
     """Why Items failed; only the first 64 are listed."""
 
 
-class Assignment(Resource):
+class Assignment(model.Resource):
     """What one Member should hold and what it holds. It has the Member's name and is owned by it."""
 
-    about: ClassVar[Kind] = Kind(
+    about: ClassVar[model.Kind] = model.Kind(
         "Assignment",
         short_names=("ba",),
         columns=(
-            column("Pool", ".spec.pool", description="The Member's pool"),
-            column("Term", ".spec.term", "integer", "The leader's term when it last wrote"),
-            column("Session", ".status.session", description="The process that reports", wide=True),
-            AGE,
+            model.column("Pool", ".spec.pool", description="The Member's pool"),
+            model.column("Term", ".spec.term", "integer", "The leader's term when it last wrote"),
+            model.column("Session", ".status.session", description="The process that reports", wide=True),
+            model.AGE,
         ),
         rules=(
-            Rule(
+            model.Rule(
                 "self.spec.pool != oldSelf.spec.pool || self.spec.term >= oldSelf.spec.term",
                 "must not decrease: the writer is no longer the leader of the pool",
                 field=".spec.term",

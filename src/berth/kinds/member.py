@@ -5,23 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
+from berth.kinds import model
 from berth.kinds.entry import MAX_NAME
 from berth.kinds.meta import HasMeta, Part, ReadCondition
-from berth.kinds.model import (
-    AGE,
-    DNS_SUBDOMAIN,
-    LABEL_VALUE,
-    UNCHANGEABLE_POOL,
-    Conditions,
-    Count,
-    Kind,
-    Observed,
-    PoolName,
-    Resource,
-    Shape,
-    column,
-    condition_column,
-)
 
 MAX_LIMIT = 4096
 
@@ -33,19 +19,19 @@ class Readiness(StrEnum):
     REPORTED = "Reported"
 
 
-class MemberSpec(Shape):
+class MemberSpec(model.Shape):
     """The desired state of the Member."""
 
-    pool: Annotated[PoolName, UNCHANGEABLE_POOL] = "default"
+    pool: Annotated[model.PoolName, model.UNCHANGEABLE_POOL] = "default"
     """The Pool whose Items it may hold; a DNS label. It cannot be changed later."""
-    zone: Annotated[str, Field(max_length=63), LABEL_VALUE] = ""
+    zone: Annotated[str, Field(max_length=63), model.LABEL_VALUE] = ""
     """The zone in which it runs, used to spread replicas. The empty zone is a zone like any other."""
     limit: Annotated[StrictInt, Field(ge=0, le=MAX_LIMIT)]
     """The maximum number of Items it may hold, and its weight when Items are balanced. 0 drains it."""
     draining: StrictBool = False
     """Drain as capacity allows: the Member keeps only what no other Member can hold. It leaves no Item
     unplaced."""
-    lease_name: Annotated[str, Field(max_length=MAX_NAME), DNS_SUBDOMAIN] | None = None
+    lease_name: Annotated[str, Field(max_length=MAX_NAME), model.DNS_SUBDOMAIN] | None = None
     """The name of a Lease in the same namespace: the Member is live while the Lease is renewed. Unset: the
     Member is live while it exists."""
     readiness: Readiness = Readiness.ASSUMED
@@ -53,35 +39,35 @@ class MemberSpec(Shape):
     reports it ready in the status of its Assignment."""
 
 
-class MemberStatus(Observed):
+class MemberStatus(model.Observed):
     """The observed state of the Member."""
 
-    items: Count = 0
+    items: model.Count = 0
     """The number of Items it holds."""
-    primaries: Count = 0
+    primaries: model.Count = 0
     """The number of Items for which it holds slot 0."""
-    ready: Count = 0
+    ready: model.Count = 0
     """The number of its Items that are ready."""
-    observed_generation: Count | None = None
+    observed_generation: model.Count | None = None
     """The generation of the Member that this status describes."""
-    conditions: Conditions = ()
+    conditions: model.Conditions = ()
     """`Live`: it can hold Items. `Drained`: it is draining and holds nothing."""
 
 
-class Member(Resource):
+class Member(model.Resource):
     """A process that can hold Items, usually a pod."""
 
-    about: ClassVar[Kind] = Kind(
+    about: ClassVar[model.Kind] = model.Kind(
         "Member",
         short_names=("bm",),
         columns=(
-            column("Pool", ".spec.pool", description="The Pool whose Items it may hold"),
-            column("Zone", ".spec.zone", description="Where it runs"),
-            column("Limit", ".spec.limit", "integer", "Maximum number of Items it may hold"),
-            column("Items", ".status.items", "integer", "Items it holds"),
-            column("Primaries", ".status.primaries", "integer", "Items for which it holds slot 0"),
-            condition_column("Live", "Whether it can hold Items"),
-            AGE,
+            model.column("Pool", ".spec.pool", description="The Pool whose Items it may hold"),
+            model.column("Zone", ".spec.zone", description="Where it runs"),
+            model.column("Limit", ".spec.limit", "integer", "Maximum number of Items it may hold"),
+            model.column("Items", ".status.items", "integer", "Items it holds"),
+            model.column("Primaries", ".status.primaries", "integer", "Items for which it holds slot 0"),
+            model.condition_column("Live", "Whether it can hold Items"),
+            model.AGE,
         ),
     )
 

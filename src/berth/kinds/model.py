@@ -196,9 +196,13 @@ class Condition(Observed):
     """The generation of the object that the condition describes."""
 
 
-ATOMIC: JsonDict = {"x-kubernetes-list-type": "atomic"}
 _MAPPED_BY_TYPE: JsonDict = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=32, json_schema_extra=_MAPPED_BY_TYPE)]
+
+
+def atomic(max_length: int) -> Any:
+    """The annotation of a list that is always replaced as a whole."""
+    return Field(max_length=max_length, json_schema_extra={"x-kubernetes-list-type": "atomic"})
 
 
 def column(

@@ -5,22 +5,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
 
+from berth.kinds import model
 from berth.kinds.entry import MAX_TERM, is_label
 from berth.kinds.meta import HasMeta, Part, ReadCondition
-from berth.kinds.model import (
-    AGE,
-    DNS_LABEL,
-    Conditions,
-    Count,
-    Kind,
-    Observed,
-    Percent,
-    Resource,
-    Rule,
-    Shape,
-    column,
-    condition_column,
-)
 
 _Number = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 
@@ -55,17 +42,17 @@ class ItemStatusMode(StrEnum):
     NONE = "None"
 
 
-class BalancePolicy(Shape):
+class BalancePolicy(model.Shape):
     """How evenly Items are balanced over Members."""
 
-    tolerance_percent: Percent = 0
+    tolerance_percent: model.Percent = 0
     """How far a Member's load may deviate from its fair share before Items move, in percent of the share."""
     primaries: PrimaryBalance = PrimaryBalance.PROMOTION
     """`Promotion`: primaries are balanced when one must be chosen. `Active`: they also move among
     holders for balance."""
 
 
-class MovePolicy(Shape):
+class MovePolicy(model.Shape):
     """Bounds on moving Items for balance."""
 
     max_in_flight: _Number | None = None
@@ -73,18 +60,18 @@ class MovePolicy(Shape):
     missing replicas."""
 
 
-class OutagePolicy(Shape):
+class OutagePolicy(model.Shape):
     """What happens when Members die."""
 
     delay_seconds: _Number = 0
     """How long a dead Member's Items wait for its return, in seconds."""
-    brake_percent: Percent = 55
+    brake_percent: model.Percent = 55
     """If more than this share of the Members dies together, removals and moves are paused."""
     brake_min_members: _Number = 10
     """The brake applies only to Pools with at least this many Members."""
 
 
-class PoolSpec(Shape):
+class PoolSpec(model.Shape):
     """The policy."""
 
     handoff: Handoff = Handoff.OVERLAP
@@ -104,66 +91,67 @@ class PoolSpec(Shape):
     """Which Items get a status: `Full` (all), `Problems` (those with a problem) or `None`."""
 
 
-class Slots(Observed):
+class Slots(model.Observed):
     """Totals over the Items of the Pool."""
 
-    wanted: Count = 0
+    wanted: model.Count = 0
     """Requested replicas."""
-    held: Count = 0
+    held: model.Count = 0
     """Replicas that live Members hold."""
-    ready: Count = 0
+    ready: model.Count = 0
     """Replicas that are ready."""
 
 
-class PoolStatus(Observed):
+class PoolStatus(model.Observed):
     """The state of the Pool, written by the leader."""
 
     term: Annotated[StrictInt, Field(ge=0, le=MAX_TERM)] | None = None
     """The term of the latest leader. It only grows; the API server refuses Assignments of an earlier term."""
     leader: Annotated[str, Field(max_length=253)] | None = None
     """The identity of the leader."""
-    items: Count = 0
+    items: model.Count = 0
     """Items that name the Pool."""
-    members: Count = 0
+    members: model.Count = 0
     """Members that name the Pool."""
     slots: Slots = Slots()
     """Replicas wanted, held and ready."""
-    observed_generation: Count | None = None
+    observed_generation: model.Count | None = None
     """The generation of the Pool that this status describes."""
-    conditions: Conditions = ()
+    conditions: model.Conditions = ()
     """`Converged`: everything is where the plan wants it. `Degraded`: something is missing.
     `Paused`: the outage brake stops removals and moves."""
 
 
-_NAME_MESSAGE = f"{DNS_LABEL.message}, 63 characters at most (Items and Members name it in spec.pool)"
+_NAME_MESSAGE = f"{model.DNS_LABEL.message}, 63 characters at most (Items and Members name it in spec.pool)"
 
 
-class Pool(Resource):
+class Pool(model.Resource):
     """Policy for the Items and Members that name it. The operator creates one that is missing."""
 
-    about: ClassVar[Kind] = Kind(
+    about: ClassVar[model.Kind] = model.Kind(
         "Pool",
         short_names=("bp",),
         columns=(
-            column("Items", ".status.items", "integer", "Items that name the Pool"),
-            column("Members", ".status.members", "integer", "Members that name the Pool"),
-            column("Wanted", ".status.slots.wanted", "integer", "Requested replicas"),
-            column("Held", ".status.slots.held", "integer", "Replicas that live Members hold"),
-            column("Ready", ".status.slots.ready", "integer", "Replicas that are ready"),
-            condition_column("Converged", "Whether everything is where the plan wants it"),
-            column("Term", ".status.term", "integer", "The term of the latest leader"),
-            column("Handoff", ".spec.handoff", description="How primaries change hands", wide=True),
-            column("Zones", ".spec.zones", description="How replicas relate to zones", wide=True),
-            column("Leader", ".status.leader", description="The identity of the leader", wide=True),
-            AGE,
+            model.column("Items", ".status.items", "integer", "Items that name the Pool"),
+            model.column("Members", ".status.members", "integer", "Members that name the Pool"),
+            model.column("Wanted", ".status.slots.wanted", "integer", "Requested replicas"),
+            model.column("Held", ".status.slots.held", "integer", "Replicas that live Members hold"),
+            model.column("Ready", ".status.slots.ready", "integer", "Replicas that are ready"),
+            model.condition_column("Converged", "Whether everything is where the plan wants it"),
+            model.column("Term", ".status.term", "integer", "The term of the latest leader"),
+            model.column("Handoff", ".spec.handoff", description="How primaries change hands", wide=True),
+            model.column("Zones", ".spec.zones", description="How replicas relate to zones", wide=True),
+            model.column("Leader", ".status.leader", description="The identity of the leader", wide=True),
+            model.AGE,
         ),
         rules=(
-            Rule(
-                f"size(self.metadata.name) <= 63 && {DNS_LABEL.rule.replace('self', 'self.metadata.name')}",
+            model.Rule(
+                "size(self.metadata.name) <= 63 && "
+                + model.DNS_LABEL.rule.replace("self", "self.metadata.name"),
                 _NAME_MESSAGE,
                 field=".metadata.name",
             ),
-            Rule(
+            model.Rule(
                 "!has(oldSelf.status) || !has(oldSelf.status.term) || (has(self.status) && "
                 "has(self.status.term) && self.status.term >= oldSelf.status.term)",
                 "must not decrease: it identifies the latest leader",
