@@ -108,7 +108,7 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     rows, out = placement.rows[changed], widened(state.stays, width).copy()
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Items that did not change keep their slots.
-    open_ = state.headless | ((problem.primaries == Primaries.ACTIVE) & (out[:, 0] >= 0))
+    open_ = (out[:, 0] >= 0) & ((state.lead < 0) | (problem.primaries == Primaries.ACTIVE))
     open_[rows] = True
     some = np.flatnonzero(open_)
     counts = entries(out[:, 0], len(problem.limit)) - entries(out[some, 0], len(problem.limit))

@@ -43,7 +43,8 @@ class Work:
     def __init__(self, state: State, quick: bool) -> None:
         problem, tuning = state.problem, state.tuning
         self.state, self.tuning, self.rule, self.quick = state, tuning, problem.zones, quick
-        self.arcs, self.usable = tuning.quick_arcs if quick else None, int(state.usable.sum())
+        self.arcs, usable = tuning.quick_arcs if quick else None, state.limit > 0
+        self.usable = int(usable.sum())
         known, first, zone = np.unique(state.zone, return_index=True, return_inverse=True)
         # Zones are ordered by the key of their first Member, so that their numbers do not matter.
         order = np.argsort(first, kind="stable")
@@ -51,11 +52,11 @@ class Work:
         wanted = np.minimum(state.asked, self.usable)
         band = bands(problem, int(wanted @ state.count))
         self.members = Members(
-            limit=np.where(state.usable, state.limit, 0),
+            limit=state.limit,
             zone=np.argsort(order)[zone],
             zones=len(known),
-            draining=state.draining & state.usable,
-            age_rank=np.where(state.usable, state.age_rank, 0),
+            draining=state.draining & usable,
+            age_rank=np.where(usable, state.age_rank, 0),
             low=band.low[state.row],
             high=band.high[state.row],
         )
