@@ -87,7 +87,8 @@ def _pooled(work: Work) -> Placement:
         if work.quick and len(deal.rows) > tuning.quick_items:
             raise TooLargeError(f"the deal has {len(deal.rows)} Items, the limit is {tuning.quick_items}")
         leave(deal)
-        deal.run()
+        deal.swap()
+        deal.seat(*deal.seek())
         deals.append((repair(deal, moves.bounds["moves"]), deal))
         if not deals[-1][0] or 2 * len(deal.rows) > len(work.state.at):
             break

@@ -58,8 +58,8 @@ def _choose(deal: Deal, left: Int64, max_given: Int64, later: Int64) -> Int64:
         must = deal.have[item, deal.area[pool]] > high[group[pool]]
         must |= (total > kinds.placed_high[deal.kind])[item]
         first = must if must.any() else np.ones(len(pool), np.bool_)
-        excess, slack = deal.to_spare()
-        slack[refilled] = 0
+        excess = np.maximum(0, deal.load - deal.high)
+        slack = np.where(refilled, 0, np.maximum(0, deal.load - excess - deal.low))
         over = (excess + slack > 0)[deal.member[pool]]
         # A primary can wait if enough other entries will leave the area to cover all excess there.
         more = later + left.sum(axis=0) - np.maximum(0, deal.have - kinds.area_high[deal.kind]).sum(axis=0)
@@ -76,7 +76,8 @@ def _choose(deal: Deal, left: Int64, max_given: Int64, later: Int64) -> Int64:
             rest = pool[first & ~deal.leads[pool]]
             rest = rest if len(rest) else pool[first]
             pick = _preferred(deal, rest, left, group[rest], left.ravel())
-        deal.take(pick, left)
+        deal.take(pick)
+        left -= sums(group[pick], left.size).reshape(left.shape)
     return left
 
 

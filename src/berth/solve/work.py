@@ -29,6 +29,12 @@ class Kinds:
     area_low: Int64  # shape (kinds, areas): interval of its replicas in an area
     area_high: Int64
 
+    def misfit(self, kind: Int64, have: Int64) -> Bool:
+        """Whether Items of these kinds are outside their intervals with these entries in each area."""
+        total = have.sum(axis=1)
+        bad = np.any((have < self.area_low[kind]) | (have > self.area_high[kind]), axis=1)
+        return np.asarray(bad | (total < self.placed_low[kind]) | (total > self.placed_high[kind]))
+
 
 class Work:
     """What the networks and the dealing of one solve share.
@@ -127,7 +133,7 @@ class Work:
         asks = base >= 0  # the others request no replica
         left = state.count[active] - sums(base[asks], len(active))
         keep = np.flatnonzero(left > 0)
-        over = tally(self.at[self.over_rows[asks]], np.append(self.area, self.areas), self.areas)
+        over = self.in_areas(self.at[self.over_rows[asks]])
         demand_row = np.concatenate([self._demand_row[keep], self._demand_row[base[asks]]])
         spread = np.concatenate([self._spread[keep], over])
         # Sorted by their columns, so that neither the order of rows nor history matters.
@@ -141,6 +147,10 @@ class Work:
         self.kind = kinds.astype(np.int32)[state.kind]
         self.kind[self.over_rows[asks]] = group[len(keep) :]
         self.kind[self.over_rows[~asks]] = -1
+
+    def in_areas(self, at: Table) -> Int64:
+        """Shape (len(at), areas): entries of each Item in each area."""
+        return tally(at, np.append(self.area, self.areas), self.areas)
 
     def by_key(self, chosen: Bool) -> Int64:
         """Rows of the chosen Items (shape (n,)) in the order of their keys."""
