@@ -46,10 +46,12 @@ class Deal:
         self.rows = work.by_key((work.kind >= 0) & (True if wide else self._choice()))
         self.at, self.kind = work.at[self.rows].astype(np.int64), work.kind[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
-        # For each entry: its row and column in `at`, Member, area, kind, whether it is the primary, a lot.
+        # For each entry: its row and column in `at`, Member, area, kind, both as one number, whether it is
+        # the primary, and a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
         self.member = self.at[self.item, self.column]
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
+        self.group = self.kind_of * work.areas + self.area
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
         self.have = work.in_areas(self.at)

@@ -10,6 +10,7 @@ numbering of kinds and columns, which `work` therefore sorts.
 import numpy as np
 
 from berth.solve.arrays import SALT, Table, entries, mixed, rows_with, scattered, sums, tally
+from berth.solve.intervals import Members
 from berth.solve.model import Int64, Problem, Touched
 from berth.solve.shares import age_ranks
 from berth.solve.tuning import Tuning
@@ -22,8 +23,9 @@ ROWS = {"at": -1, "lead": -1, "wants": 0, "hash": 0, "kind": -1, "stays": -1}
 class State:
     """Who holds what, by position, and the kinds of Items.
 
-    Members: `row` maps positions to rows of the Problem and `position` maps back; `load`, `limit`, ...
-    have one value for each position. `merged` are the zones in the area MERGED.
+    Members: `row` maps positions to rows of the Problem and `position` maps back; `key`, `zone`, `load`
+    and `members` have one value for each position (the bands of `members` are not known yet).
+    `zone_names` has the zone of each number in `members`, and `merged` the zones in the area MERGED.
 
     Items: `at`, shape (n, w), has the positions that hold each Item in slot order, -1 for an empty
     slot or a Member that is not live; `lead`, shape (n,), the position of its primary or -1; `hash`,
@@ -44,9 +46,13 @@ class State:
         self.row = rows[np.argsort(problem.member_key[rows], kind="stable")].astype(np.int32)
         self.key, self.position = problem.member_key[self.row], np.full(len(problem.live) + 1, -1, np.int32)
         self.position[self.row] = np.arange(len(self.row))
-        self.limit = problem.limit[self.row].astype(np.int64)
-        self.zone, self.draining = problem.zone[self.row].astype(np.int64), problem.draining[self.row]
-        self.age_rank = age_ranks(problem)[self.row]
+        self.zone, limit = problem.zone[self.row].astype(np.int64), problem.limit[self.row].astype(np.int64)
+        names, first, zone = np.unique(self.zone, return_index=True, return_inverse=True)
+        # Zones are ordered by the key of their first Member, so that their numbers do not matter.
+        order, usable, nothing = np.argsort(first, kind="stable"), limit > 0, np.zeros_like(limit)
+        draining, age_rank = problem.draining[self.row] & usable, age_ranks(problem)[self.row] * usable
+        self.zone_names, zone = names[order], np.argsort(order)[zone]
+        self.members = Members(limit, zone, len(names), draining, age_rank, low=nothing, high=nothing)
 
     def _columns(self) -> Int64:
         """Shape (positions + 1,): the column of `spread` of each position; the last is for position -1."""
