@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from berth.solve.model import SCALE
-from berth.solve.primaries import _Choosing
-from berth.solve.tuning import DEFAULT
+from berth.solve.primaries import _even, _one_by_one
 
 
 def unevenness(members: np.ndarray, column: np.ndarray, counts: np.ndarray, limit: np.ndarray) -> int:
@@ -26,9 +25,8 @@ def test_maximum_flows_with_cuts_choose_as_evenly_as_the_network_with_costs(seed
     allowed = lot.random((n, width)) < 0.8
     allowed[np.arange(n), lot.integers(0, width, n)] = True
     limit, counts = lot.integers(200, 400, m), lot.integers(0, 60, m)
-    choosing = _Choosing(limit, counts, DEFAULT)
-    network = choosing._one_by_one(members, allowed, np.zeros_like(allowed))
-    flows = choosing._even(members, allowed, cuts=m)
+    network = _one_by_one(members, allowed, np.zeros_like(allowed), counts, limit)
+    flows = _even(members, allowed, counts, limit, cuts=m)
     assert flows is not None
     assert allowed[np.arange(n), flows].all()
     assert unevenness(members, flows, counts, limit) == unevenness(members, network, counts, limit)
@@ -37,9 +35,9 @@ def test_maximum_flows_with_cuts_choose_as_evenly_as_the_network_with_costs(seed
 def test_without_cuts_there_is_no_answer_where_members_are_in_too_great_demand() -> None:
     members = np.array([[0, 3]] * 4 + [[1, 2]] * 2)
     allowed = np.array([[True, False]] * 4 + [[True, True]] * 2)
-    choosing = _Choosing(np.full(4, 10), np.zeros(4, np.int64), DEFAULT)
-    assert choosing._even(members, allowed, cuts=0) is None
-    with_cuts = choosing._even(members, allowed, cuts=1)
+    counts, limit = np.zeros(4, np.int64), np.full(4, 10)
+    assert _even(members, allowed, counts, limit, cuts=0) is None
+    with_cuts = _even(members, allowed, counts, limit, cuts=1)
     assert with_cuts is not None
     assert with_cuts[:4].tolist() == [0] * 4
     assert sorted(with_cuts[4:].tolist()) == [0, 1]

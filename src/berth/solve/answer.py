@@ -87,7 +87,8 @@ def _pooled(work: Work) -> Placement:
         if work.quick and len(deal.rows) > tuning.quick_items:
             raise TooLargeError(f"the deal has {len(deal.rows)} Items, the limit is {tuning.quick_items}")
         leave(deal)
-        deal.run()
+        deal.swap()
+        deal.seat(*deal.seek())
         deals.append((repair(deal, moves.bounds["moves"]), deal))
         if not deals[-1][0] or 2 * len(deal.rows) > len(work.state.at):
             break
@@ -108,7 +109,7 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     rows, out = placement.rows[changed], widened(state.stays, width).copy()
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Items that did not change keep their slots.
-    open_ = state.headless | ((problem.primaries == Primaries.ACTIVE) & (out[:, 0] >= 0))
+    open_ = (out[:, 0] >= 0) & ((state.lead < 0) | (problem.primaries == Primaries.ACTIVE))
     open_[rows] = True
     some = np.flatnonzero(open_)
     counts = entries(out[:, 0], len(problem.limit)) - entries(out[some, 0], len(problem.limit))

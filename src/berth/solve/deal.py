@@ -16,20 +16,9 @@ the plan independently, so a plan that is not optimal is recognised.
 
 import numpy as np
 
-from berth.solve.arrays import (
-    SALT,
-    alike,
-    first_few,
-    rank_within,
-    rows_with,
-    scattered,
-    sums,
-    tally,
-    twice,
-    widened,
-)
+from berth.solve.arrays import SALT, alike, first_few, rank_within, rows_with, scattered, sums, twice, widened
 from berth.solve.flow import Network
-from berth.solve.model import Bool, Int32, Int64
+from berth.solve.model import Bool, Int64
 from berth.solve.moves import Moves
 from berth.solve.shares import filled
 from berth.solve.work import Work
@@ -53,61 +42,53 @@ class Deal:
         draining = work.members.draining
         self.low = np.where(draining, moves.draining_load, found.load_low)
         self.high = np.where(draining, moves.draining_load, found.load_high)
-        has, kinds = work.kinds.spread.sum(axis=1), work.kinds
-        self.unfit: Bool = np.any((kinds.spread > kinds.area_high) | (kinds.spread < kinds.area_low), axis=1)
-        self.unfit |= (has < kinds.placed_low) | (has > kinds.placed_high)
-        kind_of_row = work.kind
-        self.rows = work.by_key(kind_of_row >= 0 if wide else self._choice(kind_of_row) & (kind_of_row >= 0))
-        self.at, self.kind = work.at[self.rows].astype(np.int64), kind_of_row[self.rows].astype(np.int64)
+        self.unfit = self.kinds.misfit(np.arange(len(self.kinds.count)), self.kinds.spread)
+        self.rows = work.by_key((work.kind >= 0) & (True if wide else self._choice()))
+        self.at, self.kind = work.at[self.rows].astype(np.int64), work.kind[self.rows].astype(np.int64)
         self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
-        # For each entry: its row and column in `at`, Member, area, kind, whether it is the primary, a lot.
+        # For each entry: its row and column in `at`, Member, area, kind, both as one number, whether it is
+        # the primary, and a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
         self.member = self.at[self.item, self.column]
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
+        self.group = self.kind_of * work.areas + self.area
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
-        self.have = self._in_areas(self.at)
-        total = moves.leave.sum(axis=1)
-        self.scarce = 4 * total > np.maximum(1, kinds.count)  # kinds of which many Items give up an entry
+        self.have = work.in_areas(self.at)
+        self.scarce = 4 * moves.leave.sum(axis=1) > self.kinds.count  # kinds of which many Items give one up
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
         self.left_over, self.swapped = np.zeros(len(self.rows), np.bool_), np.zeros(len(self.load), np.bool_)
         # With merged zones a kind does not show whether an Item is twice in one, so all are checked.
         self.changed = np.full(len(self.rows), bool(work.state.merged))
 
-    def run(self) -> None:
-        """After `leave`: bring Members to their targets, and place the missing replicas."""
-        self._swap()
-        self._seat(*self._seek())
-
-    def _choice(self, kind_of_row: Int32) -> Bool:
+    def _choice(self) -> Bool:
         """A sample of the Items of kinds that lose or get entries, and of those on overfull Members.
 
         If few Items of a kind change, a few percent of them are choice enough. The sample is drawn by
         the low bits of the Items' hashes, because Items are sorted by the high bits.
         """
-        kinds, state, load = self.kinds, self.work.state, self.load
+        state, load = self.work.state, self.load
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
         need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
-        share = np.where(need > 0, 0.02 + 8 * need / np.maximum(1, kinds.count), 0.0)
-        bar = np.ceil(np.where(self.unfit, 1.0, np.minimum(1.0, share)) * 65536).astype(np.int32)
-        take = lot < np.append(bar, 0)[kind_of_row]
+        share = np.where(self.unfit, 1.0, np.where(need > 0, 0.02 + 8 * need / self.kinds.count, 0.0))
+        bar = np.ceil(np.minimum(1.0, share) * 65536).astype(np.int32)
+        take = lot < np.append(bar, 0)[self.work.kind]
         excess = np.maximum(0, load - self._targets())
-        if excess.any():
-            part = float(((4 * excess + 6) / np.maximum(1, load))[excess > 0].max())
+        over = excess > 0
+        if over.any():
+            part = float(((4 * excess[over] + 6) / load[over]).max())
             some = np.flatnonzero(lot < 65536 * part) if part < 0.5 else np.arange(len(lot))
-            take[some[rows_with(np.append(excess > 0, False), state.at[some])]] = True
+            take[some[rows_with(np.append(over, False), state.at[some])]] = True
         take[self.work.over_rows] = True
         return take
 
     def misfits(self) -> Bool:
         """Shape (rows,): Items that are outside their intervals, or twice in a cell."""
-        kinds, out = self.kinds, self.unfit[self.kind]
+        out = self.unfit[self.kind]
         some = np.flatnonzero(out | self.changed)
-        kind, have = self.kind[some], self._in_areas(self.at[some])
-        total = have.sum(axis=1)
-        bad = (total < kinds.placed_low[kind]) | (total > kinds.placed_high[kind])
-        bad |= ((have < kinds.area_low[kind]) | (have > kinds.area_high[kind])).any(axis=1)
-        out[some] = bad | twice(np.append(self.work.cell, -1)[self.at[some]])
+        at = self.at[some]
+        bad = self.kinds.misfit(self.kind[some], self.work.in_areas(at))
+        out[some] = bad | twice(np.append(self.work.cell, -1)[at])
         return out
 
     def loads_fit(self) -> bool:
@@ -124,27 +105,17 @@ class Deal:
             new &= at != column[:, None]
         return int(new.sum())
 
-    def _in_areas(self, at: Int64) -> Int64:
-        """Shape (len(at), areas): entries of each Item in each area."""
-        return tally(at, np.append(self.work.area, self.work.areas), self.work.areas)
-
-    def to_spare(self) -> tuple[Int64, Int64]:
-        """Shape (positions,) each: load above a Member's interval, and other load above its lower end."""
-        over = np.maximum(0, self.load - self.high)
-        return over, np.maximum(0, self.load - over - self.low)
-
     def one_each(self, pick: Int64) -> Int64:
         """At most one of these entries for each Item, preferably not its primary."""
         pick = pick[np.argsort(self.leads[pick], kind="stable")]
         return pick[np.sort(np.unique(self.item[pick], return_index=True)[1])]
 
-    def take(self, pick: Int64, left: Int64) -> None:
-        """Remove these entries, and count them off `left`: what their kinds still have to give by area."""
+    def take(self, pick: Int64) -> None:
+        """Remove these entries."""
         self.gone[pick] = self.changed[self.item[pick]] = True
         self.load -= sums(self.member[pick], len(self.load))
         np.add.at(self.given, self.item[pick], 1)
         np.subtract.at(self.have, (self.item[pick], self.area[pick]), 1)
-        np.subtract.at(left, (self.kind_of[pick], self.area[pick]), 1)
 
     def _targets(self) -> Int64:
         """Loads with the areas' totals: of those with the fewest moves the most even for the limits."""
@@ -157,7 +128,8 @@ class Deal:
                 target[here] = filled(low[here], high[here], limit[here], total)
         return target
 
-    def _swap(self) -> None:
+    def swap(self) -> None:
+        """After `leave`: remove entries from Members above their targets, and note the `vacant` places."""
         target = self._targets()
         quota, vacant = np.maximum(0, self.load - target), np.maximum(0, target - self.load)
         pool = np.flatnonzero((quota > 0)[self.member] & ~self.gone)
@@ -176,18 +148,18 @@ class Deal:
             pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], competing, second, first)]
             if turn < TURNS - 1:
                 pick = self.one_each(pick)
-            self.take(pick, np.zeros_like(self.moves.leave))
+            self.take(pick)
             self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))
             rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]
             pool, competing = pool[rest], competing[rest]
         self.vacant = np.maximum(0, target - self.load)
 
-    def _seek(self) -> tuple[Int64, Int64]:
+    def seek(self) -> tuple[Int64, Int64]:
         """Which Items get an entry in which area: (rows of `at`, areas), one element for each entry."""
         kinds, areas = self.kinds, self.work.areas
         self.at[self.item[self.gone], self.column[self.gone]] = -1
-        vacant, have = sums(self.work.area, areas, self.vacant), self._in_areas(self.at)
+        vacant, have = sums(self.work.area, areas, self.vacant), self.work.in_areas(self.at)
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
         total = int(vacant.sum())
         first, group = alike(self.kind[lacks], *have[lacks].T, sort=True)
@@ -196,11 +168,12 @@ class Deal:
         ends, groups = net.add_nodes(areas, hub=True), net.add_nodes(len(first))
         net.add(net.source, net.sink, 0, total, unseated=1)
         net.add(ends, net.sink, 0, vacant)
-        ends_of = (kinds.placed_low, kinds.placed_high), (kinds.area_low, kinds.area_high)
-        low, high = (np.maximum(0, end[kind] - here.sum(axis=1)) * size for end in ends_of[0])
+        has, edges = here.sum(axis=1), (kinds.placed_low[kind], kinds.placed_high[kind])
+        low, high = (np.maximum(0, edge - has) * size for edge in edges)
         net.add_preferred(net.source, groups, low, high, "unfit")
         g, a = np.nonzero(kinds.area_high[kind] > here)
-        low, high = (np.maximum(0, (end[kind] - here)[g, a]) * size[g] for end in ends_of[1])
+        edges = kinds.area_low[kind], kinds.area_high[kind]
+        low, high = (np.maximum(0, edge - here)[g, a] * size[g] for edge in edges)
         arcs = net.add_preferred(groups[g], ends[a], low, high, "unfit")
         flow = net.solve(total)
         # Area by area, round and round the Items of a group, so their numbers differ by at most one.
@@ -209,7 +182,7 @@ class Deal:
         start = np.cumsum(size) - size
         return lacks[np.argsort(group, kind="stable")[start[g] + rank_within(g) % size[g]]], a
 
-    def _seat(self, seeker: Int64, area: Int64) -> None:
+    def seat(self, seeker: Int64, area: Int64) -> None:
         """Deal the vacancies of each area to its seekers by lot, then exchange seats that clash."""
         work = self.work
         lot = (self.lot[seeker].astype(np.uint64) * SALT[7] + area.astype(np.uint64) * SALT[8]) * SALT[9]
@@ -249,11 +222,8 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
 
     def clash(places: Int64, values: Int64) -> Bool:
         spot, others = cell[values][:, None], seats_of[seeker[places]]
-        out = (holds[places] == spot).any(axis=1)
-        if others.shape[1] > 1:
-            used = (others >= 0) & (others != places[:, None])
-            out |= (used & (cell[seats[np.maximum(others, 0)]] == spot)).any(axis=1)
-        return np.asarray(out)
+        other_seats = (others >= 0) & (others != places[:, None]) & (cell[seats[others]] == spot)
+        return np.asarray(((holds[places] == spot).any(axis=1)) | other_seats.any(axis=1))
 
     rng = np.random.default_rng(1)
     bad = np.flatnonzero(clash(np.arange(len(seats)), seats))

@@ -41,7 +41,6 @@ class Surplus(NamedTuple):
     row: Int64
     member: Int64
     group: Int64
-    first: Int64  # shape (groups,): its first entry
     cap: Int64  # shape (groups,): how many of its entries may stay
 
 
@@ -96,7 +95,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     if surplus is not None:
         # Each surplus entry gets an arc, at most `cap` of a group may stay, and the counts exclude them.
         its_kind = work.kind[surplus.row]
-        at = gate_of[its_kind, work.area[surplus.member]][surplus.first]
+        at = scattered(len(surplus.cap), surplus.group, gate_of[its_kind, work.area[surplus.member]])
         gates = net.add_nodes(len(at))
         net.add(at[at >= 0], gates[at >= 0], 0, surplus.cap[at >= 0])
         may_stay = np.flatnonzero(node_of[surplus.member] >= 0)  # other Members must end empty
@@ -225,7 +224,7 @@ def drop_surplus(work: Work) -> dict[str, int] | None:
     if not 0 < len(item) <= limit:
         return None
     _, first, group, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
-    moves = least_moves(work, Surplus(rows[item], member, group, first, cap[first]))
+    moves = least_moves(work, Surplus(rows[item], member, group, cap[first]))
     # Of each group the necessary number goes: first entries that the network does not keep, primaries last.
     go = first_few(group, count - cap[first], member == work.state.lead[rows[item]], moves.kept)
     at[item[go], column[go]] = -1

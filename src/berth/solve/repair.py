@@ -34,10 +34,7 @@ def repair(deal: Deal, moves: int) -> int:
             if deal.moved() <= moves or polished or not few_moved:
                 break
             polished, size = True, polish  # one network may be spent only on saving moves
-        some = _sample(deal, bad | deal.left_over, size, turn)
-        if not len(some):
-            break
-        _solve_again(deal, some, turn)
+        _solve_again(deal, _sample(deal, bad | deal.left_over, size, turn), turn)
     fits = not deal.misfits().any() and deal.loads_fit()
     return max(0, deal.moved() - moves) if fits else NEVER
 
@@ -69,7 +66,7 @@ def _solve_again(deal: Deal, some: Int64, turn: int) -> None:
     net.add(net.source, net.sink, 0, total, misfits=1)
     net.add_preferred(net.source, items, kinds.placed_low[kind], kinds.placed_high[kind], "misfits")
     pairs, pair = np.unique(item * work.areas + work.area[member], return_inverse=True)
-    inside, owner, where = net.add_nodes(len(pairs)), pairs // work.areas, pairs % work.areas
+    inside, (owner, where) = net.add_nodes(len(pairs)), np.divmod(pairs, work.areas)
     low, high = kinds.area_low[kind[owner], where], kinds.area_high[kind[owner], where]
     net.add_preferred(items[owner], inside, low, high, "misfits")
     gate = inside[pair]
@@ -106,5 +103,4 @@ def _choices(deal: Deal, kind: Int64, parts: list[Int64], fixed: Int64, turn: in
     item, column = np.nonzero(table >= 0)
     member = table[item, column]
     valid = (deal.kinds.area_high[kind[item], work.area[member]] > 0) & (found.load_high[member] > 0)
-    code = np.unique(item[valid] * len(fixed) + member[valid])
-    return code // len(fixed), code % len(fixed)
+    return np.divmod(np.unique(item[valid] * len(fixed) + member[valid]), len(fixed))

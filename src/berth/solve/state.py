@@ -9,26 +9,28 @@ numbering of kinds and columns, which `work` therefore sorts.
 
 import numpy as np
 
-from berth.solve.arrays import SALT, Table, entries, mixed, rows_with, sums, tally
+from berth.solve.arrays import SALT, Table, entries, mixed, rows_with, scattered, sums, tally
+from berth.solve.intervals import Members
 from berth.solve.model import Int64, Problem, Touched
 from berth.solve.shares import age_ranks
 from berth.solve.tuning import Tuning
 
 MERGED = -1  # the area that stands for all merged zones: many small ones
-ROWS = {"at": -1, "lead": -1, "wants": 0, "hash": 0, "kind": -1, "stays": -1, "headless": False}
+ROWS = {"at": -1, "lead": -1, "wants": 0, "hash": 0, "kind": -1, "stays": -1}
 """The arrays with a row for each Item, and the value in rows that have not been read yet."""
 
 
 class State:
     """Who holds what, by position, and the kinds of Items.
 
-    Members: `row` maps positions to rows of the Problem and `position` maps back; `load`, `limit`, ...
-    have one value for each position. `merged` are the zones in the area MERGED.
+    Members: `row` maps positions to rows of the Problem and `position` maps back; `key`, `zone`, `load`
+    and `members` have one value for each position (the bands of `members` are not known yet).
+    `zone_names` has the zone of each number in `members`, and `merged` the zones in the area MERGED.
 
     Items: `at`, shape (n, w), has the positions that hold each Item in slot order, -1 for an empty
     slot or a Member that is not live; `lead`, shape (n,), the position of its primary or -1; `hash`,
     shape (n,), a number to sort and draw Items by. `stays`, shape (n, w), has the Item's plan if
-    nothing moves, as rows of the Problem, the primary first; `headless` says whether it has no primary.
+    nothing moves, as rows of the Problem, the primary first.
 
     Kinds: `kind`, shape (n,), has the kind of each Item; `count`, `asked` and `spread` have the number
     of Items of each kind, the replicas that one requests, and its entries in each area (a zone, or
@@ -36,7 +38,7 @@ class State:
     """
 
     def __init__(self, problem: Problem, tuning: Tuning) -> None:
-        self.problem, self.tuning, self.reach = problem, tuning, tuning.reach
+        self.tuning, self.reach = tuning, tuning.reach
         self._build(problem)
 
     def _read_members(self, problem: Problem) -> None:
@@ -44,9 +46,13 @@ class State:
         self.row = rows[np.argsort(problem.member_key[rows], kind="stable")].astype(np.int32)
         self.key, self.position = problem.member_key[self.row], np.full(len(problem.live) + 1, -1, np.int32)
         self.position[self.row] = np.arange(len(self.row))
-        self.limit = problem.limit[self.row].astype(np.int64)
-        self.zone, self.draining = problem.zone[self.row].astype(np.int64), problem.draining[self.row]
-        self.age_rank, self.usable = age_ranks(problem)[self.row], self.limit > 0
+        self.zone, limit = problem.zone[self.row].astype(np.int64), problem.limit[self.row].astype(np.int64)
+        names, first, zone = np.unique(self.zone, return_index=True, return_inverse=True)
+        # Zones are ordered by the key of their first Member, so that their numbers do not matter.
+        order, usable, nothing = np.argsort(first, kind="stable"), limit > 0, np.zeros_like(limit)
+        draining, age_rank = problem.draining[self.row] & usable, age_ranks(problem)[self.row] * usable
+        self.zone_names, zone = names[order], np.argsort(order)[zone]
+        self.members = Members(limit, zone, len(names), draining, age_rank, low=nothing, high=nothing)
 
     def _columns(self) -> Int64:
         """Shape (positions + 1,): the column of `spread` of each position; the last is for position -1."""
@@ -56,14 +62,14 @@ class State:
         return np.append(np.array(columns, np.int64)[inverse], len(self.slots))
 
     def _build(self, problem: Problem) -> None:
+        self.problem = problem
         self._read_members(problem)
         zones = np.unique(self.zone).tolist()
         self.merged = frozenset(zones if len(zones) > self.tuning.merge_zones else ())
         n, width = problem.held.shape
         self.at: Table = np.zeros((0, width), np.int16 if len(problem.live) < 32_000 else np.int32)
-        self.lead = np.zeros(0, self.at.dtype)
+        self.lead, self.stays = np.zeros(0, self.at.dtype), np.zeros((0, width), np.int32)
         self.wants, self.hash = np.zeros(0, np.int32), np.zeros(0, np.uint64)
-        self.stays, self.headless = np.zeros((0, width), np.int32), np.zeros(0, np.bool_)
         self.load = np.zeros(len(self.row), np.int64)
         self._reset_kinds()
         self._grow(n)
@@ -100,29 +106,23 @@ class State:
         rows = np.unique(touched.items).astype(np.int64)
         if len(touched.members):
             rows = np.union1d(rows, self._move_positions(problem))
-        if 2 * len(rows) > n:
-            self._build(problem)
-        else:
-            self._read(problem, rows)
+        self._read(problem, rows)
 
     def _move_positions(self, problem: Problem) -> Int64:
         """Apply Members that came, went or changed; returns the Items that have to be read again."""
         before, keys, zones, loads = self.row, self.key, self.zone, self.load
         self._read_members(problem)
-        now = self.position[before]
-        same = now >= 0
-        same[same] &= (self.key[now[same]] == keys[same]) & (self.zone[now[same]] == zones[same])
-        now = now[same]
+        same = problem.live[before] & (problem.member_key[before] == keys) & (problem.zone[before] == zones)
+        same = np.flatnonzero(same)
+        now, lost = self.position[before[same]], np.ones(len(before) + 1, np.bool_)
         new = np.append(problem.live, False)
-        new[before[same]] = False
-        lost, gained = rows_with(np.append(~same, False), self.at), rows_with(new, problem.held)
-        shift = np.full(len(before) + 1, -1, self.at.dtype)
-        shift[:-1][same] = now
+        lost[same] = lost[-1] = new[before[same]] = False
+        changed = np.flatnonzero(rows_with(lost, self.at) | rows_with(new, problem.held))
+        shift = scattered(len(lost), same, now).astype(self.at.dtype)
         if not np.array_equal(shift, np.append(np.arange(len(self.row)), -1)):
             self.at, self.lead = (shift.take(old, mode="wrap") for old in (self.at, self.lead))
-        self.load = np.zeros(len(self.row), np.int64)
-        self.load[now] = loads[same]
-        return np.flatnonzero(lost | gained)
+        self.load = scattered(len(self.row), now, loads[same], empty=0)
+        return changed
 
     def _read(self, problem: Problem, rows: Int64) -> None:
         """Read what these Items hold and request."""
@@ -136,15 +136,12 @@ class State:
         self.hash[index] = mixed(problem.item_key[index])
         self.at[index], self.lead[index], self.wants[index] = at, lead, wants
         self._sort_into_kinds(rows)
-        stays, some = np.where(at >= 0, held, -1), (at >= 0).any(axis=1)
-        gaps = ((stays[:, 1:] >= 0) & (stays[:, :-1] < 0)).any(axis=1)
-        mixed_up = np.flatnonzero(some & (gaps | (at[:, 0] != lead)))
-        here = at[mixed_up]
-        order = np.where(here >= 0, np.arange(at.shape[1]), at.shape[1])
-        order[(here == lead[mixed_up][:, None]) & (here >= 0)] = -1
-        order = np.argsort(order, axis=1, kind="stable")
+        stays, gaps = np.where(at >= 0, held, -1), ((at[:, 1:] >= 0) & (at[:, :-1] < 0)).any(axis=1)
+        mixed_up = np.flatnonzero(gaps | (at[:, 0] != lead))
+        here = at[mixed_up]  # the primary comes first, empty slots last
+        order = np.where(here < 0, 1, -1 * (here == lead[mixed_up, None])).argsort(axis=1, kind="stable")
         stays[mixed_up] = np.take_along_axis(stays[mixed_up], order, axis=1)
-        self.stays[index], self.headless[index] = stays, some & (lead < 0)
+        self.stays[index] = stays
 
     def _index(self, rows: Int64) -> slice | Int64:
         return slice(None) if len(rows) == len(self.at) else rows  # a slice copies nothing

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from berth.solve.arrays import Table, alike, entries, rows_with, scattered, sums, tally
-from berth.solve.intervals import Demand, Members, intervals
+from berth.solve.intervals import Demand, intervals
 from berth.solve.model import Bool, Int64
 from berth.solve.shares import bands
 from berth.solve.state import MERGED, State
@@ -29,6 +29,12 @@ class Kinds:
     area_low: Int64  # shape (kinds, areas): interval of its replicas in an area
     area_high: Int64
 
+    def misfit(self, kind: Int64, have: Int64) -> Bool:
+        """Whether Items of these kinds are outside their intervals with these entries in each area."""
+        total = have.sum(axis=1)
+        bad = np.any((have < self.area_low[kind]) | (have > self.area_high[kind]), axis=1)
+        return np.asarray(bad | (total < self.placed_low[kind]) | (total > self.placed_high[kind]))
+
 
 class Work:
     """What the networks and the dealing of one solve share.
@@ -43,22 +49,9 @@ class Work:
     def __init__(self, state: State, quick: bool) -> None:
         problem, tuning = state.problem, state.tuning
         self.state, self.tuning, self.rule, self.quick = state, tuning, problem.zones, quick
-        self.arcs, self.usable = tuning.quick_arcs if quick else None, int(state.usable.sum())
-        known, first, zone = np.unique(state.zone, return_index=True, return_inverse=True)
-        # Zones are ordered by the key of their first Member, so that their numbers do not matter.
-        order = np.argsort(first, kind="stable")
-        self._zone_names = known[order]
-        wanted = np.minimum(state.asked, self.usable)
-        band = bands(problem, int(wanted @ state.count))
-        self.members = Members(
-            limit=np.where(state.usable, state.limit, 0),
-            zone=np.argsort(order)[zone],
-            zones=len(known),
-            draining=state.draining & state.usable,
-            age_rank=np.where(state.usable, state.age_rank, 0),
-            low=band.low[state.row],
-            high=band.high[state.row],
-        )
+        self.arcs, self.usable = tuning.quick_arcs if quick else None, int((state.members.limit > 0).sum())
+        band = bands(problem, int(np.minimum(state.asked, self.usable) @ state.count))
+        self.members = state.members._replace(low=band.low[state.row], high=band.high[state.row])
         self.codes, code = np.unique(self._active_codes(), return_inverse=True)
         asked, right = np.divmod(self.codes, RADIX)
         count = sums(code, len(asked), state.count[self._active])
@@ -87,7 +80,7 @@ class Work:
         Such zones are interchangeable to an Item: what matters is the number of its entries in them,
         each in a different one. So one area can stand for all of them.
         """
-        names, found = self._zone_names, self.intervals
+        names, found = self.state.zone_names, self.intervals
         if len(names) <= self.tuning.merge_zones:
             return frozenset()
         some = found.placed_high > 0
@@ -97,7 +90,7 @@ class Work:
 
     def _number_areas(self) -> None:
         """Number areas in the order of zones, merged zones last; reorder columns and intervals likewise."""
-        state, found, zone, names = self.state, self.intervals, self.members.zone, self._zone_names
+        state, found, zone, names = self.state, self.intervals, self.members.zone, self.state.zone_names
         single = np.flatnonzero(~np.isin(names, list(state.merged)))
         columns = [state.slots[name] for name in names[single].tolist()]
         low, high = found.zone_low[:, single], found.zone_high[:, single]
@@ -122,12 +115,10 @@ class Work:
     def _make_kinds(self) -> None:
         """The State's kinds without the rows of the overlay, and the kinds of those rows."""
         state, active, found = self.state, self._active, self.intervals
-        base = scattered(len(state.count) + 1, active, np.arange(len(active)))[state.kind[self.over_rows]]
-        asks = base >= 0  # the others request no replica
-        left = state.count[active] - sums(base[asks], len(active))
-        keep = np.flatnonzero(left > 0)
-        over = tally(self.at[self.over_rows[asks]], np.append(self.area, self.areas), self.areas)
-        demand_row = np.concatenate([self._demand_row[keep], self._demand_row[base[asks]]])
+        base = scattered(len(state.count), active, np.arange(len(active)))[state.kind[self.over_rows]]
+        left = state.count[active] - sums(base, len(active))
+        keep, over = np.flatnonzero(left > 0), self.in_areas(self.at[self.over_rows])
+        demand_row = self._demand_row[np.concatenate([keep, base])]
         spread = np.concatenate([self._spread[keep], over])
         # Sorted by their columns, so that neither the order of rows nor history matters.
         first, group = alike(demand_row, *spread.T, sort=True)
@@ -136,10 +127,13 @@ class Work:
             sums(group, len(first), weight), spread[first],
             found.placed_low[c], found.placed_high[c], self._area_low[c], self._area_high[c],
         )  # fmt: skip
-        kinds = scattered(len(state.count) + 1, active[keep], group[: len(keep)])
+        kinds = scattered(len(state.count), active[keep], group[: len(keep)])
         self.kind = kinds.astype(np.int32)[state.kind]
-        self.kind[self.over_rows[asks]] = group[len(keep) :]
-        self.kind[self.over_rows[~asks]] = -1
+        self.kind[self.over_rows] = group[len(keep) :]
+
+    def in_areas(self, at: Table) -> Int64:
+        """Shape (len(at), areas): entries of each Item in each area."""
+        return tally(at, np.append(self.area, self.areas), self.areas)
 
     def by_key(self, chosen: Bool) -> Int64:
         """Rows of the chosen Items (shape (n,)) in the order of their keys."""
