@@ -55,8 +55,7 @@ class Changed:
     solve_items: set[int] = field(default_factory=set)
     solve_members: set[int] = field(default_factory=set)
     converge: set[int] = field(default_factory=set)  # Items whose next step may have changed
-    assignments: set[int] = field(default_factory=set)
-    """Members whose Assignment object itself needs work: to be created, replaced, deleted or cleaned."""
+    assignments: set[int] = field(default_factory=set)  # Members whose Assignment object needs work
     item_status: set[int] = field(default_factory=set)
     member_status: set[int] = field(default_factory=set)
 
@@ -78,8 +77,7 @@ class Arrays:
         self.replicas = np.zeros(16, np.int32)
         self.held = np.full((16, 2), -1, np.int32)
         self.held_primary = np.full(16, -1, np.int32)
-        self.tidy = np.ones(16, np.bool_)
-        """Whether the slots held are 0, 1, 2, ... without a gap; true if nothing is held."""
+        self.tidy = np.ones(16, np.bool_)  # the slots held are 0, 1, 2, ... without a gap, or there are none
         self.member_key = np.zeros(16, np.uint64)
         self.limit = np.zeros(16, np.int32)
         self.zone = np.zeros(16, np.int32)

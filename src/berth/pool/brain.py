@@ -63,8 +63,7 @@ class Brain:
         """When the first event was observed that the present round serves, and that no round serves yet."""
         self._retry_at: float | None = None
         self._lead_at = 0.0  # when the next attempt to take over is made
-        self._finished = self._again = False
-        """Whether the round has ended; whether another must follow at once."""
+        self._finished = self._again = False  # whether the round has ended, and another must follow at once
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

@@ -135,8 +135,7 @@ class Round:
     term: int  # term of the round's grants and promotions
     loads: Loads
     writes: dict[int, Write] = field(default_factory=dict)  # by Member row
-    raises_term: bool = False
-    """Whether anything is granted or promoted, so that the term must be raised first."""
+    raises_term: bool = False  # anything is granted or promoted: the term must be raised first
 
     def edits(self, member: MemberState) -> list[MemberEdit]:
         """The edits of that Member's Assignment, to be added to."""

@@ -42,10 +42,8 @@ class TakeOver(NamedTuple):
     """Raise the term of the Pool object above `above`; create the object if it is missing."""
 
     above: int
-    known: PoolObject | None
-    """The Pool object as last observed, which saves a read if nobody has written it since."""
-    check: bool
-    """Check first that no other leader has raised the term: Assignments of a later term were observed."""
+    known: PoolObject | None  # as last observed: saves a read if nobody has written it since
+    check: bool  # whether a later term was observed: check first that no other leader has raised it
 
 
 class Question(NamedTuple):
@@ -80,20 +78,18 @@ class Decision:
 
     take_over: TakeOver | None = None
     solve: Question | None = None
-    rewrites: tuple[Write, ...] = ()
-    """Assignments to write again unchanged, so that an earlier write without an answer cannot arrive."""
+    rewrites: tuple[Write, ...] = ()  # unchanged, so that an earlier write without an answer cannot arrive
     uid: str = ""  # uid of the Pool object that this leader has taken over
     term: int = 0  # the term that the writes name
-    raise_term: bool = False
-    """Raise the Pool's term to `term` before anything is written: the writes grant or promote."""
+    raise_term: bool = False  # to `term`, before anything is written: the writes grant or promote
     deletes: tuple[Delete, ...] = ()  # to be made before any promotion
-    writes: tuple[Write, ...] = ()
-    """At most one for each Assignment; an edit with `after` waits for the writes of those Members."""
+    writes: tuple[Write, ...] = ()  # at most one per Assignment; an edit waits for the writes of its `after`
     repairs: tuple[Write, ...] = ()  # Assignments to create or clean, after everything else
     facts: tuple[Fact, ...] = ()
     rests: bool = False  # there is nothing to do until the next event, or `wake_at`
-    wake_at: float | None = None
-    """When to decide again at the latest (monotonic seconds); None: not before an event."""
+    wake_at: float | None = (
+        None  # when to decide again at the latest (monotonic s); None: not before an event
+    )
 
 
 # ---- outcomes: what `done` takes ------------------------------------------------------------------
@@ -108,14 +104,12 @@ class Outcome:
     term: int | None = None  # the term that the Pool is in now, if this leader has raised it
     pool_gone: bool = False  # the Pool object is gone, or is another one: it must be taken over again
     refused: bool = False  # nothing was written, as the term could not be raised
-    accepted: list[Write] = field(default_factory=list)
-    """Writes that the API server accepted, with the edits that were made."""
+    accepted: list[Write] = field(default_factory=list)  # with the edits that were made
     again: set[str] = field(default_factory=set)  # Items whose edits were not made, to be processed again
     in_doubt: dict[str, set[str]] = field(default_factory=dict)
     """Members whose write got no answer, so that it may yet be accepted, and the Items of its edits."""
     rewritten: set[str] = field(default_factory=set)  # Members whose write in doubt can no longer arrive
-    failed_objects: set[int] = field(default_factory=set)
-    """Rows of `deletes` and `repairs` that were not made."""
+    failed_objects: set[int] = field(default_factory=set)  # rows whose Assignment was not written or deleted
     error: str = ""  # the first failure, as the API server words it; empty if everything went well
     retry_in: float = 0.0  # seconds after which a decision that failed is made again
 
@@ -161,8 +155,7 @@ class RoundMade(NamedTuple):
 
     accepted: list[Write]
     seconds: float
-    queued: float | None
-    """Seconds from the first event that the round served until it started; None without one."""
+    queued: float | None  # seconds from the first event that it served until it started; None without one
 
     @property
     def lanes(self) -> Counter[Lane]:

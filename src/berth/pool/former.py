@@ -13,8 +13,7 @@ from berth.kinds import Phase
 from berth.pool.liveness import Leases, Liveness
 from berth.pool.member import MemberState
 
-_STOPPED = (Liveness.LONG_EXPIRED, Liveness.RELEASED)
-"""States of a Lease whose holder is guaranteed to have stopped."""
+_STOPPED = (Liveness.LONG_EXPIRED, Liveness.RELEASED)  # the holder is guaranteed to have stopped
 
 
 def stopped(member: MemberState) -> bool:

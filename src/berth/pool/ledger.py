@@ -41,8 +41,7 @@ class Ledger:
         self.changed = Changed()
         self.former = FormerPrimaries(leases, self.member_named)
         self.sessions = Sessions(leases)
-        self.highest_term = 0
-        """Of all terms, grants and epochs observed below MAX_COUNTED_TERM: the next one must be above it."""
+        self.highest_term = 0  # of the terms, grants and epochs observed below MAX_COUNTED_TERM
         self._by_lease: dict[str, set[int]] = defaultdict(set)
         self._zones: dict[str, int] = {}
         self._ages_stale = False

@@ -52,10 +52,8 @@ class LeaseWatch:
 
     lease: LeaseObject
     at: float
-    deleted: bool = False
-    """The object is gone. The Lease counts until it would have expired, as its holder may still run."""
-    found_dead: bool = False
-    """The leader before this one found its holder dead: it counts as expired until it is renewed."""
+    deleted: bool = False  # the object is gone; it counts until it would have expired, as its holder may run
+    found_dead: bool = False  # by the leader before this one: it counts as expired until it is renewed
     renewed: bool = False  # whether this observer has observed it change
     read_at: float = -math.inf  # when the last read that showed no renewal was started
     read_version: int = 0  # resourceVersion that a read has shown: an event of an older one is out of date

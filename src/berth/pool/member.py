@@ -30,14 +30,11 @@ class MemberState:
     row: int
     info: MemberObject | None = None
     assignment: AssignmentObject | None = None
-    entries: dict[str, Entry] = field(default_factory=dict)
-    """Entries of the Assignment by Item name; none while the Assignment is an earlier Member's."""
-    malformed: tuple[str, ...] = ()
-    """What is wrong with `spec.items`, in words; the next write removes such entries."""
+    entries: dict[str, Entry] = field(default_factory=dict)  # by Item; none while an earlier Member owns them
+    malformed: tuple[str, ...] = ()  # what is wrong with `spec.items`, in words; the next write removes it
     reports: dict[str, Report] = field(default_factory=dict)
     liveness: Liveness = Liveness.MISSING
-    session_holds: bool = True
-    """Whether the reports are of the session that holds the Lease (true if there is no Lease)."""
+    session_holds: bool = True  # whether the reports are of the Lease's holder; true without a Lease
     successor: str | None = None
     """Session for which the entries must be written again: the new holder of its Lease, or the empty string
     if it has no Lease any more. None if they are for the right session."""

@@ -12,8 +12,7 @@ from berth.pool.reasons import Wait, Why
 from berth.pool.rules import Step
 
 UNDER_WAY = Wait(Why.STEP)  # what an Item waits for while its entries are written
-FOR_ROOM = (Why.LIMIT, Why.STEP)
-"""Waits for Members: for room, or for the Assignment of one that has just appeared."""
+FOR_ROOM = (Why.LIMIT, Why.STEP)  # waits for room, or for the Assignment of a Member that has just appeared
 
 
 @dataclass(slots=True)
@@ -22,10 +21,8 @@ class Progress:
 
     waits: dict[int, Wait] = field(default_factory=dict)  # Items at their targets are not in it
     in_flight: dict[int, int] = field(default_factory=dict)  # moves under way, without those at zero
-    for_room: dict[int, set[int]] = field(default_factory=dict)
-    """Items that wait for a Member to be able to take them, by Member row."""
-    since: dict[int, tuple[float, Lane]] = field(default_factory=dict)
-    """Since when each is under way (monotonic seconds): from the first round that wants a change."""
+    for_room: dict[int, set[int]] = field(default_factory=dict)  # Items that wait for room, by Member row
+    since: dict[int, tuple[float, Lane]] = field(default_factory=dict)  # when the way of each started
 
     @property
     def moving(self) -> int:

@@ -60,8 +60,7 @@ class Edit(NamedTuple):
 
     member: int
     entry: Entry | None
-    after: tuple[int, ...] = ()
-    """Members whose write must have been accepted first: they give up the Item's slot 0."""
+    after: tuple[int, ...] = ()  # Members that give up slot 0: their writes must be accepted first
 
 
 class Step(NamedTuple):

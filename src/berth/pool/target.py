@@ -13,8 +13,7 @@ from berth.pool.reasons import Reason, reasons
 from berth.solve import Solution, Touched, held_live
 
 MAX_TURNS = 3  # solves in one round: more than one only if events changed the problem while it was solved
-RETRY_AFTER = 5.0
-"""Seconds after which a solve that failed is repeated; twice as many after each further failure."""
+RETRY_AFTER = 5.0  # seconds after which a solve that failed is repeated; doubled by each further failure
 MAX_RETRY_AFTER = 60.0
 
 
@@ -25,8 +24,7 @@ class Target:
         self._ledger = ledger
         self.solution: Solution | None = None
         self.short: dict[int, Reason] = {}  # why an Item row has fewer replicas in the plan than it asks for
-        self.retry_at: float | None = None
-        """When the thorough engine is asked again after it has failed; until then quick ones answer."""
+        self.retry_at: float | None = None  # when the thorough engine is asked again after it has failed
         self.turns = 0  # solves of the present round
         self._delay = 0.0  # seconds between the last failure and the next attempt; 0 after a success
         self._asked: tuple[Question, set[int], set[int]] | None = None
