@@ -174,8 +174,8 @@ class Applier:
 
 def _without_blocked_promotions(decision: Decision, applied: Applied) -> list[Write]:
     """The writes without promotions of Items that are still in an Assignment which could not be deleted."""
-    failed = [delete for delete in decision.deletes if delete.row in applied.failed_objects]
-    listed = set[str]().union(*(delete.items for delete in failed))
+    failed = [member for member in decision.deletes if member.row in applied.failed_objects]
+    listed = set[str]().union(*(member.listed for member in failed))
     if not listed:
         return list(decision.writes)
     writes = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from berth import kube
 from berth.kinds import API_VERSION, AssignmentObject, Entry, format_entry
-from berth.pool import Delete, MemberEdit, MemberState, Outcome, Write
+from berth.pool import MemberEdit, MemberState, Outcome, Write
 
 Work = Callable[[], Awaitable[None]]
 
@@ -199,9 +199,9 @@ class AssignmentWriter:
         )
         await self._each(work, applied)
 
-    async def delete(self, deletes: Iterable[Delete], applied: Applied) -> None:
-        """Delete these Assignments, each only in the version that was last observed."""
-        await self._each(((delete.row, partial(self._delete, delete)) for delete in deletes), applied)
+    async def delete(self, members: Iterable[MemberState], applied: Applied) -> None:
+        """Delete their Assignments as last observed: since then a status may report work in progress."""
+        await self._each(((member.row, partial(self._delete, member)) for member in members), applied)
 
     async def rewrite(self, rewrites: Iterable[Write], term: int, applied: Applied) -> None:
         """Write these Assignments unchanged, so that no earlier write of them can arrive any more."""
@@ -253,8 +253,9 @@ class AssignmentWriter:
             )
         applied.note_version(int(answer.metadata.resource_version))
 
-    async def _delete(self, delete: Delete) -> None:
-        known = delete.assignment.metadata
+    async def _delete(self, member: MemberState) -> None:
+        assert member.assignment is not None
+        known = member.assignment.metadata
         path = kube.ASSIGNMENTS.path(self.namespace, known.name)
         only_that = {"preconditions": {"uid": known.uid, "resourceVersion": known.resource_version}}
         await self.client.delete(path, body=only_that, deadline=self.deadline)

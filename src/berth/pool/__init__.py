@@ -8,7 +8,6 @@ from berth.pool.changes import Lane, MemberEdit, Write
 from berth.pool.decision import (
     Arrived,
     Decision,
-    Delete,
     Event,
     Fact,
     Failed,
@@ -29,7 +28,7 @@ from berth.pool.reasons import Wait, Why
 from berth.pool.statuses import Conditions, Status, Statuses, StatusWrite, pool_status
 
 __all__ = [
-    "Arrived", "Brain", "Conditions", "Decision", "Delete", "Event", "Fact", "Failed",
+    "Arrived", "Brain", "Conditions", "Decision", "Event", "Fact", "Failed",
     "Gone", "Lane", "LeaseChanged", "LeaseRead", "Leases", "Ledger", "Liveness", "LogLine",
     "MemberEdit", "MemberState", "Notice", "Outcome", "RoundMade", "Solved", "Status", "StatusWrite",
     "Statuses", "TakeOver", "Wait", "Why", "Write", "pool_status", "safety_margin",

@@ -1,7 +1,5 @@
 """Names as rows, the arrays of the placement problem behind them, and which rows have changed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 

@@ -5,16 +5,14 @@ observer's monotonic clock, in seconds. A decision is carried out and its outcom
 one is asked for. Events that would disturb the writes of a decision are deferred until its outcome.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject
 from berth.pool.changes import Write
 from berth.pool.decision import (
     Decision,
-    Delete,
     Event,
     Fact,
     Failed,
@@ -346,8 +344,8 @@ class Brain:
         return facts
 
 
-def _deletes(members: Iterable[MemberState]) -> tuple[Delete, ...]:
-    return tuple(Delete(m.row, m.assignment) for m in members if m.assignment and m.orphaned)
+def _deletes(members: Iterable[MemberState]) -> tuple[MemberState, ...]:
+    return tuple(replace(member) for member in members if member.orphaned)
 
 
 def _malformed(member: MemberState) -> Notice:

@@ -1,7 +1,5 @@
 """Changes of entries: what each is for, those of a round by Member, and the loads while they are planned."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -56,7 +54,7 @@ class Write(NamedTuple):
     edits: list[MemberEdit]
 
     @staticmethod
-    def of(member: MemberState) -> Write:
+    def of(member: MemberState) -> "Write":
         """The Assignment as it is: to create, clean or rewrite it, or to add edits."""
         return Write(replace(member), [])
 

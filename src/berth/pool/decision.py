@@ -1,13 +1,12 @@
 """What goes into the brain of a Pool and what comes out: events, decisions, outcomes and facts."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from berth.kinds import AssignmentObject, ItemObject, MemberObject, PoolObject
 from berth.pool.changes import Lane, Write
+from berth.pool.member import MemberState
 from berth.solve import Problem, Solution, Touched
 
 # ---- events: what `observe` takes besides objects -------------------------------------------------
@@ -34,85 +33,6 @@ class LeaseRead(NamedTuple):
 
 
 Event = ItemObject | MemberObject | AssignmentObject | PoolObject | Gone | LeaseChanged | LeaseRead
-
-# ---- decisions: what `decide` returns -------------------------------------------------------------
-
-
-class TakeOver(NamedTuple):
-    """Raise the term of the Pool object above `above`; create the object if it is missing."""
-
-    above: int
-    known: PoolObject | None  # as last observed: saves a read if nobody has written it since
-    check: bool  # whether a later term was observed: check first that no other leader has raised it
-
-
-class Question(NamedTuple):
-    """A problem to solve. Events change its arrays in place while the answer is awaited."""
-
-    problem: Problem
-    touched: Touched | None  # what changed since the last answer; None: anything
-    thorough: bool  # false while the thorough engine has just failed: only the quick ones are tried
-
-
-class Delete(NamedTuple):
-    """An Assignment to delete that belongs to no Member, or to an earlier one of its name.
-
-    Only as it was last observed: its status may report work in progress since then.
-    """
-
-    row: int
-    assignment: AssignmentObject
-
-    @property
-    def items(self) -> set[str]:
-        """Items that it lists: none of them is promoted elsewhere before it is gone."""
-        return {text.partition("#")[0] for text in self.assignment.spec.items}
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do next for a Pool.
-
-    One of `take_over`, `solve` and `rewrites`, or a round (`deletes`, `writes` and `repairs`), or nothing.
-    """
-
-    take_over: TakeOver | None = None
-    solve: Question | None = None
-    rewrites: tuple[Write, ...] = ()  # unchanged, so that an earlier write without an answer cannot arrive
-    uid: str = ""  # uid of the Pool object that this leader has taken over
-    term: int = 0  # the term that the writes name
-    raise_term: bool = False  # to `term`, before anything is written: the writes grant or promote
-    deletes: tuple[Delete, ...] = ()  # to be made before any promotion
-    writes: tuple[Write, ...] = ()  # at most one per Assignment; an edit waits for the writes of its `after`
-    repairs: tuple[Write, ...] = ()  # Assignments to create or clean, after everything else
-    facts: tuple[Fact, ...] = ()
-    rests: bool = False  # there is nothing to do until the next event, or `wake_at`
-    wake_at: float | None = (
-        None  # when to decide again at the latest (monotonic s); None: not before an event
-    )
-
-
-# ---- outcomes: what `done` takes ------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of a decision."""
-
-    pool: PoolObject | None = None  # the Pool after the take-over
-    solution: Solution | None = None
-    term: int | None = None  # the term that the Pool is in now, if this leader has raised it
-    pool_gone: bool = False  # the Pool object is gone, or is another one: it must be taken over again
-    refused: bool = False  # nothing was written, as the term could not be raised
-    accepted: list[Write] = field(default_factory=list)  # with the edits that were made
-    again: set[str] = field(default_factory=set)  # Items whose edits were not made, to be processed again
-    in_doubt: dict[str, set[str]] = field(default_factory=dict)
-    """Members whose write got no answer, so that it may yet be accepted, and the Items of its edits."""
-    rewritten: set[str] = field(default_factory=set)  # Members whose write in doubt can no longer arrive
-    failed_objects: set[int] = field(default_factory=set)  # rows whose Assignment was not written or deleted
-    error: str = ""  # the first failure, as the API server words it; empty if everything went well
-    retry_in: float = 0.0  # seconds after which a decision that failed is made again
-
 
 # ---- facts: what to publish -----------------------------------------------------------------------
 
@@ -171,3 +91,66 @@ class Failed(NamedTuple):
 
 
 Fact = Notice | LogLine | Solved | Arrived | RoundMade | Failed
+
+# ---- decisions: what `decide` returns -------------------------------------------------------------
+
+
+class TakeOver(NamedTuple):
+    """Raise the term of the Pool object above `above`; create the object if it is missing."""
+
+    above: int
+    known: PoolObject | None  # as last observed: saves a read if nobody has written it since
+    check: bool  # whether a later term was observed: check first that no other leader has raised it
+
+
+class Question(NamedTuple):
+    """A problem to solve. Events change its arrays in place while the answer is awaited."""
+
+    problem: Problem
+    touched: Touched | None  # what changed since the last answer; None: anything
+    thorough: bool  # false while the thorough engine has just failed: only the quick ones are tried
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do next for a Pool.
+
+    One of `take_over`, `solve` and `rewrites`, or a round (`deletes`, `writes` and `repairs`), or nothing.
+    """
+
+    take_over: TakeOver | None = None
+    solve: Question | None = None
+    rewrites: tuple[Write, ...] = ()  # unchanged, so that an earlier write without an answer cannot arrive
+    uid: str = ""  # uid of the Pool object that this leader has taken over
+    term: int = 0  # the term that the writes name
+    raise_term: bool = False  # to `term`, before anything is written: the writes grant or promote
+    deletes: tuple[MemberState, ...] = ()  # copies; their Assignments are deleted before any promotion
+    writes: tuple[Write, ...] = ()  # at most one per Assignment; an edit waits for the writes of its `after`
+    repairs: tuple[Write, ...] = ()  # Assignments to create or clean, after everything else
+    facts: tuple[Fact, ...] = ()
+    rests: bool = False  # there is nothing to do until the next event, or `wake_at`
+    wake_at: float | None = (
+        None  # when to decide again at the latest (monotonic s); None: not before an event
+    )
+
+
+# ---- outcomes: what `done` takes ------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a decision."""
+
+    pool: PoolObject | None = None  # the Pool after the take-over
+    solution: Solution | None = None
+    term: int | None = None  # the term that the Pool is in now, if this leader has raised it
+    pool_gone: bool = False  # the Pool object is gone, or is another one: it must be taken over again
+    refused: bool = False  # nothing was written, as the term could not be raised
+    accepted: list[Write] = field(default_factory=list)  # with the edits that were made
+    again: set[str] = field(default_factory=set)  # Items whose edits were not made, to be processed again
+    in_doubt: dict[str, set[str]] = field(default_factory=dict)
+    """Members whose write got no answer, so that it may yet be accepted, and the Items of its edits."""
+    rewritten: set[str] = field(default_factory=set)  # Members whose write in doubt can no longer arrive
+    failed_objects: set[int] = field(default_factory=set)  # rows whose Assignment was not written or deleted
+    error: str = ""  # the first failure, as the API server words it; empty if everything went well
+    retry_in: float = 0.0  # seconds after which a decision that failed is made again

@@ -3,8 +3,6 @@
 Under `Exclusive` no Member is promoted while this names another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What is known of one Pool: indexes, the problem's arrays, and what changed since it was processed."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 

@@ -8,8 +8,6 @@ Lease that has expired according to the events is read from the API server, and 
 if the read shows no renewal either. A read that fails proves nothing.
 """
 
-from __future__ import annotations
-
 import heapq
 import math
 from collections.abc import Set as AbstractSet
@@ -58,7 +56,7 @@ class LeaseWatch:
     read_at: float = -math.inf  # when the last read that showed no renewal was started
     read_version: int = 0  # resourceVersion that a read has shown: an event of an older one is out of date
 
-    def observe(self, lease: LeaseObject, now: float) -> LeaseWatch:
+    def observe(self, lease: LeaseObject, now: float) -> "LeaseWatch":
         """The watch after `lease` was observed at `now`; only a renewal restarts its duration."""
         if not self.is_renewed_by(lease):
             return replace(self, lease=lease)

@@ -1,7 +1,5 @@
 """What is known of one Member: its object, its Assignment with entries and reports, and its session."""
 
-from __future__ import annotations
-
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -86,6 +84,11 @@ class MemberState:
     def orphaned(self) -> bool:
         """Whether the Assignment exists and belongs to no Member, or to an earlier one of this name."""
         return self.assignment is not None and not self.owned
+
+    @property
+    def listed(self) -> set[str]:
+        """Items that the Assignment lists, whoever owns it."""
+        return {text.partition("#")[0] for text in (self.assignment.spec.items if self.assignment else ())}
 
     @property
     def broken(self) -> bool:

@@ -8,8 +8,6 @@ at a different time. So the Items of the first ones are kept until it is known w
 but only if most of the fleet has been silent for suspiciously long: a single death delays no recovery.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

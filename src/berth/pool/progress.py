@@ -1,7 +1,5 @@
 """What a round leaves for the next one: what Items wait for and since when, and writes without an answer."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 

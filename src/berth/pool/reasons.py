@@ -1,7 +1,5 @@
 """Why an Item waits or is short of replicas, in the words that conditions and `berth explain` share."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import NamedTuple
 

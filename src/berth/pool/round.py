@@ -4,8 +4,6 @@ Most Items of a round over a whole fleet are at their targets or not held at all
 treated in array operations, so that such a round costs little more than its changes.
 """
 
-from __future__ import annotations
-
 from itertools import repeat
 
 import numpy as np

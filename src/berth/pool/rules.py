@@ -5,8 +5,6 @@ consistent replicas stay, then promote, then close gaps), with epochs, `Exclusiv
 outage brake added. Each rule is a function of its own.
 """
 
-from __future__ import annotations
-
 from itertools import count
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The statuses of Items, Members and a Pool, and which of them must be written."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Where the Items of a Pool should be: the plan, when it is solved again, and which parts are out of date."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np
