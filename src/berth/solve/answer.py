@@ -81,7 +81,7 @@ def _pooled(work: Work) -> Placement:
     known, moves = drop_surplus(work), least_moves(work)
     bounds = work.intervals.bounds | (known or moves.bounds)
     _limit_moves(work, bounds["moves"])
-    deals: list[tuple[int, Deal]] = []
+    deals: dict[int, Deal] = {}  # by the number of needless moves
     for wide in (False, True):  # a sample of the Items may not leave enough choice: then take all
         deal = Deal(work, moves, wide)
         if work.quick and len(deal.rows) > tuning.quick_items:
@@ -89,10 +89,11 @@ def _pooled(work: Work) -> Placement:
         leave(deal)
         deal.swap()
         deal.seat(*deal.seek())
-        deals.append((repair(deal, moves.bounds["moves"]), deal))
-        if not deals[-1][0] or 2 * len(deal.rows) > len(work.state.at):
+        needless = repair(deal, moves.bounds["moves"])
+        deals.setdefault(needless, deal)
+        if not needless or 2 * len(deal.rows) > len(work.state.at):
             break
-    deal = min(deals, key=lambda one: one[0])[1]
+    deal = deals[min(deals)]
     return Placement(deal.rows, deal.at, bounds)
 
 
@@ -111,7 +112,6 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     # Items that did not change keep their slots.
     open_ = (out[:, 0] >= 0) & ((state.lead < 0) | (problem.primaries == Primaries.ACTIVE))
     open_[rows] = True
-    some = np.flatnonzero(open_)
-    counts = entries(out[:, 0], len(problem.limit)) - entries(out[some, 0], len(problem.limit))
+    some, counts = np.flatnonzero(open_), entries(out[~open_, 0], len(problem.limit))
     out[some] = arrange(problem, some, out[some], counts, state.tuning)
     return certified(problem, out, placement.bounds, engine, why)
