@@ -57,19 +57,17 @@ def answer(state: State, *, quick: bool) -> Solution:
     limit = tuning.quick_exact_arcs if quick or minor(level) else tuning.exact_arcs
     if found is not None and level == "moves":
         limit = min(limit, tuning.close_exact_arcs)
-    for whole in (False, True):
+    work = Work(state, quick)
+    try:
         try:
-            placement = exact(Work(state, quick), limit, whole)
-        except NoFlowError:
-            continue  # no plan lies in the intervals: solve the network with all levels
-        except TooLargeError:
-            if found is None or (quick and not minor(level)):
-                raise
-            return found
-        best = _finish(state, placement, "exact", why)
-        if whole or best.proof.first_open is None:
-            return best
-    raise NoFlowError("the exact network has no feasible flow")
+            placement = exact(work, limit, whole=False)
+        except NoFlowError:  # no plan lies in the intervals: solve the network with all levels
+            placement = exact(work, limit, whole=True)
+    except TooLargeError:
+        if found is None or (quick and not minor(level)):
+            raise
+        return found
+    return _finish(state, placement, "exact", why)
 
 
 def _pooled(work: Work) -> Placement:

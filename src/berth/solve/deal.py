@@ -32,7 +32,7 @@ class Deal:
 
     `rows` are rows of the Problem in the order of their keys. `at`, shape (rows, w), has the
     positions that hold each Item, and `load` the loads of all Members: those of now at first, those
-    of the plan after `run`. With `wide`, all Items may change.
+    of the plan at the end. With `wide`, all Items may change.
     """
 
     def __init__(self, work: Work, moves: Moves, wide: bool) -> None:
@@ -140,14 +140,13 @@ class Deal:
         taker = np.append(np.isin(self.work.cell, cells), False)
         competing = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
         few_takers = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
-        for turn in range(TURNS):
+        for _ in range(TURNS):
             if not quota.any():
                 break
             given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
             first, second = (given, lead) if few_takers else (lead, given)
             pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], competing, second, first)]
-            if turn < TURNS - 1:
-                pick = self.one_each(pick)
+            pick = self.one_each(pick)
             self.take(pick)
             self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))
