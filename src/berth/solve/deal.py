@@ -36,12 +36,7 @@ class Deal:
     """
 
     def __init__(self, work: Work, moves: Moves, wide: bool) -> None:
-        self.work, self.moves, self.kinds, found = work, moves, work.kinds, work.intervals
-        self.load = work.load.copy()
-        # The network of moves fixed the loads of draining Members; others may end anywhere in their interval.
-        draining = work.members.draining
-        self.low = np.where(draining, moves.draining_load, found.load_low)
-        self.high = np.where(draining, moves.draining_load, found.load_high)
+        self.work, self.moves, self.kinds, self.load = work, moves, work.kinds, work.load.copy()
         self.unfit = self.kinds.misfit(np.arange(len(self.kinds.count)), self.kinds.spread)
         self.rows = work.by_key((work.kind >= 0) & (True if wide else self._choice()))
         self.at, self.kind = work.at[self.rows].astype(np.int64), work.kind[self.rows].astype(np.int64)
@@ -119,11 +114,12 @@ class Deal:
 
     def _targets(self) -> Int64:
         """Loads with the areas' totals: of those with the fewest moves the most even for the limits."""
-        target, limit = np.clip(self.load, self.low, self.high), np.maximum(1, self.work.members.limit)
+        lowest, highest = self.moves.load_low, self.moves.load_high
+        target, limit = np.clip(self.load, lowest, highest), np.maximum(1, self.work.members.limit)
         for area, total in enumerate(self.moves.loads.tolist()):
             here = np.flatnonzero(self.work.area == area)
             lacks = total - int(target[here].sum())
-            low, high = (target, self.high) if lacks > 0 else (self.low, target)
+            low, high = (target, highest) if lacks > 0 else (lowest, target)
             if lacks:
                 target[here] = filled(low[here], high[here], limit[here], total)
         return target
@@ -158,7 +154,7 @@ class Deal:
         """Which Items get an entry in which area: (rows of `at`, areas), one element for each entry."""
         kinds, areas = self.kinds, self.work.areas
         self.at[self.item[self.gone], self.column[self.gone]] = -1
-        vacant, have = sums(self.work.area, areas, self.vacant), self.work.in_areas(self.at)
+        vacant, have = sums(self.work.area, areas, self.vacant), self.have
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
         total = int(vacant.sum())
         first, group = alike(self.kind[lacks], *have[lacks].T, sort=True)

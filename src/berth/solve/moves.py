@@ -51,7 +51,8 @@ class Moves(NamedTuple):
     leave: Int64  # shape (kinds, areas): entries that leave the Items of a kind in an area
     join: Int64  # shape (kinds, areas): entries that join them
     loads: Int64  # shape (areas,): total load of the Members of an area
-    draining_load: Int64  # shape (positions,): load of draining Members; 0 for others
+    load_low: Int64  # shape (positions,): the load of draining Members; the interval of others
+    load_high: Int64
     kept: Int64  # shape (surplus entries,): 1 if the entry stays, else 0
 
 
@@ -139,7 +140,8 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         leave=np.maximum(0, -change),
         join=np.maximum(0, change),
         loads=sums(pool_loads[0], areas, flow.units[pool_loads[1]]) + sums(work.area, areas, on_own),
-        draining_load=np.where(work.members.draining, on_own, 0),
+        load_low=np.where(work.members.draining, on_own, found.load_low),
+        load_high=np.where(work.members.draining, on_own, found.load_high),
         kept=np.where(kept >= 0, flow.units[kept], 0),
     )
 

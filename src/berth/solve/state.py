@@ -56,16 +56,15 @@ class State:
 
     def _columns(self) -> Int64:
         """Shape (positions + 1,): the column of `spread` of each position; the last is for position -1."""
-        names = np.where(np.isin(self.zone, list(self.merged)), MERGED, self.zone)
-        known, inverse = np.unique(names, return_inverse=True)
-        columns = [self.slots.setdefault(name, len(self.slots)) for name in known.tolist()]
-        return np.append(np.array(columns, np.int64)[inverse], len(self.slots))
+        names = np.where(np.isin(self.zone_names, list(self.merged)), MERGED, self.zone_names)
+        columns = [self.slots.setdefault(name, len(self.slots)) for name in names.tolist()]
+        return np.append(np.array(columns, np.int64)[self.members.zone], len(self.slots))
 
     def _build(self, problem: Problem) -> None:
         self.problem = problem
         self._read_members(problem)
-        zones = np.unique(self.zone).tolist()
-        self.merged = frozenset(zones if len(zones) > self.tuning.merge_zones else ())
+        many = self.members.zones > self.tuning.merge_zones
+        self.merged: frozenset[int] = frozenset(self.zone_names.tolist() if many else ())
         n, width = problem.held.shape
         self.at: Table = np.zeros((0, width), np.int16 if len(problem.live) < 32_000 else np.int32)
         self.lead, self.stays = np.zeros(0, self.at.dtype), np.zeros((0, width), np.int32)

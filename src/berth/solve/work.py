@@ -62,7 +62,10 @@ class Work:
             state.regroup(merged)
         self._number_areas()
         self.at, self.load, self.over_rows = state.at.copy(), state.load.copy(), np.zeros(0, np.int64)
-        self._make_kinds()
+        # Entries on Members that end empty in every best plan are known to go.
+        gone = np.append((self.intervals.load_high == 0) & (self.load > 0), False)
+        rows = np.flatnonzero(rows_with(gone, self.at))
+        self.lay_over(rows, np.where(gone[self.at[rows]], -1, self.at[rows]))
 
     def _active_codes(self) -> Int64:
         """The codes of the State's kinds that have Items and request replicas."""
@@ -139,11 +142,3 @@ class Work:
         """Rows of the chosen Items (shape (n,)) in the order of their keys."""
         rows = np.flatnonzero(chosen)
         return rows[np.argsort(self.state.hash[rows], kind="stable")]
-
-    def empty_members(self) -> None:
-        """Remove the entries on Members that end empty in every best plan."""
-        gone = np.append((self.intervals.load_high == 0) & (self.load > 0), False)
-        if gone.any():
-            rows = np.flatnonzero(rows_with(gone, self.at))
-            at = self.at[rows]
-            self.lay_over(rows, np.where(gone[at], -1, at).astype(at.dtype))
