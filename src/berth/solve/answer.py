@@ -109,6 +109,7 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     # Items that did not change keep their slots.
     open_ = (out[:, 0] >= 0) & ((state.lead < 0) | (problem.primaries == Primaries.ACTIVE))
     open_[rows] = True
-    some, counts = np.flatnonzero(open_), entries(out[~open_, 0], len(problem.limit))
+    some = np.flatnonzero(open_)
+    counts = entries(out[:, 0], len(problem.limit)) - entries(out[some, 0], len(problem.limit))
     out[some] = arrange(problem, some, out[some], counts, state.tuning)
     return certified(problem, out, placement.bounds, engine, why)

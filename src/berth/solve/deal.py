@@ -229,8 +229,7 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
         two = start[area[one]] + (rng.random(len(one)) * size[area[one]]).astype(np.int64)
         changes = sums(np.append(seeker[one], seeker[two]), len(seats_of))
         valid = (changes[seeker[one]] == 1) & (changes[seeker[two]] == 1)
-        one, two = one[valid], two[valid]
-        valid = ~clash(one, seats[two]) & ~clash(two, seats[one])
+        valid &= ~clash(one, seats[two]) & ~clash(two, seats[one])
         one, two = one[valid], two[valid]
         seats[one], seats[two] = seats[two], seats[one]
         bad = bad[clash(bad, seats[bad])]
