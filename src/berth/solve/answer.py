@@ -57,31 +57,28 @@ def answer(state: State, *, quick: bool) -> Solution:
     limit = tuning.quick_exact_arcs if quick or minor(level) else tuning.exact_arcs
     if found is not None and level == "moves":
         limit = min(limit, tuning.close_exact_arcs)
-    for whole in (False, True):
+    work = Work(state, quick)
+    try:
         try:
-            placement = exact(Work(state, quick), limit, whole)
-        except NoFlowError:
-            continue  # no plan lies in the intervals: solve the network with all levels
-        except TooLargeError:
-            if found is None or (quick and not minor(level)):
-                raise
-            return found
-        best = _finish(state, placement, "exact", why)
-        if whole or best.proof.first_open is None:
-            return best
-    raise NoFlowError("the exact network has no feasible flow")
+            placement = exact(work, limit, whole=False)
+        except NoFlowError:  # no plan lies in the intervals: solve the network with all levels
+            placement = exact(work, limit, whole=True)
+    except TooLargeError:
+        if found is None or (quick and not minor(level)):
+            raise
+        return found
+    return _finish(state, placement, "exact", why)
 
 
 def _pooled(work: Work) -> Placement:
     """The pooled plan for the Items of the deal; all others stay."""
     tuning = work.tuning
-    work.empty_members()
     surplus = np.maximum(0, work.kinds.spread - work.kinds.area_high)
     _limit_moves(work, int(work.kinds.count @ surplus.sum(axis=1)))
     known, moves = drop_surplus(work), least_moves(work)
     bounds = work.intervals.bounds | (known or moves.bounds)
     _limit_moves(work, bounds["moves"])
-    deals: list[tuple[int, Deal]] = []
+    deals: dict[int, Deal] = {}  # by the number of needless moves
     for wide in (False, True):  # a sample of the Items may not leave enough choice: then take all
         deal = Deal(work, moves, wide)
         if work.quick and len(deal.rows) > tuning.quick_items:
@@ -89,10 +86,11 @@ def _pooled(work: Work) -> Placement:
         leave(deal)
         deal.swap()
         deal.seat(*deal.seek())
-        deals.append((repair(deal, moves.bounds["moves"]), deal))
-        if not deals[-1][0] or 2 * len(deal.rows) > len(work.state.at):
+        needless = repair(deal, moves.bounds["moves"])
+        deals.setdefault(needless, deal)
+        if not needless or 2 * len(deal.rows) > len(work.state.at):
             break
-    deal = min(deals, key=lambda one: one[0])[1]
+    deal = deals[min(deals)]
     return Placement(deal.rows, deal.at, bounds)
 
 

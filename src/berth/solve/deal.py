@@ -32,16 +32,11 @@ class Deal:
 
     `rows` are rows of the Problem in the order of their keys. `at`, shape (rows, w), has the
     positions that hold each Item, and `load` the loads of all Members: those of now at first, those
-    of the plan after `run`. With `wide`, all Items may change.
+    of the plan at the end. With `wide`, all Items may change.
     """
 
     def __init__(self, work: Work, moves: Moves, wide: bool) -> None:
-        self.work, self.moves, self.kinds, found = work, moves, work.kinds, work.intervals
-        self.load = work.load.copy()
-        # The network of moves fixed the loads of draining Members; others may end anywhere in their interval.
-        draining = work.members.draining
-        self.low = np.where(draining, moves.draining_load, found.load_low)
-        self.high = np.where(draining, moves.draining_load, found.load_high)
+        self.work, self.moves, self.kinds, self.load = work, moves, work.kinds, work.load.copy()
         self.unfit = self.kinds.misfit(np.arange(len(self.kinds.count)), self.kinds.spread)
         self.rows = work.by_key((work.kind >= 0) & (True if wide else self._choice()))
         self.at, self.kind = work.at[self.rows].astype(np.int64), work.kind[self.rows].astype(np.int64)
@@ -119,11 +114,12 @@ class Deal:
 
     def _targets(self) -> Int64:
         """Loads with the areas' totals: of those with the fewest moves the most even for the limits."""
-        target, limit = np.clip(self.load, self.low, self.high), np.maximum(1, self.work.members.limit)
+        lowest, highest = self.moves.load_low, self.moves.load_high
+        target, limit = np.clip(self.load, lowest, highest), np.maximum(1, self.work.members.limit)
         for area, total in enumerate(self.moves.loads.tolist()):
             here = np.flatnonzero(self.work.area == area)
             lacks = total - int(target[here].sum())
-            low, high = (target, self.high) if lacks > 0 else (self.low, target)
+            low, high = (target, highest) if lacks > 0 else (lowest, target)
             if lacks:
                 target[here] = filled(low[here], high[here], limit[here], total)
         return target
@@ -140,14 +136,13 @@ class Deal:
         taker = np.append(np.isin(self.work.cell, cells), False)
         competing = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
         few_takers = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
-        for turn in range(TURNS):
+        for _ in range(TURNS):
             if not quota.any():
                 break
             given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
             first, second = (given, lead) if few_takers else (lead, given)
             pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], competing, second, first)]
-            if turn < TURNS - 1:
-                pick = self.one_each(pick)
+            pick = self.one_each(pick)
             self.take(pick)
             self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))
@@ -159,7 +154,7 @@ class Deal:
         """Which Items get an entry in which area: (rows of `at`, areas), one element for each entry."""
         kinds, areas = self.kinds, self.work.areas
         self.at[self.item[self.gone], self.column[self.gone]] = -1
-        vacant, have = sums(self.work.area, areas, self.vacant), self.work.in_areas(self.at)
+        vacant, have = sums(self.work.area, areas, self.vacant), self.have
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
         total = int(vacant.sum())
         first, group = alike(self.kind[lacks], *have[lacks].T, sort=True)
@@ -234,8 +229,7 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
         two = start[area[one]] + (rng.random(len(one)) * size[area[one]]).astype(np.int64)
         changes = sums(np.append(seeker[one], seeker[two]), len(seats_of))
         valid = (changes[seeker[one]] == 1) & (changes[seeker[two]] == 1)
-        one, two = one[valid], two[valid]
-        valid = ~clash(one, seats[two]) & ~clash(two, seats[one])
+        valid &= ~clash(one, seats[two]) & ~clash(two, seats[one])
         one, two = one[valid], two[valid]
         seats[one], seats[two] = seats[two], seats[one]
         bad = bad[clash(bad, seats[bad])]

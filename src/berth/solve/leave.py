@@ -57,8 +57,8 @@ def _choose(deal: Deal, left: Int64, max_given: Int64, later: Int64) -> Int64:
         must = deal.have[item, area] > high[group[pool]]
         must |= deal.have[item].sum(axis=1) > kinds.placed_high[deal.kind_of[pool]]
         first = must | ~must.any()
-        excess = np.maximum(0, deal.load - deal.high)
-        slack = np.where(refilled, 0, np.maximum(0, deal.load - excess - deal.low))
+        excess = np.maximum(0, deal.load - deal.moves.load_high)
+        slack = np.where(refilled, 0, np.maximum(0, deal.load - excess - deal.moves.load_low))
         # A primary can wait if enough other entries will leave the area to cover all excess there.
         more = later + left.sum(axis=0) - np.maximum(0, deal.have - kinds.area_high[deal.kind]).sum(axis=0)
         more -= sums(deal.work.area, len(more), excess)

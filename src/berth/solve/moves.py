@@ -51,7 +51,8 @@ class Moves(NamedTuple):
     leave: Int64  # shape (kinds, areas): entries that leave the Items of a kind in an area
     join: Int64  # shape (kinds, areas): entries that join them
     loads: Int64  # shape (areas,): total load of the Members of an area
-    draining_load: Int64  # shape (positions,): load of draining Members; 0 for others
+    load_low: Int64  # shape (positions,): the load of draining Members; the interval of others
+    load_high: Int64
     kept: Int64  # shape (surplus entries,): 1 if the entry stays, else 0
 
 
@@ -87,7 +88,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     for drift, (less, more) in enumerate(pairwise(edges), 1):
         into.append(net.add(nodes[kind], head, 0, more - less, drift=drift, moves=without_entries))
 
-    gate_of = scattered((len(n), areas), (kind, area), inside)
+    pair_of = scattered((len(n), areas), (kind, area), np.arange(len(kind)))  # indices of `inside`
     own_held, own_led = (np.zeros((len(n), areas), np.int64) for _ in range(2))
     np.add.at(own_held.T, area_of, held.T)
     np.add.at(own_led.T, area_of, led.T)
@@ -95,9 +96,9 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     if surplus is not None:
         # Each surplus entry gets an arc, at most `cap` of a group may stay, and the counts exclude them.
         its_kind = work.kind[surplus.row]
-        at = scattered(len(surplus.cap), surplus.group, gate_of[its_kind, work.area[surplus.member]])
-        gates = net.add_nodes(len(at))
-        net.add(at[at >= 0], gates[at >= 0], 0, surplus.cap[at >= 0])
+        pair = scattered(len(surplus.cap), surplus.group, pair_of[its_kind, work.area[surplus.member]])
+        gates, some, cap = net.add_nodes(len(pair)), pair[pair >= 0], surplus.cap[pair >= 0]
+        net.add(inside[some], gates[pair >= 0], 0, cap)
         may_stay = np.flatnonzero(node_of[surplus.member] >= 0)  # other Members must end empty
         node, leads = node_of[surplus.member[may_stay]], (lead[surplus.row] == surplus.member)[may_stay]
         arcs = net.add(gates[surplus.group[may_stay]], owners[node], 0, 1, primaries_moved=-1 * leads)
@@ -105,12 +106,10 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         np.subtract.at(held, (its_kind[may_stay], node), 1)
         np.subtract.at(led, (its_kind[may_stay], node), leads)
         # The other Items keep at most what they may have, except in merged zones, where this is unknown.
-        of = scattered(net.nodes, inside, np.arange(len(kind)))[at[at >= 0]]
-        taken = sums(of, len(kind), surplus.cap[at >= 0])
+        taken = sums(some, len(kind), cap)
         taken[(area == areas - 1) & bool(work.state.merged)] = 0
         rest = np.where(taken > 0, net.add_nodes(len(kind)), inside)
-        own_room = np.maximum(0, high * count - taken)[taken > 0]
-        net.add(inside[taken > 0], rest[taken > 0], 0, own_room)
+        net.add(inside[taken > 0], rest[taken > 0], 0, np.maximum(0, high * count - taken)[taken > 0])
 
     free = np.minimum(here * count - own_held[kind, area], high * count)
     free_led = np.clip((led_in - own_led)[kind, area], 0, free)
@@ -123,7 +122,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     net.add(new, pool, lowest, highest)
     pool_loads = add_loads(net, work, pool, np.where(own, -1, work.area), STEPS)
     k, d = np.nonzero((held > 0) & (kinds.area_high[:, area_of] > 0))
-    gate = scattered((len(n), areas), (kind, area), rest)[k, area_of[d]]
+    gate = rest[pair_of[k, area_of[d]]]
     net.add(gate, owners[d], 0, (held - led)[k, d])
     net.add(gate, owners[d], 0, led[k, d], primaries_moved=-1)
     net.add(inside, new_own[area], 0, new_units, moves=1)
@@ -141,7 +140,8 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         leave=np.maximum(0, -change),
         join=np.maximum(0, change),
         loads=sums(pool_loads[0], areas, flow.units[pool_loads[1]]) + sums(work.area, areas, on_own),
-        draining_load=np.where(work.members.draining, on_own, 0),
+        load_low=np.where(work.members.draining, on_own, found.load_low),
+        load_high=np.where(work.members.draining, on_own, found.load_high),
         kept=np.where(kept >= 0, flow.units[kept], 0),
     )
 

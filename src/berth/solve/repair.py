@@ -26,17 +26,18 @@ def repair(deal: Deal, moves: int) -> int:
     """
     tuning, polished, quick = deal.work.tuning, False, deal.work.quick
     polish = max(tuning.polish_items, 0 if quick else len(deal.work.at) // tuning.polish_part)
-    for turn in range(TURNS):
+    for turn in range(TURNS + 1):
         bad, size = deal.misfits(), tuning.repair_items << turn
-        if not bad.any() and deal.loads_fit():
+        needless = NEVER if bad.any() or not deal.loads_fit() else max(0, deal.moved() - moves)
+        if needless < NEVER:
             # If many Items moved, a sample would hardly contain those with needless moves.
             few_moved = int((deal.given > 0).sum()) <= max(6 * polish, len(deal.work.at) // 8)
-            if deal.moved() <= moves or polished or not few_moved:
+            if not needless or polished or not few_moved:
                 break
             polished, size = True, polish  # one network may be spent only on saving moves
-        _solve_again(deal, _sample(deal, bad | deal.left_over, size, turn), turn)
-    fits = not deal.misfits().any() and deal.loads_fit()
-    return max(0, deal.moved() - moves) if fits else NEVER
+        if turn < TURNS:
+            _solve_again(deal, _sample(deal, bad | deal.left_over, size, turn), turn)
+    return needless
 
 
 def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:

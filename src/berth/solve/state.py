@@ -49,23 +49,22 @@ class State:
         self.zone, limit = problem.zone[self.row].astype(np.int64), problem.limit[self.row].astype(np.int64)
         names, first, zone = np.unique(self.zone, return_index=True, return_inverse=True)
         # Zones are ordered by the key of their first Member, so that their numbers do not matter.
-        order, usable, nothing = np.argsort(first, kind="stable"), limit > 0, np.zeros_like(limit)
+        order, usable, unknown = np.argsort(first, kind="stable"), limit > 0, np.zeros_like(limit)
         draining, age_rank = problem.draining[self.row] & usable, age_ranks(problem)[self.row] * usable
         self.zone_names, zone = names[order], np.argsort(order)[zone]
-        self.members = Members(limit, zone, len(names), draining, age_rank, low=nothing, high=nothing)
+        self.members = Members(limit, zone, len(names), draining, age_rank, low=unknown, high=unknown)
 
     def _columns(self) -> Int64:
         """Shape (positions + 1,): the column of `spread` of each position; the last is for position -1."""
-        names = np.where(np.isin(self.zone, list(self.merged)), MERGED, self.zone)
-        known, inverse = np.unique(names, return_inverse=True)
-        columns = [self.slots.setdefault(name, len(self.slots)) for name in known.tolist()]
-        return np.append(np.array(columns, np.int64)[inverse], len(self.slots))
+        names = np.where(np.isin(self.zone_names, list(self.merged)), MERGED, self.zone_names)
+        columns = [self.slots.setdefault(name, len(self.slots)) for name in names.tolist()]
+        return np.append(np.array(columns, np.int64)[self.members.zone], len(self.slots))
 
     def _build(self, problem: Problem) -> None:
         self.problem = problem
         self._read_members(problem)
-        zones = np.unique(self.zone).tolist()
-        self.merged = frozenset(zones if len(zones) > self.tuning.merge_zones else ())
+        many = self.members.zones > self.tuning.merge_zones
+        self.merged: frozenset[int] = frozenset(self.zone_names.tolist() if many else ())
         n, width = problem.held.shape
         self.at: Table = np.zeros((0, width), np.int16 if len(problem.live) < 32_000 else np.int32)
         self.lead, self.stays = np.zeros(0, self.at.dtype), np.zeros((0, width), np.int32)
@@ -73,7 +72,7 @@ class State:
         self.load = np.zeros(len(self.row), np.int64)
         self._reset_kinds()
         self._grow(n)
-        self._read(problem, np.arange(n))
+        self._read(slice(None))  # a slice copies nothing
 
     def _grow(self, more: int) -> None:
         for name, empty in ROWS.items():
@@ -91,7 +90,7 @@ class State:
         """Rebuild the kinds with these zones in the area MERGED."""
         self.merged = merged
         self._reset_kinds()
-        self._sort_into_kinds(np.arange(len(self.at)))
+        self._sort_into_kinds(slice(None))
 
     def update(self, problem: Problem, touched: Touched) -> None:
         """Apply the rows of the Problem that changed."""
@@ -106,14 +105,15 @@ class State:
         rows = np.unique(touched.items).astype(np.int64)
         if len(touched.members):
             rows = np.union1d(rows, self._move_positions(problem))
-        self._read(problem, rows)
+        self._read(rows)
 
     def _move_positions(self, problem: Problem) -> Int64:
         """Apply Members that came, went or changed; returns the Items that have to be read again."""
         before, keys, zones, loads = self.row, self.key, self.zone, self.load
         self._read_members(problem)
-        same = problem.live[before] & (problem.member_key[before] == keys) & (problem.zone[before] == zones)
-        same = np.flatnonzero(same)
+        same = np.flatnonzero(
+            problem.live[before] & (problem.member_key[before] == keys) & (problem.zone[before] == zones)
+        )
         now, lost = self.position[before[same]], np.ones(len(before) + 1, np.bool_)
         new = np.append(problem.live, False)
         lost[same] = lost[-1] = new[before[same]] = False
@@ -124,33 +124,30 @@ class State:
         self.load = scattered(len(self.row), now, loads[same], empty=0)
         return changed
 
-    def _read(self, problem: Problem, rows: Int64) -> None:
+    def _read(self, rows: slice | Int64) -> None:
         """Read what these Items hold and request."""
-        index = self._index(rows)
-        held, leads, wants = problem.held[index], problem.held_primary[index], problem.replicas[index]
+        problem = self.problem
+        held, leads, wants = problem.held[rows], problem.held_primary[rows], problem.replicas[rows]
         place = self.position.astype(self.at.dtype)
         at, lead = place[held], place[leads]
         lead[(held != leads[:, None]).all(axis=1)] = -1
         at[wants <= 0] = -1  # its entries go in every plan
-        self.load += entries(at, len(self.row)) - entries(self.at[index], len(self.row))
-        self.hash[index] = mixed(problem.item_key[index])
-        self.at[index], self.lead[index], self.wants[index] = at, lead, wants
+        self.load += entries(at, len(self.row)) - entries(self.at[rows], len(self.row))
+        self.hash[rows] = mixed(problem.item_key[rows])
+        self.at[rows], self.lead[rows], self.wants[rows] = at, lead, wants
         self._sort_into_kinds(rows)
         stays, gaps = np.where(at >= 0, held, -1), ((at[:, 1:] >= 0) & (at[:, :-1] < 0)).any(axis=1)
         mixed_up = np.flatnonzero(gaps | (at[:, 0] != lead))
         here = at[mixed_up]  # the primary comes first, empty slots last
         order = np.where(here < 0, 1, -1 * (here == lead[mixed_up, None])).argsort(axis=1, kind="stable")
         stays[mixed_up] = np.take_along_axis(stays[mixed_up], order, axis=1)
-        self.stays[index] = stays
+        self.stays[rows] = stays
 
-    def _index(self, rows: Int64) -> slice | Int64:
-        return slice(None) if len(rows) == len(self.at) else rows  # a slice copies nothing
-
-    def _sort_into_kinds(self, rows: Int64) -> None:
+    def _sort_into_kinds(self, rows: slice | Int64) -> None:
         columns = self._columns()
-        areas, known, index = len(self.slots), len(self._table), self._index(rows)
+        areas, known = len(self.slots), len(self._table)
         factor = np.append(SALT[(100 + np.arange(areas)) % len(SALT)], np.uint64(0))[columns]
-        at, wants, old = self.at[index], self.wants[index], self.kind[index]
+        at, wants, old = self.at[rows], self.wants[rows], self.kind[rows]
         key = wants.astype(np.uint64) * SALT[0]
         for column in at.T:
             key += factor[column]
@@ -163,4 +160,4 @@ class State:
         kind = numbers[inverse]
         self.count = np.append(self.count, np.zeros(len(new), np.int64))
         self.count += sums(kind, len(self._table)) - sums(old[old >= 0], len(self._table))
-        self.kind[index] = kind
+        self.kind[rows] = kind

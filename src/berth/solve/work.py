@@ -62,10 +62,13 @@ class Work:
             state.regroup(merged)
         self._number_areas()
         self.at, self.load, self.over_rows = state.at.copy(), state.load.copy(), np.zeros(0, np.int64)
-        self._make_kinds()
+        # Entries on Members that end empty in every best plan are known to go.
+        gone = np.append((self.intervals.load_high == 0) & (self.load > 0), False)
+        rows = np.flatnonzero(rows_with(gone, self.at))
+        self.lay_over(rows, np.where(gone[self.at[rows]], -1, self.at[rows]))
 
     def _active_codes(self) -> Int64:
-        """The codes of the State's kinds that have Items and request replicas."""
+        """The codes of the State's kinds that have Items and request replicas; `_active` lists them."""
         state = self.state
         self._active = np.flatnonzero((state.count > 0) & (state.asked > 0))
         return self.code(state.asked[self._active], state.spread[self._active].sum(axis=1))
@@ -93,11 +96,10 @@ class Work:
         state, found, zone, names = self.state, self.intervals, self.members.zone, self.state.zone_names
         single = np.flatnonzero(~np.isin(names, list(state.merged)))
         columns = [state.slots[name] for name in names[single].tolist()]
-        low, high = found.zone_low[:, single], found.zone_high[:, single]
+        low, high, placed = found.zone_low[:, single], found.zone_high[:, single], found.placed_high[:, None]
         if state.merged:
             columns.append(state.slots[MERGED])
-            low = np.column_stack([low, np.zeros(len(low), np.int64)])
-            high = np.column_stack([high, found.placed_high])
+            low, high = np.hstack([low, np.zeros_like(placed)]), np.hstack([high, placed])
         self.areas, self._area_low, self._area_high = len(columns), low, high
         place = scattered(len(names), single, np.arange(len(single)), empty=len(single))
         self.area, own = place[zone], np.arange(len(zone))
@@ -139,11 +141,3 @@ class Work:
         """Rows of the chosen Items (shape (n,)) in the order of their keys."""
         rows = np.flatnonzero(chosen)
         return rows[np.argsort(self.state.hash[rows], kind="stable")]
-
-    def empty_members(self) -> None:
-        """Remove the entries on Members that end empty in every best plan."""
-        gone = np.append((self.intervals.load_high == 0) & (self.load > 0), False)
-        if gone.any():
-            rows = np.flatnonzero(rows_with(gone, self.at))
-            at = self.at[rows]
-            self.lay_over(rows, np.where(gone[at], -1, at).astype(at.dtype))
