@@ -1,7 +1,5 @@
 """A problem whose plan was rejected: logged, and saved as a file that `berth plan -f` reads."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

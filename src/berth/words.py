@@ -1,7 +1,5 @@
 """Counts in words, as statuses and the command line say them."""
 
-from __future__ import annotations
-
 
 def counted(count: int, what: str) -> str:
     """`1 Item`, `2 Items`."""

@@ -3,8 +3,6 @@
 kopf runs it, watches the Pools and answers the probes; all else is `Controller`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """Carries out the decisions for a Pool: raises its term, writes and solves, and reports the outcome."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """From informers to brains: every object goes to the Pool that it names, leading or not."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """The loop of a Pool: wait for a burst of events, decide, act, and report the outcome to the brain."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

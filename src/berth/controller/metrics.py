@@ -1,7 +1,5 @@
 """The metrics that the controller exports, and their port; docs/metrics.md is generated from this module."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Thread

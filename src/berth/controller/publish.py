@@ -1,7 +1,5 @@
 """Publishes log lines, Events, metrics and statuses of a Pool, without delaying placement."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
@@ -69,7 +67,7 @@ class Publisher:
     follower: Follower
     client: kube.Client
     deadline: kube.Deadline
-    recorder: Recorder
+    recorder: "Recorder"
     metrics: Metrics
     clock: Clock = time.monotonic
     sleep: Sleep = asyncio.sleep

@@ -4,8 +4,6 @@ A watch may be late, silent or hung while everything else works. The result of a
 renewal, and a watch that has not shown it is restarted. A failed read declares nobody dead; it is retried.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """Solves for a Pool without blocking the event loop: in another process if it may take long."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import logging
@@ -93,7 +91,7 @@ class SolverProcess(EngineProcess):
         self._refuses = self._ended = True
         self.close()
 
-    def start(self) -> Connection[Any, Any]:
+    def start(self) -> "Connection[Any, Any]":
         """Start the process, unless the question that needs it was cancelled in the meantime."""
         # A thread may get here after the end: a process started then would be left behind.
         connection = None if self._refuses else super().start()

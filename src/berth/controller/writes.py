@@ -1,7 +1,5 @@
 """Writes Assignments: each at most once in a round, and a new primary only after the old one is removed."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
