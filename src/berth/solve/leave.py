@@ -74,8 +74,8 @@ def _choose(deal: Deal, left: Int64, max_given: Int64, later: Int64) -> Int64:
     return left
 
 
-def _preferred(deal: Deal, pool: Int64, left: Int64, cell: Int64, few: Int64) -> Int64:
-    """The first `few` entries of each cell, but at most one of each Item.
+def _preferred(deal: Deal, pool: Int64, left: Int64, cell: Int64, count: Int64) -> Int64:
+    """The first `count` entries of each cell, but at most one of each Item.
 
     Items that gave none yet come first, then those that need no entry elsewhere, then entries that
     are not primaries, then kinds that must give most of their entries and so have little choice.
@@ -85,7 +85,7 @@ def _preferred(deal: Deal, pool: Int64, left: Int64, cell: Int64, few: Int64) ->
     choice = (64 * (1 - np.minimum(1, share))).astype(np.int64)[group]
     needs = deal.have[item].sum(axis=1) <= deal.kinds.placed_low[deal.kind_of[pool]]
     cost = 512 * np.minimum(deal.given[item], 9) + 256 * needs + 200 * deal.leads[pool] + 2 * choice
-    return deal.one_each(pool[first_few(cell, few, deal.entry_lot[pool], cost)])
+    return deal.one_each(pool[first_few(cell, count, deal.entry_lot[pool], cost)])
 
 
 def _shed(deal: Deal, pool: Int64, may_give: Int64, left: Int64, excess: Int64, slack: Int64) -> Int64:
