@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 from objects import assignment_object, item_object, lease_object, member_object, pool_spec
 from reading import let_time_pass
@@ -10,7 +12,8 @@ from berth.kinds import Entry, Handoff, format_entry
 from berth.pool import Leases, Ledger, Why, Write
 from berth.pool.changes import Round
 from berth.pool.progress import Progress
-from berth.pool.round import plan_round, view_of
+from berth.pool.reasons import Wait
+from berth.pool.round import due_items, plan_round, view_of
 from berth.solve import Proof, Solution
 
 
@@ -81,6 +84,23 @@ def test_no_more_moves_than_the_budget_begin() -> None:
     assert len(written(fleet, planned)["b"]) == 2
     assert progress.moving == 2
     assert [wait.why for wait in progress.waits.values()].count(Why.BUDGET) == 3
+
+
+def test_moves_that_the_budget_holds_back_are_found_without_a_look_at_all_that_wait() -> None:
+    class Unread(dict[int, Wait]):
+        def items(self) -> NoReturn:
+            raise AssertionError("there may be 100,000 of them, and a round follows each report")
+
+    held = [Entry(name, 0, 3, 3) for name in "vwx"]
+    fleet = fleet_of({"a": (9, held), "b": (9, [])}, dict.fromkeys("vwx", 1), max_in_flight=1)
+    progress = Progress(Unread())
+    plan(fleet, {name: ["b"] for name in "vwx"}, progress)
+    fleet.changed.converge.clear()
+    assert due_items(fleet, progress) == set()
+    progress.forget(fleet.items.of["v"])
+    assert due_items(fleet, progress) == {fleet.items.of["w"]}
+    progress.forget(fleet.items.of["w"])
+    assert due_items(fleet, progress) == {fleet.items.of["x"]}
 
 
 def test_moves_that_another_leader_has_started_count_for_the_budget() -> None:

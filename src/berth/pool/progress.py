@@ -20,6 +20,7 @@ class Progress:
     waits: dict[int, Wait] = field(default_factory=dict)  # Items at their targets are not in it
     in_flight: dict[int, int] = field(default_factory=dict)  # moves under way, without those at zero
     for_room: dict[int, set[int]] = field(default_factory=dict)  # Items that wait for room, by Member row
+    for_budget: set[int] = field(default_factory=set)  # Items whose moves the budget holds back
     since: dict[int, tuple[float, Lane]] = field(default_factory=dict)  # when the way of each started
 
     @property
@@ -30,6 +31,7 @@ class Progress:
     def forget(self, item: int) -> None:
         """Forget what an Item waits for, and its moves."""
         self.in_flight.pop(item, None)
+        self.for_budget.discard(item)
         wait = self.waits.pop(item, None)
         if wait is not None and wait.why in FOR_ROOM:
             for member in wait.members:
@@ -49,6 +51,8 @@ class Progress:
         if step.wait is None:
             return
         wait = self.waits[item] = step.wait
+        if wait.why is Why.BUDGET:
+            self.for_budget.add(item)
         if wait.why in FOR_ROOM:
             for member in wait.members:
                 self.for_room.setdefault(member, set()).add(item)

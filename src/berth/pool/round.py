@@ -14,7 +14,6 @@ from berth.pool.changes import Lane, Loads, MemberEdit, Round, lane
 from berth.pool.former import stopped
 from berth.pool.ledger import Ledger
 from berth.pool.progress import Progress
-from berth.pool.reasons import Why
 from berth.pool.rules import Holding, Rules, View, step
 from berth.solve import Solution
 from berth.solve.model import Int32
@@ -22,7 +21,7 @@ from berth.solve.model import Int32
 
 def due_items(ledger: Ledger, progress: Progress) -> set[int]:
     """Item rows to process in this round; takes those that have changed."""
-    names, policy = ledger.items.names, ledger.policy
+    names, budget = ledger.items.names, ledger.policy.moves.max_in_flight
     items = {row for row in ledger.changed.converge if row < len(names)}
     ledger.changed.converge = set()
     for row, waiting in progress.for_room.items():
@@ -33,9 +32,8 @@ def due_items(ledger: Ledger, progress: Progress) -> set[int]:
         member = ledger.members[row]
         if member.restarted:  # all its entries in one write, or its new session gets none of them
             items.update(ledger.items.of[name] for name in member.entries)
-    if policy.moves.max_in_flight is not None:
-        held_back = sorted(row for row, wait in progress.waits.items() if wait.why is Why.BUDGET)
-        items.update(held_back[: max(0, policy.moves.max_in_flight - progress.moving)])
+    if budget is not None and (left := budget - progress.moving) > 0:
+        items.update(sorted(progress.for_budget)[:left])
     for row in [row for row in items if names[row] is None]:
         progress.forget(row)
         progress.since.pop(row, None)
