@@ -59,13 +59,6 @@ async def write_all(work: Iterable[tuple[int, Work]], limit: int) -> dict[int, k
     return failed
 
 
-def may_be_done(error: kube.ApiError) -> bool:
-    """Whether a write that failed with this error may have been accepted, or may still be."""
-    if isinstance(error, kube.ConnectionLost):
-        return error.maybe_done
-    return isinstance(error, kube.ServerError)
-
-
 def assignment_patch(member: MemberState, spec: dict[str, Any]) -> list[dict[str, Any]]:
     """The JSON patch that replaces `spec` only in the Assignment and the generation that were observed.
 
@@ -183,7 +176,7 @@ class AssignmentWriter:
             applied.failures.append(error)
             applied.failed_objects.add(write.row)
             applied.again |= items
-            if may_be_done(error):
+            if error.maybe_done:
                 applied.in_doubt[write.member.name] = items
             return False
         applied.accepted.append(write._replace(edits=edits))

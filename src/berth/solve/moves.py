@@ -29,6 +29,7 @@ from berth.solve.work import RADIX, Work
 
 LEVELS = ("moves", "draining-age", "primaries-moved", "drift", "even")
 """`drift` prefers, at equal moves, fewer changes of zones. `even` is the last level: even loads by limit."""
+MANY_UNITS = 8_192  # above this number of units, those of a Member form packs
 STEPS = 48  # maximum arcs for the load of one node within its interval, which differ in their cost in `even`
 
 
@@ -172,25 +173,28 @@ def add_loads(net: Network, work: Work, owners: Int64, owner: Int64, steps: int)
 
     `owner`, shape (positions,), is the index in `owners` of each Member's node, -1 if it has none.
     The first arc of an owner is the load that it must have. The units above it follow in the order of
-    their cost in `even`. If an owner has more than `steps` units, they form bundles of about equal
-    size, each at the cost of its most expensive unit.
+    their cost in `even`. If there are very many units, those of a Member form packs; and if an owner has
+    more than `steps` packs, they form bundles. Each has the cost of its most expensive unit.
     """
     found, members, at, size = work.intervals, work.members, np.flatnonzero(owner >= 0), len(owners)
     low, rank = sums(owner[at], size, found.load_low[at]), np.zeros(size, np.int64)
     np.maximum.at(rank, owner[at], members.age_rank[at])
     span = found.load_high[at] - found.load_low[at]
     plain = span * (members.draining[at] | (int(span.sum()) > work.tuning.even_units))
+    rest, pack = span - plain, 1 + int(span.sum()) // MANY_UNITS
     arcs = [
         net.add(owners, net.sink, low, low, draining_age=rank),
         net.add(owners, net.sink, 0, sums(owner[at], size, plain), draining_age=rank),
     ]
-    unit = np.repeat(np.arange(len(at)), span - plain)
-    nth = found.load_low[at][unit] + rank_within(unit) + 1
-    cost = SCALE * nth // np.maximum(members.limit[at[unit]], 1)  # at most SCALE
-    owner_of, cost = np.divmod(np.sort(owner[at[unit]] * (2 * SCALE) + cost), 2 * SCALE)
+    unit = np.repeat(np.arange(len(at)), -(-rest // pack))
+    end = np.minimum((rank_within(unit) + 1) * pack, rest[unit])
+    cost = SCALE * (found.load_low[at][unit] + end) // np.maximum(members.limit[at[unit]], 1)  # at most SCALE
+    order = np.lexsort((cost, owner[at[unit]]))
+    owner_of, cost = owner[at[unit]][order], cost[order]
     bundle = rank_within(owner_of) // np.maximum(1, -(-sums(owner_of, size) // steps))[owner_of]
-    last = np.flatnonzero(np.diff(owner_of * steps + bundle, append=-1))  # the last unit of each bundle
-    arcs.append(net.add(owners[owner_of[last]], net.sink, 0, np.diff(last, prepend=-1), even=cost[last]))
+    last = np.flatnonzero(np.diff(owner_of * steps + bundle, append=-1))  # the last pack of each bundle
+    units = np.cumsum((end - rank_within(unit) * pack)[order])[last]
+    arcs.append(net.add(owners[owner_of[last]], net.sink, 0, np.diff(units, prepend=0), even=cost[last]))
     return np.concatenate([np.arange(size), np.arange(size), owner_of[last]]), np.concatenate(arcs)
 
 
