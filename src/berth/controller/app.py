@@ -130,6 +130,9 @@ class Controller:
             finally:
                 self.metrics.leading.set(0)
                 self.metrics.forget_pools()
+            # The TaskGroup of a lead that ends by itself swallows a cancellation that comes meanwhile.
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError
             if replaced:
                 await self._stand_aside()
             else:
