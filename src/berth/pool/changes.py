@@ -137,7 +137,6 @@ class Round:
 
     def edits(self, member: MemberState) -> list[MemberEdit]:
         """The edits of that Member's Assignment, to be added to."""
-        write = self.writes.get(member.row)
-        if write is None:
-            write = self.writes[member.row] = Write.of(member)
-        return write.edits
+        if member.row not in self.writes:
+            self.writes[member.row] = Write.of(member)
+        return self.writes[member.row].edits

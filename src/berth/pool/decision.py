@@ -129,9 +129,7 @@ class Decision:
     repairs: tuple[Write, ...] = ()  # Assignments to create or clean, after everything else
     facts: tuple[Fact, ...] = ()
     rests: bool = False  # there is nothing to do until the next event, or `wake_at`
-    wake_at: float | None = (
-        None  # when to decide again at the latest (monotonic s); None: not before an event
-    )
+    wake_at: float | None = None  # when to decide again at the latest (monotonic s); None: at an event
 
 
 # ---- outcomes: what `done` takes ------------------------------------------------------------------

@@ -216,9 +216,7 @@ class Ledger:
         if not member.lease:
             return Liveness.LIVE
         if not member.lived and member.lease in self.leases.unread():
-            return (
-                Liveness.EXPIRED
-            )  # left by an earlier process: the Member has nothing yet that it could lose
+            return Liveness.EXPIRED  # left by an earlier process: the Member has nothing yet to lose
         return self.leases.state(member.lease)
 
     def _set_problem_member(self, member: MemberState) -> None:

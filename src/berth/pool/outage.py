@@ -66,11 +66,9 @@ def outage(members: Iterable[MemberState], leases: Leases, now: float, policy: R
             live.append(member)
         elif member.entries or now - member.dead_since < TOGETHER:
             dying.append((member, member.dead_since))
-    late: list[float] = []  # when the Leases of live Members that have been silent for long expire
-    for member in live if dying else ():  # without a death, silence proves nothing
-        duration, silent, _ = leases.silence(member.lease, now)
-        if silent > LATE * duration:
-            late.append(now + duration - silent)
+    # When the Leases of long silent Members expire; without a death, silence proves nothing.
+    silences = (leases.silence(member.lease, now) for member in live if dying)
+    late = [now + duration - silent for duration, silent, _ in silences if silent > LATE * duration]
     counted = len(live) + len(dying)
 
     def brakes(dead: int) -> bool:
