@@ -1,4 +1,4 @@
-"""A lead ends by itself, by another leader or by SIGTERM, and by two of these at once."""
+"""How a controller ends: its lead by itself and by SIGTERM at once, and by a failure."""
 
 from __future__ import annotations
 
@@ -59,3 +59,26 @@ async def test_a_controller_that_is_to_end_does_so_although_its_lead_is_just_end
     await asyncio.wait({standing}, timeout=1.0)
     assert standing.cancelled()
     assert election.taken == 1
+
+
+async def test_a_controller_that_fails_says_what_failed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def divides() -> None:
+        raise ZeroDivisionError("division by zero")
+
+    async def fails(_: Controller) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(divides())
+
+    async def operator(**options: Any) -> None:
+        await options["stop_flag"].wait()
+
+    monkeypatch.setattr(Controller, "run", fails)
+    monkeypatch.setattr(module, "_pools_served", lambda *_: asyncio.sleep(0))
+    monkeypatch.setattr(module.kopf, "operator", operator)
+    with pytest.raises(SystemExit):
+        await module.serve(cast(Any, None), Options())
+    (record,) = (record for record in caplog.records if record.levelname == "CRITICAL")
+    assert record.getMessage() == "the controller failed and stops: division by zero"
+    assert record.exc_info

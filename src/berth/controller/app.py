@@ -283,6 +283,8 @@ async def serve(config: kube.Config, options: Options, liveness: str | None = No
     )
     if not work.cancelled() and (error := work.exception()) is not None:
         trace = None if isinstance(error, OSError) else error  # a port in use is not a defect
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         logger.critical("the controller failed and stops: %s", error, exc_info=trace)
         raise SystemExit(1)
 
