@@ -78,7 +78,9 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 self._anchors.clear()
                 self._count = 0
-                yield self._value(next(self._events), MAX_DEPTH)
+                document = self._value(next(self._events), MAX_DEPTH)
+                next(self._events)  # its end; until there the text may prove to be wrong
+                yield document
 
     def _value(self, event: Any, levels_left: int) -> Any:
         """The value that starts with this event."""
