@@ -294,6 +294,9 @@ def test_an_item_that_is_gone_but_held_is_explained(berth: Run) -> None:
     unknown = assignment("left", "c#0@1:1")
     assert waits(berth, "item", "c", *fleet, unknown) == "InProgress: the next step is under way"
     assert waits(berth, "member", "left", *fleet, unknown) == "MemberMissing: the Member does not exist"
+    gone = explained(berth, "member", "left", *fleet, unknown)
+    assert (gone["exists"], gone["zone"], gone["items"], gone["band"]) == (False, None, 1, [0, 0])
+    assert explained(berth, "member", "m", *fleet, unknown)["zone"] == ""
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def laughs(first: str, each: str) -> str:
         ("&a [*a]\n", "the alias *a stands for nothing"),
         (f"{API}\nkind: Item\nmetadata: &x {{name: a, y: *x}}\n", "the alias *x stands for nothing"),
         # Characters.
+        ("apiVersion\nkind: Item\n", "line 2, column 5: not valid YAML: mapping values are not allowed"),
         ("a: \x00\n", "line 1: not valid YAML: control characters are not allowed"),
         (f"{ITEM}\x00", "line 4: not valid YAML: control characters are not allowed"),
         ('{"a": "\x00"}', "line 1: not valid YAML: control characters are not allowed"),

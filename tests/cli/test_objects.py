@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from cliobjects import assignment, item, live, member, owned_by
+from msgspec.structs import replace
 
 from berth.cli.analysis import brain_of
 from berth.cli.manifests import KINDS, Manifest, pools_of
@@ -58,6 +59,17 @@ def test_a_dead_member_has_been_dead_since_the_time_in_its_condition(
     status["conditions"][0]["lastTransitionTime"] = since
     state = state_of(pool(status))
     assert (state.live, state.liveness) == (False, expected)
+
+
+@pytest.mark.parametrize("since", ["", "2026-01-01T00:00:60Z", "2026-01-01T00:00:00"])
+def test_a_member_whose_condition_has_no_usable_time_has_died_just_now(since: str) -> None:
+    found = pool(live("False", "LeaseExpired"))
+    dead = found.members["m"]
+    assert dead.status is not None
+    (condition,) = dead.status.conditions
+    status = replace(dead.status, conditions=(replace(condition, last_transition_time=since),))
+    found.members["m"] = replace(dead, status=status)
+    assert state_of(found).liveness is Liveness.EXPIRED
 
 
 def test_a_pool_is_called_by_its_name_and_by_its_namespace_only_where_that_repeats() -> None:

@@ -31,7 +31,7 @@ def test_what_is_written_as_yaml_is_read_again(docs: list[Any], flow: bool | Non
 def test_words_stand_for_what_kubernetes_reads_into_them() -> None:
     text = (
         "[0x10, 010, 08, 0b11, 1_000, +3, -0, 0, 1., .5, 1e3, yes, Off, ~, Null, , 12:30:00, 2026-01-01, "
-        "-, +, ., 0o17, 'yes', !!str 3, !!int '3', ! 4]"
+        "-, +, ., ._, -.__, 0o17, 'yes', !!str 3, !!int '3', ! 4]"
     ).replace(", ,", ", '',")
     assert next(yaml_documents(text)) == [
         *(
@@ -54,7 +54,7 @@ def test_words_stand_for_what_kubernetes_reads_into_them() -> None:
             "12:30:00",
             "2026-01-01",
         ),
-        *("-", "+", ".", "0o17", "yes", "3", 3, 4),
+        *("-", "+", ".", "._", "-.__", "0o17", "yes", "3", 3, 4),
     ]
     assert list(yaml_documents("--- a\n...\n---\n--- {}\n")) == ["a", None, {}]
     assert next(yaml_documents("[1e999, .NaN]")) == [Unbounded("1e999"), Unbounded(".NaN")]

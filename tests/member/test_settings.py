@@ -48,8 +48,11 @@ def test_the_kubeconfig_may_be_text() -> None:
         ({}, "give limit= or set BERTH_LIMIT"),
         ({"BERTH_LIMIT": "many"}, "BERTH_LIMIT is 'many': set it to a number"),
         ({"BERTH_LIMIT": "5000"}, "0 to 4096"),
+        ({"BERTH_LIMIT": "inf"}, "0 to 4096"),
+        ({"BERTH_LIMIT": "nan"}, "0 to 4096"),
         ({"BERTH_LIMIT": "1", "BERTH_NAME": "A_b"}, "'A_b' cannot be the name of a Member"),
         ({"BERTH_LIMIT": "1", "BERTH_LEASE_SECONDS": "0.2"}, "too short"),
+        ({"BERTH_LIMIT": "1", "BERTH_LEASE_SECONDS": "nan"}, "too short"),
     ],
 )
 def test_a_missing_or_impossible_setting_is_an_error_that_names_it(env: dict[str, str], message: str) -> None:

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -129,8 +129,10 @@ def _observe_leased(
         lease = kinds.LeaseObject(kinds.Meta(name), kinds.LeaseSpec(holder or "unknown"))
         expires = NOW + DEFAULT_DURATION
         if dead is not None:
-            age = (wall or datetime.now(UTC)) - datetime.fromisoformat(dead.last_transition_time)
-            expires = NOW - max(0.0, age.total_seconds())
+            expires = NOW
+            with suppress(ValueError, TypeError):  # the API server accepts times that Python does not
+                age = (wall or datetime.now(UTC)) - datetime.fromisoformat(dead.last_transition_time)
+                expires -= max(0.0, age.total_seconds())
         leases.put(lease, expires - DEFAULT_DURATION)
         brain.observe(member, expires - DEFAULT_DURATION)
         if dead is not None and dead.reason == "LeaseReleased":

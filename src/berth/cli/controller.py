@@ -24,7 +24,10 @@ def controller_command(
     ] = 15.0,
     lease_namespace: Annotated[
         str | None,
-        option("Namespace of the leader's Lease. Default: the first --namespace, the pod's, or `default`."),
+        option(
+            "Namespace of the leader's Lease. Default: the first --namespace, the pod's, or `default`.",
+            envvar="BERTH_LEASE_NAMESPACE",
+        ),
     ] = None,
     metrics_port: Annotated[int | None, option("Serve Prometheus metrics on this port.", **PORT)] = None,
     liveness_port: Annotated[int | None, option("Serve /healthz for probes on this port.", **PORT)] = None,

@@ -111,13 +111,15 @@ def _member_facts(plan: PoolPlan, name: str) -> Facts:
     entries = {item: here[name] for item, here in plan.held.items() if name in here}
     primaries = sum(entry.slot == 0 for entry in entries.values())
     gone = MemberSummary(name, "", 0, False, False, len(entries), primaries, 0, (0, 0))
+    known = plan.members.get(name)
     arrives = [change for change in plan.changes.values() if name in change.gains]
     leaves = [change.item for change in plan.changes.values() if name in change.leaves]
     wait = reasons.member_waits(plan, name)
     problems = state.assignment.status.problems if state and state.assignment else ()
     return {
         **_common_facts("Member", plan, name, plan.pool.members.get(name)),
-        **plan.members.get(name, gone)._asdict(),
+        **(known or gone)._asdict(),
+        "zone": known.zone if known else None,
         "releasing": sorted(set(reasons.unreleased(state)) - entries.keys()) if state else [],
         "planned": plan.items[name],
         "plannedPrimaries": plan.primaries[name],

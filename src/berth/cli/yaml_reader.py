@@ -33,7 +33,7 @@ _WORDS: dict[str, bool | None] = {
 _INT = re.compile(r"[-+]?(?:0b_*[01][01_]*|0x_*[0-9a-fA-F][0-9a-fA-F_]*|0[0-7_]*|[1-9][0-9_]*)")
 _OCTAL = re.compile(r"^([-+]?)0(?=[0-7])")
 """The sign and the zero before octal digits, which Python writes as `0o`."""
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9_]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(?:\._*[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
@@ -78,7 +78,9 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 self._anchors.clear()
                 self._count = 0
-                yield self._value(next(self._events), MAX_DEPTH)
+                document = self._value(next(self._events), MAX_DEPTH)
+                next(self._events)  # its end; until there the text may prove to be wrong
+                yield document
 
     def _value(self, event: Any, levels_left: int) -> Any:
         """The value that starts with this event."""

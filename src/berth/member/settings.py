@@ -97,14 +97,14 @@ class Settings:
                 f"{name!r} cannot be the name of a Member: give name=, or set BERTH_NAME or BERTH_POD_NAME, "
                 "to lower-case letters, digits, '-' and '.'"
             )
-        limit = int(number("limit", -1))
+        limit = number("limit", -1)
         if not 0 <= limit <= MAX_LIMIT:
             raise SettingsError(
                 "give limit= or set BERTH_LIMIT to the maximum number of Items that this Member may hold, "
                 f"0 to {MAX_LIMIT}"
             )
         lease = number("lease_seconds", 15.0)
-        if lease < 1.0:
+        if not lease >= 1.0:  # nor NaN
             raise SettingsError(
                 f"a Lease of {lease:g} s is too short: give 1 or more, the API server counts whole seconds"
             )
@@ -114,7 +114,7 @@ class Settings:
             pool=text("pool", "default"),
             name=name,
             namespace=text("namespace", pod("NAMESPACE")) or None,
-            limit=limit,
+            limit=int(limit),
             zone=given.get("zone", env.get("BERTH_ZONE", "")),
             kubeconfig=Path(kubeconfig) if kubeconfig else None,
             lease_seconds=lease,

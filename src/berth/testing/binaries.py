@@ -125,13 +125,7 @@ def _run(argv: list[str], environment: Mapping[str, str]) -> subprocess.Complete
     try:
         # In a folder where no go.mod asks for another Go.
         return subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-            cwd="/",
+            argv, input="", capture_output=True, text=True, check=False, env=environment, cwd="/"
         )
     except OSError as error:
         return subprocess.CompletedProcess(argv, 127, "", str(error))

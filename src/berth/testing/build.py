@@ -111,10 +111,8 @@ def build(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with (root / "build.lock").open("a") as lock:
-            try:
-                fcntl.flock(
-                    lock, fcntl.LOCK_EX | fcntl.LOCK_NB
-                )  # the kernel releases it when its holder dies
+            try:  # the kernel releases it when its holder dies
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 progress.step("another process builds: waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)

@@ -99,9 +99,6 @@ def _sweep(parent: Path) -> None:
             status = folder.stat()
             if status.st_uid != os.getuid() or time.time() - status.st_mtime < _YOUNG_SECONDS:
                 continue
-            lock = os.open(folder / "lock", os.O_RDWR)
-            try:
+            with (folder / "lock").open("r+b") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
