@@ -130,7 +130,7 @@ def _observe_leased(
         expires = NOW + DEFAULT_DURATION
         if dead is not None:
             expires = NOW
-            with suppress(ValueError, TypeError):  # the API server accepts times that Python does not
+            with suppress(ValueError):  # the API server accepts times that Python does not
                 age = (wall or datetime.now(UTC)) - datetime.fromisoformat(dead.last_transition_time)
                 expires -= max(0.0, age.total_seconds())
         leases.put(lease, expires - DEFAULT_DURATION)
