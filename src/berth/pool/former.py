@@ -29,7 +29,7 @@ class LastPrimary(NamedTuple):
     @property
     def keys(self) -> set[tuple[str, str]]:
         """What the Items are found by: the Member and the Lease."""
-        return {("member", self.member), ("lease", self.lease)}
+        return {("member", self.member), *([("lease", self.lease)] if self.lease else ())}
 
 
 def may_be_active(member: MemberState, item: str) -> bool:
