@@ -11,7 +11,8 @@ from fault_history import Work, decreasing_epochs, overlaps, shared_epochs
 from fault_objects import broken_promises
 from fault_run import FaultRun, started
 
-from berth.kube import lease_clock
+from berth.kinds import AssignmentObject
+from berth.kube import ASSIGNMENTS, lease_clock
 from berth.testing import ControlPlane
 
 pytestmark = pytest.mark.cluster
@@ -21,29 +22,40 @@ BOUND = 60.0
 """Seconds within which a process that was started again works; generous, for a machine that is busy."""
 
 
-async def until_it_works(run: FaultRun, pid: int) -> None:
-    """Wait until that process has worked on some Item."""
-    started_at = lease_clock()
+async def until_it_works(run: FaultRun, name: str) -> bool:
+    """Wait until that worker's process has worked on some Item; False if it is primary of none.
+
+    A Member that was dead for a moment, on a slow machine, may get back replicas only: the plan takes as few
+    primaries as possible from the others.
+    """
+    started_at, pid = lease_clock(), run.processes[name].pid
     while not any(each.pid == pid for each in reversed(run.work())):
-        assert lease_clock() - started_at < BOUND, f"process {pid} works on nothing"
+        waited = lease_clock() - started_at
+        if waited > BOUND / 3:
+            there = await run.client.get(ASSIGNMENTS.path(run.namespace, name), type=AssignmentObject)
+            if there.spec.items and not any("#0@" in entry for entry in there.spec.items):
+                return False
+        assert waited < BOUND, f"process {pid} works on nothing"
         await asyncio.sleep(0.2)
+    return True
 
 
-async def killed(run: FaultRun, name: str) -> None:
-    """It is killed, and started again at once."""
+async def killed(run: FaultRun, name: str) -> bool:
+    """It is killed, and started again at once; returns whether it works."""
     await run.restart(name, signal.SIGKILL)
-    await until_it_works(run, run.processes[name].pid)
+    return await until_it_works(run, name)
 
 
-async def out_of_time(run: FaultRun, name: str) -> None:
+async def out_of_time(run: FaultRun, name: str) -> bool:
     """It is stopped while its Lease runs out, which another process waits for; then it goes on."""
     old = run.processes[name]
     old.send_signal(signal.SIGSTOP)
     try:
         await run.start(name)
-        await until_it_works(run, run.processes[name].pid)
+        works = await until_it_works(run, name)
         old.send_signal(signal.SIGCONT)
         await asyncio.sleep(0.3)
+        return works
     finally:
         old.kill()
         await old.wait()
@@ -57,7 +69,7 @@ async def restart_each(run: FaultRun, times: int, leader_after: int) -> Counter[
         for number in range(times):
             await asyncio.sleep(run.random.random())
             how = (killed, out_of_time)[number % 2]
-            await how(run, name)
+            done["idle"] += not await how(run, name)
             done[how.__name__] += 1
             if (done["killed"] + done["out_of_time"]) % leader_after == 0:
                 await run.restart(run.controllers[0], signal.SIGKILL)
@@ -74,7 +86,9 @@ def check(run: FaultRun, done: Counter[str]) -> None:
     processes = {each.pid for each in work}
     print(f"{dict(done)}; {len(work)} pieces of work by {len(processes)} processes, "
           f"{len({(each.item, each.epoch) for each in work})} epochs")  # fmt: skip
-    assert len(processes) >= done["killed"] + done["out_of_time"]
+    restarts = done["killed"] + done["out_of_time"]
+    assert done["idle"] <= restarts / 20
+    assert len(processes) >= restarts - done["idle"]
     assert list(shared_epochs(work)) == []
     assert list(decreasing_epochs(work)) == []
     assert list(overlaps(work)) == []
@@ -113,7 +127,7 @@ async def test_a_process_waits_for_the_leader_and_one_that_does_not_is_caught(
         await run.processes[run.controllers[0]].wait()
         for name in run.names:
             await run.restart(name, signal.SIGKILL)
-        await until_it_works(run, run.processes["w0"].pid)
+        await until_it_works(run, "w0")
         log = run.log("w1")
         started_at = lease_clock()
         while "waiting for the leader" not in log.read_text(errors="replace"):
@@ -121,7 +135,7 @@ async def test_a_process_waits_for_the_leader_and_one_that_does_not_is_caught(
             await asyncio.sleep(0.2)
         assert not mine(run, "w1"), "it works with what the process before it was given"
         await run.start(run.controllers[0])
-        await until_it_works(run, run.processes["w1"].pid)
+        await until_it_works(run, "w1")
         found = list(shared_epochs(run.work()))
         assert any("(w0_" in line for line in found)
         assert not any("(w1_" in line for line in found)
