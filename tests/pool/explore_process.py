@@ -24,6 +24,7 @@ from explore_values import (
 )
 from objects import assignment_object, item_object, lease_object
 from protocol_world import losing
+from waiting import run_until_idle
 
 from berth.controller.apply import Applier, Replaced
 from berth.controller.follow import Burst
@@ -236,11 +237,7 @@ class Process:
         self.brain.stop()
 
     def _spin(self) -> None:
-        while True:
-            self.loop.call_soon(self.loop.stop)
-            self.loop.run_forever()
-            if not self.loop._ready:  # type: ignore[attr-defined]
-                break
+        run_until_idle(self.loop)
         if self.task is not None and self.task.done():
             if not self.task.cancelled() and (error := self.task.exception()) is not None:
                 raise error

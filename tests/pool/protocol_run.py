@@ -9,6 +9,7 @@ from protocol_client import Network, Request
 from protocol_leader import SOLVE, Leader
 from protocol_store import KINDS
 from protocol_world import Process, World
+from waiting import run_until_idle
 
 from berth.kube import ApiError, RequestTimeout, ServerError
 
@@ -42,11 +43,7 @@ class Run:
 
     def spin(self) -> None:
         """Run the controllers until each waits for an answer or an event."""
-        while True:
-            self.loop.call_soon(self.loop.stop)
-            self.loop.run_forever()
-            if not self.loop._ready:  # type: ignore[attr-defined]
-                break
+        run_until_idle(self.loop)
         for leader in self.leaders:
             for task in (leader.task, leader.reading):
                 if task is not None and task.done() and not task.cancelled():

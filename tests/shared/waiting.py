@@ -28,3 +28,12 @@ def eventually(look: Callable[[], Any], explain: Explain = "", seconds: float = 
         assert time.monotonic() < end, _message(explain, seconds)
         time.sleep(0.05)
     return answer
+
+
+def run_until_idle(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until no callback is ready: each of its tasks then waits for something from outside."""
+    while True:
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        if not loop._ready:  # type: ignore[attr-defined]
+            return

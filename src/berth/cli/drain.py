@@ -15,7 +15,6 @@ from berth.cli.cluster import with_client
 from berth.cli.errors import UsageError, not_found, note
 from berth.cli.objects import PoolObjects, Source
 from berth.cli.options import Context, Kubeconfig, Namespace, Output, option, print_json
-from berth.cli.reasons import unreleased
 from berth.cli.tables import console
 from berth.kinds import AssignmentObject, MemberObject
 from berth.kube import ASSIGNMENTS, MEMBERS, Client, Conflict, NotFound
@@ -283,4 +282,4 @@ def items_left(member: MemberObject, assignment: AssignmentObject) -> list[str]:
     name = member.metadata.name
     pool = PoolObjects("", member.spec.pool, members={name: member}, assignments={name: assignment})
     state = brain_of(pool).ledger.member_named(name)
-    return unreleased(state) if state else []
+    return sorted(state.held_or_reported) if state else []

@@ -120,7 +120,7 @@ def _member_facts(plan: PoolPlan, name: str) -> Facts:
         **_common_facts("Member", plan, name, plan.pool.members.get(name)),
         **(known or gone)._asdict(),
         "zone": known.zone if known else None,
-        "releasing": sorted(set(reasons.unreleased(state)) - entries.keys()) if state else [],
+        "releasing": sorted(state.held_or_reported - entries.keys()) if state else [],
         "planned": plan.items[name],
         "plannedPrimaries": plan.primaries[name],
         "arrives": [{"item": c.item, "why": reasons.why_changed(plan, c)} for c in arrives],

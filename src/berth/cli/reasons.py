@@ -8,7 +8,7 @@ from berth.cli.objects import find_condition
 from berth.kinds import Entry, Phase, ZonePolicy
 from berth.pool import MemberState, Wait, Why
 from berth.pool.reasons import MESSAGES, Reason
-from berth.pool.statuses import wait_words
+from berth.pool.statuses import failures, member_names, wait_words
 from berth.words import still_here
 
 # ---- why a plan changes something ------------------------------------------------------------------
@@ -107,9 +107,7 @@ class Waiting(NamedTuple):
 
 def _waiting(plan: PoolPlan, why: Why, *rows: int) -> Waiting:
     """A wait for the Members of these rows."""
-    members = plan.brain.ledger.members
-    names = tuple(members[row].name if row in members else "a Member that is gone" for row in rows)
-    return Waiting(why.value, wait_words(plan.brain, Wait(why, rows)), names)
+    return Waiting(why.value, wait_words(plan.brain, Wait(why, rows)), tuple(member_names(plan.brain, rows)))
 
 
 def item_waits(plan: PoolPlan, name: str) -> Waiting | None:
@@ -134,8 +132,8 @@ def item_waits(plan: PoolPlan, name: str) -> Waiting | None:
 
 def _failures(plan: PoolPlan, item: str, rows: tuple[int, ...]) -> Waiting | None:
     """The Members among these that report the Item as failed, in the words of its condition `Ready`."""
-    members = [plan.brain.ledger.members.get(row) for row in rows]
-    found = {m.name: f"{m.name} reports Failed: {why}" for m in members if m and (why := m.failure(item))}
+    members = plan.brain.ledger.members
+    found = failures((members[row] for row in rows if row in members), item)
     return Waiting(Phase.FAILED.value, "; ".join(found.values()), tuple(found)) if found else None
 
 
@@ -152,7 +150,7 @@ def member_waits(plan: PoolPlan, name: str) -> Waiting | None:
     if pool.is_former(assignment):
         return Waiting("NoAssignment", "its Assignment still belongs to an earlier Member of this name")
     if plan.members[name].draining:
-        left = unreleased(state)
+        left = sorted(state.held_or_reported)
         first = _first_wait(plan, left)
         words = f"; {first.message}" if first else ""
         return Waiting("Draining", f"{still_here(len(left))}{words}") if left else None
@@ -181,8 +179,3 @@ def _first_wait(plan: PoolPlan, items: list[str]) -> Waiting | None:
     """What the first of these Items that waits for something waits for."""
     waits = ((item, item_waits(plan, item)) for item in items)
     return next((wait._replace(message=f"{item}: {wait.message}") for item, wait in waits if wait), None)
-
-
-def unreleased(state: MemberState) -> list[str]:
-    """Items that a Member still holds or reports, in the sense of its condition `Drained`."""
-    return sorted(state.entries.keys() | state.reports.keys() if state.reported else state.entries.keys())

@@ -212,7 +212,7 @@ class Controller:
                 counter = self.metrics.watch_restarts.labels(informer.resource.plural)
                 counter.inc(informer.restarts - counted.get(i, 0))
                 counted[i] = informer.restarts
-            await asyncio.sleep(15.0)
+            await asyncio.sleep(15.0)  # about as often as Prometheus reads the counter
 
     def _on_unusable(self, kind: str, key: kube.Key, error: Exception) -> None:
         namespace, name = key

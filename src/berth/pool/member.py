@@ -151,6 +151,11 @@ class MemberState:
             return None
         return self.problem(entry) or "it gives no reason"
 
+    @property
+    def held_or_reported(self) -> set[str]:
+        """Names of the Items that the Member still holds or, if it reports, still reports."""
+        return self.entries.keys() | self.reports.keys() if self.reported else set(self.entries)
+
 
 # ---- sessions: they end, Members stay ---------------------------------------------------------------
 

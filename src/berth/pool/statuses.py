@@ -41,12 +41,21 @@ def same_status(new: Status, old: msgspec.Struct | None) -> bool:
     return old is not None and msgspec.convert(msgspec.to_builtins(old) | new, type(old)) == old
 
 
+def member_names(brain: Brain, rows: Iterable[int]) -> list[str]:
+    """The names of the Members of these rows, for a sentence."""
+    members = brain.ledger.members
+    return [members[row].name if row in members else "a Member that is gone" for row in rows]
+
+
 def wait_words(brain: Brain, wait: Wait) -> str:
     """What an Item waits for, with the names of the Members."""
-    members = brain.ledger.members
-    names = [members[row].name if row in members else "a Member that is gone" for row in wait.members]
-    budget = brain.ledger.policy.moves.max_in_flight
-    return WORDS[wait.why].format(who=listed(names), in_flight=brain.progress.moving, budget=budget)
+    who, budget = listed(member_names(brain, wait.members)), brain.ledger.policy.moves.max_in_flight
+    return WORDS[wait.why].format(who=who, in_flight=brain.progress.moving, budget=budget)
+
+
+def failures(members: Iterable[MemberState], item: str) -> dict[str, str]:
+    """The Members among these that report the Item as failed, and a sentence for each."""
+    return {m.name: f"{m.name} reports Failed: {why}" for m in members if (why := m.failure(item))}
 
 
 def item_status(brain: Brain, row: int, condition: Conditions) -> Status:
@@ -65,9 +74,8 @@ def item_status(brain: Brain, row: int, condition: Conditions) -> Status:
         placed = condition("Placed", False, short.value, f"{placed_words}: {MESSAGES[short]}")
     else:
         missing = wait or UNDER_WAY
-        placed = condition(
-            "Placed", False, missing.why.value, f"{placed_words}: {wait_words(brain, missing)}"
-        )
+        words = wait_words(brain, missing)
+        placed = condition("Placed", False, missing.why.value, f"{placed_words}: {words}")
     ready_words = f"{held - len(unready)} of {wanted} replicas are ready"
     if wanted and primary is None and wait is not None and wait.why is Why.RELEASE:
         words = f"{ready_words}, but none is primary: {wait_words(brain, wait)}"
@@ -91,9 +99,8 @@ def _unready(brain: Brain, row: int, unready: list[MemberState]) -> tuple[str, s
     """Reason and message for an Item with too few ready replicas, if its holders are the reason."""
     item = brain.ledger.items.name(row)
     holders = brain.ledger.holders(row)
-    failed = [(m.name, why) for m in holders if m.live and (why := m.failure(item)) is not None]
-    if failed:
-        return "Failed", "; ".join(f"{name} reports Failed: {why}" for name, why in failed)[:1000]
+    if failed := failures((m for m in holders if m.live), item):
+        return "Failed", "; ".join(failed.values())[:1000]
     awaited = tuple(m.row for m in holders if m.awaited)
     if unready:
         wait = Wait(Why.NOT_READY, tuple(m.row for m in unready))
@@ -123,10 +130,9 @@ def member_status(member: MemberState, condition: Conditions) -> Status:
         live = condition("Live", member.live, reason, words.format(lease=member.lease))
     else:
         live = condition("Live", True, "NoLease", "it has no Lease, so it counts as live")
-    left = len(entries.keys() | member.reports.keys()) if member.reported else len(entries)
     if member.limit and not info.spec.draining:
         drained = condition("Drained", False, "NotDraining", "its limit is above 0")
-    elif left:
+    elif left := len(member.held_or_reported):
         drained = condition("Drained", False, "Draining", still_here(left))
     else:
         drained = condition("Drained", True, "Empty", "it holds nothing")
@@ -143,10 +149,7 @@ def pool_status(brain: Brain, ready: int, unusable: dict[str, str], condition: C
     """`status` of the Pool, without its term."""
     ledger, outage = brain.ledger, brain.outage
     members = [m for m in ledger.members.values() if m.info is not None]
-    if outage.braking:
-        paused = condition("Paused", True, "Brake", outage.reason)
-    else:
-        paused = condition("Paused", False, "NotPaused", "")
+    paused = ("Brake", outage.reason) if outage.braking else ("NotPaused", "")
     degraded = _degraded(brain, members, unusable)
     return {
         "items": len(ledger.generations),
@@ -159,7 +162,7 @@ def pool_status(brain: Brain, ready: int, unusable: dict[str, str], condition: C
         "conditions": [
             condition("Converged", *_converged(brain)),
             condition("Degraded", degraded is not None, *(degraded or ("Healthy", ""))),
-            paused,
+            condition("Paused", outage.braking, *paused),
         ],
     }
 
