@@ -84,7 +84,7 @@ def engine_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Behaviour:
 async def process() -> AsyncIterator[SolverProcess]:
     before = children()
     solver = SolverProcess(TUNING, "faulty_engines:engine")
-    await solver.prepare()
+    await asyncio.to_thread(solver.prepare)
     assert len(children() - before) == 1
     try:
         yield solver
@@ -262,10 +262,10 @@ async def test_nothing_is_started_once_it_has_ended(engine_is: Behaviour, tmp_pa
     solver = SolverProcess(TUNING, "faulty_engines:engine")
     stage = Stage(solver, tmp_path)
     task = asyncio.create_task(stage.round())
-    starting = asyncio.create_task(solver.prepare())
+    starting = asyncio.create_task(asyncio.to_thread(solver.prepare))
     await asyncio.sleep(0.02)  # while the process is being started
     solver.end()
     await asyncio.wait_for(asyncio.gather(task, starting), 5.0)
-    await solver.prepare()
+    solver.prepare()
     assert children() == before
     assert stage.held == {"x": 2, "y": 2, "z": 2}, "recovered by what there was in time"

@@ -45,7 +45,8 @@ async def test_a_controller_that_is_to_end_does_so_although_its_lead_is_just_end
         await fails.wait()
         raise Replaced("another leader has the Pool")
 
-    monkeypatch.setattr(module.SolverProcess, "prepare", slow_to_end)
+    monkeypatch.setattr(module.SolverProcess, "prepare", lambda _: None)
+    monkeypatch.setattr(module.Recorder, "run", slow_to_end)
     monkeypatch.setattr(module, "read_due_leases", fails_when_told)
     controller, election = Controller(cast(Any, None), Options()), Election()
     controller._election = cast(Any, election)
@@ -75,6 +76,7 @@ async def test_a_controller_that_fails_says_what_failed(
         await options["stop_flag"].wait()
 
     monkeypatch.setattr(Controller, "run", fails)
+    monkeypatch.setattr(module.SolverProcess, "prepare", lambda _: None)
     monkeypatch.setattr(module, "_pools_served", lambda *_: asyncio.sleep(0))
     monkeypatch.setattr(module.kopf, "operator", operator)
     with pytest.raises(SystemExit):

@@ -75,6 +75,7 @@ class Controller:
         self.identity = f"{socket.gethostname()[:180]}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         self.metrics = Metrics()
         self._options = options
+        self.solver = SolverProcess(options.tuning, options.engine)
         on_request = self.metrics.on_request
         self._client = kube.Client(config, on_request=on_request, user_agent="berth-controller")
         self.recorder = Recorder(self._client, self.identity)
@@ -97,6 +98,7 @@ class Controller:
         async with AsyncExitStack() as stack:
             if (port := self._options.metrics_port) is not None:
                 stack.enter_context(endpoint(port, self.metrics.registry, lambda: self._ready))
+            stack.callback(self.solver.end)
             # They are closed in reverse order: the Lease is released while the client still works.
             await stack.enter_async_context(self._client)
             await stack.enter_async_context(self._election)
@@ -161,7 +163,6 @@ class Controller:
 
     async def _lead(self, lost: asyncio.Event) -> None:
         """Lead every Pool until the Lease is lost. Raises Replaced in a group."""
-        self._solver = SolverProcess(self._options.tuning, self._options.engine)
         try:
             async with asyncio.TaskGroup() as group:
                 self._leaders = group
@@ -169,7 +170,7 @@ class Controller:
                     self.follower.restart_leases()
                     group.create_task(self.recorder.run())
                     group.create_task(read_due_leases(self._client, self.follower, self.metrics))
-                    group.create_task(self._solver.prepare())
+                    group.create_task(asyncio.to_thread(self.solver.prepare))
                     for pool in self.follower.pools.values():
                         self._on_pool(pool)
                     await lost.wait()
@@ -178,8 +179,6 @@ class Controller:
                 raise _LeadLost
         except* _LeadLost:
             pass
-        finally:
-            self._solver.end()
 
     def _on_pool(self, pool: FollowedPool) -> None:
         """Lead a Pool that is followed, if this process leads."""
@@ -193,7 +192,7 @@ class Controller:
             (brain.namespace, brain.name),
             self.identity,
             deadline,
-            PoolSolver(self._solver, rejections),
+            PoolSolver(self.solver, rejections),
         )
         publisher = Publisher(pool, self.follower, client, deadline, self.recorder, self.metrics)
         self._leaders.create_task(Lead(brain, applier, pool.burst, publisher.publish).run())
@@ -235,10 +234,11 @@ async def serve(config: kube.Config, options: Options, liveness: str | None = No
 
     `liveness` is a URL to answer probes at.
     """
+    controller = Controller(config, options)
+    controller.solver.prepare()  # before there are other threads and connections, so that it can be forked
     await _pools_served(config, options.namespaces)
     stop = asyncio.Event()
     registry = kopf.OperatorRegistry()
-    controller = Controller(config, options)
     work = asyncio.create_task(controller.run())
     # kopf has to stop when the controller has ended, and waits 5 s for its own task that waits for this flag.
     work.add_done_callback(lambda _: stop.set())

@@ -43,11 +43,10 @@ class SolverProcess(EngineProcess):
         self._turn = asyncio.Lock()
         self._refuses = self._ended = False
 
-    async def prepare(self) -> None:
-        """Start it, so that the first question does not wait for Python to start."""
+    def prepare(self) -> None:
+        """Start it if it does not run, so that no question waits for its start."""
         try:
-            # In a thread, where EngineProcess starts another Python: a fork would share our sockets.
-            await asyncio.to_thread(self.start)
+            self.start()
         except OSError as error:
             logger.warning("cannot start the solver's process, next attempt when it is needed: %s", error)
 
