@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from berth.child_process import ChildProcess
 from berth.solve import Problem, Solution, Solver, Tuning
 from berth.solve.answer import thorough
-from berth.solve.apart import EngineProcess
 
 EVERYTHING = Tuning(quick_moves=-1, quick_items=-1, quick_arcs=-1, seconds=1.0)
 """Nothing is quick, so that the other process is asked."""
@@ -17,7 +17,7 @@ EVERYTHING = Tuning(quick_moves=-1, quick_items=-1, quick_arcs=-1, seconds=1.0)
 
 def solver(name: str, tuning: Tuning = EVERYTHING, **options: Any) -> Solver:
     """A solver that asks the engine of this name."""
-    return Solver(tuning, process=EngineProcess(tuning, f"cliengines:{name}"), **options)
+    return Solver(tuning, process=ChildProcess(f"cliengines:{name}", tuning, memory=tuning.memory), **options)
 
 
 def slow(problem: Problem, tuning: Tuning) -> Solution:

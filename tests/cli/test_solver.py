@@ -15,9 +15,9 @@ import pytest
 from cliengines import solver
 from cliobjects import Run, assignment, eventually, item, listed, member, obj
 
+from berth.child_process import ChildProcess
 from berth.cli import analysis
 from berth.solve import Solver
-from berth.solve.apart import EngineProcess
 from berth.solve.tuning import DEFAULT
 
 FLEET = (
@@ -89,7 +89,7 @@ def test_each_pool_has_its_own_deadline_and_reports_its_makeshift_plan(berth: Ru
 @pytest.mark.parametrize(
     ("name", "why", "logged"),
     [
-        ("dies", "the engine's process ended (signal 9)", ""),
+        ("dies", "its process ended (signal 9)", ""),
         ("rubbish", "its answer is not a plan", "the answer is str, not a plan"),
         ("crowds", "its plan was rejected", "6 Items, above its limit of 4"),
     ],
@@ -148,12 +148,14 @@ def test_the_best_plan_so_far_stands_where_the_longer_search_fails(
             return Pending(problem, time.perf_counter(), found, self._process, 1.0)
 
     monkeypatch.setattr(
-        analysis, "Solver", partial(Searches, process=EngineProcess(DEFAULT, "cliengines:dies"))
+        analysis,
+        "Solver",
+        partial(Searches, process=ChildProcess("cliengines:dies", DEFAULT, memory=DEFAULT.memory)),
     )
     answer = berth("plan", "-f", "-", stdin=listed(*FLEET))
     line = answer.out.splitlines()[1]
     assert line.startswith("Proven optimal in all 14 levels by the ")
-    assert " The search for a better plan failed (the engine's process ended (signal 9)" in line
+    assert " The search for a better plan failed (its process ended (signal 9)" in line
 
 
 INTERRUPTED = """

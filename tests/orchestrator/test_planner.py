@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from berth.child_process import ChildProcess
 from berth.orchestrator import orchestrator as library
 from berth.solve import Solver, Tuning
-from berth.solve.apart import EngineProcess
 
 EVERYTHING = Tuning(quick_moves=-1, quick_items=-1, quick_arcs=-1)
 """Nothing is quick, so that the other process is asked."""
@@ -52,7 +52,9 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         tuning = replace(EVERYTHING, seconds=seconds)
 
         def solver(_: Tuning, **options):
-            return Solver(tuning, process=EngineProcess(tuning, f"{module}:{engine}"), **options)
+            return Solver(
+                tuning, process=ChildProcess(f"{module}:{engine}", tuning, memory=tuning.memory), **options
+            )
 
         monkeypatch.setattr(library, "Solver", solver)
         return lambda: [int(line) for line in path.read_text().split()]
@@ -151,6 +153,6 @@ async def test_a_first_placement_of_ten_thousand_tasks_waits_for_no_process(flee
     def refuse(*_):
         raise AssertionError("another process is started")
 
-    monkeypatch.setattr("berth.solve.apart.EngineProcess.start", refuse)
+    monkeypatch.setattr("berth.child_process.ChildProcess.start", refuse)
     orchestrator, _ = fleet(200, 10_000)
     assert (await orchestrator.next_term()).added == 10_000

@@ -10,7 +10,7 @@ from berth.cli.options import PORT, Context, LogFormat, LogLevel, PodKubeconfig,
 from berth.controller import Options, serve
 from berth.kube import load_config
 from berth.solve import Tuning
-from berth.solve.apart import ENGINE
+from berth.solve.engine import ENGINE
 
 
 def controller_command(

@@ -31,7 +31,7 @@ from berth.controller.writes import FIRST_PARALLEL
 from berth.kinds import GROUP, PoolObject
 from berth.pool import Notice
 from berth.solve import Tuning
-from berth.solve.apart import ENGINE
+from berth.solve.engine import ENGINE
 
 logger = logging.getLogger(__name__)
 

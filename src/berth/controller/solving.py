@@ -9,11 +9,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from berth.child_process import ChildProcess
 from berth.controller.metrics import Metrics
 from berth.pool import Brain
 from berth.saved import Names, log, report
 from berth.solve import Pending, Problem, Solution, Solver, Touched, Tuning
-from berth.solve.apart import ENGINE, EngineProcess
+from berth.solve.engine import ENGINE
 from berth.solve.tuning import DEFAULT
 
 logger = logging.getLogger(__name__)
@@ -32,14 +33,15 @@ Solve = Callable[[Problem, Touched | None, bool], Awaitable[Solution]]
 """Solves the placement problem of a Pool: see `PoolSolver`."""
 
 
-class SolverProcess(EngineProcess):
+class SolverProcess(ChildProcess):
     """The process for solves that may take long: one for all Pools of a controller, because of its memory.
 
     It answers one question at a time. The time that a Pool waits for its turn counts towards its deadline.
     """
 
     def __init__(self, tuning: Tuning = DEFAULT, engine: str = ENGINE) -> None:
-        super().__init__(tuning, engine)
+        super().__init__(engine, tuning, memory=tuning.memory)
+        self.tuning = tuning
         self._turn = asyncio.Lock()
         self._refuses = self._ended = False
 

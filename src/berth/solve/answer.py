@@ -30,7 +30,7 @@ from berth.solve.work import Work
 
 
 def thorough(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
-    """The best plan that the engines can find, without a budget of time (see `apart`)."""
+    """The best plan that the engines can find, without a budget of time (that is the concern of `Solver`)."""
     return answer(State(problem, tuning), quick=False)
 
 

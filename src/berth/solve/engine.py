@@ -18,8 +18,8 @@ from time import perf_counter
 
 import numpy as np
 
+from berth.child_process import ChildProcess
 from berth.solve.answer import answer, certified
-from berth.solve.apart import EngineProcess
 from berth.solve.arrays import widened
 from berth.solve.flow import NoFlowError, TooLargeError
 from berth.solve.model import LEVELS, Int32, Problem, Proof, Solution, Touched, minor
@@ -28,6 +28,9 @@ from berth.solve.state import State
 from berth.solve.tuning import DEFAULT, Tuning
 
 logger = logging.getLogger(__name__)
+
+ENGINE = "berth.solve.answer:thorough"
+"""The thorough engine: a function of a Problem and a Tuning."""
 
 Reject = Callable[[str, Sequence[str], Problem], object]  # called with the engine, the faults and the problem
 
@@ -44,7 +47,7 @@ class Pending:
     problem: Problem  # a copy, because the original may change meanwhile
     started: float
     best: Solution | None  # the best certified plan so far
-    process: EngineProcess
+    process: ChildProcess
     seconds: float  # time left for the answer
     reply: object = None
     failed: str = ""
@@ -62,9 +65,13 @@ class Solver:
     """
 
     def __init__(
-        self, tuning: Tuning = DEFAULT, rejected: Reject = log_rejected, process: EngineProcess | None = None
+        self, tuning: Tuning = DEFAULT, rejected: Reject = log_rejected, process: ChildProcess | None = None
     ) -> None:
-        self._tuning, self._rejected, self._process = tuning, rejected, process or EngineProcess(tuning)
+        self._tuning, self._rejected, self._process = (
+            tuning,
+            rejected,
+            process or ChildProcess(ENGINE, tuning, memory=tuning.memory),
+        )
         self.start, self.close = self._process.start, self._process.close
         self._state: State | None = None
         self._last: Int32 | None = None

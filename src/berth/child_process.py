@@ -1,4 +1,4 @@
-"""An engine in a separate process: a hang, a crash or a lack of memory there costs one answer.
+"""A function in a separate process: a hang, a crash or a lack of memory there costs one answer.
 
 The process is started by `start`, or by the first question, and stays for the next ones. If it does
 not answer in time, it is killed. If the current process has a single thread, it is forked, which is
@@ -19,19 +19,19 @@ import threading
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from time import monotonic
+from typing import Any
 
-from berth.solve.model import Problem
-from berth.solve.tuning import Tuning
-
-ENGINE = "berth.solve.answer:thorough"
-MAX_ANSWER = 64 << 20  # maximum size of an answer in bytes: five times 100,000 Items with 32 replicas
+MAX_ANSWER = 64 << 20  # maximum size of an answer in bytes: five plans of 100,000 Items with 32 replicas
 
 
-class EngineProcess:
-    """Calls `engine` (module:function, with a Problem and a Tuning) in another process."""
+class ChildProcess:
+    """Calls `function`, a `module:name`, in another process, with a question and these other arguments.
 
-    def __init__(self, tuning: Tuning, engine: str = ENGINE) -> None:
-        self.tuning, self._engine, self._lock = tuning, engine, threading.RLock()
+    `memory` is the maximum address space of the process in bytes.
+    """
+
+    def __init__(self, function: str, *others: Any, memory: int) -> None:
+        self._call, self._lock = (function, others, memory), threading.RLock()
         self._connection: Connection | None = None
         self._process: subprocess.Popen[bytes] | ForkProcess | None = None
 
@@ -47,27 +47,27 @@ class EngineProcess:
                     self._process = process
                 else:
                     number = child_end.fileno()
-                    code = f"from berth.solve.apart import Connection, serve; serve(Connection({number}))"
+                    code = f"from berth.child_process import Connection, serve; serve(Connection({number}))"
                     command = [sys.executable, "-c", code]
                     self._process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
                 child_end.close()
                 self._connection = connection
             return self._connection
 
-    def ask(self, problem: Problem, seconds: float) -> tuple[object, str]:
-        """The engine's answer, or why there is none, for users; blocks for at most about `seconds`."""
+    def ask(self, question: Any, seconds: float) -> tuple[object, str]:
+        """The answer, or why there is none, for users; blocks for at most about `seconds`."""
         with self._lock:
             until = monotonic() + seconds
             try:
                 connection = self.start()
-                connection.send((self._engine, sys.path, problem, self.tuning, seconds))
+                connection.send((self._call, sys.path, question, seconds))
                 if connection.poll(max(0.0, until - monotonic())):
                     answer, failure = pickle.loads(connection.recv_bytes(MAX_ANSWER))
                     return answer, failure
                 self._stop()
                 return None, f"no answer within {seconds:g} s"
             except (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError) as error:
-                return None, f"the engine's process ended ({self._stop()}): {error!r}"
+                return None, f"its process ended ({self._stop()}): {error!r}"
 
     def close(self) -> None:
         """End the process; a question that is being asked fails at once."""
@@ -110,15 +110,15 @@ def serve(questions: Connection, parent_end: Connection | None = None) -> None:
         score.write("1000")  # if memory runs out, the kernel should kill this process first
     while True:
         try:
-            engine, sys.path[:], problem, tuning, seconds = questions.recv()
+            (function, others, memory), sys.path[:], question, seconds = questions.recv()
         except (EOFError, OSError):
             return
         signal.alarm(int(seconds) + 5)  # ends the process if the asking one is gone
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_AS, (tuning.memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        module, _, name = engine.partition(":")
+            resource.setrlimit(resource.RLIMIT_AS, (memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        module, _, name = function.partition(":")
         try:
-            reply = getattr(importlib.import_module(module), name)(problem, tuning), ""
+            reply = getattr(importlib.import_module(module), name)(question, *others), ""
         except Exception as error:  # report any failure to the asking process
             reply = None, f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):

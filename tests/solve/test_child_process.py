@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from random_pools import random_pool
 
+from berth.child_process import ChildProcess
 from berth.solve.answer import thorough
-from berth.solve.apart import EngineProcess
+from berth.solve.engine import ENGINE
 from berth.solve.model import Problem, Solution
 from berth.solve.tuning import DEFAULT, Tuning
 
@@ -24,7 +25,7 @@ def chatty(problem: Problem, tuning: Tuning) -> Solution:
 
 
 def test_what_an_engine_prints_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with closing(EngineProcess(DEFAULT, f"{__name__}:chatty")) as process:
+    with closing(ChildProcess(f"{__name__}:chatty", DEFAULT, memory=DEFAULT.memory)) as process:
         answer, _ = process.ask(random_pool(3, 20, 4), 20.0)
     assert isinstance(answer, Solution)
     printed = capfd.readouterr()
@@ -39,7 +40,7 @@ def test_a_process_that_could_not_be_started_is_started_by_the_next_question(
         raise OSError("no memory for another process")
 
     monkeypatch.setattr(threading, "active_count", lambda: 2)  # so that it is not forked
-    with closing(EngineProcess(DEFAULT)) as process:
+    with closing(ChildProcess(ENGINE, DEFAULT, memory=DEFAULT.memory)) as process:
         with monkeypatch.context() as patched:
             patched.setattr(subprocess, "Popen", fails)
             answer, failure = process.ask(random_pool(3, 20, 4), 20.0)
