@@ -14,38 +14,45 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from berth.kinds import API_VERSION
+from berth.pool import Brain
 from berth.solve.model import Primaries, Problem, Zones
 
 logger = logging.getLogger(__name__)
 
 KEPT = 10
-"""How many files stay in a folder; the oldest go."""
+"""Maximum number of files in a folder; the oldest are deleted."""
 SHOWN = 3
-"""Faults that the log names."""
+"""Maximum number of faults in a log line."""
 MAX_FAULT = 1000
-"""Characters of a fault that are logged: an engine's exception may say anything."""
+"""Maximum length of a fault in a log line: an engine's exception may have any length."""
 NameOf = Callable[[int], str | None]
-"""From a row to a name; a row without one stands for nothing any more and is left out."""
+"""The name of a row; None if the row is not used any more."""
 
 
 class Names(NamedTuple):
-    """What the rows of a problem are called, and which Pool it is of."""
+    """The names of a problem's rows, and its Pool. By default, rows are called `item-7` and `member-7`."""
 
     item: NameOf = "item-{}".format
     member: NameOf = "member-{}".format
     pool: str = "default"
     namespace: str = "default"
 
+    @classmethod
+    def of(cls, brain: Brain) -> "Names":
+        """The present names, which later events do not change."""
+        items, members = brain.ledger.items.names.copy(), brain.ledger.member_rows.names.copy()
+        return cls(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
+
 
 ROWS = Names()
-"""Rows are called `item-7` and `member-7`."""
 
 
 def manifests(problem: Problem, names: Names = ROWS) -> Iterator[dict[str, Any]]:
-    """Pool, Items, Members and Assignments that make the same problem again.
+    """Pool, Items, Members and Assignments that have the same problem.
 
-    What a problem does not know is made up: zones are called by number, creation times count seconds in
-    the order of age, all grants and epochs are 1. Numbers beyond what the API takes are written as they are.
+    What a problem does not contain is invented: zones are named by number, creation times are a second
+    apart in the order of age, all grants and epochs are 1. Numbers that the API would refuse are kept.
     """
     pool = names.pool
 
@@ -53,7 +60,7 @@ def manifests(problem: Problem, names: Names = ROWS) -> Iterator[dict[str, Any]]
         meta = {"name": name, "namespace": names.namespace}
         if created is not None:
             meta["creationTimestamp"] = created
-        return {"apiVersion": "berth.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": spec}
+        return {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}
 
     policy = {
         "zones": Zones(problem.zones).name.capitalize(),
@@ -64,7 +71,7 @@ def manifests(problem: Problem, names: Names = ROWS) -> Iterator[dict[str, Any]]
     }
     yield body("Pool", pool, policy)
     entries: dict[int, list[str]] = defaultdict(list)
-    # One by one: so many lists at once cost a pause for garbage.
+    # Row by row, because a list of all rows at once would cost a long garbage collection.
     held_by = map(np.ndarray.tolist, problem.held)
     rows = zip(problem.replicas.tolist(), held_by, problem.held_primary.tolist(), strict=True)
     for row, (replicas, held, primary) in enumerate(rows):
@@ -95,14 +102,13 @@ def manifests(problem: Problem, names: Names = ROWS) -> Iterator[dict[str, Any]]
 def save(
     problem: Problem, folder: Path | str, names: Names = ROWS, now: datetime | None = None
 ) -> Path | None:
-    """Write the manifests as a List to a new file in `folder`, which is made where it is missing.
+    """Write the manifests as a List to a new file in `folder`, which is created if it is missing.
 
-    The file is there as a whole or not at all; of those written before the newest `KEPT` - 1 stay.
-    Gives None where it cannot be written (a full disk, no right to). 100,000 Items take a second
-    or two: not for an event loop.
+    Returns None if the file cannot be written; then no part of it is left. Older files beyond `KEPT` are
+    deleted. 100,000 Items take a second or two, too long for an event loop.
     """
-    # One by one: json encodes a whole List without ever letting another thread run, and so does the
-    # search for garbage among all of its objects.
+    # Object by object: while json encodes a whole List, or its objects are garbage-collected, no other
+    # thread runs.
     items = b", ".join([json.dumps(one).encode() for one in manifests(problem, names)])
     data = b'{"apiVersion": "v1", "kind": "List", "items": [' + items + b"]}"
     digest = blake2b(data, digest_size=4).hexdigest()
@@ -129,26 +135,21 @@ def _text(when: datetime) -> str:
 
 
 def default_folder() -> Path:
-    """Where problems are saved by default."""
+    """The folder for problems if none is given."""
     try:
         return Path(tempfile.gettempdir()) / "berth"
-    except FileNotFoundError:  # nothing is writable; that is found out, and logged, when a file is written
+    except FileNotFoundError:  # no folder is writable: `save` finds out, and it is logged
         return Path("/tmp/berth")
 
 
 def report(
-    engine: str,
-    faults: Sequence[str],
-    problem: Problem,
-    names: Names = ROWS,
-    folder: Path | str | None = None,
+    engine: str, faults: Sequence[str], problem: Problem, names: Names = ROWS, folder: Path | None = None
 ) -> Path | None:
-    """Save the problem and log what is wrong with the engine's plan; gives the file, None without one.
+    """Save the problem and log what is wrong with the engine's plan; returns the file, if there is one.
 
-    Made for `Solver(rejected=...)`, which calls it with the first three. Blocks while it writes: a
-    large problem takes a second or two.
+    `Solver(rejected=...)` calls it with the first three arguments. It blocks while it writes: see `save`.
     """
-    where = default_folder() if folder is None else Path(folder)
+    where = folder or default_folder()
     path = save(problem, where, names)
     hint = f"berth plan -f {path}" if path else f"the problem could not be saved in {where}"
     log(engine, faults, hint, names)
@@ -156,7 +157,7 @@ def report(
 
 
 def log(engine: str, faults: Sequence[str], hint: str, names: Names) -> None:
-    """Log what is wrong with the engine's plan; `hint` says where the problem is."""
+    """Log what is wrong with the engine's plan; `hint` tells where the problem is."""
     shown = [_named(fault, names) for fault in faults[:SHOWN]]
     if len(faults) > SHOWN:
         shown.append(f"and {len(faults) - SHOWN} more")
@@ -165,7 +166,7 @@ def log(engine: str, faults: Sequence[str], hint: str, names: Names) -> None:
 
 
 def _named(fault: str, names: Names) -> str:
-    """A fault with names in place of rows, which mean nothing to a reader of the log."""
+    """A fault with names instead of rows, which mean nothing to a reader of the log."""
 
     def name(match: re.Match[str]) -> str:
         found = None

@@ -227,13 +227,11 @@ def _plan(pool: PoolObjects, brain: Brain, solution: Solution) -> PoolPlan:
 
 
 def _solve(brain: Brain, problem: Problem) -> Solution:
-    items, members = brain.ledger.items.names, brain.ledger.member_rows.names
-    names = Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
     # As an exit, SIGTERM ends the solver's process too.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         # A solver for each Pool: each has its own deadline, and its process ends here.
-        with closing(Solver(rejected=partial(report, names=names))) as solver:
+        with closing(Solver(rejected=partial(report, names=Names.of(brain)))) as solver:
             return solver.solve(problem)
     finally:
         signal.signal(signal.SIGTERM, before)

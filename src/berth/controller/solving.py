@@ -122,9 +122,7 @@ class Rejections:
 
     def names(self) -> Names:
         """The present names of the rows."""
-        brain, ledger = self._brain, self._brain.ledger
-        items, members = ledger.items.names.copy(), ledger.member_rows.names.copy()
-        return Names(items.__getitem__, members.__getitem__, brain.name, brain.namespace)
+        return Names.of(self._brain)
 
     def report(self, names: Names | None = None) -> None:
         """Report what was noted, with these names or the present ones; a thread saves the problem."""
