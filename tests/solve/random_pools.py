@@ -80,8 +80,6 @@ def random_tuning(seed: int) -> Tuning:
         shed_entries=one(0, 40, 3_000),
         repair_items=one(4, 60),
         polish_items=one(5, 400),
-        primary_choices=one(0, 2_000),
-        primary_arcs=one(5, 40_000),
     )
 
 

@@ -111,5 +111,5 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     open_[rows] = True
     some = np.flatnonzero(open_)
     counts = entries(out[:, 0], len(problem.limit)) - entries(out[some, 0], len(problem.limit))
-    out[some] = arrange(problem, some, out[some], counts, state.tuning)
+    out[some] = arrange(problem, some, out[some], counts)
     return certified(problem, out, placement.bounds, engine, why)

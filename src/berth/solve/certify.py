@@ -178,7 +178,12 @@ def _reached(plan: _Columns) -> dict[str, int]:
     held, primary, live = problem.held, problem.held_primary, np.append(problem.live, False)  # live[-1]: none
     on = live[columns] if load[~problem.live].any() else plan.on
     held_columns: Small = held.T.astype(columns.dtype, order="C")
-    kept = sum(int(np.count_nonzero((columns == column) & on)) for column in held_columns)
+    # Most Items have the same Members in the same slots, so few have to be compared slot with slot.
+    width = min(len(columns), len(held_columns))
+    other = np.flatnonzero((columns[:width] != held_columns[:width]).any(axis=0))
+    kept = int(np.count_nonzero(on[:width])) - int(np.count_nonzero(on[:width, other]))
+    theirs, there = columns[:, other], on[:, other]
+    kept += sum(int(np.count_nonzero((theirs == column) & there)) for column in held_columns[:, other])
     # Usually few Items are short or lose their primary, and only of these the live holders matter.
     short = np.flatnonzero(placed < want)
     had = live[held[short]].sum(axis=1)

@@ -219,9 +219,11 @@ def drop_surplus(work: Work) -> dict[str, int] | None:
     item, column = np.nonzero((at >= 0) & (size > cap))
     group = np.where(double, work.areas + cell[at], area)[item, column]
     member, cap, code = at[item, column], cap[item, column], item * (1 << 24) + group
+    must_shed = (work.members.draining | (work.load > work.intervals.load_high))[member]
+    if not (must_shed.any() or double.any()):
+        return None  # it does not matter which entries go, so the network of kinds knows as much
     if len(item) > limit:
         # Take only Items with two entries on Members that must shed: the network of kinds would count both.
-        must_shed = (work.members.draining | (work.load > work.intervals.load_high))[member]
         _, group = np.unique(code, return_inverse=True)
         some, limit = sums(group, len(code), must_shed)[group] > 1, limit // 4
         item, column, member, cap, code = (of[some] for of in (item, column, member, cap, code))

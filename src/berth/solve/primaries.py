@@ -1,21 +1,18 @@
 """Choose which of an Item's Members is slot 0, and order the others (level `primaries-moved`)."""
 
 import numpy as np
-from ortools.graph.python import max_flow
 
-from berth.solve.arrays import Table, entries, rank_within, scattered, sums
-from berth.solve.flow import Network
+from berth.solve.arrays import Table, entries, first_few, rank_within, scattered, sums
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import filled, held_live
-from berth.solve.tuning import Tuning
 
-SPREADS = 12  # maximum number of flows over Members
-CHOICES_PER_CUT = 1_000  # one cut is tried for so many choices; more cuts would cost more than the network
-STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 512)
-"""Distances from a Member's number of primaries at which the cost of one more is evaluated."""
+ROUNDS = 64  # maximum number of times that the choice is improved
+SPARE = 8  # primaries above the ideal number that a Member gives up one by one
+# Costs of a path: a step, a primary that leaves its Member, and one unit of unevenness.
+STEP, CHANGE, UNEVEN = 1, 1 << 20, 1 << 40
 
 
-def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning: Tuning) -> Int32:
+def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64) -> Int32:
     """Order the Members of the given Items by slot; slot 0 first.
 
     A primary stays if its Member keeps the Item (with `Primaries.ACTIVE` it may move for balance).
@@ -49,14 +46,14 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
         # Members are numbered by rank from here on, so that ties are broken by key.
         per = np.maximum(problem.limit[by_key].astype(np.int64), 1)
         ranks_of = np.where(some < 0, -1, rank[undecided])
-        choice[undecided] = _chosen(ranks_of, allowed, current[undecided], counts[by_key], per, tuning)
+        choice[undecided] = _chosen(ranks_of, allowed, current[undecided], counts[by_key], per)
     order = slots * (none + 1) + rank
     chosen = np.flatnonzero(choice >= 0)
     order[chosen, choice[chosen]] = -1
     return np.take_along_axis(members, np.argsort(order, axis=1), axis=1)
 
 
-def _chosen(members: Table, allowed: Bool, current: Bool, counts: Int64, per: Int64, tuning: Tuning) -> Int64:
+def _chosen(members: Table, allowed: Bool, current: Bool, counts: Int64, per: Int64) -> Int64:
     """The column of each row's primary: primaries as even as possible for the limits, then fewest changes.
 
     Arrays of shape (rows, v) say which Members hold an Item, which of them may be its primary
@@ -66,115 +63,80 @@ def _chosen(members: Table, allowed: Bool, current: Bool, counts: Int64, per: In
     single = allowed.sum(axis=1) == 1
     column = np.where(single, allowed.argmax(axis=1), -1)
     counts = counts + entries(members[single, column[single]], len(per))
-    members, may, now = members[~single], allowed[~single], (current & allowed)[~single]
-    choices = int(may.sum())
-    small = choices <= tuning.primary_choices
-    cuts = choices // CHOICES_PER_CUT if small else 0
-    found = None if now.any() else _even(members, may, counts, per, cuts)
-    if found is None and small:
-        found = _one_by_one(members, may, now, counts, per)
-    if found is None:
-        turn = np.arange(len(members)) % may.sum(axis=1)
-        found = (np.cumsum(may, axis=1) > turn[:, None]).argmax(axis=1)
-        found = np.where(now.any(axis=1), now.argmax(axis=1), found)
-        for _ in range(SPREADS):
-            before, found = found, _spread(members, may, found, counts, per, tuning.primary_arcs)
-            if (before == found).all():
-                break
-    column[~single] = found
+    # From here on, an Item is a column, because numpy is far quicker with few long rows.
+    table = np.where(allowed, members, len(per))[~single].T.astype(np.int64, order="C")
+    start = _start(table, (current & allowed)[~single].T, counts, per)
+    column[~single] = _improved(table, *start, counts, per)
     return column
 
 
-def _even(members: Table, allowed: Bool, counts: Int64, per: Int64, cuts: int) -> Int64 | None:
-    """The most even choice by maximum flows, which need no costs; None if it takes too many cuts.
+def _start(table: Int64, now: Bool, counts: Int64, per: Int64) -> tuple[Int64, Int64]:
+    """A nearly even choice, and what it costs (shape of `table`) to choose another Member than now.
 
-    First assume that every Member could be the primary of every Item. If a flow meets these ideal
-    numbers, no choice is more even. Otherwise its minimum cut separates the Items that have only
-    Members in too great demand. Those Members then serve these Items only, and both sides are
-    solved alone (the decomposition algorithm of Groenevelt, 1991).
+    Primaries stay, unless their Member has far too many: along paths it would give them up one by one.
     """
-    out, parts, allowed = np.zeros(len(members), np.int64), [np.arange(len(members))], allowed.copy()
-    for _ in range(2 * cuts + 1):
-        rows = parts.pop()
-        item, column = np.nonzero(allowed[rows])
-        used, member = np.unique(members[rows[item], column], return_inverse=True)
-        count, before = len(rows), counts[used]
-        total = int(before.sum()) + count
-        ideal = filled(before, before + sums(member, len(used)), per[used], total) - before
-        net = max_flow.SimpleMaxFlow()
-        owner, taker = np.arange(count) + 2, np.arange(len(used)) + count + 2
-        tail = np.concatenate([np.zeros(count), item + 2, taker]).astype(np.int32)
-        head = np.concatenate([owner, taker[member], np.ones(len(used))]).astype(np.int32)
-        size = np.append(np.ones(count + len(item)), ideal).astype(np.int64)
-        arcs = net.add_arcs_with_capacity(tail, head, size)
-        net.solve(0, 1)
-        if net.optimal_flow() == count:
-            taken = net.flows(arcs)[count : count + len(item)] > 0
-            out[rows[item[taken]]] = column[taken]
-            if not parts:
-                return out
-            continue
-        crowded = np.zeros(count + len(used) + 2, np.bool_)
-        crowded[net.get_source_side_min_cut()] = True
-        bound = crowded[owner]
-        barred = crowded[taker[member]] & ~bound[item]
-        allowed[rows[item[barred]], column[barred]] = False
-        parts += [rows[bound], rows[~bound]]
-    return None
+    height, size = table.shape
+    column, rows = np.where(now.any(axis=0), now.argmax(axis=0), -1), np.arange(size)
+    if now.any():
+        leader = np.where(column < 0, -1, table[column, rows])
+        order = np.argsort(leader, kind="stable")
+        keeps = SPARE - counts + filled(counts, counts + size, per, int(counts.sum()) + size)
+        column[order[rank_within(leader[order]) >= keeps[leader[order]]]] = -1
+    away, rest = CHANGE * ((column >= 0) & ~now), np.flatnonzero(column < 0)
+    # Part by part, each Item goes where the load is lowest if those after it are shared by their Members.
+    load, weight = np.append(counts, 0.0), np.append(1 / per, np.inf)
+    load += sums(table[column, rows][column >= 0], len(load))
+    load += sums(table[:, rest].ravel(), len(load)) / height
+    while len(rest):
+        count = max(32, len(rest) // 16)
+        some, rest = rest[:count], rest[count:]
+        part = table[:, some]
+        load -= sums(part.ravel(), len(load)) / height
+        column[some] = ((load + 1) * weight)[part].argmin(axis=0)
+        load += sums(table[column[some], some], len(load))
+    return column, away
 
 
-def _one_by_one(members: Table, allowed: Bool, current: Bool, counts: Int64, per: Int64) -> Int64:
-    """Solve a network with an arc for each Item and each Member that may be its primary."""
-    item, column = np.nonzero(allowed)
-    used, member = np.unique(members[item, column], return_inverse=True)
-    net = Network("even", "changes")
-    ends, items = net.add_nodes(len(used), hub=True), net.add_nodes(len(members))
-    net.add(net.source, items, 0, 1)
-    arcs = net.add(items[item], ends[member], 0, 1, changes=~current[item, column] & current.any())
-    owner = np.sort(member)
-    nth = counts[used][owner] + rank_within(owner) + 1
-    net.add(ends[owner], net.sink, 0, 1, even=SCALE * nth // per[used][owner])
-    taken = net.solve(len(members)).units[arcs] > 0
-    return scattered(len(members), item[taken], column[taken])
+def _improved(table: Int64, column: Int64, away: Int64, counts: Int64, per: Int64) -> Int64:
+    """The choice improved along paths: each Member on a path passes one primary to the next.
 
-
-def _spread(members: Table, allowed: Bool, column: Int64, counts: Int64, per: Int64, max_arcs: int) -> Int64:
-    """Improve the choice by a flow over Members: arc a -> b carries Items that may move from a to b.
-
-    An Item may be counted on several arcs, so some of the flow may not be feasible. The rest is
-    carried out, and the next flow starts from the result.
+    Paths lead to where another primary costs least, with few changes. If no path pays, no choice is
+    better: along shortest paths, no cycle that would save changes ever comes into being.
     """
-    size, other, rows = len(per), allowed.copy(), np.arange(len(members))
-    leader = members[rows, column]
-    other[rows, column] = False
-    item, place = np.nonzero(other)
-    code = leader[item] * size + members[item, place]
-    order = np.argsort(code, kind="stable")
-    item, place = item[order], place[order]
-    pairs, first, several = np.unique(code[order], return_index=True, return_counts=True)
-    giver, taker = np.divmod(pairs, size)
-    own_count = entries(leader, size)
-    have = counts + own_count
-    gain = SCALE * have[giver] // per[giver] - SCALE * (have[taker] + 1) // per[taker]
-    if gain.max(initial=0) <= 0:
-        return column
-    if len(pairs) > max_arcs:  # too many for one flow: take those with the largest gain
-        use = np.sort(np.argsort(-gain, kind="stable")[:max_arcs])
-        giver, taker, several, first = giver[use], taker[use], several[use], first[use]
-    used, node = np.unique(np.concatenate([giver, taker]), return_inverse=True)
-    net = Network("even", "changes")
-    nodes = net.add_nodes(len(used), hub=True)
-    own_count, before, per = own_count[used], counts[used], per[used]
-    net.add(net.source, nodes, 0, own_count)
-    arcs = net.add(nodes[node[: len(giver)]], nodes[node[len(giver) :]], 0, several, changes=1)
-    # Single units near the current count; farther out bundles at the cost of their most expensive unit.
-    steps = np.array([-(2**30), *(-step for step in STEPS[:0:-1]), *STEPS, 2**30])
-    edge = np.maximum(0, own_count[:, None] + steps)
-    even = SCALE * (before[:, None] + np.minimum(edge[:, 1:], own_count.sum())) // per[:, None]
-    net.add(nodes[:, None], net.sink, 0, np.diff(edge, axis=1), even=even)
-    flow = np.minimum(net.solve(int(own_count.sum())).units[arcs], several)
-    some = np.repeat(np.arange(len(flow)), flow)
-    picks = first[some] + rank_within(some)
-    picks, out = picks[np.unique(item[picks], return_index=True)[1]], column.copy()
-    out[item[picks]] = place[picks]
-    return out
+    size, rows = len(per), np.arange(table.shape[1])
+    everyone, once = np.arange(size), np.ones(size, np.int64)
+    for _ in range(ROUNDS):
+        leader = table[column, rows]
+        have, own = counts + sums(leader, size), away[column, rows] - STEP
+        last, more = (UNEVEN * (SCALE * units // per) for units in (have, have + 1))
+        reach = np.append(more, 1 << 62)  # the cost of the best path from each Member
+        for _ in range(size):  # Bellman-Ford
+            best = (reach[table] + away).min(axis=0) - own
+            nearer = reach.copy()
+            np.minimum.at(nearer, leader, best)
+            if np.array_equal(nearer, reach):
+                break
+            reach = nearer
+        gain = last - reach[:size]
+        source = np.flatnonzero(gain > 0)
+        if not len(source):
+            break
+        # The Item that each Member passes on, where to, and the last Member before the end of its path.
+        passes = np.flatnonzero(best <= reach[leader])
+        via = scattered(size, leader[passes], passes)
+        hop = (reach[table[:, via]] + away[:, via]).argmin(axis=0)
+        to = np.where(via < 0, everyone, table[hop, via])
+        branch = np.where(via[to] < 0, everyone, to)
+        for _ in range(size.bit_length()):
+            branch = branch[branch]
+        # Paths with different last Members have only their ends in common, which take all that pay.
+        source = source[first_few(branch[source], once, -gain[source])]
+        source = source[np.lexsort((-gain[source], to[branch[source]]))]
+        end = to[branch[source]]
+        later = UNEVEN * (SCALE * (have[end] + 1 + rank_within(end)) // per[end]) - more[end]
+        at = source[gain[source] > later]
+        while len(at):  # costs fall along a path, so it ends
+            column[via[at]] = hop[at]
+            at = to[at]
+            at = at[via[at] >= 0]
+    return column

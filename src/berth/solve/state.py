@@ -118,8 +118,17 @@ class State:
         new = np.append(problem.live, False)
         lost[same] = lost[-1] = new[before[same]] = False
         changed = np.flatnonzero(rows_with(lost, self.at) | rows_with(new, problem.held))
-        shift = scattered(len(lost), same, now).astype(self.at.dtype)
-        if not np.array_equal(shift, np.append(np.arange(len(self.row)), -1)):
+        # Where few Members come or go, each moves all positions behind it: far quicker than lookups.
+        change = np.diff(now - same, prepend=0)
+        steps = np.flatnonzero(change)
+        if len(steps) <= 4:
+            self.at[changed] = np.where(lost[self.at[changed]], -1, self.at[changed])
+            for of in (self.at, self.lead):
+                behind = [of >= same[step] for step in steps]
+                for step, chosen in zip(steps, behind, strict=True):
+                    of += chosen * change[step].astype(of.dtype)
+        else:
+            shift = scattered(len(lost), same, now).astype(self.at.dtype)
             self.at, self.lead = (shift.take(old, mode="wrap") for old in (self.at, self.lead))
         self.load = scattered(len(self.row), now, loads[same], empty=0)
         return changed

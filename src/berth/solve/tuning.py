@@ -15,8 +15,6 @@ class Tuning:
     repair_items: int = 60  # Items in the first repair network; the size doubles each turn
     polish_items: int = 400  # Items solved again if the plan has needless moves,
     polish_part: int = 50  # or one in this many of all Items, whichever is more
-    primary_choices: int = 6_000  # up to this many (Item, Member) choices of a primary form one network
-    primary_arcs: int = 40_000  # maximum arcs in a flow of primaries over Members
     exact_arcs: int = 1_500_000  # maximum arcs in the exact network,
     close_exact_arcs: int = 300_000  # and where only the moves are not proven
     # Budgets for a solve in the caller's process, a few hundredths of a second: arcs of a network,
