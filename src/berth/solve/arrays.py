@@ -51,9 +51,44 @@ def rank_within(group: Array) -> Int64:
     return np.arange(len(group)) - np.repeat(start, np.diff(np.r_[start, len(group)]))
 
 
+def order_by(*by: Array) -> Int64:
+    """The order of np.lexsort(by), the last key first, for integers.
+
+    With many rows it is far quicker: the keys are packed into one number, which is sorted 16 bits at
+    a time, as numpy has a radix sort for these.
+    """
+    if len(by[0]) < 1500:
+        return np.lexsort(by)
+    key, room, whole = np.zeros(len(by[0]), np.uint64), 1, 1 << 64
+    for column in by[::-1]:
+        low, high = int(column.min()), int(column.max())
+        room *= high - low + 1
+        key *= np.uint64((high - low + 1) % whole)
+        key += column.astype(np.uint64) - np.uint64(low % whole)
+    if room > whole:
+        return np.lexsort(by)
+    order = np.argsort(key.astype(np.uint16), kind="stable")
+    for shift in range(16, (room - 1).bit_length(), 16):
+        order = order[np.argsort((key >> np.uint64(shift)).astype(np.uint16)[order], kind="stable")]
+    return order
+
+
+def numbered(values: Array) -> tuple[Int64, Int64]:
+    """The numbers that occur, and the index of each value among them: np.unique for small numbers."""
+    there = np.bincount(values) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[values]
+
+
+def first_of_each(values: Array) -> Bool:
+    """Which elements are the first of their value, for small numbers."""
+    number, seen = np.arange(len(values)), np.zeros(int(values.max(initial=0)) + 1, np.int64)
+    seen[values[::-1]] = number[::-1]  # of elements with one index, numpy writes the last
+    return np.asarray(seen[values] == number)
+
+
 def first_few(group: Array, few: Int64, *by: Array) -> Int64:
-    """The first `few[g]` elements of each group g in the order of `by`, its last key first (np.lexsort)."""
-    order = np.lexsort((*by, group))
+    """The first `few[g]` elements of each group g in the order of `by`, its last key first (`order_by`)."""
+    order = order_by(*by, group)
     return order[rank_within(group[order]) < few[group[order]]]
 
 
@@ -67,7 +102,7 @@ def alike(*columns: Array, sort: bool = False) -> tuple[Int64, Int64]:
         key += np.asarray(column).astype(np.uint64) * SALT[(4096 + number) % len(SALT)]
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
     if sort:
-        order = np.lexsort([column[first] for column in reversed(columns)])
+        order = order_by(*(column[first] for column in reversed(columns)))
         first, group = first[order], np.argsort(order)[group]
     return first, group
 

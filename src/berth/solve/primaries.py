@@ -3,7 +3,7 @@
 import numpy as np
 from ortools.graph.python import max_flow
 
-from berth.solve.arrays import Table, entries, rank_within, scattered, sums
+from berth.solve.arrays import Table, entries, numbered, order_by, rank_within, scattered, sums
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import filled, held_live
@@ -42,7 +42,7 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
     if len(undecided):
         if not active:
             counts = counts + entries(members[sticky, choice[sticky]], none)
-        undecided = undecided[np.argsort(problem.item_key[rows[undecided]], kind="stable")]
+        undecided = undecided[order_by(problem.item_key[rows[undecided]])]
         some = members[undecided]
         tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[undecided])
         allowed = tier == tier.min(axis=1, keepdims=True)
@@ -97,7 +97,7 @@ def _even(members: Table, allowed: Bool, counts: Int64, per: Int64, cuts: int) -
     for _ in range(2 * cuts + 1):
         rows = parts.pop()
         item, column = np.nonzero(allowed[rows])
-        used, member = np.unique(members[rows[item], column], return_inverse=True)
+        used, member = numbered(members[rows[item], column])
         count, before = len(rows), counts[used]
         total = int(before.sum()) + count
         ideal = filled(before, before + sums(member, len(used)), per[used], total) - before
@@ -126,7 +126,7 @@ def _even(members: Table, allowed: Bool, counts: Int64, per: Int64, cuts: int) -
 def _one_by_one(members: Table, allowed: Bool, current: Bool, counts: Int64, per: Int64) -> Int64:
     """Solve a network with an arc for each Item and each Member that may be its primary."""
     item, column = np.nonzero(allowed)
-    used, member = np.unique(members[item, column], return_inverse=True)
+    used, member = numbered(members[item, column])
     net = Network("even", "changes")
     ends, items = net.add_nodes(len(used), hub=True), net.add_nodes(len(members))
     net.add(net.source, items, 0, 1)

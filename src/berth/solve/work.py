@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.arrays import Table, alike, entries, rows_with, scattered, sums, tally
+from berth.solve.arrays import Table, alike, entries, order_by, rows_with, scattered, sums, tally
 from berth.solve.intervals import Demand, intervals
 from berth.solve.model import Bool, Int64
 from berth.solve.shares import bands
@@ -140,4 +140,4 @@ class Work:
     def by_key(self, chosen: Bool) -> Int64:
         """Rows of the chosen Items (shape (n,)) in the order of their keys."""
         rows = np.flatnonzero(chosen)
-        return rows[np.argsort(self.state.hash[rows], kind="stable")]
+        return rows[order_by(self.state.hash[rows])]
