@@ -43,7 +43,7 @@ class Deal:
         self.unfit = self.kinds.misfit(np.arange(len(self.kinds.count)), self.kinds.spread)
         self.rows = work.by_key((work.kind >= 0) & (True if wide else self._choice()))
         self.at, self.kind = work.at[self.rows].astype(np.int64), work.kind[self.rows].astype(np.int64)
-        self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
+        self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFF
         # For each entry: its row and column in `at`, Member, area, kind, both as one number, whether it is
         # the primary, and a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
@@ -51,7 +51,7 @@ class Deal:
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
         self.group = self.kind_of * work.areas + self.area
         self.leads = work.state.lead[self.rows][self.item] == self.member
-        self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
+        self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFF
         self.have = np.ascontiguousarray(work.in_areas(self.at))  # so that `take` can use a flat view
         self.scarce = 4 * moves.leave.sum(axis=1) > self.kinds.count  # kinds of which many Items give one up
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
@@ -184,7 +184,7 @@ class Deal:
         """Deal the vacancies of each area to its seekers by lot, then exchange seats that clash."""
         work = self.work
         lot = (self.lot[seeker].astype(np.uint64) * SALT[7] + area.astype(np.uint64) * SALT[8]) * SALT[9]
-        order = order_by(seeker, lot >> np.uint64(44), area)
+        order = order_by(seeker, lot >> np.uint64(48), area)
         seeker, area = seeker[order], area[order]
         seats = np.repeat(np.arange(len(self.vacant)), self.vacant)
         # Spread each Member's places evenly over the list, with neighbours by lot. Dealt in a regular
