@@ -105,7 +105,7 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     """The certified plan of a placement, in the Problem's rows and in slot order."""
     problem, width = state.problem, max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
-    changed = (then != widened(state.at[placement.rows], width)).any(axis=1)
+    changed = np.asfortranarray(then != widened(state.at[placement.rows], width)).any(axis=1)
     rows, out = placement.rows[changed], widened(state.stays, width).copy()
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Items that did not change keep their slots.

@@ -51,7 +51,7 @@ def rank_within(group: Array) -> Int64:
     return np.arange(len(group)) - np.repeat(start, np.diff(np.r_[start, len(group)]))
 
 
-def order_by(*by: Array) -> Int64:
+def ordered(*by: Array) -> Int64:
     """The order of np.lexsort(by), the last key first, for integers from 0 up.
 
     With many rows it is far quicker: the keys are packed into one number, which is sorted 16 bits at
@@ -76,7 +76,7 @@ def numbered(values: Array) -> tuple[Int64, Int64]:
     return np.flatnonzero(there), (np.cumsum(there) - 1)[values]
 
 
-def first_of_each(values: Array) -> Bool:
+def firsts(values: Array) -> Bool:
     """Which elements are the first of their value, for small numbers."""
     number, seen = np.arange(len(values)), np.zeros(int(values.max(initial=0)) + 1, np.int64)
     seen[values[::-1]] = number[::-1]  # of elements with one index, numpy writes the last
@@ -84,11 +84,11 @@ def first_of_each(values: Array) -> Bool:
 
 
 def first_few(group: Array, few: Int64, *by: Array) -> Int64:
-    """The first `few[g]` elements of each group g in the order of `by`, its last key first (`order_by`)."""
+    """The first `few[g]` elements of each group g in the order of `by`, its last key first (`ordered`)."""
     size = sums(group, len(few))
     few = np.clip(few, 0, size)
     gap = np.cumsum(size - few) - (size - few)  # how many are left out before each group
-    return order_by(*by, group)[np.arange(int(few.sum())) + np.repeat(gap, few)]
+    return np.asarray(ordered(*by, group)[np.arange(int(few.sum())) + np.repeat(gap, few)])
 
 
 def alike(*columns: Array, sort: bool = False) -> tuple[Int64, Int64]:
@@ -101,7 +101,7 @@ def alike(*columns: Array, sort: bool = False) -> tuple[Int64, Int64]:
         key += np.asarray(column).astype(np.uint64) * SALT[(4096 + number) % len(SALT)]
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
     if sort:
-        order = order_by(*(column[first] for column in reversed(columns)))
+        order = ordered(*(column[first] for column in reversed(columns)))
         first, group = first[order], np.argsort(order)[group]
     return first, group
 
@@ -132,11 +132,12 @@ def crosstab(row: Array, column: Array, rows: int, columns: int) -> Int64:
 
 
 def tally(table: Table, of: Int64, size: int) -> Int64:
-    """Shape (rows, size): how many entries of each row map to each number.
+    """Shape (rows, size), stored column by column: how many entries of each row map to each number.
 
     `of` maps the values in the table to numbers; its last element stands for -1 and is `size`.
     """
-    return crosstab(np.arange(len(table))[:, None], of[table], len(table), size + 1)[:, :size]
+    counts = crosstab(np.arange(len(table))[:, None], of[table], len(table), size + 1)
+    return np.asfortranarray(counts[:, :size])
 
 
 def scattered(shape: int | tuple[int, ...], index: Any, values: Any, empty: int = -1) -> Int64:

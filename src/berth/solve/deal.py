@@ -16,10 +16,7 @@ the plan independently, so a plan that is not optimal is recognised.
 
 import numpy as np
 
-from berth.solve.arrays import (
-    SALT, alike, first_few, first_of_each, order_by, rank_within, rows_with, scattered, sums, twice,
-    widened,
-)  # fmt: skip
+from berth.solve.arrays import alike, first_few, firsts, ordered, rank_within, rows_with, sums, twice, widened
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 from berth.solve.moves import Moves
@@ -52,7 +49,7 @@ class Deal:
         self.group = self.kind_of * work.areas + self.area
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFF
-        self.have = np.ascontiguousarray(work.in_areas(self.at))  # so that `take` can use a flat view
+        self.have = work.in_areas(self.at)
         self.scarce = 4 * moves.leave.sum(axis=1) > self.kinds.count  # kinds of which many Items give one up
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
         self.left_over, self.swapped = np.zeros(len(self.rows), np.bool_), np.zeros(len(self.load), np.bool_)
@@ -98,7 +95,8 @@ class Deal:
     def moved(self) -> int:
         """The number of entries on Members that do not hold the Item now."""
         some = np.flatnonzero(self.changed)
-        at, new = self.at[some], self.at[some] >= 0
+        at = self.at[some]
+        new = at >= 0
         for column in self.work.state.at[self.rows[some]].T:
             new &= at != column[:, None]
         return int(new.sum())
@@ -106,14 +104,15 @@ class Deal:
     def one_each(self, pick: Int64) -> Int64:
         """At most one of these entries for each Item, preferably not its primary."""
         pick = np.append(pick[~self.leads[pick]], pick[self.leads[pick]])
-        return pick[first_of_each(self.item[pick])]
+        return pick[firsts(self.item[pick])]
 
     def take(self, pick: Int64) -> None:
         """Remove these entries."""
         self.gone[pick] = self.changed[self.item[pick]] = True
         self.load -= sums(self.member[pick], len(self.load))
         np.add.at(self.given, self.item[pick], 1)
-        np.subtract.at(self.have.ravel(), self.item[pick] * self.work.areas + self.area[pick], 1)
+        # One index into a flat view is quicker than two; `have` is stored column by column.
+        np.subtract.at(self.have.T.ravel(), self.area[pick] * len(self.rows) + self.item[pick], 1)
 
     def _targets(self) -> Int64:
         """Loads with the areas' totals: of those with the fewest moves the most even for the limits."""
@@ -137,7 +136,7 @@ class Deal:
         # as that would compete for the same Members.
         cells = self.work.cell[vacant > 0.02 * vacant.sum()]
         taker = np.append(np.isin(self.work.cell, cells), False)
-        competing = np.minimum(taker[self.at].sum(axis=1), 2)[self.item[pool]]
+        competing = np.minimum(np.asfortranarray(taker[self.at]).sum(axis=1), 2)[self.item[pool]]
         few_takers = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
         for _ in range(TURNS):
             if not quota.any():
@@ -178,20 +177,18 @@ class Deal:
         amount = sum(flow.units[some] for some in arcs)
         g, a = np.repeat(g, amount), np.repeat(a, amount)
         start = np.cumsum(size) - size
-        return lacks[order_by(group)[start[g] + rank_within(g) % size[g]]], a
+        return lacks[ordered(group)[start[g] + rank_within(g) % size[g]]], a
 
     def seat(self, seeker: Int64, area: Int64) -> None:
         """Deal the vacancies of each area to its seekers by lot, then exchange seats that clash."""
-        work = self.work
-        lot = (self.lot[seeker].astype(np.uint64) * SALT[7] + area.astype(np.uint64) * SALT[8]) * SALT[9]
-        order = order_by(seeker, lot >> np.uint64(48), area)
+        work, rng = self.work, np.random.default_rng(3)
+        order = ordered(rng.integers(0, 1 << 16, len(area)), area)
         seeker, area = seeker[order], area[order]
         seats = np.repeat(np.arange(len(self.vacant)), self.vacant)
         # Spread each Member's places evenly over the list, with neighbours by lot. Dealt in a regular
         # order, Items would share all their Members, and losing one would leave no good replacements.
-        spot = (rank_within(seats) + np.random.default_rng(3).random(len(seats))) / self.vacant[seats]
-        spot = (spot * (1 << 24)).astype(np.int64)
-        seats = seats[first_few(work.area[seats], sums(area, work.areas), seats, spot)]
+        spot = (rank_within(seats) + rng.random(len(seats))) / self.vacant[seats] * (1 << 24)
+        seats = seats[first_few(work.area[seats], sums(area, work.areas), spot.astype(np.int64))]
         clashing = _exchange(seats, seeker, area, work.cell, self.at)
         self.left_over[seeker[clashing]] = True
         seeker, seats = np.delete(seeker, clashing), np.delete(seats, clashing)
@@ -200,7 +197,7 @@ class Deal:
         self.at = widened(self.at, int(self.kinds.placed_high.max(initial=0)))
         empty = self.at < 0
         empty &= np.cumsum(empty, axis=1) <= sums(seeker, len(self.at))[:, None]
-        self.at[empty] = seats[order_by(seeker)]
+        self.at[empty] = seats[ordered(seeker)]
         self.changed[seeker] = True
 
 
@@ -213,9 +210,10 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     holds, size = np.append(cell, -1)[at], np.bincount(area)
     start = np.cumsum(size) - size
     # For each Item its seats, as indices into `seats`, to find two of them in one cell.
-    order = order_by(seeker)
+    order = ordered(seeker)
     nth_seat = rank_within(seeker[order])
-    seats_of = scattered((len(at), int(nth_seat.max(initial=0)) + 1), (seeker[order], nth_seat), order)
+    seats_of = np.full((len(at), int(nth_seat.max(initial=0)) + 1), -1)
+    seats_of[seeker[order], nth_seat] = order
 
     def clash(places: Int64, values: Int64) -> Bool:
         spot, item = cell[values][:, None], seeker[places]
@@ -230,7 +228,7 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     for _ in range(TRIES):
         if not len(bad):
             break
-        one = bad[first_of_each(seeker[bad])]
+        one = bad[firsts(seeker[bad])]
         two = start[area[one]] + (rng.random(len(one)) * size[area[one]]).astype(np.int64)
         changes = sums(np.append(seeker[one], seeker[two]), len(seats_of))
         valid = (changes[seeker[one]] == 1) & (changes[seeker[two]] == 1)
