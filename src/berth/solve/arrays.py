@@ -70,12 +70,6 @@ def ordered(*by: Array) -> Int64:
     return order
 
 
-def numbered(values: Array) -> tuple[Int64, Int64]:
-    """The numbers that occur, and the index of each value among them: np.unique for small numbers."""
-    there = np.bincount(values) > 0
-    return np.flatnonzero(there), (np.cumsum(there) - 1)[values]
-
-
 def firsts(values: Array) -> Bool:
     """Which elements are the first of their value, for small numbers."""
     number, seen = np.arange(len(values)), np.zeros(int(values.max(initial=0)) + 1, np.int64)

@@ -3,7 +3,7 @@
 import numpy as np
 from ortools.graph.python import max_flow
 
-from berth.solve.arrays import Table, entries, numbered, ordered, rank_within, scattered, sums
+from berth.solve.arrays import Table, entries, rank_within, scattered, sums
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import filled, held_live
@@ -27,7 +27,7 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
     by_key = np.argsort(problem.member_key, kind="stable")
     none, width = len(by_key), problem.held.shape[1]
     # Sort columns by Member key, empty ones last, so that the order of Member rows does not matter.
-    # In the layout of columns numpy is far quicker here.
+    # Tables are stored column by column, because numpy is far quicker with few long columns.
     rank = np.asfortranarray(np.sort(np.append(np.argsort(by_key), none)[members], axis=1))
     members = np.append(by_key, -1).astype(np.int32)[rank]
     # The slot of each entry in the Item's `held`, or the width for a new entry.
@@ -44,7 +44,7 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64, tuning
     if len(undecided):
         if not active:
             counts = counts + entries(members[sticky, choice[sticky]], none)
-        undecided = undecided[ordered(problem.item_key[rows[undecided]])]
+        undecided = undecided[np.argsort(problem.item_key[rows[undecided]], kind="stable")]
         some = np.asfortranarray(members[undecided])
         tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[undecided])
         allowed = tier == tier.min(axis=1, keepdims=True)
@@ -99,7 +99,7 @@ def _even(members: Table, allowed: Bool, counts: Int64, per: Int64, cuts: int) -
     for _ in range(2 * cuts + 1):
         rows = parts.pop()
         item, column = np.nonzero(allowed[rows])
-        used, member = numbered(members[rows[item], column])
+        used, member = np.unique(members[rows[item], column], return_inverse=True)
         count, before = len(rows), counts[used]
         total = int(before.sum()) + count
         ideal = filled(before, before + sums(member, len(used)), per[used], total) - before
@@ -128,7 +128,7 @@ def _even(members: Table, allowed: Bool, counts: Int64, per: Int64, cuts: int) -
 def _one_by_one(members: Table, allowed: Bool, current: Bool, counts: Int64, per: Int64) -> Int64:
     """Solve a network with an arc for each Item and each Member that may be its primary."""
     item, column = np.nonzero(allowed)
-    used, member = numbered(members[item, column])
+    used, member = np.unique(members[item, column], return_inverse=True)
     net = Network("even", "changes")
     ends, items = net.add_nodes(len(used), hub=True), net.add_nodes(len(members))
     net.add(net.source, items, 0, 1)
