@@ -52,16 +52,16 @@ def rank_within(group: Array) -> Int64:
 
 
 def ordered(*by: Array) -> Int64:
-    """The order of np.lexsort(by), the last key first, for integers from 0 up.
+    """The order of np.lexsort(by), the last key first, for integers.
 
     With many rows it is far quicker: the keys are packed into one number, which is sorted 16 bits at
     a time, as numpy has a radix sort for these.
     """
     key, room = np.zeros(len(by[0]), np.uint64), 1
     for column in by[::-1] if len(key) > 1_500 else ():
-        high = int(column.max())
-        room *= high + 1
-        key += key * np.uint64(high) + column.astype(np.uint64)
+        low, high = int(column.min()), int(column.max())
+        room *= high - low + 1
+        key += key * np.uint64(high - low) + (column - low).astype(np.uint64)
     if len(key) <= 1_500 or room > 1 << 64:
         return np.lexsort(by)
     order = np.argsort(key.astype(np.uint16), kind="stable")
@@ -85,19 +85,17 @@ def first_few(group: Array, few: Int64, *by: Array) -> Int64:
     return np.asarray(ordered(*by, group)[np.arange(int(few.sum())) + np.repeat(gap, few)])
 
 
-def alike(*columns: Array, sort: bool = False) -> tuple[Int64, Int64]:
+def alike(*columns: Array) -> tuple[Int64, Int64]:
     """Group rows that are equal in all columns: the first row of each group, and the group of each row.
 
-    With `sort`, groups are sorted by their columns, the first column being the primary key.
+    Groups are sorted by their columns, the first column being the primary key.
     """
     key = np.zeros(len(columns[0]), np.uint64)
     for number, column in enumerate(columns):
         key += np.asarray(column).astype(np.uint64) * SALT[(4096 + number) % len(SALT)]
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    if sort:
-        order = ordered(*(column[first] for column in reversed(columns)))
-        first, group = first[order], np.argsort(order)[group]
-    return first, group
+    order = ordered(*(column[first] for column in reversed(columns)))
+    return first[order], np.argsort(order)[group]
 
 
 def rows_with(chosen: Bool, table: Table) -> Bool:

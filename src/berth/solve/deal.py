@@ -40,7 +40,6 @@ class Deal:
         self.unfit = self.kinds.misfit(np.arange(len(self.kinds.count)), self.kinds.spread)
         self.rows = work.by_key((work.kind >= 0) & (True if wide else self._choice()))
         self.at, self.kind = work.at[self.rows].astype(np.int64), work.kind[self.rows].astype(np.int64)
-        self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFF
         # For each entry: its row and column in `at`, Member, area, kind, both as one number, whether it is
         # the primary, and a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
@@ -48,7 +47,7 @@ class Deal:
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
         self.group = self.kind_of * work.areas + self.area
         self.leads = work.state.lead[self.rows][self.item] == self.member
-        self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFF
+        self.entry_lot = np.random.default_rng(2).integers(0, 1 << 16, len(self.item))
         self.have = work.in_areas(self.at)
         self.scarce = 4 * moves.leave.sum(axis=1) > self.kinds.count  # kinds of which many Items give one up
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
@@ -159,7 +158,7 @@ class Deal:
         vacant, have = sums(self.work.area, areas, self.vacant), self.have
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
         total = int(vacant.sum())
-        first, group = alike(self.kind[lacks], *have[lacks].T, sort=True)
+        first, group = alike(self.kind[lacks], *have[lacks].T)
         size, here, kind = sums(group, len(first)), have[lacks][first], self.kind[lacks][first]
         net = Network("unseated", "unfit", limit=self.work.arcs)
         ends, groups = net.add_nodes(areas, hub=True), net.add_nodes(len(first))

@@ -123,7 +123,7 @@ class Work:
         demand_row = self._demand_row[np.concatenate([keep, base])]
         spread = np.concatenate([self._spread[keep], over])
         # Sorted by their columns, so that neither the order of rows nor history matters.
-        first, group = alike(demand_row, *spread.T, sort=True)
+        first, group = alike(demand_row, *spread.T)
         c, weight = demand_row[first], np.append(left[keep], np.ones(len(over), np.int64))
         self.kinds = Kinds(
             sums(group, len(first), weight), spread[first],
