@@ -73,8 +73,7 @@ def answer(state: State, *, quick: bool) -> Solution:
 def _pooled(work: Work) -> Placement:
     """The pooled plan for the Items of the deal; all others stay."""
     tuning = work.tuning
-    kept = np.minimum(work.load, work.intervals.load_high)  # at most
-    _limit_moves(work, work.intervals.placed - int(kept.sum()))
+    _limit_moves(work, work.intervals.placed - int(np.minimum(work.load, work.intervals.load_high).sum()))
     surplus = np.maximum(0, work.kinds.spread - work.kinds.area_high)
     _limit_moves(work, int(work.kinds.count @ surplus.sum(axis=1)))
     known, moves = drop_surplus(work), least_moves(work)

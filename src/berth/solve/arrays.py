@@ -52,11 +52,9 @@ def rank_within(group: Array) -> Int64:
 
 
 def ordered(*by: Array) -> Int64:
-    """The order of np.lexsort(by), the last key first, for integers.
-
-    With many rows it is far quicker: the keys are packed into one number, which is sorted 16 bits at
-    a time, as numpy has a radix sort for these.
-    """
+    """The order of np.lexsort(by), the last key first, for integers."""
+    # With many rows it is far quicker to pack the keys into one number and sort 16 bits at a time, as
+    # numpy has a radix sort for these.
     key, room = np.zeros(len(by[0]), np.uint64), 1
     for column in by[::-1] if len(key) > 1_500 else ():
         low, high = int(column.min()), int(column.max())
@@ -79,16 +77,15 @@ def firsts(values: Array) -> Bool:
 
 def first_few(group: Array, few: Int64, *by: Array) -> Int64:
     """The first `few[g]` elements of each group g in the order of `by`, its last key first (`ordered`)."""
-    size = sums(group, len(few))
-    few = np.clip(few, 0, size)
+    few = np.clip(few, 0, size := sums(group, len(few)))
     gap = np.cumsum(size - few) - (size - few)  # how many are left out before each group
     return np.asarray(ordered(*by, group)[np.arange(int(few.sum())) + np.repeat(gap, few)])
 
 
 def alike(*columns: Array) -> tuple[Int64, Int64]:
-    """Group rows that are equal in all columns: the first row of each group, and the group of each row.
+    """Group rows that are equal in all columns, and sort the groups by them, the first column first.
 
-    Groups are sorted by their columns, the first column being the primary key.
+    Returns the first row of each group, and the group of each row.
     """
     key = np.zeros(len(columns[0]), np.uint64)
     for number, column in enumerate(columns):
