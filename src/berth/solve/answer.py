@@ -73,6 +73,7 @@ def answer(state: State, *, quick: bool) -> Solution:
 def _pooled(work: Work) -> Placement:
     """The pooled plan for the Items of the deal; all others stay."""
     tuning = work.tuning
+    _limit_moves(work, work.intervals.placed - int(np.minimum(work.load, work.intervals.load_high).sum()))
     surplus = np.maximum(0, work.kinds.spread - work.kinds.area_high)
     _limit_moves(work, int(work.kinds.count @ surplus.sum(axis=1)))
     known, moves = drop_surplus(work), least_moves(work)
@@ -103,7 +104,7 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     """The certified plan of a placement, in the Problem's rows and in slot order."""
     problem, width = state.problem, max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
-    changed = (then != widened(state.at[placement.rows], width)).any(axis=1)
+    changed = np.asfortranarray(then != widened(state.at[placement.rows], width)).any(axis=1)
     rows, out = placement.rows[changed], widened(state.stays, width).copy()
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Items that did not change keep their slots.

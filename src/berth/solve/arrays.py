@@ -51,25 +51,48 @@ def rank_within(group: Array) -> Int64:
     return np.arange(len(group)) - np.repeat(start, np.diff(np.r_[start, len(group)]))
 
 
+def ordered(*by: Array) -> Int64:
+    """The order of np.lexsort(by), the last key first, for integers."""
+    # With many rows it is far quicker to pack the keys into one number and sort 16 bits at a time, as
+    # numpy has a radix sort for these.
+    key, room = np.zeros(len(by[0]), np.uint64), 1
+    for column in by[::-1] if len(key) > 1_500 else ():
+        low, high = int(column.min()), int(column.max())
+        room *= high - low + 1
+        key += key * np.uint64(high - low) + (column - low).astype(np.uint64)
+    if len(key) <= 1_500 or room > 1 << 64:
+        return np.lexsort(by)
+    order = np.argsort(key.astype(np.uint16), kind="stable")
+    for shift in range(16, (room - 1).bit_length(), 16):
+        order = order[np.argsort((key >> np.uint64(shift)).astype(np.uint16)[order], kind="stable")]
+    return order
+
+
+def firsts(values: Array) -> Bool:
+    """Which elements are the first of their value, for small numbers."""
+    number, seen = np.arange(len(values)), np.zeros(int(values.max(initial=0)) + 1, np.int64)
+    seen[values[::-1]] = number[::-1]  # of elements with one index, numpy writes the last
+    return np.asarray(seen[values] == number)
+
+
 def first_few(group: Array, few: Int64, *by: Array) -> Int64:
-    """The first `few[g]` elements of each group g in the order of `by`, its last key first (np.lexsort)."""
-    order = np.lexsort((*by, group))
-    return order[rank_within(group[order]) < few[group[order]]]
+    """The first `few[g]` elements of each group g in the order of `by`, its last key first (`ordered`)."""
+    few = np.clip(few, 0, size := sums(group, len(few)))
+    gap = np.cumsum(size - few) - (size - few)  # how many are left out before each group
+    return np.asarray(ordered(*by, group)[np.arange(int(few.sum())) + np.repeat(gap, few)])
 
 
-def alike(*columns: Array, sort: bool = False) -> tuple[Int64, Int64]:
-    """Group rows that are equal in all columns: the first row of each group, and the group of each row.
+def alike(*columns: Array) -> tuple[Int64, Int64]:
+    """Group rows that are equal in all columns, and sort the groups by them, the first column first.
 
-    With `sort`, groups are sorted by their columns, the first column being the primary key.
+    Returns the first row of each group, and the group of each row.
     """
     key = np.zeros(len(columns[0]), np.uint64)
     for number, column in enumerate(columns):
         key += np.asarray(column).astype(np.uint64) * SALT[(4096 + number) % len(SALT)]
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    if sort:
-        order = np.lexsort([column[first] for column in reversed(columns)])
-        first, group = first[order], np.argsort(order)[group]
-    return first, group
+    order = ordered(*(column[first] for column in reversed(columns)))
+    return first[order], np.argsort(order)[group]
 
 
 def rows_with(chosen: Bool, table: Table) -> Bool:
@@ -98,11 +121,12 @@ def crosstab(row: Array, column: Array, rows: int, columns: int) -> Int64:
 
 
 def tally(table: Table, of: Int64, size: int) -> Int64:
-    """Shape (rows, size): how many entries of each row map to each number.
+    """Shape (rows, size), stored column by column: how many entries of each row map to each number.
 
     `of` maps the values in the table to numbers; its last element stands for -1 and is `size`.
     """
-    return crosstab(np.arange(len(table))[:, None], of[table], len(table), size + 1)[:, :size]
+    counts = crosstab(np.arange(len(table))[:, None], of[table], len(table), size + 1)
+    return np.asfortranarray(counts[:, :size])
 
 
 def scattered(shape: int | tuple[int, ...], index: Any, values: Any, empty: int = -1) -> Int64:

@@ -16,7 +16,7 @@ the plan independently, so a plan that is not optimal is recognised.
 
 import numpy as np
 
-from berth.solve.arrays import SALT, alike, first_few, rank_within, rows_with, scattered, sums, twice, widened
+from berth.solve.arrays import alike, first_few, firsts, ordered, rank_within, rows_with, sums, twice, widened
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 from berth.solve.moves import Moves
@@ -40,7 +40,6 @@ class Deal:
         self.unfit = self.kinds.misfit(np.arange(len(self.kinds.count)), self.kinds.spread)
         self.rows = work.by_key((work.kind >= 0) & (True if wide else self._choice()))
         self.at, self.kind = work.at[self.rows].astype(np.int64), work.kind[self.rows].astype(np.int64)
-        self.lot = (work.state.hash[self.rows] >> np.uint64(16)).astype(np.int64) & 0xFFFFF
         # For each entry: its row and column in `at`, Member, area, kind, both as one number, whether it is
         # the primary, and a lot.
         self.item, self.column = np.nonzero(self.at >= 0)
@@ -48,7 +47,7 @@ class Deal:
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
         self.group = self.kind_of * work.areas + self.area
         self.leads = work.state.lead[self.rows][self.item] == self.member
-        self.entry_lot = (self.lot[self.item] * 31 + self.member * 40503) & 0xFFFFF
+        self.entry_lot = np.random.default_rng(2).integers(0, 1 << 16, len(self.item))
         self.have = work.in_areas(self.at)
         self.scarce = 4 * moves.leave.sum(axis=1) > self.kinds.count  # kinds of which many Items give one up
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
@@ -95,22 +94,24 @@ class Deal:
     def moved(self) -> int:
         """The number of entries on Members that do not hold the Item now."""
         some = np.flatnonzero(self.changed)
-        at, new = self.at[some], self.at[some] >= 0
+        at = self.at[some]
+        new = at >= 0
         for column in self.work.state.at[self.rows[some]].T:
             new &= at != column[:, None]
         return int(new.sum())
 
     def one_each(self, pick: Int64) -> Int64:
         """At most one of these entries for each Item, preferably not its primary."""
-        pick = pick[np.argsort(self.leads[pick], kind="stable")]
-        return pick[np.sort(np.unique(self.item[pick], return_index=True)[1])]
+        pick = np.append(pick[~self.leads[pick]], pick[self.leads[pick]])
+        return pick[firsts(self.item[pick])]
 
     def take(self, pick: Int64) -> None:
         """Remove these entries."""
         self.gone[pick] = self.changed[self.item[pick]] = True
         self.load -= sums(self.member[pick], len(self.load))
         np.add.at(self.given, self.item[pick], 1)
-        np.subtract.at(self.have, (self.item[pick], self.area[pick]), 1)
+        # One index into a flat view is quicker than two; `have` is stored column by column.
+        np.subtract.at(self.have.T.ravel(), self.area[pick] * len(self.rows) + self.item[pick], 1)
 
     def _targets(self) -> Int64:
         """Loads with the areas' totals: of those with the fewest moves the most even for the limits."""
@@ -134,7 +135,7 @@ class Deal:
         # as that would compete for the same Members.
         cells = self.work.cell[vacant > 0.02 * vacant.sum()]
         taker = np.append(np.isin(self.work.cell, cells), False)
-        competing = np.minimum(taker[self.at[self.item[pool]]].sum(axis=1), 2)
+        competing = np.minimum(np.asfortranarray(taker[self.at]).sum(axis=1), 2)[self.item[pool]]
         few_takers = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
         for _ in range(TURNS):
             if not quota.any():
@@ -157,7 +158,7 @@ class Deal:
         vacant, have = sums(self.work.area, areas, self.vacant), self.have
         lacks = np.flatnonzero(have.sum(axis=1) < kinds.placed_high[self.kind])
         total = int(vacant.sum())
-        first, group = alike(self.kind[lacks], *have[lacks].T, sort=True)
+        first, group = alike(self.kind[lacks], *have[lacks].T)
         size, here, kind = sums(group, len(first)), have[lacks][first], self.kind[lacks][first]
         net = Network("unseated", "unfit", limit=self.work.arcs)
         ends, groups = net.add_nodes(areas, hub=True), net.add_nodes(len(first))
@@ -175,30 +176,27 @@ class Deal:
         amount = sum(flow.units[some] for some in arcs)
         g, a = np.repeat(g, amount), np.repeat(a, amount)
         start = np.cumsum(size) - size
-        return lacks[np.argsort(group, kind="stable")[start[g] + rank_within(g) % size[g]]], a
+        return lacks[ordered(group)[start[g] + rank_within(g) % size[g]]], a
 
     def seat(self, seeker: Int64, area: Int64) -> None:
         """Deal the vacancies of each area to its seekers by lot, then exchange seats that clash."""
-        work = self.work
-        lot = (self.lot[seeker].astype(np.uint64) * SALT[7] + area.astype(np.uint64) * SALT[8]) * SALT[9]
-        order = np.lexsort((seeker, lot >> np.uint64(24), area))
+        work, rng = self.work, np.random.default_rng(3)
+        order = ordered(rng.integers(0, 1 << 16, len(area)), area)
         seeker, area = seeker[order], area[order]
         seats = np.repeat(np.arange(len(self.vacant)), self.vacant)
         # Spread each Member's places evenly over the list, with neighbours by lot. Dealt in a regular
         # order, Items would share all their Members, and losing one would leave no good replacements.
-        spot = (rank_within(seats) + np.random.default_rng(3).random(len(seats))) / self.vacant[seats]
-        seats = seats[first_few(work.area[seats], sums(area, work.areas), seats, spot)]
+        spot = (rank_within(seats) + rng.random(len(seats))) / self.vacant[seats] * (1 << 24)
+        seats = seats[first_few(work.area[seats], sums(area, work.areas), spot.astype(np.int64))]
         clashing = _exchange(seats, seeker, area, work.cell, self.at)
         self.left_over[seeker[clashing]] = True
         seeker, seats = np.delete(seeker, clashing), np.delete(seats, clashing)
-        # Write the new entries into the empty columns of each Item's row.
+        # Write the new entries, Item by Item, into the first empty columns of its row.
         self.load += sums(seats, len(self.load))
-        order = np.argsort(seeker, kind="stable")
-        seeker, seats = seeker[order], seats[order]
         self.at = widened(self.at, int(self.kinds.placed_high.max(initial=0)))
-        changed, place = np.unique(seeker, return_inverse=True)
-        gaps = np.argsort(self.at[changed] >= 0, axis=1, kind="stable")  # empty columns first
-        self.at[seeker, gaps[place, rank_within(seeker)]] = seats
+        empty = self.at < 0
+        empty &= np.cumsum(empty, axis=1) <= sums(seeker, len(self.at))[:, None]
+        self.at[empty] = seats[ordered(seeker)]
         self.changed[seeker] = True
 
 
@@ -208,24 +206,28 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     Seats are sorted by area. Only one seat of an Item changes at a time: if two clashing seats both
     changed, they could clash again in every turn.
     """
-    holds, size = np.append(cell, -1)[at[seeker]], np.bincount(area)
+    holds, size = np.append(cell, -1)[at], np.bincount(area)
     start = np.cumsum(size) - size
     # For each Item its seats, as indices into `seats`, to find two of them in one cell.
-    order = np.argsort(seeker, kind="stable")
+    order = ordered(seeker)
     nth_seat = rank_within(seeker[order])
-    seats_of = scattered((len(at), int(nth_seat.max(initial=0)) + 1), (seeker[order], nth_seat), order)
+    seats_of = np.full((len(at), int(nth_seat.max(initial=0)) + 1), -1)
+    seats_of[seeker[order], nth_seat] = order
 
     def clash(places: Int64, values: Int64) -> Bool:
-        spot, others = cell[values][:, None], seats_of[seeker[places]]
+        spot, item = cell[values][:, None], seeker[places]
+        others = seats_of[item]
         other_seats = (others >= 0) & (others != places[:, None]) & (cell[seats[others]] == spot)
-        return np.asarray(((holds[places] == spot).any(axis=1)) | other_seats.any(axis=1))
+        return np.asarray((holds[item] == spot).any(axis=1) | other_seats.any(axis=1))
 
     rng = np.random.default_rng(1)
-    bad = np.flatnonzero(clash(np.arange(len(seats)), seats))
+    new = np.append(cell[seats], -1)[seats_of]
+    bad = np.flatnonzero(twice(np.hstack([holds, new]))[seeker])
+    bad = bad[clash(bad, seats[bad])]
     for _ in range(TRIES):
         if not len(bad):
             break
-        one = bad[np.unique(seeker[bad], return_index=True)[1]]
+        one = bad[firsts(seeker[bad])]
         two = start[area[one]] + (rng.random(len(one)) * size[area[one]]).astype(np.int64)
         changes = sums(np.append(seeker[one], seeker[two]), len(seats_of))
         valid = (changes[seeker[one]] == 1) & (changes[seeker[two]] == 1)
@@ -243,7 +245,7 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
             seats[place], seats[other] = seats[other], seats[place]
     bad = bad[clash(bad, seats[bad])]
     # Of two seats of an Item in one cell only one has to go, or both if it also holds an entry there.
-    own = (holds[bad] == cell[seats[bad]][:, None]).any(axis=1)
+    own = (holds[seeker[bad]] == cell[seats[bad]][:, None]).any(axis=1)
     pair = seeker[bad] * (int(cell.max(initial=0)) + 1) + cell[seats[bad]]
     spare = np.ones(len(bad), np.bool_)
     spare[np.unique(pair, return_index=True)[1]] = False

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from berth.solve.arrays import SALT, alike, rank_within, scattered, sums
+from berth.solve.arrays import SALT, alike, ordered, rank_within, scattered, sums
 from berth.solve.flow import Network, TooLargeError
 from berth.solve.intervals import Demand, add_demand, shape_bounds, units_of_load
 from berth.solve.model import SHAPE_LEVELS, Int64
@@ -80,10 +80,10 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
     shape = shape_bounds(flow.totals, demand, units.unfilled) if whole else found.bounds
 
     # Deal each kind's entries to its Items, zone by zone and Member by Member, round and round.
-    order = np.lexsort((member, members.zone[member], kind))
+    order = ordered(member, members.zone[member], kind)
     kind, member = (np.repeat(a[order], flow.units[on][order]) for a in (kind, member))
     item = start[kind] + rank_within(kind) % count[kind]
-    order = np.argsort(item, kind="stable")
+    order = ordered(item)
     item, column = item[order], rank_within(item[order])
     at = scattered((len(rows), int(column.max(initial=0)) + 1), (item, column), member[order])
     return Placement(rows, at, shape | later)
@@ -98,6 +98,4 @@ def _same_holdings(work: Work, arcs: int) -> tuple[Int64, Int64]:
     first, kind = alike(state.wants[rows], state.lead[rows], held)
     if len(first) * work.usable > arcs:
         raise TooLargeError(f"the exact network has {len(first) * work.usable} arcs, the limit is {arcs}")
-    # Kinds are ordered by the key of their first Item, so that the order of rows does not matter.
-    kind = np.argsort(np.argsort(first))[kind]
-    return rows[np.argsort(kind, kind="stable")], sums(kind, len(first))
+    return rows[ordered(kind)], sums(kind, len(first))

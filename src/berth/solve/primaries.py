@@ -24,10 +24,12 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64) -> Int
     by_key = np.argsort(problem.member_key, kind="stable")
     none, width = len(by_key), problem.held.shape[1]
     # Sort columns by Member key, empty ones last, so that the order of Member rows does not matter.
-    rank = np.sort(np.append(np.argsort(by_key), none)[members], axis=1)
+    # Tables are stored column by column, because numpy is far quicker with few long columns.
+    rank = np.asfortranarray(np.sort(np.append(np.argsort(by_key), none)[members], axis=1))
     members = np.append(by_key, -1).astype(np.int32)[rank]
     # The slot of each entry in the Item's `held`, or the width for a new entry.
-    held, slots = np.where(held_live(problem, rows), problem.held[rows], -2), np.full(members.shape, width)
+    held = np.asfortranarray(np.where(held_live(problem, rows), problem.held[rows], -2))
+    slots = np.full_like(members, width)
     for column in range(width):
         slots[members == held[:, column : column + 1]] = column
     new = slots == width
@@ -40,7 +42,7 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64) -> Int
         if not active:
             counts = counts + entries(members[sticky, choice[sticky]], none)
         undecided = undecided[np.argsort(problem.item_key[rows[undecided]], kind="stable")]
-        some = members[undecided]
+        some = np.asfortranarray(members[undecided])
         tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[undecided])
         allowed = tier == tier.min(axis=1, keepdims=True)
         # Members are numbered by rank from here on, so that ties are broken by key.

@@ -136,7 +136,9 @@ class State:
     def _read(self, rows: slice | Int64) -> None:
         """Read what these Items hold and request."""
         problem = self.problem
-        held, leads, wants = problem.held[rows], problem.held_primary[rows], problem.replicas[rows]
+        # Column by column, because numpy compares and reduces long columns far quicker than short rows.
+        held = np.asfortranarray(problem.held[rows])
+        leads, wants = problem.held_primary[rows], problem.replicas[rows]
         place = self.position.astype(self.at.dtype)
         at, lead = place[held], place[leads]
         lead[(held != leads[:, None]).all(axis=1)] = -1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.arrays import Table, alike, entries, rows_with, scattered, sums, tally
+from berth.solve.arrays import Table, alike, entries, ordered, rows_with, scattered, sums, tally
 from berth.solve.intervals import Demand, intervals
 from berth.solve.model import Bool, Int64
 from berth.solve.shares import bands
@@ -32,7 +32,7 @@ class Kinds:
     def misfit(self, kind: Int64, have: Int64) -> Bool:
         """Whether Items of these kinds are outside their intervals with these entries in each area."""
         total = have.sum(axis=1)
-        bad = np.any((have < self.area_low[kind]) | (have > self.area_high[kind]), axis=1)
+        bad = np.asfortranarray((have < self.area_low[kind]) | (have > self.area_high[kind])).any(axis=1)
         return np.asarray(bad | (total < self.placed_low[kind]) | (total > self.placed_high[kind]))
 
 
@@ -123,7 +123,7 @@ class Work:
         demand_row = self._demand_row[np.concatenate([keep, base])]
         spread = np.concatenate([self._spread[keep], over])
         # Sorted by their columns, so that neither the order of rows nor history matters.
-        first, group = alike(demand_row, *spread.T, sort=True)
+        first, group = alike(demand_row, *spread.T)
         c, weight = demand_row[first], np.append(left[keep], np.ones(len(over), np.int64))
         self.kinds = Kinds(
             sums(group, len(first), weight), spread[first],
@@ -140,4 +140,4 @@ class Work:
     def by_key(self, chosen: Bool) -> Int64:
         """Rows of the chosen Items (shape (n,)) in the order of their keys."""
         rows = np.flatnonzero(chosen)
-        return rows[np.argsort(self.state.hash[rows], kind="stable")]
+        return rows[ordered(self.state.hash[rows])]
