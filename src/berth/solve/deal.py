@@ -140,8 +140,8 @@ class Deal:
                 break
             given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
             cost = 9 * given + 3 * competing + lead if few_takers else 12 * lead + 3 * given + competing
-            pick = pool[first_few(self.member[pool], quota, (cost << 20) + self.entry_lot[pool])]
-            pick = self.one_each(pick)
+            lot = (cost << 20) + self.entry_lot[pool]
+            pick = self.one_each(pool[first_few(self.member[pool], quota, lot)])
             self.take(pick)
             self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))

@@ -3,11 +3,10 @@
 Suppose that an entry leaves a zone from a Member that is not above its interval. The Member then
 gets another entry instead, and some other Member that is above its interval still has to shed one:
 two moves, where one would do if the entry left from that Member. So leaving entries are matched
-with Members that have to shed, by a flow:
+with Members that have to shed, by a flow. It is limited to what leaves in total, of each kind and in
+each zone, to one entry of an Item, and to the load that a Member has above its interval:
 
     source ──> gate ──> kind ──> Item ──> Member ──> zone ──> sink
-               all        entries     load above its     entries that
-               entries    that leave  interval           leave there
 
 When no Member has to shed any more, the remaining entries are chosen by lot. Primaries leave last,
 unless Members could not shed enough without them.
@@ -62,8 +61,7 @@ def _choose(deal: Deal, left: Int64, max_given: Int64) -> Int64:
             pick = _shed(deal, able, left, excess, slack, shift=True)
         if not len(pick):
             rest = pool[first & ~deal.leads[pool]]
-            rest = rest if len(rest) else pool[first]
-            pick = _preferred(deal, rest, left)
+            pick = _preferred(deal, rest if len(rest) else pool[first], left)
         deal.take(pick)
         left -= sums(group[pick], left.size).reshape(left.shape)
         if not left.sum():  # some may have left other areas than planned
@@ -75,8 +73,7 @@ def _choose(deal: Deal, left: Int64, max_given: Int64) -> Int64:
 def _preferred(deal: Deal, pool: Int64, left: Int64) -> Int64:
     """The first `left` entries of each kind and area, but at most one of each Item.
 
-    Items that gave none yet come first, then those that need no entry elsewhere, then entries that
-    are not primaries.
+    Items that gave none yet come first, then those that need no entry elsewhere; primaries come last.
     """
     item, group = deal.item[pool], deal.group[pool]
     needs = deal.have[item].sum(axis=1) <= deal.kinds.placed_low[deal.kind_of[pool]]
@@ -88,9 +85,8 @@ def _preferred(deal: Deal, pool: Int64, left: Int64) -> Int64:
 def _shed(deal: Deal, pool: Int64, left: Int64, excess: Int64, slack: Int64, *, shift: bool) -> Int64:
     """Entries that Members shed: excess before slack, primaries only if the others are not enough.
 
-    A maximum flow is many times faster than one of minimum cost, so first only the entries that are
-    wanted most take part, and few of them. With `shift`, a kind and an area may lose more entries
-    than planned where others cannot lose as many.
+    A maximum flow is far quicker than one with costs, so it is tried first, and with few of the entries.
+    With `shift`, kinds and areas may lose more than planned where others cannot lose as many.
     """
     area, needed, none = deal.work.area, left.sum(axis=0), np.zeros_like(slack)
     both = pool[(excess + slack > 0)[deal.member[pool]]]
@@ -136,5 +132,9 @@ def _matched(deal: Deal, pool: Int64, left: Int64, excess: Int64, slack: Int64, 
     choice = (excess.any() and slack.any()) or deal.leads[pool].any()
     exact = choice and len(pool) <= deal.work.tuning.shed_entries
     pick = pool[(net.solve(total).units if exact else net.maximum())[arcs] > 0]
-    # The flow knows what a kind and an area lose in total, but not what a kind loses in an area.
-    return pick if shift else pick[first_few(deal.group[pick], left.ravel())]
+    # The flow does not know what a kind loses in an area. Where it is exceeded, the rest takes no part again.
+    over = sums(deal.group[pick], left.size) > left.ravel()
+    if shift or not over.any():
+        return pick
+    kept = pick[first_few(deal.group[pick], left.ravel())]
+    return _matched(deal, np.union1d(kept, pool[~over[deal.group[pool]]]), left, excess, slack, shift)
