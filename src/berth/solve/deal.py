@@ -16,7 +16,7 @@ the plan independently, so a plan that is not optimal is recognised.
 
 import numpy as np
 
-from berth.solve.arrays import alike, first_few, firsts, ordered, rank_within, rows_with, sums, twice, widened
+from berth.solve.arrays import alike, first_few, firsts, ordered, rank_within, sums, twice, widened
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 from berth.solve.moves import Moves
@@ -37,6 +37,7 @@ class Deal:
 
     def __init__(self, work: Work, moves: Moves, wide: bool) -> None:
         self.work, self.moves, self.kinds, self.load = work, moves, work.kinds, work.load.copy()
+        self.loads = moves.loads.copy()  # shape (areas,): the planned total load of the Members of an area
         self.unfit = self.kinds.misfit(np.arange(len(self.kinds.count)), self.kinds.spread)
         self.rows = work.by_key((work.kind >= 0) & (True if wide else self._choice()))
         self.at, self.kind = work.at[self.rows].astype(np.int64), work.kind[self.rows].astype(np.int64)
@@ -63,16 +64,14 @@ class Deal:
         """
         state, load = self.work.state, self.load
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
-        need = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1)
-        share = np.where(self.unfit, 1.0, np.where(need > 0, 0.02 + 8 * need / self.kinds.count, 0.0))
-        bar = np.ceil(np.minimum(1.0, share) * 65536).astype(np.int32)
-        take = lot < np.append(bar, 0)[self.work.kind]
+        need, count = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1), self.kinds.count
+        share = np.where(need > 0, np.minimum(0.02, 200 / count) + 8 * need / count, 0.0)
+        take = lot < np.append(65536 * np.where(self.unfit, 1.0, share), 0).astype(np.int32)[self.work.kind]
         excess = np.maximum(0, load - self._targets())
-        over = excess > 0
-        if over.any():
-            part = float(((4 * excess[over] + 6) / load[over]).max())
-            some = np.flatnonzero(lot < 65536 * part) if part < 0.5 else np.arange(len(lot))
-            take[some[rows_with(np.append(over, False), state.at[some])]] = True
+        bar = np.append(np.where(excess > 0, 65536 * (8 * excess + 2) // np.maximum(load, 1), 0), 0)
+        some = np.flatnonzero(lot < bar.max())
+        for column in state.at[some].T:
+            take[some] |= lot[some] < bar[column]
         take[self.work.over_rows] = True
         return take
 
@@ -117,7 +116,7 @@ class Deal:
         """Loads with the areas' totals: of those with the fewest moves the most even for the limits."""
         lowest, highest = self.moves.load_low, self.moves.load_high
         target, limit = np.clip(self.load, lowest, highest), np.maximum(1, self.work.members.limit)
-        for area, total in enumerate(self.moves.loads.tolist()):
+        for area, total in enumerate(self.loads.tolist()):
             here = np.flatnonzero(self.work.area == area)
             lacks = total - int(target[here].sum())
             low, high = (target, highest) if lacks > 0 else (lowest, target)
@@ -141,9 +140,9 @@ class Deal:
             if not quota.any():
                 break
             given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
-            first, second = (given, lead) if few_takers else (lead, given)
-            pick = pool[first_few(self.member[pool], quota, self.entry_lot[pool], competing, second, first)]
-            pick = self.one_each(pick)
+            cost = 9 * given + 3 * competing + lead if few_takers else 12 * lead + 3 * given + competing
+            lot = (cost << 20) + self.entry_lot[pool]
+            pick = self.one_each(pool[first_few(self.member[pool], quota, lot)])
             self.take(pick)
             self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))

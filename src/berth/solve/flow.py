@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from ortools.graph.python import min_cost_flow
+from ortools.graph.python import max_flow, min_cost_flow
 
 from berth.solve.model import Int64
 
@@ -89,6 +89,14 @@ class Network:
         """Add two arcs for each row: units up to `low` cost -1 in `level`, those up to `high` nothing."""
         preferred = self.add(tail, head, 0, low, **{level: -1}, **costs)
         return preferred, self.add(tail, head, 0, high - low, **costs)
+
+    def maximum(self) -> Int64:
+        """The units on each arc in a maximum flow, whatever it costs; all lower bounds must be 0."""
+        tail, head, _, high = np.concatenate(self._parts, axis=1)
+        engine = max_flow.SimpleMaxFlow()
+        arcs = engine.add_arcs_with_capacity(tail.astype(np.int32), head.astype(np.int32), high)
+        engine.solve(self.source, self.sink)
+        return np.asarray(engine.flows(arcs), np.int64)
 
     def solve(self, total: int, intervals: bool = False) -> Flow:
         """The flow of minimum cost, level by level, of `total` units from the source to the sink.

@@ -11,7 +11,7 @@ class Tuning:
     reach: int = 4  # units of load on either side of a band that get their own arcs at first
     even_units: int = 200_000  # above this many units of load, `even` is ignored
     surplus_entries: int = 60_000  # up to this many surplus entries get their own arcs
-    shed_entries: int = 3_000  # up to this many candidates to shed get their own arcs
+    shed_entries: int = 3_000  # up to this many candidates to shed form a network with costs
     repair_items: int = 60  # Items in the first repair network; the size doubles each turn
     polish_items: int = 400  # Items solved again if the plan has needless moves,
     polish_part: int = 50  # or one in this many of all Items, whichever is more
