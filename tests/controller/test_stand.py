@@ -49,7 +49,7 @@ async def test_a_controller_that_is_to_end_does_so_although_its_lead_is_just_end
     monkeypatch.setattr(module.Recorder, "run", slow_to_end)
     monkeypatch.setattr(module, "read_due_leases", fails_when_told)
     controller, election = Controller(cast(Any, None), Options()), Election()
-    controller._election = cast(Any, election)
+    controller.election = cast(Any, election)
     monkeypatch.setattr(controller.follower, "synced", lambda: asyncio.sleep(0))
     standing = asyncio.create_task(controller._stand())
     await leads.wait()

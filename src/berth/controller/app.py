@@ -82,7 +82,7 @@ class Controller:
         self.follower = Follower(
             self._client, options.namespaces, on_pool=self._on_pool, on_unusable=self._on_unusable
         )
-        self._election = kube.LeaseKeeper(
+        self.election = kube.LeaseKeeper(
             config,
             kube.LeaseClaim(options.lease_namespace, LEASE_NAME, self.identity),
             kube.Timing.of(options.lease_duration, renew_deadline=options.lease_duration * 2 / 3),
@@ -101,25 +101,20 @@ class Controller:
             stack.callback(self.solver.end)
             # They are closed in reverse order: the Lease is released while the client still works.
             await stack.enter_async_context(self._client)
-            await stack.enter_async_context(self._election)
+            await stack.enter_async_context(self.election)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.follower.run())
                 group.create_task(self._stand())
                 group.create_task(self._count_restarts())
                 group.create_task(self._keep_connections())
 
-    @property
-    def leading(self) -> bool:
-        """Whether this process leads now."""
-        return self._election.held
-
     async def _stand(self) -> None:
         await self.follower.synced()
         self._ready = True
         logger.info("caches have synced; standing for election as %s", self.identity)
         while True:
-            await self._election.acquire()
-            lost = self._election.lost
+            await self.election.acquire()
+            lost = self.election.lost
             logger.info("leading")
             self.metrics.leading.set(1)
             self.metrics.leads.inc()
@@ -139,7 +134,7 @@ class Controller:
                 await self._stand_aside()
             else:
                 self._aside.reset()
-                logger.info("no longer leading: %s", self._election.lost_reason)
+                logger.info("no longer leading: %s", self.election.lost_reason)
 
     async def _stand_aside(self) -> None:
         """Leave the Pools to the controller that has raised their term.
@@ -148,8 +143,8 @@ class Controller:
         two installations manage one namespace, they take it from each other: without a growing pause they
         would do nothing else.
         """
-        rival = self._election.held
-        await self._election.release()
+        rival = self.election.held
+        await self.election.release()
         pause = self._aside.next()
         if rival:
             logger.error(
@@ -184,7 +179,7 @@ class Controller:
         """Lead a Pool that is followed, if this process leads."""
         if self._leaders is None:
             return
-        brain, client, deadline = pool.brain, self._client, self._election.deadline
+        brain, client, deadline = pool.brain, self._client, self.election.deadline
         rejections = Rejections(brain, self.metrics, self._options.problem_folder)
         applier = Applier(
             client,
@@ -263,7 +258,7 @@ async def serve(config: kube.Config, options: Options, liveness: str | None = No
 
     @kopf.on.probe(id="leading", registry=registry)
     def leading(**_: Any) -> bool:
-        return controller.leading
+        return controller.election.held
 
     @kopf.on.event(GROUP, kube.POOLS.version, kube.POOLS.plural, registry=registry)
     async def pool(event: kopf.RawEvent, **_: Any) -> None:

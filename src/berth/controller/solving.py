@@ -106,7 +106,7 @@ class Rejections:
 
     def __init__(self, brain: Brain, metrics: Metrics, folder: Path | None = None) -> None:
         """`folder` None: `default_folder()`."""
-        self._brain = brain
+        self.brain = brain
         self._metrics = metrics
         self._folder = folder
         self._noted: list[tuple[str, Sequence[str], Problem]] = []
@@ -120,16 +120,12 @@ class Rejections:
         """Note a plan that was not used; this is `rejected` of `Solver`."""
         self._noted.append((engine, faults, copy.deepcopy(problem)))
 
-    def names(self) -> Names:
-        """The present names of the rows."""
-        return Names.of(self._brain)
-
     def report(self, names: Names | None = None) -> None:
         """Report what was noted, with these names or the present ones; a thread saves the problem."""
         noted, self._noted = self._noted, []
         if not noted:
             return
-        names, brain = names or self.names(), self._brain
+        names, brain = names or Names.of(self.brain), self.brain
         for engine, faults, problem in noted:
             self._metrics.plans_rejected.labels(brain.namespace, brain.name, engine).inc()
             now = monotonic()
@@ -160,12 +156,12 @@ class PoolSolver:
         """
         names: Names | None = None
         if _is_much(problem, touched):
-            names, problem = self._rejections.names(), copy.deepcopy(problem)
+            names, problem = Names.of(self._rejections.brain), copy.deepcopy(problem)
             found = await asyncio.to_thread(self._solver.begin, problem, touched)
         else:
             found = self._solver.begin(problem, touched)
         if isinstance(found, Pending):
-            names = names or self._rejections.names()  # rows may have other names when the answer comes
+            names = names or Names.of(self._rejections.brain)  # before events change them
             if ask:
                 await self._process.answer(found)
             else:
