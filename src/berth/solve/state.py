@@ -117,7 +117,9 @@ class State:
         now, lost = self.position[before[same]], np.ones(len(before) + 1, np.bool_)
         new = np.append(problem.live, False)
         lost[same] = lost[-1] = new[before[same]] = False
-        changed = np.flatnonzero(rows_with(lost, self.at) | rows_with(new, problem.held))
+        # An Item that requests nothing may have a primary, but no entry in `at`.
+        again = rows_with(lost, self.at) | rows_with(lost, self.lead[:, None])
+        changed = np.flatnonzero(again | rows_with(new, problem.held))
         # Where few Members come or go, each moves all positions behind it: far quicker than lookups.
         change = np.diff(now - same, prepend=0)
         steps = np.flatnonzero(change)
