@@ -211,9 +211,6 @@ def _degraded(brain: Brain, members: list[MemberState], unusable: dict[str, str]
     return None
 
 
-# ---- which must be written --------------------------------------------------------------------------
-
-
 class StatusWrite(NamedTuple):
     """A status to write."""
 

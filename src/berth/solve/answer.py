@@ -73,17 +73,17 @@ def answer(state: State, *, quick: bool) -> Solution:
 def _pooled(work: Work) -> Placement:
     """The pooled plan for the Items of the deal; all others stay."""
     tuning = work.tuning
-    _limit_moves(work, work.intervals.placed - int(np.minimum(work.load, work.intervals.load_high).sum()))
+    needed = work.intervals.placed - int(np.minimum(work.load, work.intervals.load_high).sum())
+    _limit(work, "moves", needed, tuning.quick_moves)
     surplus = np.maximum(0, work.kinds.spread - work.kinds.area_high)
-    _limit_moves(work, int(work.kinds.count @ surplus.sum(axis=1)))
+    _limit(work, "moves", int(work.kinds.count @ surplus.sum(axis=1)), tuning.quick_moves)
     known, moves = drop_surplus(work), least_moves(work)
     bounds = work.intervals.bounds | (known or moves.bounds)
-    _limit_moves(work, bounds["moves"])
+    _limit(work, "moves", bounds["moves"], tuning.quick_moves)
     deals: dict[int, Deal] = {}  # by the number of needless moves
     for wide in (False, True):  # a sample of the Items may not leave enough choice: then take all
         deal = Deal(work, moves, wide)
-        if work.quick and len(deal.rows) > tuning.quick_items:
-            raise TooLargeError(f"the deal has {len(deal.rows)} Items, the limit is {tuning.quick_items}")
+        _limit(work, "Items", len(deal.rows), tuning.quick_items)
         leave(deal)
         deal.swap()
         deal.seat(*deal.seek())
@@ -95,9 +95,9 @@ def _pooled(work: Work) -> Placement:
     return Placement(deal.rows, deal.at, bounds)
 
 
-def _limit_moves(work: Work, moves: int) -> None:
-    if work.quick and moves > work.tuning.quick_moves:
-        raise TooLargeError(f"the plan has {moves} moves, the limit is {work.tuning.quick_moves}")
+def _limit(work: Work, what: str, count: int, limit: int) -> None:
+    if work.quick and count > limit:
+        raise TooLargeError(f"the plan has {count} {what}, the limit is {limit}")
 
 
 def _finish(state: State, placement: Placement, engine: str, why: str) -> Solution:

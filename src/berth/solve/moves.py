@@ -27,8 +27,9 @@ from berth.solve.flow import Network
 from berth.solve.model import SCALE, Int64
 from berth.solve.work import RADIX, Work
 
-LEVELS = ("moves", "draining-age", "primaries-moved", "drift", "even")
-"""`drift` prefers, at equal moves, fewer changes of zones. `even` is the last level: even loads by limit."""
+LEVELS = ("moves", "draining-age", "primaries-moved", "share", "drift", "even")
+"""At equal moves, zones share what their Members gain or lose, or else the next event would have to move more
+(`share`); few entries change zones (`drift`); loads are even for the limits (`even`)."""
 MANY_UNITS = 8_192  # above this number of units, those of a Member form packs
 STEPS = 48  # maximum arcs for the load of one node within its interval, which differ in their cost in `even`
 
@@ -69,8 +70,8 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     node_of, area_of = scattered(len(own) + 1, own_at, np.arange(len(own_at))), work.area[own_at]
     held, led, led_in = _held(work, node_of, len(own_at))
 
-    # To decide which surplus entries stay, the last two levels do not matter, and smaller costs save time.
-    net = Network(*LEVELS[: 3 if surplus else 5], limit=work.arcs)
+    # To decide which surplus entries stay, the last levels do not matter, and smaller costs save time.
+    net = Network(*LEVELS[: 3 if surplus else None], limit=work.arcs)
     keep, new, pool, new_own = (net.add_nodes(areas, hub=True) for _ in range(4))
     nodes, owners = net.add_nodes(len(n)), net.add_nodes(len(own_at), hub=True)
     net.add(net.source, nodes, kinds.placed_low * n, kinds.placed_high * n)
@@ -194,7 +195,8 @@ def add_loads(net: Network, work: Work, owners: Int64, owner: Int64, steps: int)
     bundle = rank_within(owner_of) // np.maximum(1, -(-sums(owner_of, size) // steps))[owner_of]
     last = np.flatnonzero(np.diff(owner_of * steps + bundle, append=-1))  # the last pack of each bundle
     units = np.cumsum((end - rank_within(unit) * pack)[order])[last]
-    arcs.append(net.add(owners[owner_of[last]], net.sink, 0, np.diff(units, prepend=0), even=cost[last]))
+    size_of = np.diff(units, prepend=0)
+    arcs.append(net.add(owners[owner_of[last]], net.sink, 0, size_of, even=cost[last], share=bundle[last]))
     return np.concatenate([np.arange(size), np.arange(size), owner_of[last]]), np.concatenate(arcs)
 
 
