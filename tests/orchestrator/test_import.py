@@ -33,7 +33,11 @@ def fresh(hash_seed: str) -> tuple[list[str], int]:
 
 def test_it_is_imported_without_a_cluster_and_its_keys_are_the_same_in_every_process():
     modules, key = fresh("1")
-    own = [m for m in modules if m == "berth" or m.startswith(("berth.orchestrator", "berth.solve"))]
+    own = [
+        m
+        for m in modules
+        if m == "berth" or m.startswith(("berth.orchestrator", "berth.solve", "berth.child_process"))
+    ]
     assert modules == own
     assert "berth.orchestrator.communicators" in modules
     assert fresh("2")[1] == key
