@@ -16,7 +16,7 @@ the plan independently, so a plan that is not optimal is recognised.
 
 import numpy as np
 
-from berth.solve.arrays import alike, first_few, firsts, ordered, rank_within, sums, twice, widened
+from berth.solve.arrays import alike, first_few, firsts, ordered, rank_within, scattered, sums, twice, widened
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 from berth.solve.moves import Moves
@@ -25,6 +25,7 @@ from berth.solve.work import Work
 
 TURNS = 20  # maximum turns of `leave` and of `swap`; `repair` handles what remains
 TRIES = 60  # maximum turns of exchanges between seats
+LOTS = 1 << 16  # an entry's lot is below this: numpy sorts 16 bits quickly
 
 
 class Deal:
@@ -48,7 +49,7 @@ class Deal:
         self.area, self.kind_of = work.area[self.member], self.kind[self.item]
         self.group = self.kind_of * work.areas + self.area
         self.leads = work.state.lead[self.rows][self.item] == self.member
-        self.entry_lot = np.random.default_rng(2).integers(0, 1 << 16, len(self.item))
+        self.entry_lot = np.random.default_rng(2).integers(0, LOTS, len(self.item))
         self.have = work.in_areas(self.at)
         self.scarce = 4 * moves.leave.sum(axis=1) > self.kinds.count  # kinds of which many Items give one up
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
@@ -141,8 +142,8 @@ class Deal:
                 break
             given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
             cost = 9 * given + 3 * competing + lead if few_takers else 12 * lead + 3 * given + competing
-            lot = (cost << 20) + self.entry_lot[pool]
-            pick = self.one_each(pool[first_few(self.member[pool], quota, lot)])
+            pick = pool[first_few(self.member[pool], quota, cost * LOTS + self.entry_lot[pool])]
+            pick = self.one_each(pick)
             self.take(pick)
             self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))
@@ -180,7 +181,7 @@ class Deal:
     def seat(self, seeker: Int64, area: Int64) -> None:
         """Deal the vacancies of each area to its seekers by lot, then exchange seats that clash."""
         work, rng = self.work, np.random.default_rng(3)
-        order = ordered(rng.integers(0, 1 << 16, len(area)), area)
+        order = ordered(rng.integers(0, LOTS, len(area)), area)
         seeker, area = seeker[order], area[order]
         seats = np.repeat(np.arange(len(self.vacant)), self.vacant)
         # Spread each Member's places evenly over the list, with neighbours by lot. Dealt in a regular
@@ -210,8 +211,7 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     # For each Item its seats, as indices into `seats`, to find two of them in one cell.
     order = ordered(seeker)
     nth_seat = rank_within(seeker[order])
-    seats_of = np.full((len(at), int(nth_seat.max(initial=0)) + 1), -1)
-    seats_of[seeker[order], nth_seat] = order
+    seats_of = scattered((len(at), int(nth_seat.max(initial=0)) + 1), (seeker[order], nth_seat), order)
 
     def clash(places: Int64, values: Int64) -> Bool:
         spot, item = cell[values][:, None], seeker[places]

@@ -15,7 +15,7 @@ unless Members could not shed enough without them.
 import numpy as np
 
 from berth.solve.arrays import first_few, sums
-from berth.solve.deal import TURNS, Deal
+from berth.solve.deal import LOTS, TURNS, Deal
 from berth.solve.flow import Network
 from berth.solve.model import Int64
 
@@ -100,7 +100,7 @@ def _shed(deal: Deal, pool: Int64, left: Int64, excess: Int64, slack: Int64, *, 
         member, group = deal.member[plain], deal.group[plain]
         share = (use / np.maximum(1, sums(member, len(use))))[member]
         share = np.maximum(share, (4 * left.ravel() / np.maximum(1, sums(group, left.size)))[group])
-        for some in (plain[deal.entry_lot[plain] < share * 2**20], plain):
+        for some in (plain[deal.entry_lot[plain] < share * LOTS], plain):
             pick = _matched(deal, some, left, amount, none, shift)
             if len(pick) == goal:
                 return pick
