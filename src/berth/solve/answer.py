@@ -82,6 +82,8 @@ def _pooled(work: Work) -> Placement:
     _limit(work, "moves", bounds["moves"], tuning.quick_moves)
     deals: dict[int, Deal] = {}  # by the number of needless moves
     for wide in (False, True):  # a sample of the Items may not leave enough choice: then take all
+        if wide:  # checked first, because a deal of all Items takes long to make
+            _limit(work, "Items", int((work.kind >= 0).sum()), tuning.quick_items)
         deal = Deal(work, moves, wide)
         _limit(work, "Items", len(deal.rows), tuning.quick_items)
         leave(deal)
