@@ -35,5 +35,6 @@ def run_until_idle(loop: asyncio.AbstractEventLoop) -> None:
     while True:
         loop.call_soon(loop.stop)
         loop.run_forever()
+        # asyncio has no public name for the queue of callbacks that are ready.
         if not loop._ready:  # type: ignore[attr-defined]
             return

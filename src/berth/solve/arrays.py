@@ -53,15 +53,16 @@ def rank_within(group: Array) -> Int64:
 
 def ordered(*by: Array) -> Int64:
     """The order of np.lexsort(by), the last key first, for integers."""
-    # With many rows it is far quicker to pack the keys into one number and sort 16 bits at a time, as
-    # numpy has a radix sort for these.
+    if len(by[0]) <= 1_500:  # with more rows it is far quicker to pack the keys into one number
+        return np.lexsort(by)
     key, room = np.zeros(len(by[0]), np.uint64), 1
-    for column in by[::-1] if len(key) > 1_500 else ():
+    for column in by[::-1]:
         low, high = int(column.min()), int(column.max())
         room *= high - low + 1
         key += key * np.uint64(high - low) + (column - low).astype(np.uint64)
-    if len(key) <= 1_500 or room > 1 << 64:
+    if room > 1 << 64:
         return np.lexsort(by)
+    # numpy has a radix sort for 16 bits.
     order = np.argsort(key.astype(np.uint16), kind="stable")
     for shift in range(16, (room - 1).bit_length(), 16):
         order = order[np.argsort((key >> np.uint64(shift)).astype(np.uint16)[order], kind="stable")]

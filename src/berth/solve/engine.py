@@ -67,11 +67,8 @@ class Solver:
     def __init__(
         self, tuning: Tuning = DEFAULT, rejected: Reject = log_rejected, process: ChildProcess | None = None
     ) -> None:
-        self._tuning, self._rejected, self._process = (
-            tuning,
-            rejected,
-            process or ChildProcess(ENGINE, tuning, memory=tuning.memory),
-        )
+        self._tuning, self._rejected = tuning, rejected
+        self._process = process or ChildProcess(ENGINE, tuning, memory=tuning.memory)
         self.start, self.close = self._process.start, self._process.close
         self._state: State | None = None
         self._last: Int32 | None = None
