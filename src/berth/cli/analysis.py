@@ -147,8 +147,7 @@ def _observe_leased(
 
 def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
     """The Members that exist, by name, sorted."""
-    band = bands(ledger.problem())
-    found = {}
+    (low, high), found = bands(ledger.problem()), {}
     for state in sorted(ledger.members.values(), key=lambda member: member.name):
         if (info := state.info) is not None:
             found[state.name] = MemberSummary(
@@ -160,7 +159,7 @@ def summarize(ledger: Ledger) -> dict[str, MemberSummary]:
                 items=len(state.entries),
                 primaries=sum(entry.slot == 0 for entry in state.entries.values()),
                 ready=sum(map(state.ready, state.entries)),
-                band=(int(band.low[state.row]), int(band.high[state.row])),
+                band=(int(low[state.row]), int(high[state.row])),
             )
     return found
 

@@ -192,10 +192,10 @@ def weights(limits: Sequence[int | None], replicas: Int64) -> Int64:
 
 def is_balanced(problem: Problem) -> bool:
     """Whether nothing can be improved, apart from zones: every instance runs, every load is in its band."""
-    held, band = problem.held >= 0, bands(problem)
+    held, (low, high) = problem.held >= 0, bands(problem)
     loads = np.bincount(problem.held[held], minlength=problem.limit.size)
     runs = np.array_equal(np.count_nonzero(held, axis=1), wanted(problem))
-    return runs and bool(np.all((loads >= band.low) & (loads <= band.high)))
+    return runs and bool(np.all((loads >= low) & (loads <= high)))
 
 
 def distinct(keys: UInt64) -> UInt64:

@@ -5,10 +5,10 @@ import numpy.ma  # noqa: F401 - np.unique imports it on its first call, which wo
 from berth.solve.arrays import keys
 from berth.solve.engine import Pending, Solver, solve
 from berth.solve.model import LEVELS, Primaries, Problem, Proof, Solution, Touched, Zones
-from berth.solve.shares import Bands, bands, held_live, placeable, wanted
+from berth.solve.shares import bands, held_live, placeable, wanted
 from berth.solve.tuning import Tuning
 
 __all__ = [
-    "LEVELS", "Bands", "Pending", "Primaries", "Problem", "Proof", "Solution", "Solver", "Touched", "Tuning",
+    "LEVELS", "Pending", "Primaries", "Problem", "Proof", "Solution", "Solver", "Touched", "Tuning",
     "Zones", "bands", "held_live", "keys", "placeable", "solve", "wanted",
 ]  # fmt: skip

@@ -52,7 +52,7 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
     holds[np.arange(size)[:, None], state.at[one]] = True
     codes = work.code(state.wants[one].astype(np.int64), holds[:, :-1].sum(axis=1))
     row, base = np.searchsorted(work.codes, codes), work.demand
-    demand = Demand(base.asked[row], base.right[row], base.wanted[row], count)
+    demand = Demand(base.asked[row], base.right[row], base.wanted[row], count, base.total)
 
     net = Network(*(SHAPE_LEVELS if whole else ()), *LATER, limit=work.arcs)
     ends, nodes = net.add_nodes(len(members.limit), hub=True), net.add_nodes(size)

@@ -15,15 +15,13 @@ outside a Member's band costs what the level `balance` charges. Rising costs are
 optimal flow fills the cheaper arcs first and the total is the value of the level. The Members of a
 zone are pooled: their units of equal cost share one arc.
 
-The network has a few hundred arcs for any number of Items, and it gives more than a bound. An arc
-with a positive reduced cost is empty in every optimal flow, one with a negative reduced cost is
-full in every optimal flow (see `flow`). Each arc is the nth unit of something, so counting the
-arcs that must be full and those that may be filled gives an interval for each quantity: the
-replicas of an Item, its replicas in each zone, and the load of each Member. For example, if the
-first replica of a kind must be placed and the second may be, an Item of that kind has 1 or 2.
-
-A placement is optimal in all these levels *exactly if* every quantity lies in its interval and the
-maximum number of replicas is placed. So the whole proof is one pass over the arrays.
+The network has a few hundred arcs for any number of Items, and it gives more than a bound. In every
+optimal flow, an arc with a positive reduced cost is empty and one with a negative reduced cost is
+full (see `flow`). Each arc is the nth unit of something, so counting the arcs that must be full and
+those that may be filled gives an interval for each quantity: the replicas of an Item, its replicas
+in each zone, and the load of each Member. For example, if the first replica of a kind must be placed
+and the second may be, an Item of that kind has 1 or 2. A placement is optimal in all these levels
+*exactly if* every quantity lies in its interval and the maximum number of replicas is placed.
 
 Pooling ignores that a Member holds an Item at most once. If this matters, possibly no placement
 lies within the intervals. Then the bounds are not met, and `exact` answers.
@@ -60,11 +58,7 @@ class Demand:
     right: Int64  # held on live Members, at most `wanted`: placing fewer gives replicas up
     wanted: Int64  # replicas requested, at most one on each usable Member
     count: Int64  # Items of the kind
-
-    @property
-    def total(self) -> int:
-        """Replicas wanted by all Items together."""
-        return int(self.wanted @ self.count)
+    total: int  # replicas wanted by all Items together
 
 
 class Intervals(NamedTuple):

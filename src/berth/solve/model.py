@@ -115,11 +115,6 @@ class Solution:
     faults: tuple[str, ...] = ()  # why the certificate rejects the plan; always empty from a `Solver`
 
     @property
-    def primary(self) -> Int32:
-        """Shape (n,): Member row of slot 0, or -1 if the Item is not placed."""
-        return np.asarray(self.members[:, 0])
-
-    @property
     def optimal(self) -> bool:
         """Whether every level meets its bound."""
         return self.proof.first_open is None

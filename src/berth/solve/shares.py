@@ -1,7 +1,5 @@
 """Properties of a Problem that no plan changes: placeable Members, fair shares, bands."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from berth.solve.model import SCALE, Bool, Int32, Int64, Problem
@@ -17,16 +15,10 @@ def wanted(problem: Problem) -> Int32:
     return np.minimum(problem.replicas, np.int32(placeable(problem).sum()))
 
 
-class Bands(NamedTuple):
-    """The band of each Member, in Items; arrays of shape (m,), 0 if the Member is not live."""
+def bands(problem: Problem, total: int | None = None) -> tuple[Int64, Int64]:
+    """The ends of the band [floor(F) − s, ceil(F) + s] around each fair share F = limit × min(wanted, L) / L.
 
-    low: Int64
-    high: Int64
-
-
-def bands(problem: Problem, total: int | None = None) -> Bands:
-    """The band [floor(F) − s, ceil(F) + s] around each fair share F = limit × min(wanted, L) / L.
-
+    In Items, two arrays of shape (m,), 0 if the Member is not live.
     s is floor(F × tolerance), and L the sum of the limits of live Members that are not draining. A
     draining Member's band is [0, limit]. `total` is the sum of `wanted`, if the caller knows it.
     The arithmetic uses integers only, because floats would occasionally round a band wrongly.
@@ -38,16 +30,7 @@ def bands(problem: Problem, total: int | None = None) -> Bands:
     part, per = np.where(sharing, limit, 0) * min(total, room), max(room, 1)
     slack = part * problem.tolerance // (100 * per)
     high = np.minimum(-(-part // per) + slack, limit)
-    return Bands(part // per - slack, np.where(problem.live & problem.draining, limit, high))
-
-
-def age_ranks(problem: Problem) -> Int64:
-    """Shape (m,): 1 for the youngest live draining Member, counting up to the oldest; 0 for others."""
-    ranks = np.zeros(len(problem.limit), dtype=np.int64)
-    rows = np.flatnonzero(problem.live & problem.draining)
-    # Ages should be distinct. If they are not, the key keeps the result independent of the rows.
-    ranks[rows[np.lexsort((problem.member_key[rows], -problem.age[rows]))]] = np.arange(1, len(rows) + 1)
-    return ranks
+    return part // per - slack, np.where(problem.live & problem.draining, limit, high)
 
 
 def held_live(problem: Problem, rows: Int32 | Int64) -> Bool:

@@ -12,7 +12,6 @@ import numpy as np
 from berth.solve.arrays import SALT, Table, entries, mixed, rows_with, scattered, sums, tally
 from berth.solve.intervals import Members
 from berth.solve.model import Int64, Problem, Touched
-from berth.solve.shares import age_ranks
 from berth.solve.tuning import Tuning
 
 MERGED = -1  # the area that stands for all merged zones: many small ones
@@ -32,9 +31,8 @@ class State:
     shape (n,), a number to sort and draw Items by. `stays`, shape (n, w), has the Item's plan if
     nothing moves, as rows of the Problem, the primary first.
 
-    Kinds: `kind`, shape (n,), has the kind of each Item; `count`, `asked` and `spread` have the number
-    of Items of each kind, the replicas that one requests, and its entries in each area (a zone, or
-    MERGED).
+    Kinds: `kind`, shape (n,), has the kind of each Item; `count`, `asked` and `spread` have the number of
+    Items of each kind, the replicas that one requests, and its entries in each area (a zone, or MERGED).
     """
 
     def __init__(self, problem: Problem, tuning: Tuning) -> None:
@@ -49,10 +47,12 @@ class State:
         self.zone, limit = problem.zone[self.row].astype(np.int64), problem.limit[self.row].astype(np.int64)
         names, first, zone = np.unique(self.zone, return_index=True, return_inverse=True)
         # Zones are ordered by the key of their first Member, so that their numbers do not matter.
-        order, usable, unknown = np.argsort(first, kind="stable"), limit > 0, np.zeros_like(limit)
-        draining, age_rank = problem.draining[self.row] & usable, age_ranks(problem)[self.row] * usable
+        order, usable, unset = np.argsort(first, kind="stable"), limit > 0, np.zeros_like(limit)
+        draining, age_rank = problem.draining[self.row], np.zeros_like(limit)
+        youngest_first = np.argsort(-problem.age[self.row][draining], kind="stable")
+        age_rank[np.flatnonzero(draining)[youngest_first]] = np.arange(1, len(youngest_first) + 1)
         self.zone_names, zone = names[order], np.argsort(order)[zone]
-        self.members = Members(limit, zone, len(names), draining, age_rank, low=unknown, high=unknown)
+        self.members = Members(limit, zone, len(names), draining & usable, age_rank * usable, unset, unset)
 
     def _columns(self) -> Int64:
         """Shape (positions + 1,): the column of `spread` of each position; the last is for position -1."""
@@ -114,23 +114,13 @@ class State:
         same = np.flatnonzero(
             problem.live[before] & (problem.member_key[before] == keys) & (problem.zone[before] == zones)
         )
-        now, lost = self.position[before[same]], np.ones(len(before) + 1, np.bool_)
-        new = np.append(problem.live, False)
-        lost[same] = lost[-1] = new[before[same]] = False
+        now, new = self.position[before[same]], np.append(problem.live, False)
+        shift = scattered(len(before) + 1, same, now).astype(self.at.dtype)  # the last is for position -1
+        lost, new[before[same]] = np.append(shift[:-1] < 0, False), False
         # An Item that requests nothing may have a primary, but no entry in `at`.
         again = rows_with(lost, self.at) | rows_with(lost, self.lead[:, None])
         changed = np.flatnonzero(again | rows_with(new, problem.held))
-        # Where few Members come or go, each moves all positions behind it: far quicker than lookups.
-        change = np.diff(now - same, prepend=0)
-        steps = np.flatnonzero(change)
-        if len(steps) <= 4:
-            self.at[changed] = np.where(lost[self.at[changed]], -1, self.at[changed])
-            for of in (self.at, self.lead):
-                behind = [of >= same[step] for step in steps]
-                for step, chosen in zip(steps, behind, strict=True):
-                    of += chosen * change[step].astype(of.dtype)
-        else:
-            shift = scattered(len(lost), same, now).astype(self.at.dtype)
+        if not np.array_equal(shift[:-1], np.arange(len(before))):
             self.at, self.lead = (shift.take(old, mode="wrap") for old in (self.at, self.lead))
         self.load = scattered(len(self.row), now, loads[same], empty=0)
         return changed

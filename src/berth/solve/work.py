@@ -50,12 +50,12 @@ class Work:
         problem, tuning = state.problem, state.tuning
         self.state, self.tuning, self.rule, self.quick = state, tuning, problem.zones, quick
         self.arcs, self.usable = tuning.quick_arcs if quick else None, int((state.members.limit > 0).sum())
-        band = bands(problem, int(np.minimum(state.asked, self.usable) @ state.count))
-        self.members = state.members._replace(low=band.low[state.row], high=band.high[state.row])
+        low, high = bands(problem, int(np.minimum(state.asked, self.usable) @ state.count))
+        self.members = state.members._replace(low=low[state.row], high=high[state.row])
         self.codes, code = np.unique(self._active_codes(), return_inverse=True)
         asked, right = np.divmod(self.codes, RADIX)
-        count = sums(code, len(asked), state.count[self._active])
-        self.demand = Demand(asked, right, np.minimum(asked, self.usable), count)
+        count, wanted = sums(code, len(asked), state.count[self._active]), np.minimum(asked, self.usable)
+        self.demand = Demand(asked, right, wanted, count, int(wanted @ count))
         self.intervals, state.reach = intervals(self.members, self.demand, self.rule, state.reach)
         merged = self._small_zones()
         if merged != state.merged:
