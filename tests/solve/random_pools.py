@@ -75,11 +75,11 @@ def random_tuning(seed: int) -> Tuning:
     return Tuning(
         merge_zones=one(2, 4, 16),
         reach=one(1, 2, 4),
-        even_units=one(5, 200_000),
         surplus_entries=one(0, 10, 60_000),
         shed_entries=one(0, 40, 3_000),
         repair_items=one(4, 60),
-        polish_items=one(5, 400),
+        quick_items=one(100, 12_000),  # more Items than this are sampled
+        quick_own=one(0, 128),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import process_time
 
 import numpy as np
@@ -10,12 +11,15 @@ from benchmarks.solve.bounds import bound
 from random_pools import random_pool, random_tuning, reordered
 
 from berth.solve import Problem, Solver, Touched
-from berth.solve.answer import thorough
+from berth.solve.answer import answer, thorough
 from berth.solve.certify import certify
-from berth.solve.model import minor
+from berth.solve.flow import TooLargeError
+from berth.solve.model import LEVELS, minor
+from berth.solve.state import State
 
 SLOW = 2.0
 """Seconds of this process that no Pool of these sizes may take; others on the machine do not count."""
+TO_MOVES = LEVELS[: LEVELS.index("moves") + 1]
 SURELY_PROVEN = 300_000
 """Distinct holdings × Members up to which the plan must be proven on all levels up to the moves."""
 
@@ -37,6 +41,12 @@ def check(seed: int, oracle: bool) -> None:
     assert not certificate.faults, f"seed {seed}: {certificate.faults}"
     if holdings(problem) * len(problem.limit) <= SURELY_PROVEN:
         assert minor(found.proof.first_open), f"seed {seed}: {found.proof.first_open} is open"
+    with suppress(TooLargeError):
+        quick = answer(State(problem, tuning), quick=True)
+        assert not quick.faults, f"seed {seed}: {quick.faults}"
+        if minor(quick.proof.first_open) and minor(found.proof.first_open):
+            differ = [name for name in TO_MOVES if quick.proof.reached[name] != found.proof.reached[name]]
+            assert not differ, f"seed {seed}: {differ} differ, though both are proven"
     if oracle and len(problem.replicas) <= 150:
         for name, best in bound(problem, exact=True).levels.items():
             assert certificate.reached[name] == best, f"seed {seed}: {name}"

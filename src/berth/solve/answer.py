@@ -74,26 +74,19 @@ def _pooled(work: Work) -> Placement:
     """The pooled plan for the Items of the deal; all others stay."""
     tuning = work.tuning
     needed = work.intervals.placed - int(np.minimum(work.load, work.intervals.load_high).sum())
-    _limit(work, "moves", needed, tuning.quick_moves)
-    surplus = np.maximum(0, work.kinds.spread - work.kinds.area_high)
-    _limit(work, "moves", int(work.kinds.count @ surplus.sum(axis=1)), tuning.quick_moves)
+    surplus = int(work.kinds.count @ np.maximum(0, work.kinds.spread - work.kinds.area_high).sum(axis=1))
+    _limit(work, "moves", max(needed, surplus), tuning.quick_moves)
     known, moves = drop_surplus(work), least_moves(work)
     bounds = work.intervals.bounds | (known or moves.bounds)
     _limit(work, "moves", bounds["moves"], tuning.quick_moves)
-    deals: dict[int, Deal] = {}  # by the number of needless moves
-    for wide in (False, True):  # a sample of the Items may not leave enough choice: then take all
-        if wide:  # checked first, because a deal of all Items takes long to make
-            _limit(work, "Items", int((work.kind >= 0).sum()), tuning.quick_items)
-        deal = Deal(work, moves, wide)
-        _limit(work, "Items", len(deal.rows), tuning.quick_items)
-        leave(deal)
-        deal.swap()
-        deal.seat(*deal.seek())
-        needless = repair(deal, moves.bounds["moves"])
-        deals.setdefault(needless, deal)
-        if not needless or 2 * len(deal.rows) > len(work.state.at):
-            break
-    deal = deals[min(deals)]
+    # A sample of the Items saves time, but all of them leave more choice.
+    wide = not work.quick or int((work.kind >= 0).sum()) <= tuning.quick_items
+    deal = Deal(work, moves, wide)
+    _limit(work, "Items", len(deal.rows), tuning.quick_items)
+    leave(deal)
+    deal.swap()
+    deal.seat(*deal.seek())
+    repair(deal, moves.bounds["moves"])
     return Placement(deal.rows, deal.at, bounds)
 
 

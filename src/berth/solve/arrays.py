@@ -96,16 +96,19 @@ def alike(*columns: Array) -> tuple[Int64, Int64]:
     return first[order], np.argsort(order)[group]
 
 
+def entries_on(chosen: Bool, table: Table) -> tuple[Int64, Table]:
+    """The entries of the table that are chosen numbers: (row, number); the last of `chosen` stands for -1."""
+    few, flat = np.flatnonzero(chosen), table.ravel()
+    if len(few) <= 4 and not chosen[-1]:  # a few comparisons are far quicker than lookups
+        spots = np.concatenate([np.flatnonzero(flat == one) for one in few.tolist()] or [few])
+    else:
+        spots = np.flatnonzero(chosen.take(flat, mode="wrap"))
+    return spots // table.shape[1], flat[spots]
+
+
 def rows_with(chosen: Bool, table: Table) -> Bool:
     """Which rows of the table contain a chosen number; the last element of `chosen` stands for -1."""
-    out, few = np.zeros(len(table), np.bool_), np.flatnonzero(chosen)
-    if len(few) <= 4 and not chosen[-1]:  # a few comparisons are far quicker than lookups
-        for one in few.tolist():
-            out[np.flatnonzero(table.ravel() == one) // table.shape[1]] = True
-        return out
-    for column in table.T:
-        out |= chosen[column]
-    return out
+    return scattered(len(table), entries_on(chosen, table)[0], 1, 0) > 0
 
 
 def twice(table: Table) -> Bool:

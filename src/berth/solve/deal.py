@@ -10,8 +10,7 @@ which are derived from the Items' keys or from fixed seeds, so the same input gi
 4. `seat`: deal the vacancies of each zone by lot; an Item that would get a Member twice exchanges
    the seat with another Item.
 
-The deal need not be perfect: `repair` handles entries that do not fit, and the certificate counts
-the plan independently, so a plan that is not optimal is recognised.
+The deal need not be perfect: `repair` handles what does not fit, and the certificate recognises it.
 """
 
 import numpy as np
@@ -23,8 +22,7 @@ from berth.solve.moves import Moves
 from berth.solve.shares import filled
 from berth.solve.work import Work
 
-TURNS = 20  # maximum turns of `leave` and of `swap`; `repair` handles what remains
-TRIES = 60  # maximum turns of exchanges between seats
+TURNS = 60  # maximum turns of `leave`, of `swap` and of exchanges; `repair` handles what remains
 LOTS = 1 << 16  # an entry's lot is below this: numpy sorts 16 bits quickly
 
 
@@ -51,9 +49,7 @@ class Deal:
         self.leads = work.state.lead[self.rows][self.item] == self.member
         self.entry_lot = np.random.default_rng(2).integers(0, LOTS, len(self.item))
         self.have = work.in_areas(self.at)
-        self.scarce = 4 * moves.leave.sum(axis=1) > self.kinds.count  # kinds of which many Items give one up
         self.gone, self.given = np.zeros(len(self.item), np.bool_), np.zeros(len(self.rows), np.int64)
-        self.left_over, self.swapped = np.zeros(len(self.rows), np.bool_), np.zeros(len(self.load), np.bool_)
         # With merged zones a kind does not show whether an Item is twice in one, so all are checked.
         self.changed = np.full(len(self.rows), bool(work.state.merged))
 
@@ -66,9 +62,9 @@ class Deal:
         state, load = self.work.state, self.load
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
         need, count = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1), self.kinds.count
-        share = np.where(need > 0, np.minimum(0.02, 200 / count) + 8 * need / count, 0.0)
+        share = np.where(need > 0, np.minimum(0.02, 200 / count) + 4 * need / count, 0.0)
         take = lot < np.append(65536 * np.where(self.unfit, 1.0, share), 0).astype(np.int32)[self.work.kind]
-        excess = np.maximum(0, load - self._targets())
+        excess = np.maximum(0, load - self._targets(self.moves.load_low))
         bar = np.append(np.where(excess > 0, 65536 * (8 * excess + 2) // np.maximum(load, 1), 0), 0)
         some = np.flatnonzero(lot < bar.max())
         for column in state.at[some].T:
@@ -113,9 +109,9 @@ class Deal:
         # One index into a flat view is quicker than two; `have` is stored column by column.
         np.subtract.at(self.have.T.ravel(), self.area[pick] * len(self.rows) + self.item[pick], 1)
 
-    def _targets(self) -> Int64:
+    def _targets(self, lowest: Int64) -> Int64:
         """Loads with the areas' totals: of those with the fewest moves the most even for the limits."""
-        lowest, highest = self.moves.load_low, self.moves.load_high
+        highest = self.moves.load_high
         target, limit = np.clip(self.load, lowest, highest), np.maximum(1, self.work.members.limit)
         for area, total in enumerate(self.loads.tolist()):
             here = np.flatnonzero(self.work.area == area)
@@ -127,25 +123,22 @@ class Deal:
 
     def swap(self) -> None:
         """After `leave`: remove entries from Members above their targets, and note the `vacant` places."""
-        target = self._targets()
+        gives = sums(self.member[~self.gone], len(self.load))
+        target = self._targets(np.maximum(self.moves.load_low, self.load - gives))
         quota, vacant = np.maximum(0, self.load - target), np.maximum(0, target - self.load)
         pool = np.flatnonzero((quota > 0)[self.member] & ~self.gone)
         # Avoid primaries, and Items that are already on several of the Members with much to receive.
-        # If those are very few, a primary is better than an Item of which another entry already leaves,
-        # as that would compete for the same Members.
         cells = self.work.cell[vacant > 0.02 * vacant.sum()]
         taker = np.append(np.isin(self.work.cell, cells), False)
         competing = np.minimum(np.asfortranarray(taker[self.at]).sum(axis=1), 2)[self.item[pool]]
-        few_takers = int(vacant.max(initial=0)) > 0.1 * vacant.sum()
         for _ in range(TURNS):
             if not quota.any():
                 break
             given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
-            cost = 9 * given + 3 * competing + lead if few_takers else 12 * lead + 3 * given + competing
+            cost = 12 * lead + 3 * given + competing
             pick = pool[first_few(self.member[pool], quota, cost * LOTS + self.entry_lot[pool])]
             pick = self.one_each(pick)
             self.take(pick)
-            self.swapped[self.member[pick]] = True
             quota -= sums(self.member[pick], len(quota))
             rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]
             pool, competing = pool[rest], competing[rest]
@@ -189,7 +182,7 @@ class Deal:
         spot = (rank_within(seats) + rng.random(len(seats))) / self.vacant[seats] * (1 << 24)
         seats = seats[first_few(work.area[seats], sums(area, work.areas), spot.astype(np.int64))]
         clashing = _exchange(seats, seeker, area, work.cell, self.at)
-        self.left_over[seeker[clashing]] = True
+        self.changed[seeker] = True
         seeker, seats = np.delete(seeker, clashing), np.delete(seats, clashing)
         # Write the new entries, Item by Item, into the first empty columns of its row.
         self.load += sums(seats, len(self.load))
@@ -197,7 +190,6 @@ class Deal:
         empty = self.at < 0
         empty &= np.cumsum(empty, axis=1) <= sums(seeker, len(self.at))[:, None]
         self.at[empty] = seats[ordered(seeker)]
-        self.changed[seeker] = True
 
 
 def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) -> Int64:
@@ -220,10 +212,9 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
         return np.asarray((holds[item] == spot).any(axis=1) | other_seats.any(axis=1))
 
     rng = np.random.default_rng(1)
-    new = np.append(cell[seats], -1)[seats_of]
-    bad = np.flatnonzero(twice(np.hstack([holds, new]))[seeker])
-    bad = bad[clash(bad, seats[bad])]
-    for _ in range(TRIES):
+    bad = np.arange(len(seats))
+    bad = bad[clash(bad, seats)]
+    for _ in range(TURNS):
         if not len(bad):
             break
         one = bad[firsts(seeker[bad])]
@@ -234,18 +225,4 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
         one, two = one[valid], two[valid]
         seats[one], seats[two] = seats[two], seats[one]
         bad = bad[clash(bad, seats[bad])]
-    for place in bad[:50].tolist():  # random partners did not help: check many partners of each seat
-        others = start[area[place]] + rng.permutation(size[area[place]])[:4_000]
-        others = others[seeker[others] != seeker[place]]
-        here = np.full(len(others), place)
-        valid = ~clash(here, seats[others]) & ~clash(others, seats[here])
-        if valid.any():
-            other = others[valid.argmax()]
-            seats[place], seats[other] = seats[other], seats[place]
-    bad = bad[clash(bad, seats[bad])]
-    # Of two seats of an Item in one cell only one has to go, or both if it also holds an entry there.
-    own = (holds[seeker[bad]] == cell[seats[bad]][:, None]).any(axis=1)
-    pair = seeker[bad] * (int(cell.max(initial=0)) + 1) + cell[seats[bad]]
-    spare = np.ones(len(bad), np.bool_)
-    spare[np.unique(pair, return_index=True)[1]] = False
-    return np.asarray(bad[own | spare])
+    return bad

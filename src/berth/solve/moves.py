@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from berth.solve.arrays import Table, crosstab, first_few, rank_within, rows_with, scattered, sums, twice
+from berth.solve.arrays import Table, crosstab, entries_on, first_few, rank_within, scattered, sums, twice
 from berth.solve.flow import Network
 from berth.solve.model import SCALE, Int64
 from berth.solve.work import RADIX, Work
@@ -35,14 +35,11 @@ STEPS = 48  # maximum arcs for the load of one node within its interval, which d
 
 
 class Surplus(NamedTuple):
-    """Entries of which some must go: an Item has more of them in one area or cell than it may have.
+    """Entries of which some must go: an Item has more of them in one area or cell than it may have."""
 
-    `row`, `member` and `group` have shape (entries,); a group is an Item in an area or cell.
-    """
-
-    row: Int64
+    row: Int64  # shape (entries,), like `member` and `group`
     member: Int64
-    group: Int64
+    group: Int64  # an Item in an area or cell
     cap: Int64  # shape (groups,): how many of its entries may stay
 
 
@@ -61,9 +58,10 @@ class Moves(NamedTuple):
 def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     """Solve the network of the module's docstring. Raises NoFlowError if the intervals cannot be met."""
     kinds, found, areas, n = work.kinds, work.intervals, work.areas, work.kinds.count
-    # A quick solve also pools Members that shed few of many entries: the bound may then be lower.
-    own = (64 if work.quick else RADIX) * (work.load - found.load_high) > work.load
-    own, lead = own | work.members.draining, work.state.lead
+    over, lead = np.maximum(0, work.load - found.load_high), work.state.lead
+    # A quick solve also pools many Members that shed few of many entries: the bound may then be lower.
+    many = work.quick and np.count_nonzero(over) > work.tuning.quick_own
+    own = ((64 if many else RADIX) * over > work.load) | work.members.draining
     if surplus is not None:
         own[surplus.member] = True
     own_at = np.flatnonzero(own & (found.load_high > 0))
@@ -162,10 +160,9 @@ def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64]:
     over = over[(work.at[over] != lead[over][:, None]).all(axis=1)]
     led_in -= count(work.kind[over], area[lead[over]], work.areas)
 
-    rows = np.flatnonzero(rows_with(node_of >= 0, work.at))
-    at, kind = work.at[rows], work.kind[rows, None]
-    node, leads = np.where(node_of < 0, own, node_of)[at], at == lead[rows, None]
-    led = count(np.broadcast_to(kind, at.shape)[leads], node[leads], own)
+    rows, position = entries_on(node_of >= 0, work.at)
+    kind, node, leads = work.kind[rows], node_of[position], position == lead[rows]
+    led = count(kind[leads], node[leads], own)
     return count(kind, node, own), led, led_in
 
 
@@ -181,7 +178,7 @@ def add_loads(net: Network, work: Work, owners: Int64, owner: Int64, steps: int)
     low, rank = sums(owner[at], size, found.load_low[at]), np.zeros(size, np.int64)
     np.maximum.at(rank, owner[at], members.age_rank[at])
     span = found.load_high[at] - found.load_low[at]
-    plain = span * (members.draining[at] | (int(span.sum()) > work.tuning.even_units))
+    plain = span * members.draining[at]
     rest, pack = span - plain, 1 + int(span.sum()) // MANY_UNITS
     arcs = [
         net.add(owners, net.sink, low, low, draining_age=rank),

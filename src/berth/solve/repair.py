@@ -8,48 +8,34 @@ it was dealt, and some drawn by lot. So the network stays small, and finds the b
 
 import numpy as np
 
-from berth.solve.arrays import entries, rank_within, rows_with, widened
+from berth.solve.arrays import entries, rank_within, widened
 from berth.solve.deal import Deal
 from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 
-TURNS = 4  # maximum number of networks, each with more Items than the one before
-NEVER = 1 << 40
+TURNS = 5  # maximum number of networks, each with more Items than the one before
 CHOICES = 8  # Members drawn by lot for each Item
 
 
-def repair(deal: Deal, moves: int) -> int:
-    """Solve Items again until all fit with at most `moves` moves, or until the turns are used up.
-
-    `moves` is the bound: any move beyond it is needless. Returns the number of needless moves, or
-    NEVER if something still does not fit.
-    """
-    tuning, polished, quick = deal.work.tuning, False, deal.work.quick
-    polish = max(tuning.polish_items, 0 if quick else len(deal.work.at) // tuning.polish_part)
-    for turn in range(TURNS + 1):
-        bad, size = deal.misfits(), tuning.repair_items << turn
-        needless = NEVER if bad.any() or not deal.loads_fit() else max(0, deal.moved() - moves)
-        if needless < NEVER:
-            # If many Items moved, a sample would hardly contain those with needless moves.
-            few_moved = int((deal.given > 0).sum()) <= max(6 * polish, len(deal.work.at) // 8)
-            if not needless or polished or not few_moved:
+def repair(deal: Deal, moves: int) -> None:
+    """Solve Items again until all fit, or until the turns are used up; `moves` is the bound on moves."""
+    items, polished = len(deal.work.at), False
+    # If many Items moved, a sample would hardly contain those with needless moves.
+    few_moved = np.count_nonzero(deal.given) <= items // 8
+    for turn in range(TURNS):
+        bad, size = deal.misfits(), deal.work.tuning.repair_items << turn
+        if not bad.any() and deal.loads_fit():
+            if polished or not few_moved or deal.moved() <= moves:
                 break
-            polished, size = True, polish  # one network may be spent only on saving moves
-        if turn < TURNS:
-            _solve_again(deal, _sample(deal, bad | deal.left_over, size, turn), turn)
-    return needless
+            polished, size = True, items // 50  # one network may be spent only on saving moves
+        _solve_again(deal, _sample(deal, bad, size, turn), turn)
 
 
 def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
-    """Bad Items, some on overfull Members, some that moved, and some more by lot."""
-    lot = np.random.default_rng(11 + turn)
-    over = np.append(deal.load > deal.work.intervals.load_high, False)
-    parts = [np.flatnonzero(bad)[:size], np.flatnonzero(rows_with(over, deal.at))[: size // 2]]
-    # A move within an area is needless if another Item can leave the area from the same Member instead.
-    kinds = np.asarray(deal.moves.leave.any(axis=1))
-    leaves = kinds[deal.kind] & rows_with(np.append(deal.swapped, False), deal.at)
-    some = (deal.given > 0, leaves, deal.scarce[deal.kind], np.ones(len(deal.rows), np.bool_))
-    parts += [lot.permutation(np.flatnonzero(chosen))[:size] for chosen in some]
+    """Bad Items, some that moved, some of kinds that lose entries, and some more by lot."""
+    lot, loses = np.random.default_rng(11 + turn), deal.moves.leave.sum(axis=1)[deal.kind]
+    some = np.flatnonzero(deal.given), np.flatnonzero(loses), len(deal.rows)
+    parts = [np.flatnonzero(bad)[:size], *(lot.permutation(rows)[:size] for rows in some)]
     return np.unique(np.concatenate(parts))
 
 
@@ -89,7 +75,6 @@ def _solve_again(deal: Deal, some: Int64, turn: int) -> None:
     deal.changed[some] = True
     deal.at[some[item[taken]], column] = member[taken]
     deal.load = fixed + entries(member[taken], len(fixed))
-    deal.left_over[some] = False
 
 
 def _choices(deal: Deal, kind: Int64, parts: list[Int64], fixed: Int64, turn: int) -> tuple[Int64, Int64]:

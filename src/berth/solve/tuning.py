@@ -9,12 +9,9 @@ class Tuning:
 
     merge_zones: int = 16  # above this number of zones, small zones are merged into one area
     reach: int = 4  # units of load on either side of a band that get their own arcs at first
-    even_units: int = 200_000  # above this many units of load, `even` is ignored
     surplus_entries: int = 60_000  # up to this many surplus entries get their own arcs
     shed_entries: int = 3_000  # up to this many candidates to shed form a network with costs
     repair_items: int = 60  # Items in the first repair network; the size doubles each turn
-    polish_items: int = 400  # Items solved again if the plan has needless moves,
-    polish_part: int = 50  # or one in this many of all Items, whichever is more
     exact_arcs: int = 1_500_000  # maximum arcs in the exact network,
     close_exact_arcs: int = 300_000  # and where only the moves are not proven
     # Budgets for a solve in the caller's process, a few hundredths of a second: arcs of a network,
@@ -23,6 +20,7 @@ class Tuning:
     quick_arcs: int = 40_000
     quick_items: int = 12_000
     quick_moves: int = 4_000
+    quick_own: int = 128  # Members that shed few of many entries and get nodes of their own all the same
     seconds: float = 20.0  # deadline for all engines together; after it the plain engine answers
     memory: int = 6 << 30  # maximum address space of the other process, in bytes
 
