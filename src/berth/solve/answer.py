@@ -80,7 +80,7 @@ def _pooled(work: Work) -> Placement:
     bounds = work.intervals.bounds | (known or moves.bounds)
     _limit(work, "moves", bounds["moves"], tuning.quick_moves)
     # A sample of the Items saves time, but all of them leave more choice.
-    wide = not work.quick or int((work.kind >= 0).sum()) <= tuning.quick_items
+    wide = not work.quick or int(work.kinds.count.sum()) <= tuning.quick_items
     deal = Deal(work, moves, wide)
     _limit(work, "Items", len(deal.rows), tuning.quick_items)
     leave(deal)

@@ -67,8 +67,7 @@ class Deal:
         excess = np.maximum(0, load - self._targets(self.moves.load_low))
         bar = np.append(np.where(excess > 0, 65536 * (8 * excess + 2) // np.maximum(load, 1), 0), 0)
         some = np.flatnonzero(lot < bar.max())
-        for column in state.at[some].T:
-            take[some] |= lot[some] < bar[column]
+        take[some] |= lot[some] < bar.astype(np.int32).take(state.at[some].T, mode="wrap").max(axis=0)
         take[self.work.over_rows] = True
         return take
 
