@@ -108,7 +108,9 @@ def entries_on(chosen: Bool, table: Table) -> tuple[Int64, Table]:
 
 def rows_with(chosen: Bool, table: Table) -> Bool:
     """Which rows of the table contain a chosen number; the last element of `chosen` stands for -1."""
-    return scattered(len(table), entries_on(chosen, table)[0], 1, 0) > 0
+    out = np.zeros(len(table), np.bool_)
+    out[entries_on(chosen, table)[0]] = True
+    return out
 
 
 def twice(table: Table) -> Bool:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from berth.solve.model import LEVELS, SCALE, Bool, Int32, Primaries, Problem, Zones
 
 Small = npt.NDArray[np.signedinteger[Any]]
-"""int16 if it can number the Members, otherwise int32: half the size is twice the speed."""
+"""The smallest type that can number the Members, or the zones: half the size is twice the speed."""
 
 EXAMPLES = 5  # how many Items or Members a fault names; it counts the others
 
@@ -114,7 +114,7 @@ class _Columns:
 
 
 def _small(largest: int) -> type[np.signedinteger[Any]]:
-    return np.int16 if largest < 2**15 else np.int32
+    return np.int8 if largest < 2**7 else np.int16 if largest < 2**15 else np.int32
 
 
 def _equal_pairs(columns: Small) -> int:

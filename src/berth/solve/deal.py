@@ -134,9 +134,8 @@ class Deal:
             if not quota.any():
                 break
             given, lead = np.minimum(self.given[self.item[pool]], 3), self.leads[pool]
-            cost = 12 * lead + 3 * given + competing
-            pick = pool[first_few(self.member[pool], quota, cost * LOTS + self.entry_lot[pool])]
-            pick = self.one_each(pick)
+            cost = (12 * lead + 3 * given + competing) * LOTS + self.entry_lot[pool]
+            pick = self.one_each(pool[first_few(self.member[pool], quota, cost)])
             self.take(pick)
             quota -= sums(self.member[pick], len(quota))
             rest = ~self.gone[pool] & (quota > 0)[self.member[pool]]

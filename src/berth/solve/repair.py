@@ -34,9 +34,9 @@ def repair(deal: Deal, moves: int) -> None:
 def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
     """Bad Items, some that moved, some of kinds that lose entries, and some more by lot."""
     lot, loses = np.random.default_rng(11 + turn), deal.moves.leave.sum(axis=1)[deal.kind]
-    some = np.flatnonzero(deal.given), np.flatnonzero(loses), len(deal.rows)
-    parts = [np.flatnonzero(bad)[:size], *(lot.permutation(rows)[:size] for rows in some)]
-    return np.unique(np.concatenate(parts))
+    pools = np.flatnonzero(deal.given), np.flatnonzero(loses), len(deal.rows)
+    some = [lot.permutation(pool)[:size] for pool in pools]
+    return np.unique(np.concatenate([np.flatnonzero(bad)[:size], *some]))
 
 
 def _solve_again(deal: Deal, some: Int64, turn: int) -> None:
