@@ -79,9 +79,7 @@ def _pooled(work: Work) -> Placement:
     known, moves = drop_surplus(work), least_moves(work)
     bounds = work.intervals.bounds | (known or moves.bounds)
     _limit(work, "moves", bounds["moves"], tuning.quick_moves)
-    # A sample of the Items saves time, but all of them leave more choice.
-    wide = not work.quick or int(work.kinds.count.sum()) <= tuning.quick_items
-    deal = Deal(work, moves, wide)
+    deal = Deal(work, moves)
     _limit(work, "Items", len(deal.rows), tuning.quick_items)
     leave(deal)
     deal.swap()
@@ -91,7 +89,7 @@ def _pooled(work: Work) -> Placement:
 
 
 def _limit(work: Work, what: str, count: int, limit: int) -> None:
-    if work.quick and count > limit:
+    if not work.wide and count > limit:
         raise TooLargeError(f"the plan has {count} {what}, the limit is {limit}")
 
 

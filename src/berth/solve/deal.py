@@ -31,14 +31,14 @@ class Deal:
 
     `rows` are rows of the Problem in the order of their keys. `at`, shape (rows, w), has the
     positions that hold each Item, and `load` the loads of all Members: those of now at first, those
-    of the plan at the end. With `wide`, all Items may change.
+    of the plan at the end.
     """
 
-    def __init__(self, work: Work, moves: Moves, wide: bool) -> None:
+    def __init__(self, work: Work, moves: Moves) -> None:
         self.work, self.moves, self.kinds, self.load = work, moves, work.kinds, work.load.copy()
         self.loads = moves.loads.copy()  # shape (areas,): the planned total load of the Members of an area
         self.unfit = self.kinds.misfit(np.arange(len(self.kinds.count)), self.kinds.spread)
-        self.rows = work.by_key((work.kind >= 0) & (True if wide else self._choice()))
+        self.rows = work.by_key((work.kind >= 0) & (work.wide or self._choice()))
         self.at, self.kind = work.at[self.rows].astype(np.int64), work.kind[self.rows].astype(np.int64)
         # For each entry: its row and column in `at`, Member, area, kind, both as one number, whether it is
         # the primary, and a lot.

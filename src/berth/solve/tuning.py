@@ -15,7 +15,7 @@ class Tuning:
     exact_arcs: int = 1_500_000  # maximum arcs in the exact network,
     close_exact_arcs: int = 300_000  # and where only the moves are not proven
     # Budgets for a solve in the caller's process, a few hundredths of a second: arcs of a network,
-    # Items to change, entries to move. A solve that exceeds them goes to the other process.
+    # Items to change, entries to move where not all Items may change. Beyond them the other process is asked.
     quick_exact_arcs: int = 12_000
     quick_arcs: int = 40_000
     quick_items: int = 12_000

@@ -43,7 +43,7 @@ class Work:
     all merged zones. An Item may have at most one entry in a `cell`, which is a Member, or a merged
     zone. `at` and `load` are those of the State without the entries known to go. `kind`, shape (n,),
     is the kind of each Item, -1 if it requests no replica. With `quick`, a solve that would exceed the
-    budgets of the caller's process raises TooLargeError.
+    budgets of the caller's process raises TooLargeError. If `wide`, all Items may change; if not, a sample.
     """
 
     def __init__(self, state: State, quick: bool) -> None:
@@ -56,6 +56,7 @@ class Work:
         asked, right = np.divmod(self.codes, RADIX)
         count, wanted = sums(code, len(asked), state.count[self._active]), np.minimum(asked, self.usable)
         self.demand = Demand(asked, right, wanted, count, int(wanted @ count))
+        self.wide = not quick or int(count.sum()) <= tuning.quick_items
         self.intervals, state.reach = intervals(self.members, self.demand, self.rule, state.reach)
         merged = self._small_zones()
         if merged != state.merged:
