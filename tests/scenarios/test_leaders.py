@@ -114,6 +114,21 @@ def test_a_leader_that_was_replaced_is_refused_by_the_api_server(stage: Stage) -
     stage.history.check()
 
 
+def test_a_pool_that_the_operator_created_is_applied_without_a_warning(stage: Stage) -> None:
+    stage.controller()
+    stage.members("a")
+    stage.items(1)
+    stage.settle()
+    manifest = stage.plane.kubectl("-n", stage.namespace, "apply", "view-last-applied", "pool", "default")
+    assert "spec: {}" in manifest
+    # A field that was applied and is left out later goes, as kubectl knows what was applied before.
+    exclusive = manifest.replace("spec: {}", "spec: {handoff: Exclusive}")
+    stage.plane.kubectl("-n", stage.namespace, "apply", "-f", "-", input=exclusive)
+    assert stage.api.get("pools", "default")["spec"]["handoff"] == "Exclusive"
+    stage.plane.kubectl("-n", stage.namespace, "apply", "-f", "-", input=manifest)
+    assert stage.api.get("pools", "default")["spec"]["handoff"] == "Overlap"
+
+
 def test_a_pool_that_is_deleted_comes_back_above_its_term(stage: Stage) -> None:
     stage.controller()
     stage.members("a", "b")

@@ -1,6 +1,7 @@
 """Carries out the decisions for a Pool: raises its term, writes and solves, and reports the outcome."""
 
 import asyncio
+import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from berth.pool import Decision, Outcome, TakeOver, Write
 
 POLL = 0.01
 """Seconds between two checks of the cache."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class Replaced(Exception):  # noqa: N818 - a state, not a fault
@@ -101,7 +103,10 @@ class Applier:
     async def _get_or_create_pool(self) -> PoolObject:
         with suppress(kube.NotFound):
             return await self._get_pool()
-        body = {"apiVersion": API_VERSION, "kind": "Pool", "metadata": {"name": self._name}, "spec": {}}
+        meta = {"name": self._name, "namespace": self._namespace, "annotations": {}}
+        body = {"apiVersion": API_VERSION, "kind": "Pool", "metadata": meta, "spec": {}}
+        # As `kubectl apply` records a manifest: without it, the first apply by a user would warn.
+        meta["annotations"] = {LAST_APPLIED: json.dumps(body) + "\n"}
         with suppress(kube.Conflict):  # somebody else created it in the meantime
             path = kube.POOLS.path(self._namespace)
             return await self.client.create(path, body, type=PoolObject, deadline=self.deadline)
