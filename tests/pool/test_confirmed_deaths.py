@@ -220,6 +220,18 @@ def test_a_member_that_appears_with_a_lease_that_ran_out_long_ago_was_never_aliv
     assert member.live, "it was alive after all"
 
 
+def test_a_member_that_holds_something_is_not_dead_before_its_lease_was_read(fleet: Ledger) -> None:
+    fleet.leases.put(lease_object("late", "s2", "r0", 10.0), 100.0)
+    fleet.leases.advance(110.0)
+    fleet.put_member(member_object("n", 5, lease="late", uid="v"), 110.0)  # listed after its Lease ran out
+    fleet.put_assignment(assignment_object("n", ("y#0@3:4",), 4, "b", "v", 1, 1, "s2"), 110.0)
+    assert fleet.members[1].live
+    fleet.lease_changed("late", 111.0)
+    assert fleet.members[1].live
+    let_time_pass(fleet, 121.0)  # and its Lease is read
+    assert not fleet.members[1].live
+
+
 def test_a_renewal_brings_a_member_to_life_whose_lease_was_to_be_read(fleet: Ledger) -> None:
     fleet.leases.put(lease_object("old", "s0", "r0", 10.0), 100.0)
     fleet.leases.advance(110.0)

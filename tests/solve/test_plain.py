@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from problems import problem_of, problems
 from random_pools import reordered
 
+from berth.solve import Solver
 from berth.solve.certify import certify
 from berth.solve.model import Problem, Zones
 from berth.solve.plain import plain
@@ -102,6 +103,14 @@ def test_a_plan_of_its_own_stays_as_it_is(problem: Problem) -> None:
 def test_it_moves_nothing_for_balance_nor_from_a_member_that_drains() -> None:
     problem = problem_of([1] * 6, [[0]] * 4 + [[1]] * 2, [9, 9, 9], draining=[False, True, False])
     assert plain(problem).tolist() == [[0]] * 4 + [[1]] * 2
+
+
+def test_bounds_that_nobody_has_proven_are_still_bounds() -> None:
+    problem = problem_of([2, 2], [[0], [0]], [2, 2])
+    found = Solver()._plain(problem, "the engines failed")
+    assert (found.proof.reached["placed"], found.proof.bounds["placed"]) == (4, 4)
+    assert min(found.proof.bounds.values()) == 0
+    assert not found.optimal
 
 
 def test_a_lost_replica_goes_to_the_emptiest_for_its_limit_and_the_primary_stays() -> None:

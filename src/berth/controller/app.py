@@ -168,6 +168,8 @@ class Controller:
                     group.create_task(asyncio.to_thread(self.solver.prepare))
                     for pool in self.follower.pools.values():
                         self._on_pool(pool)
+                    for informer in self.follower.informers:
+                        informer.report_bad_again()  # a standby writes no Events
                     await lost.wait()
                 finally:
                     self._leaders = None

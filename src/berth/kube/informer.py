@@ -244,6 +244,11 @@ class Informer(Generic[T]):
             logger.exception("%s: the event handler failed for %s/%s", self._path, *key)
             self._report(key, error)
 
+    def report_bad_again(self) -> None:
+        """Report every object that cannot be used once more, for a listener that comes later."""
+        for key, error in list(self._bad.items()):
+            self._report(key, error)
+
     def _report_bad(self, bad: Bad) -> None:
         self._bad[bad.meta.key] = bad.error
         self._report(bad.meta.key, bad.error)

@@ -215,8 +215,8 @@ class Ledger:
             return Liveness.MISSING
         if not member.lease:
             return Liveness.LIVE
-        if not member.lived and member.lease in self.leases.unread():
-            return Liveness.EXPIRED  # left by an earlier process: the Member has nothing yet to lose
+        if not (member.lived or member.entries) and member.lease in self.leases.unread():
+            return Liveness.EXPIRED  # left by an earlier process: the Member has nothing to lose
         return self.leases.state(member.lease)
 
     def _set_problem_member(self, member: MemberState) -> None:

@@ -15,6 +15,7 @@ from berth.pool.reasons import MESSAGES, WORDS, Wait, Why, listed
 from berth.words import items_are, still_here
 
 Status = dict[str, Any]
+NAMED = 5  # how many unusable objects a condition names; it counts the others
 
 
 class Conditions(NamedTuple):
@@ -186,20 +187,21 @@ def _converged(brain: Brain) -> tuple[bool, str, str]:
 def _degraded(brain: Brain, members: list[MemberState], unusable: dict[str, str]) -> tuple[str, str] | None:
     """Reason and message of the most severe of the Pool's faults."""
     solution, short = brain.target.solution, brain.target.short
+    words = [f"{name} cannot be used: {why}" for name, why in sorted(unusable.items())]
+    words += sorted(f"Assignment {m.name} has entries that cannot be used" for m in members if m.malformed)
+    if len(words) > NAMED:
+        words[NAMED:] = [f"{len(words) - NAMED} more objects cannot be used"]
     if brain.failure:
-        return "RoundFailed", brain.failure[:1000]
+        return "RoundFailed", "; ".join([brain.failure[:1000], *words])
     if solution is not None and solution.trouble:
-        return "SolverOverdue", (
+        overdue = (
             f"the solver gave no plan in time ({solution.trouble[:500]}). The Pool goes on with the"
             " best certified plan: missing replicas are recovered, moves may wait. The solver is asked again"
             " after 5 to 60 s"
         )
-    if unusable:
-        name, why = min(unusable.items())
-        return "UnusableObject", f"{name} cannot be used: {why}"
-    malformed = [m.name for m in members if m.malformed]
-    if malformed:
-        return "UnusableObject", f"Assignment {min(malformed)} has entries that cannot be used"
+        return "SolverOverdue", "; ".join([overdue, *words])
+    if words:
+        return "UnusableObject", "; ".join(words)
     if short:
         row, reason = min(short.items())
         name = brain.ledger.items.names[row] or "an Item"

@@ -24,6 +24,7 @@ from berth.solve.arrays import widened
 from berth.solve.flow import NoFlowError, TooLargeError
 from berth.solve.model import LEVELS, Int32, Problem, Proof, Solution, Touched, minor
 from berth.solve.plain import plain
+from berth.solve.shares import wanted
 from berth.solve.state import State
 from berth.solve.tuning import DEFAULT, Tuning
 
@@ -133,7 +134,7 @@ class Solver:
         return found
 
     def _plain(self, problem: Problem, why: str) -> Solution:
-        unproven = dict.fromkeys(LEVELS, -1)
+        unproven = dict.fromkeys(LEVELS, 0) | {"placed": int(wanted(problem).sum())}
         found = self._unless_rejected(problem, certified(problem, plain(problem), unproven, "plain", why))
         nothing = np.full((len(problem.replicas), 1), -1, np.int32)
         return found or certified(problem, nothing, unproven, "plain", why)
