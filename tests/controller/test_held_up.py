@@ -35,11 +35,12 @@ In ms: how long the event loop was held up, and the whole solve; by a new leader
 class NoRejections:
     """Stands for `Rejections`: a plan that is rejected fails the test."""
 
+    def __init__(self) -> None:
+        self.brain = Brain("ns", "p", Leases())
+        self.brain.ledger.items.names = [f"item-{row}" for row in range(100_000)]  # copied at each question
+
     def note(self, engine: str, faults: Any, _: Problem) -> None:
         raise AssertionError(f"{engine}: {faults}")
-
-    def names(self) -> Any:
-        return [f"item-{row}" for row in range(100_000)].copy()
 
     def report(self, _: Any) -> None:
         pass
