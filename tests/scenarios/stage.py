@@ -256,5 +256,9 @@ class Stage(AbstractContextManager["Stage"]):
         status = self.api.get(kind, name).get("status", {})
         return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
 
+    def term(self) -> int:
+        """The term of the Pool, 0 if it has none yet: a leader that has just started creates it first."""
+        return max((int(pool.get("status", {}).get("term", 0)) for pool in self.api.list("pools")), default=0)
+
     def placement(self) -> dict[str, dict[str, int]]:
         return self.held()

@@ -15,10 +15,6 @@ from berth.kinds import format_entry
 pytestmark = pytest.mark.cluster
 
 
-def term(stage: Stage) -> int:
-    return int(stage.api.get("pools", "default")["status"]["term"])
-
-
 def nobody_overlaps(stage: Stage, items: list[str]) -> None:
     for item in items:
         for (_, until, old), (since, _, new) in itertools.pairwise(stage.crew.at_work(item)):
@@ -83,12 +79,12 @@ def test_a_term_far_ahead_stops_nothing(stage: Stage) -> None:
     stage.members("a", "b", lease=None)
     stage.items(4)
     stage.settle()
-    ahead = term(stage) + 1000
+    ahead = stage.term() + 1000
     items = stage.api.get("assignments", "a")["spec"]["items"]
     stage.api.merge("assignments", "a", {"spec": {"items": items, "term": ahead}})
     stage.limit("a", 0)
     stage.settle()
-    assert term(stage) > ahead
+    assert stage.term() > ahead
 
 
 def test_a_term_that_no_leader_can_exceed_blocks_one_assignment_until_it_is_deleted(stage: Stage) -> None:
@@ -114,7 +110,7 @@ def test_no_later_epoch_is_below_one_that_is_far_ahead(stage: Stage) -> None:
     stage.members("a", "b", lease=None)
     stage.items(2, 2)
     stage.settle()
-    now = term(stage)
+    now = stage.term()
     ours = entries(stage.api.get("assignments", "a"))
     edited = [format_entry(e._replace(slot=0, epoch=now + 500)) for _, e in sorted(ours.items())]
     stage.api.merge("assignments", "a", {"spec": {"items": edited, "term": now}})
@@ -130,7 +126,7 @@ def test_an_assignment_that_was_given_to_another_pool_is_taken_back(stage: Stage
     stage.members("a", "b", lease=None)
     stage.items(4)
     stage.settle()
-    stage.api.merge("assignments", "a", {"spec": {"pool": "other", "term": term(stage)}})
+    stage.api.merge("assignments", "a", {"spec": {"pool": "other", "term": stage.term()}})
     eventually(lambda: not stage.holds("a"))
     stage.settle()
     assert len(stage.held()) == 4

@@ -16,11 +16,6 @@ from waiting import eventually
 pytestmark = pytest.mark.cluster
 
 
-def term(stage: Stage) -> int:
-    # A leader that has just started creates the Pool first, and a Pool that was just created has no status.
-    return max((int(pool.get("status", {}).get("term", 0)) for pool in stage.api.list("pools")), default=0)
-
-
 def versions(stage: Stage) -> dict[str, str]:
     """resourceVersions of everything of Berth in the namespace."""
     found = {}
@@ -71,13 +66,13 @@ def test_a_frozen_leader_that_wakes_up_changes_nothing(stage: Stage) -> None:
     stage.members("a", "b", "c")
     stage.items(6, 2)
     stage.settle()
-    old = term(stage)
+    old = stage.term()
     first.pause()
     # What it would do if it believed itself the leader still.
     stage.limit("a", 0)
     second = stage.controller()
     stage.settle()
-    assert term(stage) > old
+    assert stage.term() > old
     before = stage.held()
     started = time.monotonic()
     first.resume()
@@ -108,78 +103,10 @@ def test_a_leader_that_was_replaced_is_refused_by_the_api_server(stage: Stage) -
     stage.items(2)
     stage.settle()
     there = stage.api.get("assignments", "a")
-    stale = {**there["spec"], "term": term(stage) - 1, "items": []}
+    stale = {**there["spec"], "term": stage.term() - 1, "items": []}
     with pytest.raises(Exception, match="is no longer the leader of the pool"):
         stage.api.merge("assignments", "a", {"spec": stale})
     stage.history.check()
-
-
-def test_a_pool_that_the_operator_created_is_applied_without_a_warning(stage: Stage) -> None:
-    stage.controller()
-    stage.members("a")
-    stage.items(1)
-    stage.settle()
-    manifest = stage.plane.kubectl("-n", stage.namespace, "apply", "view-last-applied", "pool", "default")
-    assert "spec: {}" in manifest
-    # A field that was applied and is left out later goes, as kubectl knows what was applied before.
-    exclusive = manifest.replace("spec: {}", "spec: {handoff: Exclusive}")
-    stage.plane.kubectl("-n", stage.namespace, "apply", "-f", "-", input=exclusive)
-    assert stage.api.get("pools", "default")["spec"]["handoff"] == "Exclusive"
-    stage.plane.kubectl("-n", stage.namespace, "apply", "-f", "-", input=manifest)
-    assert stage.api.get("pools", "default")["spec"]["handoff"] == "Overlap"
-
-
-def test_a_pool_that_is_deleted_comes_back_above_its_term(stage: Stage) -> None:
-    stage.controller()
-    stage.members("a", "b")
-    stage.items(4)
-    stage.settle()
-    old, before = term(stage), stage.held()
-    uid = stage.api.get("pools", "default")["metadata"]["uid"]
-    stage.api.delete("pools", "default")
-    eventually(lambda: any(p["metadata"]["uid"] != uid for p in stage.api.list("pools")))
-    eventually(lambda: term(stage) > old)
-    stage.limit("a", 0)
-    stage.settle()
-    assert before.keys() == stage.held().keys()
-    stage.history.check()
-
-
-def test_a_pool_deleted_while_no_controller_runs_comes_back_above_its_assignments(stage: Stage) -> None:
-    controller = stage.controller()
-    stage.members("a", "b")
-    stage.items(4)
-    stage.settle()
-    old, before = term(stage), stage.held()
-    controller.kill()
-    stage.api.delete("pools", "default")
-    stage.controller()
-    eventually(lambda: term(stage) > old)
-    stage.settle()
-    assert stage.held() == before
-    stage.history.check()
-
-
-def test_a_pool_is_left_alone_when_all_that_needed_it_goes_with_its_namespace(stage: Stage) -> None:
-    stage.members("a", lease=None)
-    stage.items(2)
-    # No namespace controller runs here: the namespace ends for ever, and nothing can be created in it.
-    stage.plane.kubectl("delete", "namespace", stage.namespace, "--wait=false")
-    controller = stage.controller("--lease-namespace", "default")
-    eventually(lambda: "cannot take over" in controller.text, lambda: controller.text)
-    for name in list(stage.history.store("items")):
-        stage.api.delete("items", name)
-    stage.api.delete("members", "a")
-
-    def tries() -> int:
-        return controller.text.count("cannot take over")
-
-    def quiet() -> bool:
-        before = tries()
-        time.sleep(7.0)  # longer than the longest pause between two tries
-        return tries() == before
-
-    eventually(quiet, lambda: controller.text)
 
 
 def test_a_takeover_with_many_items_moves_nothing(stage: Stage) -> None:
@@ -339,8 +266,8 @@ def single_zone_fallback_and_return(stage: Stage) -> None:
 def assignments_of_unknown_items_and_members(stage: Stage) -> None:
     there = stage.api.get("assignments", "a")["spec"]
     items = sorted([*there["items"], f"nobody-knows#1@{there['term']}"])
-    stage.api.merge("assignments", "a", {"spec": {"items": items, "term": term(stage)}})
-    stage.api.create("assignments", "ghost", {"pool": "default", "term": term(stage), "items": []})
+    stage.api.merge("assignments", "a", {"spec": {"items": items, "term": stage.term()}})
+    stage.api.create("assignments", "ghost", {"pool": "default", "term": stage.term(), "items": []})
 
 
 EVERY_TIME = ["fresh_fill", "drain", "zone_lost"]
