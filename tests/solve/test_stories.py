@@ -69,6 +69,21 @@ def test_a_lost_member_is_shared_by_all_others() -> None:
     assert others.max() - others.min() <= 8
 
 
+def test_after_a_fleet_has_doubled_a_loss_moves_only_what_was_lost() -> None:
+    """If the Items of a Member had all their other replicas in one zone, they could not all go elsewhere."""
+    problem = fleet(1000, 21, 2, zones=(0, 1, 2))
+    solver = Solver()
+    settle(solver, problem)
+    for live in (False, True):
+        problem.live[:10] = live
+        settle(solver, problem)
+    for row in range(21):
+        problem.live[row] = False
+        lost = int((problem.held == row).sum())
+        assert solver.solve(problem, members(row)).proof.reached["moves"] <= lost + 2, row
+        problem.live[row] = True
+
+
 def test_balance_between_zones_comes_before_the_fewest_moves() -> None:
     # The last holder in the smaller zone must be replaced there, so others have to leave it.
     problem = fleet(2000, 20, 3, zones=(0, 0, 0, 1, 1))

@@ -151,7 +151,7 @@ class Deal:
         total = int(vacant.sum())
         first, group = alike(self.kind[lacks], *have[lacks].T)
         size, here, kind = sums(group, len(first)), have[lacks][first], self.kind[lacks][first]
-        net = Network("unseated", "unfit", limit=self.work.arcs)
+        net = Network("unseated", "unfit", "uneven", limit=self.work.arcs)
         ends, groups = net.add_nodes(areas, hub=True), net.add_nodes(len(first))
         net.add(net.source, net.sink, 0, total, unseated=1)
         net.add(ends, net.sink, 0, vacant)
@@ -159,9 +159,16 @@ class Deal:
         low, high = (np.maximum(0, edge - has) * size for edge in edges)
         net.add_preferred(net.source, groups, low, high, "unfit")
         g, a = np.nonzero(kinds.area_high[kind] > here)
+        # Each group seeks in all areas alike: if the Items of a Member all had their other replicas in
+        # one zone, they could not go there when it is lost, and other Items would have to move.
+        even = -(-high[g] * vacant[a] // np.maximum(1, sums(g, len(first), vacant[a])[g]))
         edges = kinds.area_low[kind], kinds.area_high[kind]
         low, high = (np.maximum(0, edge - here)[g, a] * size[g] for edge in edges)
-        arcs = net.add_preferred(groups[g], ends[a], low, high, "unfit")
+        even = np.clip(even, low, high)
+        arcs = (
+            *net.add_preferred(groups[g], ends[a], low, even, "unfit"),
+            net.add(groups[g], ends[a], 0, high - even, uneven=1),
+        )
         flow = net.solve(total)
         # Area by area, round and round the Items of a group, so their numbers differ by at most one.
         amount = sum(flow.units[some] for some in arcs)
