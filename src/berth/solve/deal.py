@@ -86,14 +86,13 @@ class Deal:
         fits = (self.load >= found.load_low) & (self.load <= found.load_high)
         return bool(fits.all()) and int(self.load.sum()) == found.placed
 
-    def moved(self) -> int:
-        """The number of entries on Members that do not hold the Item now."""
+    def moved(self) -> Int64:
+        """Shape (rows,): how many of each Item's entries are on Members that do not hold it now."""
         some = np.flatnonzero(self.changed)
-        at = self.at[some]
-        new = at >= 0
+        at, new = self.at[some], self.at[some] >= 0
         for column in self.work.state.at[self.rows[some]].T:
             new &= at != column[:, None]
-        return int(new.sum())
+        return scattered(len(self.rows), some, new.sum(axis=1), empty=0)
 
     def one_each(self, pick: Int64) -> Int64:
         """At most one of these entries for each Item, preferably not its primary."""
