@@ -98,7 +98,7 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     problem, width = state.problem, max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
     changed = np.asfortranarray(then != widened(state.at[placement.rows], width)).any(axis=1)
-    rows, out = placement.rows[changed], widened(state.stays, width).copy()
+    rows, out = placement.rows[changed], widened(state.stays, width).copy("K")
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Items that did not change keep their slots.
     open_ = (out[:, 0] >= 0) & ((state.lead < 0) | (problem.primaries == Primaries.ACTIVE))

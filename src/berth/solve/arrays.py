@@ -101,8 +101,8 @@ def entries_on(chosen: Bool, table: Table) -> tuple[Int64, Table]:
     few, flat = np.flatnonzero(chosen), table.ravel()
     if len(few) <= 4 and not chosen[-1]:  # a few comparisons are far quicker than lookups
         spots = np.concatenate([np.flatnonzero(flat == one) for one in few.tolist()] or [few])
-    else:
-        spots = np.flatnonzero(chosen.take(flat, mode="wrap"))
+    else:  # numbers are shifted by one, because lookups of -1 among others are slow
+        spots = np.flatnonzero(np.roll(chosen, 1).take(flat + 1, mode="wrap"))
     return spots // table.shape[1], flat[spots]
 
 
@@ -121,9 +121,9 @@ def twice(table: Table) -> Bool:
     return out
 
 
-def crosstab(row: Array, column: Array, rows: int, columns: int) -> Int64:
-    """Shape (rows, columns): how often each pair of a row and a column occurs."""
-    return sums((row * columns + column).ravel(), rows * columns).reshape(rows, columns)
+def crosstab(row: Array, column: Array, rows: int, columns: int, of: Array | None = None) -> Int64:
+    """Shape (rows, columns): the sum of `of` over each pair of a row and a column, or how often it occurs."""
+    return sums((row * columns + column).ravel(), rows * columns, of).reshape(rows, columns)
 
 
 def tally(table: Table, of: Int64, size: int) -> Int64:
@@ -139,6 +139,17 @@ def scattered(shape: int | tuple[int, ...], index: Any, values: Any, empty: int 
     """An array with these values at an index (or a tuple of indices), and `empty` everywhere else."""
     out = np.full(shape, empty, np.int64)
     out[index] = values
+    return out
+
+
+def mapped(table: Table, to: Int64) -> Table:
+    """The numbers in a table as `to` maps them, which need not have an element for -1."""
+    starts = np.flatnonzero(jumps := np.diff(to - np.arange(len(to)), prepend=0))
+    if len(starts) > 8:  # `to` shifts long runs of numbers alike, and few shifts are far quicker than lookups
+        return np.append(to, -1).astype(table.dtype).take(table, mode="wrap")
+    out = table.copy()
+    for start in starts.tolist():
+        out += (table >= start) * table.dtype.type(jumps[start])
     return out
 
 

@@ -63,11 +63,14 @@ class Deal:
         lot = (state.hash & np.uint64(0xFFFF)).astype(np.int32)
         need, count = self.moves.leave.sum(axis=1) + self.moves.join.sum(axis=1), self.kinds.count
         share = np.where(need > 0, np.minimum(0.02, 200 / count) + 4 * need / count, 0.0)
-        take = lot < np.append(65536 * np.where(self.unfit, 1.0, share), 0).astype(np.int32)[self.work.kind]
+        lots = np.append(65536 * np.where(self.unfit, 1.0, share), 0).astype(np.int32)
+        take = lot < lots.take(self.work.kind, mode="wrap")
         excess = np.maximum(0, load - self._targets(self.moves.load_low))
-        bar = np.append(np.where(excess > 0, 65536 * (8 * excess + 2) // np.maximum(load, 1), 0), 0)
+        bar = np.append(np.where(excess > 0, 65536 * (10 * excess + 3) // np.maximum(load, 1), 0), 0)
         some = np.flatnonzero(lot < bar.max())
-        take[some] |= lot[some] < bar.astype(np.int32).take(state.at[some].T, mode="wrap").max(axis=0)
+        bars = bar.astype(np.int32).take(state.at[some].T, mode="wrap")
+        bars[0] //= 4 if len(bars) > 1 else 1  # slot 0 is the primary, which is rather kept
+        take[some] |= lot[some] < bars.max(axis=0)
         take[self.work.over_rows] = True
         return take
 
@@ -86,14 +89,13 @@ class Deal:
         fits = (self.load >= found.load_low) & (self.load <= found.load_high)
         return bool(fits.all()) and int(self.load.sum()) == found.placed
 
-    def moved(self) -> int:
-        """The number of entries on Members that do not hold the Item now."""
+    def moved(self) -> Int64:
+        """Shape (rows,): how many of each Item's entries are on Members that do not hold it now."""
         some = np.flatnonzero(self.changed)
-        at = self.at[some]
-        new = at >= 0
+        at, new = self.at[some], self.at[some] >= 0
         for column in self.work.state.at[self.rows[some]].T:
             new &= at != column[:, None]
-        return int(new.sum())
+        return scattered(len(self.rows), some, new.sum(axis=1), empty=0)
 
     def one_each(self, pick: Int64) -> Int64:
         """At most one of these entries for each Item, preferably not its primary."""
@@ -112,12 +114,11 @@ class Deal:
         """Loads with the areas' totals: of those with the fewest moves the most even for the limits."""
         highest = self.moves.load_high
         target, limit = np.clip(self.load, lowest, highest), np.maximum(1, self.work.members.limit)
-        for area, total in enumerate(self.loads.tolist()):
+        lacks = self.loads - sums(self.work.area, len(self.loads), target)
+        for area in np.flatnonzero(lacks).tolist():
             here = np.flatnonzero(self.work.area == area)
-            lacks = total - int(target[here].sum())
-            low, high = (target, highest) if lacks > 0 else (lowest, target)
-            if lacks:
-                target[here] = filled(low[here], high[here], limit[here], total)
+            low, high = (target, highest) if lacks[area] > 0 else (lowest, target)
+            target[here] = filled(low[here], high[here], limit[here], int(self.loads[area]))
         return target
 
     def swap(self) -> None:
@@ -211,16 +212,17 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
     seats_of = scattered((len(at), int(nth_seat.max(initial=0)) + 1), (seeker[order], nth_seat), order)
 
     def clash(places: Int64, values: Int64) -> Bool:
-        spot, item = cell[values][:, None], seeker[places]
-        others = seats_of[item]
+        spot, item, others = cell[values][:, None], seeker[places], seats_of[seeker[places]]
         other_seats = (others >= 0) & (others != places[:, None]) & (cell[seats[others]] == spot)
         return np.asarray((holds[item] == spot).any(axis=1) | other_seats.any(axis=1))
 
     rng = np.random.default_rng(1)
-    bad = np.arange(len(seats))
-    bad = bad[clash(bad, seats)]
+    cells = np.append(cell, -1)[np.append(seats, -1)[seats_of]]
+    bad = np.flatnonzero(twice(np.asfortranarray(np.hstack([holds, cells])))[seeker])
+    bad = bad[clash(bad, seats[bad])]
+    stuck = 0  # turns in a row without an exchange, for example if all these seats are on one Member
     for _ in range(TURNS):
-        if not len(bad):
+        if not len(bad) or stuck > 8:
             break
         one = bad[firsts(seeker[bad])]
         two = start[area[one]] + (rng.random(len(one)) * size[area[one]]).astype(np.int64)
@@ -229,5 +231,6 @@ def _exchange(seats: Int64, seeker: Int64, area: Int64, cell: Int64, at: Int64) 
         valid &= ~clash(one, seats[two]) & ~clash(two, seats[one])
         one, two = one[valid], two[valid]
         seats[one], seats[two] = seats[two], seats[one]
+        stuck = 0 if len(one) else stuck + 1
         bad = bad[clash(bad, seats[bad])]
     return bad

@@ -145,8 +145,7 @@ class Solver:
         if last is not None:
             width, shared = max(last.shape[1], now.shape[1]), min(len(last), len(now))
             differs = np.arange(len(now)) >= shared
-            unequal = widened(last, width)[:shared] != widened(now, width)[:shared]
-            differs[np.flatnonzero(unequal) // width] = True  # far quicker than `unequal.any(axis=1)`
+            differs[:shared] = (widened(last, width)[:shared] != widened(now, width)[:shared]).any(axis=1)
             changed = np.flatnonzero(differs).astype(np.int32)
         return replace(found, seconds=perf_counter() - started, trouble=trouble, changed=changed)
 

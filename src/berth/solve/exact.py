@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from berth.solve.arrays import SALT, alike, ordered, rank_within, scattered, sums
+from berth.solve.arrays import alike, ordered, rank_within, scattered, sums
 from berth.solve.flow import Network, TooLargeError
 from berth.solve.intervals import Demand, add_demand, shape_bounds, units_of_load
 from berth.solve.model import SHAPE_LEVELS, Int64
@@ -91,11 +91,9 @@ def exact(work: Work, arcs: int, whole: bool) -> Placement:
 
 def _same_holdings(work: Work, arcs: int) -> tuple[Int64, Int64]:
     """All Items that request replicas, sorted by kind and key, and the number of Items of each kind."""
-    state, size = work.state, len(work.area)
-    rows = work.by_key(state.wants > 0)
-    salt = np.append(SALT[np.arange(size) % 4000] + np.arange(size, dtype=np.uint64), np.uint64(0))
-    held = sum((salt[column] for column in state.at[rows].T), np.zeros(len(rows), np.uint64))
-    first, kind = alike(state.wants[rows], state.lead[rows], held)
+    state, rows = work.state, work.by_key(work.state.wants > 0)
+    held = np.sort(state.at[rows], axis=1)
+    first, kind = alike(state.wants[rows], state.lead[rows], *held.T)
     if len(first) * work.usable > arcs:
         raise TooLargeError(f"the exact network has {len(first) * work.usable} arcs, the limit is {arcs}")
     return rows[ordered(kind)], sums(kind, len(first))

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from ortools.graph.python import max_flow, min_cost_flow
 
-from berth.solve.model import Int64
+from berth.solve.model import Bool, Int64
 
 BUDGET = 2**60  # maximum (weighted cost) × (nodes) given to OR-tools, well within 64 bits
 
@@ -56,7 +56,7 @@ class Network:
     def __init__(self, *levels: str, limit: int | None = None) -> None:
         self.levels, self.limit = levels, limit
         self.nodes = self.arcs = 0
-        self._hubs: list[Int64] = []
+        self._hubs: list[Bool] = []
         self._parts: list[Int64] = []
         self._costs: list[tuple[int, str, Int64]] = []
         self.source, self.sink = self.add_nodes(2, hub=True).tolist()
@@ -65,8 +65,7 @@ class Network:
         """Add nodes, return their numbers. A path has at most four arcs without a hub: see `_span`."""
         new = np.arange(self.nodes, self.nodes + count)
         self.nodes += count
-        if hub:
-            self._hubs.append(new)
+        self._hubs.append(np.full(count, hub))
         return new
 
     def add(self, tail: Numbers, head: Numbers, low: Numbers, high: Numbers, **costs: Numbers) -> Int64:
@@ -126,8 +125,9 @@ class Network:
 
     def _weigh(self, costs: list[Int64], arcs: Int64) -> list[int]:
         """The weights of the levels in the next stage, which takes as many as fit; the last weight is 1."""
-        spans = [0, *(self._span(cost, arcs) for cost in costs[1:])]  # no level outweighs the first one
-        tops = [int(np.abs(cost).max(initial=0)) for cost in costs]
+        sizes, hub = [np.abs(cost) for cost in costs], np.concatenate(self._hubs)
+        spans = [0, *(self._span(size, arcs, hub) for size in sizes[1:])]  # none outweighs the first
+        tops = [int(size.max(initial=0)) for size in sizes]
         weights: list[int] = []
         for count in range(len(costs), 0, -1):
             # A flow is optimal if no simple cycle of the residual network lowers the cost, so a level
@@ -139,20 +139,17 @@ class Network:
                 break
         return weights
 
-    def _span(self, cost: Int64, arcs: Int64) -> int:
+    def _span(self, size: Int64, arcs: Int64, hub: Bool) -> int:
         """The maximum change of a level along a simple cycle of the residual network.
 
         A simple cycle visits a hub at most once, so it has at most two arcs at that hub; and between
         two hubs it has at most four arcs that touch no hub.
         """
-        hub = np.zeros(self.nodes, np.bool_)
-        hub[np.concatenate(self._hubs)] = True
-        some = np.flatnonzero(cost)
-        tail, head, size = arcs[0, some], arcs[1, some], np.abs(cost[some])
         dearest = np.zeros(self.nodes, np.int64)
-        np.maximum.at(dearest, np.append(tail, head), np.append(size, size))
-        between = int(size[~(hub[tail] | hub[head])].max(initial=0))
-        return 2 * int(dearest[hub].sum()) + 4 * int(hub.sum()) * between
+        for end in arcs[:2]:
+            np.maximum.at(dearest, end, size)
+        between = int(size.max(initial=0, where=~hub[arcs[:2]].any(axis=0)))
+        return 2 * int(dearest[hub].sum()) + 4 * int(np.count_nonzero(hub)) * between
 
     def _minimum(self, arcs: Int64, cost: Int64, total: int) -> Int64:
         """The units on each arc in a flow of minimum cost, by OR-tools."""

@@ -38,8 +38,9 @@ def _choose(deal: Deal, left: Int64, max_given: Int64) -> Int64:
     kinds, group = deal.kinds, deal.group
     low, high = kinds.area_low.ravel(), kinds.area_high.ravel()
     candidates = np.flatnonzero(left.ravel()[group] > 0)
-    # Where entries join an area they refill Members that gave too many: then slack does not matter.
-    refilled = (deal.moves.join.sum(axis=0) > 0)[deal.work.area]
+    # Entries that join an area beyond what its Members lack refill those that gave: slack does not matter.
+    lacks = sums(deal.work.area, deal.work.areas, np.maximum(0, deal.moves.load_low - deal.load))
+    refilled = (deal.moves.join.sum(axis=0) > lacks)[deal.work.area]
     for turn in range(TURNS):
         candidates = candidates[~deal.gone[candidates]]
         item, may_give = deal.item[candidates], np.minimum(max_given, turn + 1)
@@ -103,7 +104,8 @@ def _shed(deal: Deal, pool: Int64, left: Int64, excess: Int64, slack: Int64, *, 
         member, group = deal.member[plain], deal.group[plain]
         share = (use / np.maximum(1, sums(member, len(use))))[member]
         share = np.maximum(share, (4 * left.ravel() / np.maximum(1, sums(group, left.size)))[group])
-        for some in (plain[deal.entry_lot[plain] < share * LOTS], plain):
+        few = plain[deal.entry_lot[plain] < share * LOTS]
+        for some in (few, plain)[len(few) == len(plain) :]:
             if len(pick) < most(some):
                 pick = _matched(deal, some, left, amount, shift)
         if len(pick) < most(near) and 2 * len(pick) <= deal.work.tuning.shed_entries:

@@ -66,7 +66,10 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         own[surplus.member] = True
     own_at = np.flatnonzero(own & (found.load_high > 0))
     node_of, area_of = scattered(len(own) + 1, own_at, np.arange(len(own_at))), work.area[own_at]
-    held, led, led_in = _held(work, node_of, len(own_at))
+    # For each kind its entries and its primaries on own Members.
+    rows, position = entries_on(node_of >= 0, work.at)
+    holder, owner, leads = work.kind[rows], node_of[position], position == lead[rows]
+    held, led = (crosstab(holder[of], owner[of], len(n), len(own_at)) for of in (slice(None), leads))
 
     # To decide which surplus entries stay, the last levels do not matter, and smaller costs save time.
     net = Network(*LEVELS[: 3 if surplus else None], limit=work.arcs)
@@ -112,7 +115,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         net.add(inside[taken > 0], rest[taken > 0], 0, np.maximum(0, high * count - taken)[taken > 0])
 
     free = np.minimum(here * count - own_held[kind, area], high * count)
-    free_led = np.clip((led_in - own_led)[kind, area], 0, free)
+    free_led = np.clip((kinds.led - own_led)[kind, area], 0, free)
     net.add_preferred(rest, keep[area], free_led, free, "primaries-moved")
     new_units = np.where(without_entries, 0, high * count)
     net.add(inside, new[area], 0, new_units, moves=1)
@@ -144,26 +147,6 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
         load_high=np.where(work.members.draining, on_own, found.load_high),
         kept=np.where(kept >= 0, flow.units[kept], 0),
     )
-
-
-def _held(work: Work, node_of: Int64, own: int) -> tuple[Int64, Int64, Int64]:
-    """For each kind: its entries and its primaries on own Members, and its primaries in each area."""
-    lead, over, kinds = work.state.lead, work.over_rows, len(work.kinds.count)
-
-    def count(kind: Table, place: Table, places: int) -> Int64:
-        # One extra group for Items without a kind and one for other places are cheaper than masks.
-        return crosstab(kind + 1, place, kinds + 1, places + 1)[1:, :places]
-
-    area = np.append(work.area, work.areas).astype(np.int32)  # half the bytes of 64 bits to move
-    led_in = count(work.kind, area[lead], work.areas)
-    # Primaries whose entries are known to go cannot be kept.
-    over = over[(work.at[over] != lead[over][:, None]).all(axis=1)]
-    led_in -= count(work.kind[over], area[lead[over]], work.areas)
-
-    rows, position = entries_on(node_of >= 0, work.at)
-    kind, node, leads = work.kind[rows], node_of[position], position == lead[rows]
-    led = count(kind[leads], node[leads], own)
-    return count(kind, node, own), led, led_in
 
 
 def add_loads(net: Network, work: Work, owners: Int64, owner: Int64, steps: int) -> tuple[Int64, Int64]:
@@ -203,13 +186,13 @@ def drop_surplus(work: Work) -> dict[str, int] | None:
     Returns the bounds of that network, which are tighter than those of a network of kinds alone;
     None if there is no surplus, or too much of it for separate arcs.
     """
-    kinds, cell, limit = work.kinds, np.append(work.cell, -1), work.tuning.surplus_entries
+    kinds, cell, limit = work.kinds, np.append(work.cell, -1).astype(np.int32), work.tuning.surplus_entries
     too_many = (kinds.spread > kinds.area_high).any(axis=1)
     if not too_many.any() and not work.state.merged:
         return None
-    chosen = np.append(too_many, False)[work.kind]
+    chosen = np.append(too_many, False).take(work.kind, mode="wrap")
     if work.state.merged:
-        chosen |= twice(cell[work.at]) & (work.kind >= 0)
+        chosen |= twice(cell[np.ascontiguousarray(work.at.T)].T) & (work.kind >= 0)
     rows = work.by_key(chosen)
     at, kind = work.at[rows].astype(np.int64), work.kind[rows, None]
     area, in_cell = np.append(work.area, -1)[at], _twins(cell[at])

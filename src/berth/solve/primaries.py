@@ -93,9 +93,9 @@ def _start(table: Int64, now: Bool, counts: Int64, per: Int64) -> tuple[Int64, I
         count = max(32, len(rest) // 16)
         some, rest = rest[:count], rest[count:]
         part = table[:, some]
-        load -= sums(part.ravel(), len(load)) / height
+        load -= np.bincount(part.ravel(), minlength=len(load)) / height
         column[some] = ((load + 1) * weight)[part].argmin(axis=0)
-        load += sums(table[column[some], some], len(load))
+        load += np.bincount(table[column[some], some], minlength=len(load))
     return column, away
 
 
@@ -113,12 +113,11 @@ def _improved(table: Int64, column: Int64, away: Int64, counts: Int64, per: Int6
         last, more = (UNEVEN * (SCALE * units // per) for units in (have, have + 1))
         reach = np.append(more, 1 << 62)  # the cost of the best path from each Member
         for _ in range(size):  # Bellman-Ford
-            best = (reach[table] + away).min(axis=0) - own
-            nearer = reach.copy()
-            np.minimum.at(nearer, leader, best)
-            if np.array_equal(nearer, reach):
+            best = (reach.take(table) + away).min(axis=0) - own
+            nearer = np.flatnonzero(best < reach[leader])
+            if not len(nearer):
                 break
-            reach = nearer
+            np.minimum.at(reach, leader[nearer], best[nearer])
         gain = last - reach[:size]
         source = np.flatnonzero(gain > 0)
         if not len(source):

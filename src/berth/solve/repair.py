@@ -14,21 +14,22 @@ from berth.solve.flow import Network
 from berth.solve.model import Bool, Int64
 
 TURNS = 5  # maximum number of networks, each with more Items than the one before
-CHOICES = 8  # Members drawn by lot for each Item
+CHOICES = 8  # Members drawn by lot for each Item; none where only moves can be saved and time is short
 
 
 def repair(deal: Deal, moves: int) -> None:
     """Solve Items again until all fit, or until the turns are used up; `moves` is the bound on moves."""
-    items, polished = len(deal.work.at), False
-    # If many Items moved, a sample would hardly contain those with needless moves.
-    few_moved = np.count_nonzero(deal.given) <= items // 8
+    polish, most = False, len(deal.work.at) // 25 if deal.work.wide else deal.work.tuning.quick_moves // 5
     for turn in range(TURNS):
-        bad, size = deal.misfits(), deal.work.tuning.repair_items << turn
-        if not bad.any() and deal.loads_fit():
-            if polished or not few_moved or deal.moved() <= moves:
+        bad = deal.misfits()
+        if bad.any() or not deal.loads_fit():
+            some = _sample(deal, bad, deal.work.tuning.repair_items << turn, turn)
+        else:
+            some = np.flatnonzero(moved := deal.moved())
+            if polish or moved.sum() <= moves or len(some) > most:
                 break
-            polished, size = True, items // 50  # one network may be spent only on saving moves
-        _solve_again(deal, _sample(deal, bad, size, turn), turn)
+            polish = True  # one network may be spent only on saving moves
+        _solve_again(deal, some, turn, 0 if polish and deal.work.quick else CHOICES)
 
 
 def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
@@ -39,12 +40,12 @@ def _sample(deal: Deal, bad: Bool, size: int, turn: int) -> Int64:
     return np.unique(np.concatenate([np.flatnonzero(bad)[:size], *some]))
 
 
-def _solve_again(deal: Deal, some: Int64, turn: int) -> None:
+def _solve_again(deal: Deal, some: Int64, turn: int, choices: int) -> None:
     """Solve the network of these Items (rows of `at`), and write the result into the deal."""
     work, kinds, found, kind = deal.work, deal.kinds, deal.work.intervals, deal.kind[some]
     was, now = work.state.at[deal.rows[some]].astype(np.int64), deal.at[some]
     fixed = deal.load - entries(now, len(deal.load))
-    item, member = _choices(deal, kind, [was, now], fixed, turn)
+    item, member = _choices(deal, kind, [was, now], fixed, turn, choices)
     net = Network("misfits", "moves", "draining-age", "primaries-moved", limit=work.arcs)
     ends, items = net.add_nodes(len(fixed), hub=True), net.add_nodes(len(some))
     total = int(kinds.placed_high[kind].sum())
@@ -77,11 +78,10 @@ def _solve_again(deal: Deal, some: Int64, turn: int) -> None:
     deal.load = fixed + entries(member[taken], len(fixed))
 
 
-def _choices(deal: Deal, kind: Int64, parts: list[Int64], fixed: Int64, turn: int) -> tuple[Int64, Int64]:
-    """Sorted (Item, Member) pairs: holders now, holders in the deal, and Members with room by lot."""
+def _choices(deal: Deal, kind: Int64, parts: list[Int64], fixed: Int64, turn: int, lots: int) -> Int64:
+    """Sorted pairs, a row of Items and one of Members: holders now, in the deal, and some drawn by lot."""
     work, found, lot = deal.work, deal.work.intervals, np.random.default_rng(23 + turn)
-    short = (deal.load < found.load_low) & (found.load_high > 0)
-    for some, count in ((found.load_high > fixed, CHOICES), (short, 3)):
+    for some, count in ((found.load_high > fixed, lots), (deal.load < found.load_low, 3)):
         there = np.flatnonzero(some)
         if len(there):
             parts.append(there[lot.integers(0, len(there), (len(kind), count))])
@@ -89,4 +89,4 @@ def _choices(deal: Deal, kind: Int64, parts: list[Int64], fixed: Int64, turn: in
     item, column = np.nonzero(table >= 0)
     member = table[item, column]
     valid = (deal.kinds.area_high[kind[item], work.area[member]] > 0) & (found.load_high[member] > 0)
-    return np.divmod(np.unique(item[valid] * len(fixed) + member[valid]), len(fixed))
+    return np.stack(np.divmod(np.unique(item[valid] * len(fixed) + member[valid]), len(fixed)))

@@ -44,7 +44,8 @@ def filled(low: Int64, high: Int64, limit: Int64, total: int) -> Int64:
     def up_to(cost: int) -> Int64:
         return np.minimum(np.maximum(((cost + 1) * limit - 1) // SCALE, low), high)
 
-    below, above = -1, SCALE + 1
+    below = int((SCALE * (low + 1) // limit).min(initial=SCALE, where=high > low)) - 1
+    above = min(SCALE, int((SCALE * high // limit).max(initial=0, where=high > low))) + 1
     while above - below > 1:
         middle = (below + above) // 2
         below, above = (middle, above) if int(up_to(middle).sum()) <= total else (below, middle)

@@ -9,7 +9,7 @@ numbering of kinds and columns, which `work` therefore sorts.
 
 import numpy as np
 
-from berth.solve.arrays import SALT, Table, entries, mixed, rows_with, scattered, sums, tally
+from berth.solve.arrays import SALT, Table, entries, mapped, mixed, rows_with, scattered, sums, tally
 from berth.solve.intervals import Members
 from berth.solve.model import Int64, Problem, Touched
 from berth.solve.tuning import Tuning
@@ -31,8 +31,9 @@ class State:
     shape (n,), a number to sort and draw Items by. `stays`, shape (n, w), has the Item's plan if
     nothing moves, as rows of the Problem, the primary first.
 
-    Kinds: `kind`, shape (n,), has the kind of each Item; `count`, `asked` and `spread` have the number of
-    Items of each kind, the replicas that one requests, and its entries in each area (a zone, or MERGED).
+    Kinds: `kind`, shape (n,), has the kind of each Item; `count`, `asked`, `spread` and `led_in` have the
+    number of Items of each kind, the replicas that one requests, its entries in each area (a zone, or
+    MERGED), and the column of `spread` with its primary, or -1.
     """
 
     def __init__(self, problem: Problem, tuning: Tuning) -> None:
@@ -78,13 +79,14 @@ class State:
         for name, empty in ROWS.items():
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.full((more, *old.shape[1:]), empty, old.dtype)]))
+        self.stays = np.asfortranarray(self.stays)  # plans are copied from it, and compared column by column
 
     def _reset_kinds(self) -> None:
         self.slots: dict[int, int] = {}
         self._table: dict[int, int] = {}
         self.kind = np.full(len(self.at), -1, np.int32)
         self.count, self.asked = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self.spread = np.zeros((0, 0), np.int64)
+        self.spread, self.led_in = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)
 
     def regroup(self, merged: frozenset[int]) -> None:
         """Rebuild the kinds with these zones in the area MERGED."""
@@ -115,13 +117,12 @@ class State:
             problem.live[before] & (problem.member_key[before] == keys) & (problem.zone[before] == zones)
         )
         now, new = self.position[before[same]], np.append(problem.live, False)
-        shift = scattered(len(before) + 1, same, now).astype(self.at.dtype)  # the last is for position -1
-        lost, new[before[same]] = np.append(shift[:-1] < 0, False), False
+        shift = scattered(len(before), same, now)
+        lost, new[before[same]] = np.append(shift < 0, False), False
         # An Item that requests nothing may have a primary, but no entry in `at`.
         again = rows_with(lost, self.at) | rows_with(lost, self.lead[:, None])
         changed = np.flatnonzero(again | rows_with(new, problem.held))
-        if not np.array_equal(shift[:-1], np.arange(len(before))):
-            self.at, self.lead = (shift.take(old, mode="wrap") for old in (self.at, self.lead))
+        self.at, self.lead = mapped(self.at, shift), mapped(self.lead, shift)
         self.load = scattered(len(self.row), now, loads[same], empty=0)
         return changed
 
@@ -150,8 +151,8 @@ class State:
         columns = self._columns()
         areas, known = len(self.slots), len(self._table)
         factor = np.append(SALT[(100 + np.arange(areas)) % len(SALT)], np.uint64(0))[columns]
-        at, wants, old = self.at[rows], self.wants[rows], self.kind[rows]
-        key = wants.astype(np.uint64) * SALT[0]
+        at, lead, wants, old = self.at[rows], self.lead[rows], self.wants[rows], self.kind[rows]
+        key = wants.astype(np.uint64) * SALT[0] + factor[lead] * SALT[1]
         for column in at.T:
             key += factor[column]
         found, first, inverse = np.unique(key, return_index=True, return_inverse=True)
@@ -160,6 +161,7 @@ class State:
         wider = np.zeros((known, areas - self.spread.shape[1]), np.int64)
         self.spread = np.vstack([np.hstack([self.spread, wider]), tally(at[new], columns, areas)])
         self.asked = np.append(self.asked, wants[new])
+        self.led_in = np.append(self.led_in, np.where(lead[new] < 0, -1, columns[lead[new]]))
         kind = numbers[inverse]
         self.count = np.append(self.count, np.zeros(len(new), np.int64))
         self.count += sums(kind, len(self._table)) - sums(old[old >= 0], len(self._table))

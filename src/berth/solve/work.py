@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.arrays import Table, alike, entries, ordered, rows_with, scattered, sums, tally
+from berth.solve.arrays import Table, alike, crosstab, entries, ordered, rows_with, scattered, sums, tally
 from berth.solve.intervals import Demand, intervals
 from berth.solve.model import Bool, Int64
 from berth.solve.shares import bands
@@ -24,6 +24,7 @@ class Kinds:
 
     count: Int64  # shape (kinds,): Items of the kind
     spread: Int64  # shape (kinds, areas): entries of an Item, without those known to go
+    led: Int64  # shape (kinds, areas): Items that have their primary in an area, if it is not known to go
     placed_low: Int64  # shape (kinds,): interval of the replicas of an Item
     placed_high: Int64
     area_low: Int64  # shape (kinds, areas): interval of its replicas in an area
@@ -107,6 +108,7 @@ class Work:
         self.cell = np.where(self.area < len(single), own, len(own) + zone)
         self._demand_row = np.searchsorted(self.codes, self._active_codes())
         self._spread = state.spread[self._active][:, np.array(columns, np.int64)]
+        self._led_in = scattered(len(state.slots) + 1, columns, own[: self.areas])[state.led_in[self._active]]
 
     def lay_over(self, rows: Int64, at: Table) -> None:
         """Set what these Items hold for the rest of the solve (they only lose entries)."""
@@ -122,16 +124,19 @@ class Work:
         left = state.count[active] - sums(base, len(active))
         keep, over = np.flatnonzero(left > 0), self.in_areas(self.at[self.over_rows])
         demand_row = self._demand_row[np.concatenate([keep, base])]
-        spread = np.concatenate([self._spread[keep], over])
+        spread, lead = np.concatenate([self._spread[keep], over]), state.lead[self.over_rows]
+        gone = (self.at[self.over_rows] != lead[:, None]).all(axis=1)
+        led_in = np.append(self._led_in[keep], np.where(gone, -1, np.append(self.area, -1)[lead]))
         # Sorted by their columns, so that neither the order of rows nor history matters.
         first, group = alike(demand_row, *spread.T)
         c, weight = demand_row[first], np.append(left[keep], np.ones(len(over), np.int64))
         self.kinds = Kinds(
             sums(group, len(first), weight), spread[first],
+            crosstab(group, led_in + 1, len(first), self.areas + 1, weight)[:, 1:],
             found.placed_low[c], found.placed_high[c], self._area_low[c], self._area_high[c],
         )  # fmt: skip
         kinds = scattered(len(state.count), active[keep], group[: len(keep)])
-        self.kind = kinds.astype(np.int32)[state.kind]
+        self.kind = kinds.astype(np.int32).take(state.kind, mode="wrap")
         self.kind[self.over_rows] = group[len(keep) :]
 
     def in_areas(self, at: Table) -> Int64:
