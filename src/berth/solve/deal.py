@@ -160,22 +160,17 @@ class Deal:
         low, high = (np.maximum(0, edge - has) * size for edge in edges)
         net.add_preferred(net.source, groups, low, high, "unfit")
         g, a = np.nonzero(kinds.area_high[kind] > here)
-        # Each group seeks in all areas alike: if the Items of a Member all had their other replicas in
-        # one zone, they could not go there when it is lost, and other Items would have to move.
-        even = -(-high[g] * vacant[a] // np.maximum(1, sums(g, len(first), vacant[a])[g]))
         edges = kinds.area_low[kind], kinds.area_high[kind]
-        low, high = (np.maximum(0, edge - here)[g, a] * size[g] for edge in edges)
-        even = np.clip(even, low, high)
-        arcs = (
-            *net.add_preferred(groups[g], ends[a], low, even, "unfit"),
-            net.add(groups[g], ends[a], 0, high - even, uneven=1),
-        )
+        low, most = (np.maximum(0, edge - here)[g, a] * size[g] for edge in edges)
+        # All areas alike: Items whose other replicas are all in one zone could not go there after a loss.
+        even = np.clip(-(-high[g] * vacant[a] // np.maximum(1, sums(g, len(first), vacant[a])[g])), low, most)
+        arcs = net.add_preferred(groups[g], ends[a], low, even, "unfit")
+        rest = net.add(groups[g], ends[a], 0, most - even, uneven=1)
         flow = net.solve(total)
         # Area by area, round and round the Items of a group, so their numbers differ by at most one.
-        amount = sum(flow.units[some] for some in arcs)
+        amount = sum(flow.units[some] for some in (*arcs, rest))
         g, a = np.repeat(g, amount), np.repeat(a, amount)
-        start = np.cumsum(size) - size
-        return lacks[ordered(group)[start[g] + rank_within(g) % size[g]]], a
+        return lacks[ordered(group)[(np.cumsum(size) - size)[g] + rank_within(g) % size[g]]], a
 
     def seat(self, seeker: Int64, area: Int64) -> None:
         """Deal the vacancies of each area to its seekers by lot, then exchange seats that clash."""

@@ -64,8 +64,7 @@ class _Fleet:
 
     def only_zone(self, items: Int64) -> Int64:
         """The zone that contains all replicas of each Item; -1 if it has none, or is in several."""
-        row = self.plan[items]
-        zones = self.zone[row]
+        zones = self.zone[row := self.plan[items]]
         return np.where(((zones == zones[:, :1]) | (row < 0)).all(axis=1), zones[:, 0], -1)
 
     def barred(self, items: Int64) -> Bool:

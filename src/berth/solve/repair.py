@@ -72,8 +72,7 @@ def _solve_again(deal: Deal, some: Int64, turn: int, choices: int) -> None:
     taken = np.flatnonzero(net.solve(total).units[chosen] > 0)  # sorted by Item, like the choices
     column = rank_within(item[taken])
     deal.at = widened(deal.at, int(column.max(initial=-1)) + 1)
-    deal.at[some] = -1
-    deal.changed[some] = True
+    deal.at[some], deal.changed[some] = -1, True
     deal.at[some[item[taken]], column] = member[taken]
     deal.load = fixed + entries(member[taken], len(fixed))
 
