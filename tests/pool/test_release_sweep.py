@@ -110,3 +110,63 @@ def test_an_item_with_two_former_primaries_of_one_lease_can_be_deleted() -> None
     fleet, _ = two_of_one_lease(Handoff.OVERLAP)
     fleet.delete_item("x")
     fleet.former.sweep(1.0)
+
+
+def drained() -> tuple[Ledger, AssignmentObject]:
+    """Slot 0 of x was taken from a, whose session still says that it works; and what a's Assignment says."""
+    leases = Leases()
+    leases.put(lease_object("a", "s", "then", 10.0), 0.0)
+    fleet = Ledger(leases, pool_spec(handoff=Handoff.EXCLUSIVE))
+    fleet.put_item(item_object("x", 1))
+    fleet.put_member(member_object("a", 5, lease="a", reported=True, uid="u-a"), 0.0)
+    held = changed(assignment("a", ("x#0@1:1",), 1), session="s", reports=("x@1=Active",))
+    fleet.put_assignment(held, 0.0)
+    taken = changed(held, items=(), generation=2)
+    fleet.put_assignment(taken, 0.0)
+    assert fleet.former.unreleased("x", 0.0) == ["a"]
+    return fleet, taken
+
+
+def test_a_release_counts_although_the_member_is_gone_before_the_next_round() -> None:
+    """A worker that has drained reports the release, and deletes its Member some milliseconds later."""
+    fleet, taken = drained()
+    fleet.put_assignment(changed(taken, reports=()), 1.0)
+    fleet.delete_member("a", 1.0)
+    assert fleet.former.unreleased("x", 1.0) == []
+    assert fleet.former.of_lease("a") == set()
+
+
+def test_a_release_counts_although_the_watch_of_members_was_faster() -> None:
+    fleet, taken = drained()
+    fleet.delete_member("a", 1.0)
+    assert fleet.former.unreleased("x", 1.0) == ["a"]  # its Lease runs on: so may the process
+    fleet.put_assignment(changed(taken, reports=()), 1.0)
+    assert fleet.former.unreleased("x", 1.0) == []
+
+
+def test_an_assignment_that_is_deleted_is_no_release() -> None:
+    fleet, _ = drained()
+    fleet.delete_member("a", 1.0)
+    fleet.delete_assignment("a", 1.0)
+    assert fleet.former.unreleased("x", 1.0) == ["a"]
+
+
+def test_another_session_that_does_not_report_the_item_releases_nothing_for_the_one_before() -> None:
+    fleet, taken = drained()
+    fleet.put_assignment(changed(taken, session="s2", reports=()), 1.0)
+    fleet.delete_member("a", 1.0)
+    assert fleet.former.unreleased("x", 1.0) == ["a"]
+
+
+def test_a_report_that_never_named_the_item_is_no_release() -> None:
+    """It was granted a moment ago: the session may be about to report, and then to work."""
+    leases = Leases()
+    leases.put(lease_object("a", "s", "then", 10.0), 0.0)
+    fleet = Ledger(leases, pool_spec(handoff=Handoff.EXCLUSIVE))
+    fleet.put_item(item_object("x", 1))
+    fleet.put_member(member_object("a", 5, lease="a", reported=True, uid="u-a"), 0.0)
+    granted = changed(assignment("a", ("x#0@1:1",), 1), session="s", reports=("y@1=Ready",))
+    fleet.put_assignment(granted, 0.0)
+    fleet.delete_member("a", 1.0)
+    fleet.put_assignment(changed(granted, reports=()), 1.0)
+    assert fleet.former.unreleased("x", 1.0) == ["a"]

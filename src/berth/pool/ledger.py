@@ -132,7 +132,12 @@ class Ledger:
         if old is None or old.owner != new.owner or old.spec.items != new.spec.items:
             self._adopt(member, old)
         if old is None or old.status.items != new.status.items:
+            before = member.reports
             self._set_reports(member, read_reports(new.status.items))
+            if old is not None and old.status.session == new.status.session:
+                # Now, because the next round may find that the Member is gone, and could only ask its Lease.
+                for name in before.keys() - member.reports.keys():
+                    self.former.note_release(member, name)
         if old is None or old.status.problems != new.status.problems:
             self.changed.member_status.add(member.row)
         self._refresh(member, now)
