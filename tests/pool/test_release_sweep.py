@@ -112,15 +112,21 @@ def test_an_item_with_two_former_primaries_of_one_lease_can_be_deleted() -> None
     fleet.former.sweep(1.0)
 
 
-def drained() -> tuple[Ledger, AssignmentObject]:
-    """Slot 0 of x was taken from a, whose session still says that it works; and what a's Assignment says."""
+def held_by_a(report: str) -> tuple[Ledger, AssignmentObject]:
+    """Slot 0 of x is a's, whose session reports this; and what a's Assignment says."""
     leases = Leases()
     leases.put(lease_object("a", "s", "then", 10.0), 0.0)
     fleet = Ledger(leases, pool_spec(handoff=Handoff.EXCLUSIVE))
     fleet.put_item(item_object("x", 1))
     fleet.put_member(member_object("a", 5, lease="a", reported=True, uid="u-a"), 0.0)
-    held = changed(assignment("a", ("x#0@1:1",), 1), session="s", reports=("x@1=Active",))
+    held = changed(assignment("a", ("x#0@1:1",), 1), session="s", reports=(report,))
     fleet.put_assignment(held, 0.0)
+    return fleet, held
+
+
+def drained() -> tuple[Ledger, AssignmentObject]:
+    """Slot 0 of x was taken from a, whose session still says that it works; and what a's Assignment says."""
+    fleet, held = held_by_a("x@1=Active")
     taken = changed(held, items=(), generation=2)
     fleet.put_assignment(taken, 0.0)
     assert fleet.former.unreleased("x", 0.0) == ["a"]
@@ -160,13 +166,7 @@ def test_another_session_that_does_not_report_the_item_releases_nothing_for_the_
 
 def test_a_report_that_never_named_the_item_is_no_release() -> None:
     """It was granted a moment ago: the session may be about to report, and then to work."""
-    leases = Leases()
-    leases.put(lease_object("a", "s", "then", 10.0), 0.0)
-    fleet = Ledger(leases, pool_spec(handoff=Handoff.EXCLUSIVE))
-    fleet.put_item(item_object("x", 1))
-    fleet.put_member(member_object("a", 5, lease="a", reported=True, uid="u-a"), 0.0)
-    granted = changed(assignment("a", ("x#0@1:1",), 1), session="s", reports=("y@1=Ready",))
-    fleet.put_assignment(granted, 0.0)
+    fleet, granted = held_by_a("y@1=Ready")
     fleet.delete_member("a", 1.0)
     fleet.put_assignment(changed(granted, reports=()), 1.0)
     assert fleet.former.unreleased("x", 1.0) == ["a"]

@@ -146,7 +146,7 @@ class FormerPrimaries:
                 del self._releasing[item]
 
     def note_release(self, member: MemberState, item: str) -> None:
-        """The session that reports for this Member has stopped to report the Item: it has released it."""
+        """The session that reports for this Member no longer reports the Item: it has released it."""
         last = self._of.get(item, {}).get(member.name)
         if last is not None and last.session == member.session and item not in member.entries:
             self._drop(item, member.name)

@@ -69,7 +69,7 @@ class Deal:
         bar = np.append(np.where(excess > 0, 65536 * (10 * excess + 3) // np.maximum(load, 1), 0), 0)
         some = np.flatnonzero(lot < bar.max())
         bars = bar.astype(np.int32).take(state.at[some].T, mode="wrap")
-        bars[0] //= 4 if len(bars) > 1 else 1  # slot 0 is the primary, which is rather kept
+        bars[0] //= 4 if len(bars) > 1 else 1  # slot 0 is the primary, which is kept if others are enough
         take[some] |= lot[some] < bars.max(axis=0)
         take[self.work.over_rows] = True
         return take
