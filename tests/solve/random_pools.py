@@ -79,7 +79,8 @@ def random_tuning(seed: int) -> Tuning:
         shed_entries=one(0, 40, 3_000),
         repair_items=one(4, 60),
         quick_items=one(100, 12_000),  # more Items than this are sampled
-        quick_own=one(0, 128),
+        quick_own=one(0, 4, 128),
+        quick_slots=one(20, 300_000),
     )
 
 

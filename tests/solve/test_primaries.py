@@ -54,7 +54,7 @@ def test_paths_choose_as_evenly_as_a_network_and_with_as_few_changes(seed: int) 
     if seed % 3:  # so few on each Member that none gives its primaries up at once
         some = rows[: 40 if seed % 3 == 1 else 2 * len(limit)]
         current[some, np.random.default_rng(seed).integers(0, allowed.shape[1], len(some))] = True
-    column = _chosen(members, allowed, current, counts, limit)
+    column = _chosen(members.T, allowed.T, current.T, counts, limit)
     assert allowed[rows, column].all()
     even, changes = by_network(chosen, current)
     assert unevenness(members, column, counts, limit) == even
@@ -69,5 +69,5 @@ def test_a_member_with_far_too_many_gives_them_up() -> None:
     members = np.array([[0, 1], [0, 2]] * 60)
     current = np.zeros(members.shape, np.bool_)
     current[:, 0] = True
-    column = _chosen(members, np.ones_like(current), current, np.zeros(3, np.int64), np.full(3, 120))
+    column = _chosen(members.T, np.ones_like(current.T), current.T, np.zeros(3, np.int64), np.full(3, 120))
     assert np.bincount(members[np.arange(120), column]).tolist() == [40, 40, 40]

@@ -1,12 +1,7 @@
 """Answer a Problem: the pooled method, then the exact network if the pooled plan is not proven optimal.
 
-    intervals ────> remove ────> least moves ────> deal ────> repair ────> certificate ────> exact
-     (levels        (entries      (bounds of      (by lot)    (Items        (does each        (if
-      before         that no       the levels                 that do        level meet       not)
-      moves)         plan keeps)   from moves)                not fit)       its bound?)
-
-Small networks decide how many entries go where, and array operations carry it out. Then the
-certificate computes the value of each level, and the plan is optimal if each meets its bound.
+Small networks decide how many entries go where, and array operations carry it out (`_pooled` has the
+steps). The certificate computes the value of each level: the plan is optimal if each meets its bound.
 """
 
 from collections.abc import Mapping
@@ -37,8 +32,7 @@ def thorough(problem: Problem, tuning: Tuning = DEFAULT) -> Solution:
 def certified(problem: Problem, members: Int32, bounds: Mapping[str, int], engine: str, why: str) -> Solution:
     """A plan with its certificate. Neither the plan nor the bounds need to be trusted."""
     found = certify(problem, members, bounds)
-    if not found.faults:
-        bounds = {name: int(bounds[name]) for name in LEVELS}
+    bounds = bounds if found.faults else {name: int(bounds[name]) for name in LEVELS}
     return Solution(members, Proof(found.reached, bounds), engine, why, faults=found.faults)
 
 
@@ -85,7 +79,7 @@ def _pooled(work: Work) -> Placement:
     deal.swap()
     deal.seat(*deal.seek())
     repair(deal, moves.bounds["moves"])
-    return Placement(deal.rows, deal.at, bounds)
+    return Placement(deal.rows[deal.changed], deal.at[deal.changed], bounds)
 
 
 def _limit(work: Work, what: str, count: int, limit: int) -> None:
@@ -97,13 +91,13 @@ def _finish(state: State, placement: Placement, engine: str, why: str) -> Soluti
     """The certified plan of a placement, in the Problem's rows and in slot order."""
     problem, width = state.problem, max(1, state.stays.shape[1], placement.at.shape[1])
     then = widened(placement.at, width)
-    changed = np.asfortranarray(then != widened(state.at[placement.rows], width)).any(axis=1)
+    changed = np.asfortranarray(then != widened(state.at.take(placement.rows, axis=0), width)).any(axis=1)
     rows, out = placement.rows[changed], widened(state.stays, width).copy("K")
     out[rows] = np.append(state.row, -1)[then[changed]]
     # Items that did not change keep their slots.
     open_ = (out[:, 0] >= 0) & ((state.lead < 0) | (problem.primaries == Primaries.ACTIVE))
     open_[rows] = True
     some = np.flatnonzero(open_)
-    counts = entries(out[:, 0], len(problem.limit)) - entries(out[some, 0], len(problem.limit))
+    counts = state.firsts - entries(state.stays[some, 0], len(problem.limit))
     out[some] = arrange(problem, some, out[some], counts)
     return certified(problem, out, placement.bounds, engine, why)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import combinations, pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -47,25 +48,28 @@ def entries(table: Table, size: int) -> Int64:
 
 def rank_within(group: Array) -> Int64:
     """The rank of each element within its group, from 0; the elements of a group must be adjacent."""
-    start = np.flatnonzero(np.r_[len(group) > 0, group[1:] != group[:-1]])
-    return np.arange(len(group)) - np.repeat(start, np.diff(np.r_[start, len(group)]))
+    edges = np.ones(len(group) + 1, np.bool_)
+    np.not_equal(group[1:], group[:-1], out=edges[1:-1])
+    edge = np.flatnonzero(edges)
+    return np.arange(len(group)) - np.repeat(edge[:-1], edge[1:] - edge[:-1])
 
 
 def ordered(*by: Array) -> Int64:
     """The order of np.lexsort(by), the last key first, for integers."""
     if len(by[0]) <= 1_500:  # with more rows it is far quicker to pack the keys into one number
         return np.lexsort(by)
-    key, room = np.zeros(len(by[0]), np.uint64), 1
-    for column in by[::-1]:
-        low, high = int(column.min()), int(column.max())
-        room *= high - low + 1
-        key += key * np.uint64(high - low) + (column - low).astype(np.uint64)
-    if room > 1 << 64:
+    edges = [(int(column.min()), int(column.max())) for column in by]
+    bits = (prod(high - low + 1 for low, high in edges) - 1).bit_length()
+    if bits > 64:
         return np.lexsort(by)
+    small: Any = np.uint16 if bits <= 16 else np.uint32 if bits <= 32 else np.uint64
+    key: Array = np.zeros(1, small)
+    for column, (low, high) in zip(by[::-1], edges[::-1], strict=True):
+        key = key + key * small(high - low) + (column - low).astype(small)
     # numpy has a radix sort for 16 bits.
     order = np.argsort(key.astype(np.uint16), kind="stable")
-    for shift in range(16, (room - 1).bit_length(), 16):
-        order = order[np.argsort((key >> np.uint64(shift)).astype(np.uint16)[order], kind="stable")]
+    for shift in range(16, bits, 16):
+        order = order[np.argsort((key >> small(shift)).astype(np.uint16)[order], kind="stable")]
     return order
 
 
@@ -76,9 +80,16 @@ def firsts(values: Array) -> Bool:
     return np.asarray(seen[values] == number)
 
 
+def numbered(values: Array, size: int) -> tuple[Int64, Int64]:
+    """The distinct values, sorted, and the place of each element among them, for values below `size`."""
+    has = np.zeros(size, np.bool_)
+    has[values] = True
+    return np.flatnonzero(has), (np.cumsum(has) - 1)[values]
+
+
 def first_few(group: Array, few: Int64, *by: Array) -> Int64:
     """The first `few[g]` elements of each group g in the order of `by`, its last key first (`ordered`)."""
-    few = np.clip(few, 0, size := sums(group, len(few)))
+    few = np.minimum(np.maximum(few, 0), size := sums(group, len(few)))
     gap = np.cumsum(size - few) - (size - few)  # how many are left out before each group
     return np.asarray(ordered(*by, group)[np.arange(int(few.sum())) + np.repeat(gap, few)])
 
@@ -104,13 +115,6 @@ def entries_on(chosen: Bool, table: Table) -> tuple[Int64, Table]:
     else:  # numbers are shifted by one, because lookups of -1 among others are slow
         spots = np.flatnonzero(np.roll(chosen, 1).take(flat + 1, mode="wrap"))
     return spots // table.shape[1], flat[spots]
-
-
-def rows_with(chosen: Bool, table: Table) -> Bool:
-    """Which rows of the table contain a chosen number; the last element of `chosen` stands for -1."""
-    out = np.zeros(len(table), np.bool_)
-    out[entries_on(chosen, table)[0]] = True
-    return out
 
 
 def twice(table: Table) -> Bool:
@@ -147,9 +151,9 @@ def mapped(table: Table, to: Int64) -> Table:
     starts = np.flatnonzero(jumps := np.diff(to - np.arange(len(to)), prepend=0))
     if len(starts) > 8:  # `to` shifts long runs of numbers alike, and few shifts are far quicker than lookups
         return np.append(to, -1).astype(table.dtype).take(table, mode="wrap")
-    out = table.copy()
+    out = table
     for start in starts.tolist():
-        out += (table >= start) * table.dtype.type(jumps[start])
+        out = out + (table >= start) * table.dtype.type(jumps[start])
     return out
 
 

@@ -1,9 +1,7 @@
 """`Solver`: certified plans of a Pool, each within a deadline.
 
-    quick, in this process ──> thorough, in another ──> best certified ──> plain
-      (small events)             process (all other       plan so far        (places missing
-                                 events, with a           (if thorough       replicas, moves
-                                 deadline)                failed)            nothing)
+    quick, in this process ──> thorough, in another one ──> best plan so far ──> plain
+        (small events)          (others; with a deadline)   (if that failed)     (moves nothing)
 
 The certificate checks every plan. A plan that it rejects is never used: the next engine answers,
 and the rejection is reported with the problem.
@@ -144,7 +142,7 @@ class Solver:
         last, now, self._last, changed = self._last, found.members, found.members, None
         if last is not None:
             width, shared = max(last.shape[1], now.shape[1]), min(len(last), len(now))
-            differs = np.arange(len(now)) >= shared
+            differs = np.ones(len(now), np.bool_)
             differs[:shared] = (widened(last, width)[:shared] != widened(now, width)[:shared]).any(axis=1)
             changed = np.flatnonzero(differs).astype(np.int32)
         return replace(found, seconds=perf_counter() - started, trouble=trouble, changed=changed)

@@ -4,11 +4,10 @@ A single weighted cost over all levels would overflow: OR-tools multiplies costs
 nodes, in 64 bits. So a *stage* combines as many levels as fit into one cost. After it the network
 is restricted to the optimal flows of that stage, and the next stage solves the remaining levels.
 
-Prices (node potentials) make the restriction possible. With optimal prices, the reduced cost of an
-arc is cost + price[tail] - price[head]. By complementary slackness a flow is optimal exactly if it
-leaves every arc of positive reduced cost empty and fills every arc of negative reduced cost
-(Ahuja, Magnanti, Orlin: Network Flows, 1993, section 9.4). So these arcs are fixed, and arcs of
-reduced cost 0 stay free.
+Prices (node potentials) make the restriction possible. With optimal prices, the reduced cost of an arc is
+cost + price[tail] - price[head]. By complementary slackness a flow is optimal exactly if it leaves every arc
+of positive reduced cost empty and fills every arc of negative reduced cost (Ahuja, Magnanti, Orlin: Network
+Flows, 1993, section 9.4). So these arcs are fixed, and arcs of reduced cost 0 stay free.
 
 The *intervals* that the whole solver is built on follow from the same theorem: every optimal flow
 lies between `Flow.low` and `Flow.high`, and every feasible flow between them is optimal.
@@ -57,8 +56,7 @@ class Network:
         self.levels, self.limit = levels, limit
         self.nodes = self.arcs = 0
         self._hubs: list[Bool] = []
-        self._parts: list[Int64] = []
-        self._costs: list[tuple[int, str, Int64]] = []
+        self._parts: list[Int64] = []  # tail, head, low, high and the cost in each level
         self.source, self.sink = self.add_nodes(2, hub=True).tolist()
 
     def add_nodes(self, count: int, hub: bool = False) -> Int64:
@@ -70,15 +68,14 @@ class Network:
 
     def add(self, tail: Numbers, head: Numbers, low: Numbers, high: Numbers, **costs: Numbers) -> Int64:
         """Add arcs (arguments are broadcast) and return their numbers. A cost applies to each unit."""
-        given = [np.asarray(x) for x in (tail, head, low, high, *costs.values())]
-        columns = np.empty((len(given), *np.broadcast(*given).shape), np.int64)
-        for number, values in enumerate(given):
-            columns[number] = values
-        columns = columns.reshape(len(given), -1)
-        new = np.arange(self.arcs, self.arcs + columns.shape[1])
-        self._parts.append(columns[:4])
-        names = [name.replace("_", "-") for name in costs]
-        self._costs += [(self.arcs, *cost) for cost in zip(names, columns[4:], strict=True)]
+        shape = np.broadcast(tail, head, low, high, *costs.values()).shape
+        part = np.zeros((4 + len(self.levels), *shape), np.int64)
+        part[0], part[1], part[2], part[3] = tail, head, low, high
+        for name, values in costs.items():
+            if (level := name.replace("_", "-")) in self.levels:
+                part[4 + self.levels.index(level)] = values
+        self._parts.append(part.reshape(len(part), -1))
+        new = np.arange(self.arcs, self.arcs + self._parts[-1].shape[1])
         self.arcs += len(new)
         return new
 
@@ -91,7 +88,7 @@ class Network:
 
     def maximum(self) -> Int64:
         """The units on each arc in a maximum flow, whatever it costs; all lower bounds must be 0."""
-        tail, head, _, high = np.concatenate(self._parts, axis=1)
+        tail, head, _, high = np.concatenate(self._parts, axis=1)[:4]
         engine = max_flow.SimpleMaxFlow()
         arcs = engine.add_arcs_with_capacity(tail.astype(np.int32), head.astype(np.int32), high)
         engine.solve(self.source, self.sink)
@@ -105,11 +102,9 @@ class Network:
         """
         if self.limit is not None and self.arcs > self.limit:
             raise TooLargeError(f"a network has {self.arcs} arcs, the limit is {self.limit}")
-        tail, head, low, high = arcs = np.concatenate(self._parts, axis=1)
-        costs = {name: np.zeros(self.arcs, np.int64) for name in self.levels}
-        for first, name, part in self._costs:
-            if name in costs:
-                costs[name][first : first + len(part)] += part
+        table = np.concatenate(self._parts, axis=1)
+        tail, head, low, high = arcs = table[:4]
+        costs = dict(zip(self.levels, table[4:], strict=True))
         left = [name for name in self.levels if costs[name].any()]
         while True:
             weights = self._weigh([costs[name] for name in left], arcs)
@@ -148,7 +143,7 @@ class Network:
         dearest = np.zeros(self.nodes, np.int64)
         for end in arcs[:2]:
             np.maximum.at(dearest, end, size)
-        between = int(size.max(initial=0, where=~hub[arcs[:2]].any(axis=0)))
+        between = int(size.max(initial=0, where=~(hub[arcs[0]] | hub[arcs[1]])))
         return 2 * int(dearest[hub].sum()) + 4 * int(np.count_nonzero(hub)) * between
 
     def _minimum(self, arcs: Int64, cost: Int64, total: int) -> Int64:

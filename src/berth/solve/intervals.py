@@ -8,12 +8,11 @@
             │                 └──────────> zone c ────────────────> ┘
             └──────────────── not placed ─────────────────────────> ┘
 
-A *kind* in this module is the set of Items that want the same number of replicas and hold the same
-number. Every arrow is a bundle of parallel arcs of rising cost: the second replica of an Item in a
-zone costs a zone pair, its last replica may leave it in a single zone, and each unit of load
-outside a Member's band costs what the level `balance` charges. Rising costs are convex, so an
-optimal flow fills the cheaper arcs first and the total is the value of the level. The Members of a
-zone are pooled: their units of equal cost share one arc.
+A *kind* in this module is the set of Items that want the same number of replicas and hold the same number.
+Every arrow is a bundle of parallel arcs of rising cost: the second replica of an Item in a zone costs a zone
+pair, its last replica may leave it in a single zone, and each unit of load outside a Member's band costs what
+the level `balance` charges. Rising costs are convex, so an optimal flow fills the cheaper arcs first and the
+total is the value of the level. The Members of a zone are pooled: their units of equal cost share one arc.
 
 The network has a few hundred arcs for any number of Items, and it gives more than a bound. In every
 optimal flow, an arc with a positive reduced cost is empty and one with a negative reduced cost is

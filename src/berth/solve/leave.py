@@ -14,7 +14,7 @@ them; others are chosen by lot. Primaries leave last, unless Members could not s
 
 import numpy as np
 
-from berth.solve.arrays import first_few, sums
+from berth.solve.arrays import first_few, numbered, sums
 from berth.solve.deal import LOTS, TURNS, Deal
 from berth.solve.flow import Network
 from berth.solve.model import Int64
@@ -45,14 +45,13 @@ def _choose(deal: Deal, left: Int64, max_given: Int64) -> Int64:
         candidates = candidates[~deal.gone[candidates]]
         item, may_give = deal.item[candidates], np.minimum(max_given, turn + 1)
         may = deal.given[item] < may_give[deal.kind_of[candidates]]
-        able = candidates[may & (deal.have[item, deal.area[candidates]] > low[group[candidates]])]
+        able = candidates[may & (deal.have.T.ravel()[deal.spot[candidates]] > low[group[candidates]])]
         pool = able[left.ravel()[group[able]] > 0]
         if not len(pool) and turn + 1 >= max_given.max(initial=0):
             break
-        item = deal.item[pool]
         # Entries that an Item cannot keep in any plan go before all others.
-        must = deal.have[item, deal.area[pool]] > high[group[pool]]
-        must |= deal.have[item].sum(axis=1) > kinds.placed_high[deal.kind_of[pool]]
+        must = deal.have.T.ravel()[deal.spot[pool]] > high[group[pool]]
+        must |= (deal.have.sum(axis=1) > kinds.placed_high[deal.kind])[deal.item[pool]]
         pool = pool[must | ~must.any()]
         excess = np.maximum(0, deal.load - deal.moves.load_high)
         slack = np.where(refilled, 0, np.maximum(0, deal.load - excess - deal.moves.load_low))
@@ -121,8 +120,8 @@ def _matched(deal: Deal, pool: Int64, left: Int64, amount: Int64, shift: bool, e
 
     A maximum flow is far quicker than one with costs, which `exact` needs to take the fewest primaries.
     """
-    items, giver = np.unique(deal.item[pool], return_inverse=True)
-    members, taker = np.unique(deal.member[pool], return_inverse=True)
+    items, giver = numbered(deal.item[pool], len(deal.rows))
+    members, taker = numbered(deal.member[pool], len(amount))
     net, (kinds, areas), total = Network("given", "primaries"), left.shape, int(left.sum())
     gate, groups, inside, ends = (net.add_nodes(count, hub=True) for count in (1, kinds, len(members), areas))
     nodes = net.add_nodes(len(items))

@@ -57,10 +57,11 @@ class Moves(NamedTuple):
 
 def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     """Solve the network of the module's docstring. Raises NoFlowError if the intervals cannot be met."""
-    kinds, found, areas, n = work.kinds, work.intervals, work.areas, work.kinds.count
-    over, lead = np.maximum(0, work.load - found.load_high), work.state.lead
+    kinds, found, areas, n, tuning = work.kinds, work.intervals, work.areas, work.kinds.count, work.tuning
+    over, slots = np.maximum(0, work.load - found.load_high), n.sum() * kinds.placed_high.max(initial=0)
+    few, lead = tuning.quick_own / max(1, slots / tuning.quick_slots), work.state.lead
     # A quick solve also pools many Members that shed few of many entries: the bound may then be lower.
-    many = work.quick and np.count_nonzero(over) > work.tuning.quick_own
+    many = work.quick and np.count_nonzero(over) > few
     own = ((64 if many else RADIX) * over > work.load) | work.members.draining
     if surplus is not None:
         own[surplus.member] = True
@@ -69,7 +70,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     # For each kind its entries and its primaries on own Members.
     rows, position = entries_on(node_of >= 0, work.at)
     holder, owner, leads = work.kind[rows], node_of[position], position == lead[rows]
-    held, led = (crosstab(holder[of], owner[of], len(n), len(own_at)) for of in (slice(None), leads))
+    held, led = (crosstab(holder, owner, len(n), len(own_at), of) for of in (None, leads))
 
     # To decide which surplus entries stay, the last levels do not matter, and smaller costs save time.
     net = Network(*LEVELS[: 3 if surplus else None], limit=work.arcs)
@@ -137,7 +138,7 @@ def least_moves(work: Work, surplus: Surplus | None = None) -> Moves:
     change = inflow - kinds.spread * n[:, None]
     on_own = scattered(len(own), own_at, sums(own_loads[0], len(own_at), flow.units[own_loads[1]]), 0)
     bounds = {name: flow.totals[name] for name in LEVELS[:3]}
-    bounds["primaries-moved"] += int((lead >= 0).sum())
+    bounds["primaries-moved"] += int(np.count_nonzero(lead >= 0))
     return Moves(
         bounds=bounds,
         leave=np.maximum(0, -change),

@@ -12,11 +12,10 @@ ROUNDS = 4  # rounds in which places are dealt in bulk; then Items without one a
 def plain(problem: Problem) -> Int32:
     """A plan that breaks no rule, as `Solution.members`: int32 of shape (n, v), v at least 1.
 
-    Held entries stay, except those on Members that are not live or above their limit, those beyond
-    the wanted number, and those that would leave an Item wholly in one zone under `Require`. Missing
-    replicas go to the Members that are emptiest for their limit, draining ones last, and into a
-    second zone if possible. The plan is not optimal, but it takes little time, and it does not
-    depend on the order of rows.
+    Held entries stay, except those on Members that are not live or above their limit, those beyond the wanted
+    number, and those that would leave an Item wholly in one zone under `Require`. Missing replicas go to the
+    Members that are emptiest for their limit, draining ones last, and into a second zone if possible. The
+    plan is not optimal, but it takes little time, and it does not depend on the order of rows.
     """
     by_item = np.argsort(problem.item_key, kind="stable")
     by_member = np.argsort(problem.member_key, kind="stable")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from berth.solve.arrays import Table, entries, first_few, rank_within, scattered, sums
+from berth.solve.arrays import Table, entries, first_few, ordered, rank_within, scattered, sums
 from berth.solve.model import SCALE, Bool, Int32, Int64, Primaries, Problem
 from berth.solve.shares import filled, held_live
 
@@ -23,53 +23,50 @@ def arrange(problem: Problem, rows: Int64, members: Int32, counts: Int64) -> Int
     """
     by_key = np.argsort(problem.member_key, kind="stable")
     none, width = len(by_key), problem.held.shape[1]
-    # Sort columns by Member key, empty ones last, so that the order of Member rows does not matter.
-    # Tables are stored column by column, because numpy is far quicker with few long columns.
-    rank = np.asfortranarray(np.sort(np.append(np.argsort(by_key), none)[members], axis=1))
-    members = np.append(by_key, -1).astype(np.int32)[rank]
+    # Sort Members by their key, empty slots last, so that the order of Member rows does not matter.
+    # From here on, an Item is a column, because numpy is far quicker with few long rows.
+    rank = np.sort(np.append(np.argsort(by_key), none).astype(np.int32)[members], axis=1).T.copy()
+    table = (row := np.append(by_key, -1).astype(np.int32))[rank]
     # The slot of each entry in the Item's `held`, or the width for a new entry.
-    held = np.asfortranarray(np.where(held_live(problem, rows), problem.held[rows], -2))
-    slots = np.full_like(members, width)
-    for column in range(width):
-        slots[members == held[:, column : column + 1]] = column
+    held = np.where(held_live(problem, rows), problem.held[rows], -2).T
+    slots = np.full_like(table, width)
+    for slot, holder in enumerate(held):
+        slots[table == holder] = slot
     new = slots == width
-    current = (members == problem.held_primary[rows, None]) & ~new
-    sticky, placed = current.any(axis=1), members[:, 0] >= 0
-    choice = np.where(sticky, current.argmax(axis=1), -1)
-    active = problem.primaries == Primaries.ACTIVE
-    undecided = np.flatnonzero(placed if active else placed & ~sticky)
+    current = (table == problem.held_primary[rows]) & ~new
+    sticky, placed = current.any(axis=0), table[0] >= 0
+    choice = np.where(sticky, current.argmax(axis=0), -1)
+    fixed = sticky & (problem.primaries != Primaries.ACTIVE)
+    undecided = np.flatnonzero(placed & ~fixed)
     if len(undecided):
-        if not active:
-            counts = counts + entries(members[sticky, choice[sticky]], none)
-        undecided = undecided[np.argsort(problem.item_key[rows[undecided]], kind="stable")]
-        some = np.asfortranarray(members[undecided])
-        tier = np.where(some < 0, 9, 2 * problem.draining[some] + new[undecided])
-        allowed = tier == tier.min(axis=1, keepdims=True)
+        counts = counts + entries(table[choice[fixed], np.flatnonzero(fixed)], none)
+        undecided = undecided[ordered(problem.item_key[rows[undecided]])]
+        some, now = rank.take(undecided, axis=1), current.take(undecided, axis=1)
+        tier = np.append(2 * problem.draining[by_key], 9)[some] + new.take(undecided, axis=1)
         # Members are numbered by rank from here on, so that ties are broken by key.
         per = np.maximum(problem.limit[by_key].astype(np.int64), 1)
-        ranks_of = np.where(some < 0, -1, rank[undecided])
-        choice[undecided] = _chosen(ranks_of, allowed, current[undecided], counts[by_key], per)
-    order = slots * (none + 1) + rank
+        choice[undecided] = _chosen(some, tier == tier.min(axis=0), now, counts[by_key], per)
     chosen = np.flatnonzero(choice >= 0)
-    order[chosen, choice[chosen]] = -1
-    return np.take_along_axis(members, np.argsort(order, axis=1), axis=1)
+    slots[choice[chosen], chosen] = -1
+    # Sort slots and Members as one number: what remains of it is the rank.
+    return np.asarray(row[np.sort((slots * (none + 1) + rank).T, axis=1) % (none + 1)])
 
 
 def _chosen(members: Table, allowed: Bool, current: Bool, counts: Int64, per: Int64) -> Int64:
-    """The column of each row's primary: primaries as even as possible for the limits, then fewest changes.
+    """The slot of each Item's primary: primaries as even as possible for the limits, then fewest changes.
 
-    Arrays of shape (rows, v) say which Members hold an Item, which of them may be its primary
+    Arrays of shape (v, Items) say which Members hold an Item, which of them may be its primary
     (`allowed`), and which is now (`current`). `counts` and `per`, with a value for each Member, are its
     primaries of other Items and its limit.
     """
-    single = allowed.sum(axis=1) == 1
-    column = np.where(single, allowed.argmax(axis=1), -1)
-    counts = counts + entries(members[single, column[single]], len(per))
-    # From here on, an Item is a column, because numpy is far quicker with few long rows.
-    table = np.where(allowed, members, len(per))[~single].T.astype(np.int64, order="C")
-    start = _start(table, (current & allowed)[~single].T, counts, per)
-    column[~single] = _improved(table, *start, counts, per)
-    return column
+    single = np.count_nonzero(allowed, axis=0) == 1
+    one, rest = np.flatnonzero(single), np.flatnonzero(~single)
+    slot = allowed.argmax(axis=0)
+    counts = counts + entries(members[slot[one], one], len(per))
+    table = np.where(allowed, members, len(per)).take(rest, axis=1).astype(np.int64)
+    start = _start(table, (current & allowed).take(rest, axis=1), counts, per)
+    slot[rest] = _improved(table, *start, counts, per)
+    return np.asarray(slot)
 
 
 def _start(table: Int64, now: Bool, counts: Int64, per: Int64) -> tuple[Int64, Int64]:
@@ -92,10 +89,10 @@ def _start(table: Int64, now: Bool, counts: Int64, per: Int64) -> tuple[Int64, I
     while len(rest):
         count = max(32, len(rest) // 16)
         some, rest = rest[:count], rest[count:]
-        part = table[:, some]
+        part = table.take(some, axis=1)
         load -= np.bincount(part.ravel(), minlength=len(load)) / height
-        column[some] = ((load + 1) * weight)[part].argmin(axis=0)
-        load += np.bincount(table[column[some], some], minlength=len(load))
+        column[some] = pick = ((load + 1) * weight)[part].argmin(axis=0)
+        load += np.bincount(part[pick, np.arange(len(some))], minlength=len(load))
     return column, away
 
 

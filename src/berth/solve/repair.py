@@ -25,8 +25,8 @@ def repair(deal: Deal, moves: int) -> None:
         if bad.any() or not deal.loads_fit():
             some = _sample(deal, bad, deal.work.tuning.repair_items << turn, turn)
         else:
-            some = np.flatnonzero(moved := deal.moved())
-            if polish or moved.sum() <= moves or len(some) > most:
+            some, count = deal.moved()
+            if polish or count <= moves or len(some) > most:
                 break
             polish = True  # one network may be spent only on saving moves
         _solve_again(deal, some, turn, 0 if polish and deal.work.quick else CHOICES)

@@ -9,7 +9,7 @@ numbering of kinds and columns, which `work` therefore sorts.
 
 import numpy as np
 
-from berth.solve.arrays import SALT, Table, entries, mapped, mixed, rows_with, scattered, sums, tally
+from berth.solve.arrays import SALT, Table, entries, entries_on, mapped, mixed, scattered, sums, tally
 from berth.solve.intervals import Members
 from berth.solve.model import Int64, Problem, Touched
 from berth.solve.tuning import Tuning
@@ -29,7 +29,7 @@ class State:
     Items: `at`, shape (n, w), has the positions that hold each Item in slot order, -1 for an empty
     slot or a Member that is not live; `lead`, shape (n,), the position of its primary or -1; `hash`,
     shape (n,), a number to sort and draw Items by. `stays`, shape (n, w), has the Item's plan if
-    nothing moves, as rows of the Problem, the primary first.
+    nothing moves, as rows of the Problem, the primary first; `firsts`, shape (m,), counts these.
 
     Kinds: `kind`, shape (n,), has the kind of each Item; `count`, `asked`, `spread` and `led_in` have the
     number of Items of each kind, the replicas that one requests, its entries in each area (a zone, or
@@ -62,7 +62,7 @@ class State:
         return np.append(np.array(columns, np.int64)[self.members.zone], len(self.slots))
 
     def _build(self, problem: Problem) -> None:
-        self.problem = problem
+        self.problem, self.firsts = problem, np.zeros(len(problem.live), np.int64)
         self._read_members(problem)
         many = self.members.zones > self.tuning.merge_zones
         self.merged: frozenset[int] = frozenset(self.zone_names.tolist() if many else ())
@@ -104,6 +104,7 @@ class State:
             return
         if n > len(self.at):
             self._grow(n - len(self.at))
+        self.firsts.resize(len(problem.live), refcheck=False)  # new Members get 0
         rows = np.unique(touched.items).astype(np.int64)
         if len(touched.members):
             rows = np.union1d(rows, self._move_positions(problem))
@@ -120,8 +121,8 @@ class State:
         shift = scattered(len(before), same, now)
         lost, new[before[same]] = np.append(shift < 0, False), False
         # An Item that requests nothing may have a primary, but no entry in `at`.
-        again = rows_with(lost, self.at) | rows_with(lost, self.lead[:, None])
-        changed = np.flatnonzero(again | rows_with(new, problem.held))
+        where = (lost, self.at), (lost, self.lead[:, None]), (new, problem.held)
+        changed = np.unique(np.concatenate([entries_on(*pair)[0] for pair in where]))
         self.at, self.lead = mapped(self.at, shift), mapped(self.lead, shift)
         self.load = scattered(len(self.row), now, loads[same], empty=0)
         return changed
@@ -145,6 +146,7 @@ class State:
         here = at[mixed_up]  # the primary comes first, empty slots last
         order = np.where(here < 0, 1, -1 * (here == lead[mixed_up, None])).argsort(axis=1, kind="stable")
         stays[mixed_up] = np.take_along_axis(stays[mixed_up], order, axis=1)
+        self.firsts += entries(stays[:, 0], m := len(self.firsts)) - entries(self.stays[rows, 0], m)
         self.stays[rows] = stays
 
     def _sort_into_kinds(self, rows: slice | Int64) -> None:

@@ -14,13 +14,13 @@ class Tuning:
     repair_items: int = 60  # Items in the first repair network; the size doubles each turn
     exact_arcs: int = 1_500_000  # maximum arcs in the exact network,
     close_exact_arcs: int = 300_000  # and where only the moves are not proven
-    # Budgets for a solve in the caller's process, a few hundredths of a second: arcs of a network,
-    # Items to change, entries to move where not all Items may change. Beyond them the other process is asked.
+    # Budgets for a solve in the caller's process; beyond them the other process is asked.
     quick_exact_arcs: int = 12_000
     quick_arcs: int = 40_000
-    quick_items: int = 12_000
-    quick_moves: int = 4_000
-    quick_own: int = 128  # Members that shed few of many entries and get nodes of their own all the same
+    quick_items: int = 12_000  # Items to change,
+    quick_moves: int = 4_000  # and entries to move, if not all Items may change
+    quick_own: int = 128  # Members that shed few of many entries and get nodes of their own;
+    quick_slots: int = 300_000  # in a Pool with more replicas than this, as many times fewer
     seconds: float = 20.0  # deadline for all engines together; after it the plain engine answers
     memory: int = 6 << 30  # maximum address space of the other process, in bytes
 

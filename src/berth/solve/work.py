@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from berth.solve.arrays import Table, alike, crosstab, entries, ordered, rows_with, scattered, sums, tally
+from berth.solve.arrays import Table, alike, crosstab, entries, entries_on, ordered, scattered, sums, tally
 from berth.solve.intervals import Demand, intervals
 from berth.solve.model import Bool, Int64
 from berth.solve.shares import bands
@@ -63,10 +63,10 @@ class Work:
         if merged != state.merged:
             state.regroup(merged)
         self._number_areas()
-        self.at, self.load, self.over_rows = state.at.copy(), state.load.copy(), np.zeros(0, np.int64)
+        self.at, self.load, self.over_rows = state.at, state.load.copy(), np.zeros(0, np.int64)
         # Entries on Members that end empty in every best plan are known to go.
         gone = np.append((self.intervals.load_high == 0) & (self.load > 0), False)
-        rows = np.flatnonzero(rows_with(gone, self.at))
+        rows = np.unique(entries_on(gone, self.at)[0])
         self.lay_over(rows, np.where(gone[self.at[rows]], -1, self.at[rows]))
 
     def _active_codes(self) -> Int64:
@@ -113,6 +113,7 @@ class Work:
     def lay_over(self, rows: Int64, at: Table) -> None:
         """Set what these Items hold for the rest of the solve (they only lose entries)."""
         self.load += entries(at, len(self.load)) - entries(self.at[rows], len(self.load))
+        self.at = self.at.copy() if len(rows) else self.at  # usually it is the State's
         self.at[rows] = at
         self.over_rows = np.union1d(self.over_rows, rows)
         self._make_kinds()
@@ -136,7 +137,7 @@ class Work:
             found.placed_low[c], found.placed_high[c], self._area_low[c], self._area_high[c],
         )  # fmt: skip
         kinds = scattered(len(state.count), active[keep], group[: len(keep)])
-        self.kind = kinds.astype(np.int32).take(state.kind, mode="wrap")
+        self.kind = kinds.take(state.kind, mode="wrap")
         self.kind[self.over_rows] = group[len(keep) :]
 
     def in_areas(self, at: Table) -> Int64:
