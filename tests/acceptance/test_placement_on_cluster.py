@@ -152,7 +152,7 @@ def test_draining_members_keep_only_what_no_other_can_hold_the_oldest_emptied_fi
     with led.recorded() as history:
         # Observed together: had one been emptied first, its Items would stay where they went, to save moves.
         led.patch("pool", "default", {"paused": True})
-        led.processed()
+        eventually(lambda: led.observed("pool", "default"))
         led.patch("member", "young", {"draining": True})
         led.patch("member", "old", {"draining": True})
         led.processed()

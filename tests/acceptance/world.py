@@ -198,6 +198,11 @@ class World:
         found = [c for c in doc.get("status", {}).get("conditions", []) if c["type"] == of]
         return found[0] if found else {}
 
+    def observed(self, kind: str, name: str) -> bool:
+        """Whether the leader has seen the object as it is now: a watch of another kind may be ahead."""
+        doc = self.get(kind, name) or {}
+        return bool(doc.get("status", {}).get("observedGeneration") == doc["metadata"]["generation"])
+
     def converged(self, pool: str = "default") -> bool:
         """Whether the Pool says that all is as wanted (mind that it may not have seen the last change)."""
         return self.condition("pool", pool, "Converged").get("status") == "True"
