@@ -300,10 +300,9 @@ def test_a_changed_policy_takes_effect_at_once(led: World) -> None:
         led.patch("pool", "default", {"zones": "Spread"})
         eventually(lambda: all(len(led.holders(f"i{n}")) == 2 for n in range(6)))
         led.patch("pool", "default", {"itemStatus": "None"})
-        generation = led.get("pool", "default")["metadata"]["generation"]
         led.create(item("new", 1))
         eventually(lambda: led.holders("new"))
-        eventually(lambda: led.get("pool", "default")["status"]["observedGeneration"] == generation)
+        eventually(lambda: led.observed("pool", "default"))
         assert not led.get("item", "new").get("status")
         led.patch("pool", "default", {"itemStatus": "Full"})
         eventually(lambda: led.condition("item", "new", "Placed").get("status") == "True")

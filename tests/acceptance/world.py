@@ -200,8 +200,9 @@ class World:
 
     def observed(self, kind: str, name: str) -> bool:
         """Whether the leader has seen the object as it is now: a watch of another kind may be ahead."""
-        doc = self.get(kind, name) or {}
-        return bool(doc.get("status", {}).get("observedGeneration") == doc["metadata"]["generation"])
+        doc = self.get(kind, name)
+        seen = doc and doc.get("status", {}).get("observedGeneration")
+        return bool(seen and seen == doc["metadata"]["generation"])
 
     def converged(self, pool: str = "default") -> bool:
         """Whether the Pool says that all is as wanted (mind that it may not have seen the last change)."""
