@@ -61,6 +61,10 @@ class Bare:
     async def get(self, path: str) -> Any:
         return json.loads(await self.send(Request("GET", path)))
 
+    async def collect_garbage(self) -> None:
+        """Let the API server collect its garbage now."""
+        await self.send(Request("GET", "/debug/pprof/heap?gc=1"))
+
     async def all(
         self, requests: Iterable[Request], parallel: int = PARALLEL, *, patient: bool = False
     ) -> list[float]:

@@ -104,6 +104,7 @@ class Load:
                 else:
                     patch = [{"op": "replace", "path": "/spec", "value": after[name]}]
                     work.append(Request("PATCH", one, patch, JSON_PATCH))
+            await self.client.collect_garbage()
             await asyncio.sleep(rest)
             if run % 2:
                 seconds["open"].append(max(await self.client.all(work, MAX_PARALLEL), default=0.0))

@@ -98,7 +98,6 @@ def kube_apiserver(ports: Ports, credentials: Credentials, extra: tuple[str, ...
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={credentials.token_key}",
         f"--service-account-signing-key-file={credentials.token_key}",
-        "--profiling=false",
         *extra,
     ]
 
