@@ -83,7 +83,7 @@ def fleet(
     problem = Problem(
         item_key=rng.integers(1, 2**64, n + more, dtype=np.uint64),
         replicas=np.where(np.arange(n + more) < n, asks, 0).astype(np.int32),
-        held=np.full((n + more, max(1, int(asks.max()))), -1, dtype=np.int32),
+        held=np.full((n + more, max(1, int(asks.max()))), -1, dtype=np.int32, order="F"),  # as in the brain
         held_primary=np.full(n + more, -1, dtype=np.int32),
         member_key=rng.integers(1, 2**64, m + spare, dtype=np.uint64),
         limit=np.append(limit, np.full(spare, limit[m // 2])).astype(np.int32),

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.solve.__main__ import main
 from benchmarks.solve.bounds import bound
-from benchmarks.solve.cases import KEPT, Bench
+from benchmarks.solve.cases import KEPT, KEPT_RUNS, Bench
 from benchmarks.solve.churn import churn
 from benchmarks.solve.families import FAMILIES, SIZES, instance
 from benchmarks.solve.go_peer import NoGazette, program
@@ -46,7 +46,7 @@ def test_the_state_that_is_kept_changes_no_plan_but_its_time() -> None:
     for kept, own in zip(rows[:2], rows[2:], strict=True):
         assert kept.event == own.event
         assert kept.berth.moves == own.berth.moves
-        assert len(kept.runs) == 2
+        assert len(kept.runs) == KEPT_RUNS
 
 
 def test_the_table_the_summary_the_picture_and_the_figures(

@@ -73,7 +73,7 @@ class Arrays:
         self.items = self.members = 0  # rows in use
         self.item_key = np.zeros(16, np.uint64)
         self.replicas = np.zeros(16, np.int32)
-        self.held = np.full((16, 2), -1, np.int32)
+        self.held = np.full((16, 2), -1, np.int32, order="F")  # the solver reads it column by column
         self.held_primary = np.full(16, -1, np.int32)
         self.tidy = np.ones(16, np.bool_)  # the slots held are 0, 1, 2, ... without a gap, or there are none
         self.member_key = np.zeros(16, np.uint64)
@@ -99,7 +99,7 @@ class Arrays:
         for column, value in columns.items():
             array: np.ndarray = getattr(self, column)
             if row >= len(array):
-                bigger = np.full((2 * len(array), *array.shape[1:]), value, dtype=array.dtype)
+                bigger = np.full((2 * len(array), *array.shape[1:]), value, array.dtype, order="F")
                 bigger[: len(array)] = array
                 setattr(self, column, bigger)
                 array = bigger
@@ -108,7 +108,8 @@ class Arrays:
     def set_held(self, row: int, members: list[int], primary: int, tidy: bool) -> None:
         """Set who holds the Item, in slot order, and whether their slots are without a gap."""
         if len(members) > self.held.shape[1]:
-            wider = np.full((len(self.held), max(len(members), 2 * self.held.shape[1])), -1, np.int32)
+            width = max(len(members), 2 * self.held.shape[1])
+            wider = np.full((len(self.held), width), -1, np.int32, order="F")
             wider[:, : self.held.shape[1]] = self.held
             self.held = wider
         self.held[row] = members + [-1] * (self.held.shape[1] - len(members))

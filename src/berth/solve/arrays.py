@@ -109,12 +109,13 @@ def alike(*columns: Array) -> tuple[Int64, Int64]:
 
 def entries_on(chosen: Bool, table: Table) -> tuple[Int64, Table]:
     """The entries of the table that are chosen numbers: (row, number); the last of `chosen` stands for -1."""
-    few, flat = np.flatnonzero(chosen), table.ravel()
+    few, by_column = np.flatnonzero(chosen), table.strides[0] < table.strides[1]
+    flat = (table.T if by_column else table).ravel()  # in the order of memory, so it is rarely a copy
     if len(few) <= 4 and not chosen[-1]:  # a few comparisons are far quicker than lookups
         spots = np.concatenate([np.flatnonzero(flat == one) for one in few.tolist()] or [few])
     else:  # numbers are shifted by one, because lookups of -1 among others are slow
         spots = np.flatnonzero(np.roll(chosen, 1).take(flat + 1, mode="wrap"))
-    return spots // table.shape[1], flat[spots]
+    return spots % len(table) if by_column else spots // table.shape[1], flat[spots]
 
 
 def twice(table: Table) -> Bool:

@@ -142,8 +142,9 @@ class Solver:
         last, now, self._last, changed = self._last, found.members, found.members, None
         if last is not None:
             width, shared = max(last.shape[1], now.shape[1]), min(len(last), len(now))
-            differs = np.ones(len(now), np.bool_)
-            differs[:shared] = (widened(last, width)[:shared] != widened(now, width)[:shared]).any(axis=1)
+            differs = np.arange(len(now)) >= shared
+            for one, two in zip(widened(last, width).T, widened(now, width).T, strict=True):
+                differs[:shared] |= one[:shared] != two[:shared]
             changed = np.flatnonzero(differs).astype(np.int32)
         return replace(found, seconds=perf_counter() - started, trouble=trouble, changed=changed)
 

@@ -135,6 +135,5 @@ def _improved(table: Int64, column: Int64, away: Int64, counts: Int64, per: Int6
         at = source[gain[source] > later]
         while len(at):  # costs fall along a path, so it ends
             column[via[at]] = hop[at]
-            at = to[at]
-            at = at[via[at] >= 0]
+            at = (after := to[at])[via[after] >= 0]
     return column

@@ -164,7 +164,6 @@ class State:
         self.spread = np.vstack([np.hstack([self.spread, wider]), tally(at[new], columns, areas)])
         self.asked = np.append(self.asked, wants[new])
         self.led_in = np.append(self.led_in, np.where(lead[new] < 0, -1, columns[lead[new]]))
-        kind = numbers[inverse]
         self.count = np.append(self.count, np.zeros(len(new), np.int64))
-        self.count += sums(kind, len(self._table)) - sums(old[old >= 0], len(self._table))
+        self.count += sums(kind := numbers[inverse], len(self._table)) - sums(old[old >= 0], len(self._table))
         self.kind[rows] = kind
