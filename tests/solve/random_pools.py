@@ -53,7 +53,7 @@ def _keys(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def _held(rng: np.random.Generator, items: int, members: int, width: int, top: int) -> np.ndarray:
     """By lot, in turn, or packed onto the first Members; fewer or more than is asked for."""
-    held = np.full((items, width), -1, dtype=np.int32)
+    held = np.full((items, width), -1, np.int32, order="CF"[items % 2])  # either order of memory will do
     share, way = rng.choice([0.0, 0.5, 0.9, 1.0, 1.2]), int(rng.integers(0, 3))
     for item in range(items):
         count = min(members, width, int(rng.random() < share) + int(top * share))
