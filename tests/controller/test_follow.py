@@ -93,3 +93,18 @@ def test_a_read_that_shows_a_renewal_counts_as_one_and_says_that_the_watch_had_m
     assert not stage.follower.put_lease_read("ns", "l", renewed, stage.now), "only once"
     (member,) = stage.follower.pool("ns", "p").brain.ledger.members.values()
     assert member.live
+
+
+def test_a_burst_of_a_pool_goes_on_until_its_leases_have_been_read() -> None:
+    stage = Stage()
+    for name in ("l", "nobodys"):
+        stage.lease(name)
+    stage.member("m", "p", lease="l")
+    burst, other = (stage.follower.pool("ns", pool).burst for pool in ("p", "other"))
+    assert not burst.more()
+    stage.now += 11.0
+    stage.follower._leases["ns"].advance(stage.now)
+    assert burst.more()
+    assert not other.more()
+    stage.follower.put_lease_read("ns", "l", None, stage.now)
+    assert not burst.more(), "it is dead, as the read has shown"

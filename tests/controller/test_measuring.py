@@ -79,6 +79,25 @@ async def test_a_burst_that_does_not_end_is_cut() -> None:
     assert await burst(*[0.015] * 100) == pytest.approx(0.5)
 
 
+async def test_a_burst_goes_on_while_another_of_its_events_is_about_to_come() -> None:
+    clock, reads = Clock(), [100.150]
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if reads and reads[0] <= clock.now:
+            reads.clear()
+            waiting.wake()
+
+    waiting = Burst(clock, sleep, more=lambda: bool(reads))
+    waiting.wake()
+    await waiting.wait(None)
+    assert clock.now == pytest.approx(100.180), "the result of the read, and the quiet time after it"
+    reads.append(200.0)  # a read that does not end
+    waiting.wake()
+    await waiting.wait(None)
+    assert clock.now == pytest.approx(100.680)
+
+
 async def test_a_moment_that_has_come_is_not_waited_for() -> None:
     clock = Clock()
     await Burst(clock=clock).wait(clock.now)

@@ -6,6 +6,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -115,4 +116,22 @@ def test_a_death_that_the_watch_shows_costs_one_read(
     own = [path for path in proxy.reads[before:] if path.endswith("/a")]
     assert 1 <= len(own) <= 2, "one when it ran out, and one when its holder must have stopped"
     assert counted(port) == 0
+    stage.history.check()
+
+
+def test_members_that_die_together_are_planned_for_once(
+    stage: Stage, proxy: WatchProxy, controller: Controller
+) -> None:
+    settled(stage, 3)
+    for name in ("a", "b"):
+        stage.crew.kill(name)
+    since = time.monotonic()
+    for name in ("a", "b"):  # their Leases run out one shortly after the other, while the first is being read
+        stage.api.merge("leases", name, {"spec": {"renewTime": f"{datetime.now(UTC):%FT%T.%fZ}"}})
+        time.sleep(0.08)
+    proxy.delay = 0.2
+    eventually(lambda: not stage.holds("a") | stage.holds("b"), lambda: str(stage.held()))
+    stage.settle()
+    written = {change.at for change in stage.history.changes(since) if change.member == "c"}
+    assert len(written) == 1
     stage.history.check()

@@ -27,6 +27,8 @@ class WatchProxy:
         """Whether nothing of a watch of Leases is passed on; what comes meanwhile is passed on afterwards."""
         self.refuse = False
         """Whether reads of Leases are answered with 500."""
+        self.delay = 0.0
+        """Seconds for which each read of Leases waits."""
         self.reads: list[str] = []
         """The paths of reads of Leases, lists included."""
         self.kubeconfig = folder / "proxied.yaml"
@@ -86,6 +88,7 @@ class WatchProxy:
         watch = request.query.get("watch") in ("true", "1")
         if leases and not watch and request.method == "GET":
             self.reads.append(request.path)
+            await asyncio.sleep(self.delay)
             if self.refuse:
                 body = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "not now"}
                 return web.json_response(body, status=500)

@@ -37,6 +37,8 @@ class Burst:
 
     clock: Clock = time.monotonic
     sleep: Sleep = asyncio.sleep
+    more: Callable[[], bool] = lambda: False
+    """Whether another event of the same burst is about to come."""
     _event: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _last: float = field(default=0.0, init=False)
 
@@ -55,8 +57,11 @@ class Burst:
             return
         started = self.clock()
         # A later event postpones the end of the burst; it sends no signal.
-        while (left := min(self._last + QUIET, started + LONGEST) - self.clock()) > 0:
-            await self.sleep(left)
+        while (now := self.clock()) < started + LONGEST:
+            left = self._last + QUIET - now
+            if left <= 0 and not self.more():
+                break
+            await self.sleep(min(left if left > 0 else QUIET, started + LONGEST - now))
         self._event.clear()
 
 
@@ -148,7 +153,10 @@ class Follower:
         key = (namespace, name)
         pool = self.pools.get(key)
         if pool is None:
-            pool = self.pools[key] = FollowedPool(Brain(namespace, name, self._leases[namespace]))
+            brain = Brain(namespace, name, self._leases[namespace])
+            # Members that die together are found dead one read after the other, but planned for only once.
+            burst = Burst(self.clock, more=lambda: bool(brain.leases_to_read()))
+            pool = self.pools[key] = FollowedPool(brain, burst)
             self.on_pool(pool)
         return pool
 
