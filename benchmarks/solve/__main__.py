@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"may be repeated; of {', '.join([KEPT, *STARTS])}",
     )
     out.add_argument("--no-peers", action="store_true", help="without OR-tools and Gazette")
-    out.add_argument("--runs", type=int, default=3, help="the median counts (default 3)")
+    out.add_argument("--runs", type=int, default=3, help="the median counts (default 3, kept 15)")
     out.add_argument("--churn", action="store_true", help="also a chain of 1,000 single events, large")
     out.add_argument("--markdown", action="store_true", help="the table as Markdown")
     out.add_argument("--plot", type=Path, metavar="FILE", help="draw the times (png or svg)")

@@ -128,7 +128,7 @@ def test_members_that_die_together_are_planned_for_once(
     since = time.monotonic()
     for name in ("a", "b"):  # their Leases run out one shortly after the other, while the first is being read
         stage.api.merge("leases", name, {"spec": {"renewTime": f"{datetime.now(UTC):%FT%T.%fZ}"}})
-        time.sleep(0.08)
+        time.sleep(0.08)  # longer than the quiet time of a burst, shorter than a read
     proxy.delay = 0.2
     eventually(lambda: not stage.holds("a") | stage.holds("b"), lambda: str(stage.held()))
     stage.settle()

@@ -56,7 +56,8 @@ class Burst:
         except TimeoutError:
             return
         started = self.clock()
-        # A later event postpones the end of the burst; it sends no signal.
+        # A later event postpones the end of the burst; it sends no signal. Therefore one that is
+        # about to come is looked for again after each quiet time.
         while (now := self.clock()) < started + LONGEST:
             left = self._last + QUIET - now
             if left <= 0 and not self.more():
