@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scale`: the cases at a size, the soak, the refusing API server, the report."""
+"""`python -m benchmarks.scale`: the cases at a size, beside another checkout, the soak, the refusal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.scale.beside import beside, compared
 from benchmarks.scale.cases import Measured, all_cases
 from benchmarks.scale.refuse import refusal
 from benchmarks.scale.sizes import SIZES, Size, size_named
@@ -42,6 +43,15 @@ async def run_cases(one: Stage, args: argparse.Namespace, console: Console) -> d
     return {"cases": [m.plain() for m in await all_cases(one, show)]}
 
 
+async def run_beside(one: Stage, args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    def show(code: str, measured: Measured) -> None:
+        console.print(code, one_line(measured), highlight=False, soft_wrap=True)
+
+    runs = await beside(one, args.beside, args.runs, show)
+    console.print(compared(runs))
+    return {"beside": runs}
+
+
 async def run_soak(one: Stage, args: argparse.Namespace, console: Console) -> dict[str, Any]:
     done = await soak(one, args.soak, restarts=args.restarts, say=console.print)
     console.print(
@@ -69,7 +79,11 @@ async def run_refusal(one: Stage, args: argparse.Namespace, console: Console) ->
 
 async def run(size: Size, args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """One run on a control plane of its own."""
-    job = run_soak if args.soak else run_refusal if args.refuse else run_cases
+    job = run_cases
+    if args.beside:
+        job = run_beside
+    elif args.soak or args.refuse:
+        job = run_soak if args.soak else run_refusal
     with ControlPlane() as plane:
         plane.apply_crds()
         async with stage(
@@ -113,6 +127,12 @@ def main() -> int:
     parser.add_argument(
         "--runs", type=int, default=1, help="of each case the run of the median ratio is kept"
     )
+    parser.add_argument(
+        "--beside",
+        type=lambda folder: Path(folder).resolve(),
+        metavar="CHECKOUT",
+        help="folder of another checkout: its controller and this one lead one fleet in turn, --runs times",
+    )
     parser.add_argument("--reported", action="store_true", help="Members report what they hold (readiness)")
     parser.add_argument("--item-status", default="Full", choices=("Full", "Problems", "None"))
     parser.add_argument(
@@ -126,6 +146,8 @@ def main() -> int:
     parser.add_argument("--lines", type=Path, help="file to add each case to as soon as it is measured")
     parser.add_argument("--logs", type=Path, help="folder to keep the controllers' logs in")
     args = parser.parse_args()
+    if args.beside and not (args.beside / "src/berth").is_dir():
+        parser.error(f"--beside {args.beside}: there is no src/berth; name the folder of a checkout")
     if args.logs:
         args.logs.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGINT, signal.SIGTERM):  # in the background a shell has SIGINT ignored
@@ -135,14 +157,14 @@ def main() -> int:
         size = size_named(name)
         console.rule(str(size))
         started = time.monotonic()
-        if args.soak or args.refuse:
+        if args.soak or args.refuse or args.beside:
             result = asyncio.run(run(size, args, console))
         else:
             result = median_of([asyncio.run(run(size, args, console)) for _ in range(args.runs)])
         console.print(f"{time.monotonic() - started:.0f} s in all")
         if args.json:
             args.json.mkdir(parents=True, exist_ok=True)
-            kind = "soak-" if args.soak else "refuse-" if args.refuse else ""
+            kind = "soak-" if args.soak else "refuse-" if args.refuse else "beside-" if args.beside else ""
             (args.json / f"{kind}{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         if result["violations"]:
             return 1

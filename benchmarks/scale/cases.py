@@ -256,8 +256,48 @@ async def cold_start(
     return measured, controller
 
 
+async def events(stage: Stage, controller: ControllerProcess, note: Callable[[Measured], None]) -> None:
+    """The events of a fleet that is led, in an order in which each leaves it whole for the next.
+
+    Afterwards it has one Member more.
+    """
+
+    async def join() -> float:
+        return (await stage.join(1))[1]
+
+    note(await measure(stage, controller, "one Member joins", join))
+    await stage.idle(controller, 300)
+    # More than half of them at once would be a matter for the brake.
+    some = min(10, stage.size.members // 2)
+    for case, count in (("one Member lost", 1), (f"{some} Members lost", some)):
+        victims = stage.members[:count]
+        note(await measure(stage, controller, case, lambda victims=victims: stage.lose(victims)))
+        await stage.forget(victims)
+        await stage.join(count)
+        await stage.settled(300)
+        await stage.idle(controller, 300)
+    note(await rolling(stage, controller))
+    await stage.settled(300)
+    await stage.idle(controller, 300)
+    new: list[str] = []
+
+    async def add() -> float:
+        names, at = await stage.add_items(stage.size.more)
+        new.extend(names)
+        return at
+
+    async def delete() -> float:
+        return await stage.delete_items(new)
+
+    for case, change in (("added", add), ("deleted", delete)):
+        measured = await measure(stage, controller, f"{stage.size.more:,} Items {case}", change)
+        measured.bursts = await stage.load.ask("bursts")
+        note(measured)
+        await stage.idle(controller, 300)
+
+
 async def all_cases(stage: Stage, show: Callable[[Measured], None]) -> list[Measured]:
-    """Every case, in an order in which each leaves the fleet whole for the next."""
+    """Every case of one controller after the other."""
     found: list[Measured] = []
 
     def note(measured: Measured) -> None:
@@ -270,39 +310,7 @@ async def all_cases(stage: Stage, show: Callable[[Measured], None]) -> list[Meas
         note(await idle(stage, controller))
         measured, controller = await cold_start(stage, stack, controller)
         note(measured)
-
-        async def join() -> float:
-            return (await stage.join(1))[1]
-
-        note(await measure(stage, controller, "one Member joins", join))
-        await stage.idle(controller, 300)
-        # More than half of them at once would be a matter for the brake.
-        some = min(10, stage.size.members // 2)
-        for case, count in (("one Member lost", 1), (f"{some} Members lost", some)):
-            victims = stage.members[:count]
-            note(await measure(stage, controller, case, lambda victims=victims: stage.lose(victims)))
-            await stage.forget(victims)
-            await stage.join(count)
-            await stage.settled(300)
-            await stage.idle(controller, 300)
-        note(await rolling(stage, controller))
-        await stage.settled(300)
-        await stage.idle(controller, 300)
-        new: list[str] = []
-
-        async def add() -> float:
-            names, at = await stage.add_items(stage.size.more)
-            new.extend(names)
-            return at
-
-        async def delete() -> float:
-            return await stage.delete_items(new)
-
-        for case, change in (("added", add), ("deleted", delete)):
-            measured = await measure(stage, controller, f"{stage.size.more:,} Items {case}", change)
-            measured.bursts = await stage.load.ask("bursts")
-            note(measured)
-            await stage.idle(controller, 300)
+        await events(stage, controller, note)
         measured, controller = await leader_killed(stage, stack, controller)
         note(measured)
     return found

@@ -61,7 +61,10 @@ def forget_peak(pid: int) -> None:
 
 
 class ControllerProcess:
-    """`berth controller` (or `module`, which takes the same options) with its log in a file."""
+    """`berth controller` (or `module`, which takes the same options) with its log in a file.
+
+    `checkout` is the folder of another checkout of Berth whose code it runs.
+    """
 
     def __init__(
         self,
@@ -71,10 +74,16 @@ class ControllerProcess:
         *,
         lease_duration: float = 15.0,
         module: str | None = None,
+        checkout: Path | None = None,
     ) -> None:
         self.log = log
         self.port = free_port()
-        run = [sys.executable, "-m", module] if module else [str(Path(sys.executable).with_name("berth"))]
+        self._env = dict(os.environ)
+        if checkout is not None:
+            self._env["PYTHONPATH"] = str(checkout / "src")
+            run = [sys.executable, "-c", "from berth.cli import main; main()"]
+        else:
+            run = [sys.executable, "-m", module] if module else [str(Path(sys.executable).with_name("berth"))]
         self._command = [
             *run, "controller", f"--kubeconfig={kubeconfig}", f"--namespace={namespace}",
             f"--lease-namespace={namespace}", f"--lease-duration={lease_duration}",
@@ -86,7 +95,9 @@ class ControllerProcess:
     async def __aenter__(self) -> Self:
         with self.log.open("ab") as log:
             self.started = time.time()
-            self._process = await asyncio.create_subprocess_exec(*self._command, stderr=log, cwd=ROOT)
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, stderr=log, cwd=ROOT, env=self._env
+            )
         return self
 
     async def __aexit__(

@@ -6,7 +6,9 @@ import uuid
 from contextlib import AsyncExitStack
 
 import pytest
-from benchmarks.scale.cases import first_placement, measure
+from benchmarks.scale.beside import beside, compared
+from benchmarks.scale.cases import Measured, first_placement, measure
+from benchmarks.scale.child import ROOT
 from benchmarks.scale.refuse import refusal
 from benchmarks.scale.sizes import Size
 from benchmarks.scale.soak import soak
@@ -47,6 +49,26 @@ async def test_each_cause_costs_few_writes_of_each_assignment_and_breaks_no_prom
         assert fleet.observer.history.violations == []
         assert fleet.observer.history.wrong_items() == []
         assert fleet.observer.history.checked >= 400
+
+
+@pytest.mark.deep  # a minute or two, most of it waiting for quiet between the cases
+async def test_two_checkouts_lead_one_fleet_in_turn_and_each_case_is_compared(
+    control_plane: ControlPlane,
+) -> None:
+    turns: list[tuple[str, str]] = []
+
+    def show(code: str, measured: Measured) -> None:
+        turns.append((code, measured.case))
+
+    async with stage(control_plane, Size(60, 6), namespace=somewhere(), item_status="Problems") as fleet:
+        runs = await beside(fleet, ROOT, 1, show)
+        assert len(fleet.members) == 6
+        assert fleet.observer.history.violations == []
+    cases = ["one Member joins", "one Member lost", "3 Members lost", "rolling update of 10%"]
+    cases += ["60 Items added", "60 Items deleted"]
+    assert turns == [(code, case) for code in ("other", "this") for case in cases]
+    assert all(run["writes"] and run["seconds"] > 0 for case in cases for run in runs[case])
+    assert compared(runs).row_count == len(cases)
 
 
 async def test_an_api_server_that_refuses_everything_costs_nothing_but_time(
