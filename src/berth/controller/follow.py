@@ -59,10 +59,12 @@ class Burst:
         # A later event postpones the end of the burst; it sends no signal. Therefore one that is
         # about to come is looked for again after each quiet time.
         while (now := self.clock()) < started + LONGEST:
-            left = self._last + QUIET - now
-            if left <= 0 and not self.more():
-                break
-            await self.sleep(min(left if left > 0 else QUIET, started + LONGEST - now))
+            quiet_at = self._last + QUIET
+            if quiet_at <= now:
+                if not self.more():
+                    break
+                quiet_at = now + QUIET
+            await self.sleep(min(quiet_at, started + LONGEST) - now)
         self._event.clear()
 
 
