@@ -8,6 +8,8 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +35,22 @@ def one_line(m: Measured) -> str:
     )
 
 
-async def run_cases(one: Stage, args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    def show(measured: Measured) -> None:
-        console.print(one_line(measured), highlight=False, soft_wrap=True)
-        if args.lines:  # a run of an hour that is broken off has not been for nothing
-            with args.lines.open("a") as lines:
-                lines.write(json.dumps({"size": str(one.size), **measured.plain()}) + "\n")
+def show(one: Stage, args: argparse.Namespace, console: Console, measured: Measured, code: str = "") -> None:
+    """Print a case, and add it to the file of `--lines`; `code` is whose controller it was measured with."""
+    console.print(f"{code} {one_line(measured)}".strip(), highlight=False, soft_wrap=True)
+    if args.lines:  # a run of an hour that is broken off has not been for nothing
+        of = {"code": code} if code else {}
+        with args.lines.open("a") as lines:
+            lines.write(json.dumps({"size": str(one.size), **of, **measured.plain()}) + "\n")
 
-    return {"cases": [m.plain() for m in await all_cases(one, show)]}
+
+async def run_cases(one: Stage, args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    cases = await all_cases(one, partial(show, one, args, console))
+    return {"cases": [m.plain() for m in cases]}
 
 
 async def run_beside(one: Stage, args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    def show(code: str, measured: Measured) -> None:
-        console.print(code, one_line(measured), highlight=False, soft_wrap=True)
-
-    runs = await beside(one, args.beside, args.runs, show)
+    runs = await beside(one, args.beside, args.runs, partial(show, one, args, console))
     console.print(compared(runs))
     return {"beside": runs}
 
@@ -77,13 +80,20 @@ async def run_refusal(one: Stage, args: argparse.Namespace, console: Console) ->
     return done.plain()
 
 
-async def run(size: Size, args: argparse.Namespace, console: Console) -> dict[str, Any]:
+Job = Callable[[Stage, argparse.Namespace, Console], Awaitable[dict[str, Any]]]
+
+
+def chosen(args: argparse.Namespace) -> tuple[Job, str]:
+    """What to run, and how the names of its results begin."""
+    if args.soak:
+        return run_soak, "soak-"
+    if args.refuse:
+        return run_refusal, "refuse-"
+    return (run_beside, "beside-") if args.beside else (run_cases, "")
+
+
+async def run(size: Size, job: Job, args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """One run on a control plane of its own."""
-    job = run_cases
-    if args.beside:
-        job = run_beside
-    elif args.soak or args.refuse:
-        job = run_soak if args.soak else run_refusal
     with ControlPlane() as plane:
         plane.apply_crds()
         async with stage(
@@ -153,19 +163,19 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # in the background a shell has SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     console = Console(width=200)
+    job, prefix = chosen(args)
     for name in args.size.split(","):
         size = size_named(name)
         console.rule(str(size))
         started = time.monotonic()
-        if args.soak or args.refuse or args.beside:
-            result = asyncio.run(run(size, args, console))
+        if job is run_cases:
+            result = median_of([asyncio.run(run(size, job, args, console)) for _ in range(args.runs)])
         else:
-            result = median_of([asyncio.run(run(size, args, console)) for _ in range(args.runs)])
+            result = asyncio.run(run(size, job, args, console))
         console.print(f"{time.monotonic() - started:.0f} s in all")
         if args.json:
             args.json.mkdir(parents=True, exist_ok=True)
-            kind = "soak-" if args.soak else "refuse-" if args.refuse else "beside-" if args.beside else ""
-            (args.json / f"{kind}{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+            (args.json / f"{prefix}{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         if result["violations"]:
             return 1
     return 0

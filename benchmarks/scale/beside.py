@@ -23,7 +23,7 @@ HERE, OTHER = "this", "other"
 
 
 async def beside(
-    stage: Stage, other: Path, turns: int, show: Callable[[str, Measured], None]
+    stage: Stage, other: Path, turns: int, show: Callable[[Measured, str], None]
 ) -> dict[str, list[dict[str, Any]]]:
     """All events under each checkout's controller, `turns` times; every run of each case, by case.
 
@@ -39,7 +39,7 @@ async def beside(
 
             def note(measured: Measured, code: str = code) -> None:
                 runs[measured.case].append({"code": code, **measured.plain()})
-                show(code, measured)
+                show(measured, code)
 
             async with stage.controller(checkout=folders[code]) as controller:
                 await stage.until(lambda c=controller: c.said("leading in term"), "a leader", 300)
@@ -55,21 +55,14 @@ async def beside(
 def compared(runs: dict[str, list[dict[str, Any]]]) -> Table:
     """The medians of each case in seconds and as ratios to the bare writes."""
     table = Table(*("case", "runs", "other s", "this s", "this / other", "other / floor", "this / floor"))
-    for case, all_runs in runs.items():
-        seconds, ratios = (
-            {
-                code: statistics.median(run[key] for run in all_runs if run["code"] == code)
-                for code in (OTHER, HERE)
-            }
-            for key in ("seconds", "ratio")
-        )
+    for case, of_case in runs.items():
+        before, now = (_median(of_case, code, "seconds") for code in (OTHER, HERE))
+        ratios = [f"{_median(of_case, code, 'ratio'):.2f}" for code in (OTHER, HERE)]
         table.add_row(
-            case,
-            f"{len(all_runs) // 2}",
-            f"{seconds[OTHER]:.2f}",
-            f"{seconds[HERE]:.2f}",
-            f"{seconds[HERE] / seconds[OTHER]:.2f}",
-            f"{ratios[OTHER]:.2f}",
-            f"{ratios[HERE]:.2f}",
+            case, f"{len(of_case) // 2}", f"{before:.2f}", f"{now:.2f}", f"{now / before:.2f}", *ratios
         )
     return table
+
+
+def _median(runs: list[dict[str, Any]], code: str, key: str) -> float:
+    return statistics.median(run[key] for run in runs if run["code"] == code)

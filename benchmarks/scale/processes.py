@@ -78,12 +78,9 @@ class ControllerProcess:
     ) -> None:
         self.log = log
         self.port = free_port()
-        self._env = dict(os.environ)
-        if checkout is not None:
-            self._env["PYTHONPATH"] = str(checkout / "src")
-            run = [sys.executable, "-c", "from berth.cli import main; main()"]
-        else:
-            run = [sys.executable, "-m", module] if module else [str(Path(sys.executable).with_name("berth"))]
+        run = [sys.executable, "-m", module] if module else [str(Path(sys.executable).with_name("berth"))]
+        # Comes before the checkout that the environment has installed.
+        self._env = os.environ | ({"PYTHONPATH": str(checkout / "src")} if checkout else {})
         self._command = [
             *run, "controller", f"--kubeconfig={kubeconfig}", f"--namespace={namespace}",
             f"--lease-namespace={namespace}", f"--lease-duration={lease_duration}",

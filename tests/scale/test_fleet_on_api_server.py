@@ -57,7 +57,7 @@ async def test_two_checkouts_lead_one_fleet_in_turn_and_each_case_is_compared(
 ) -> None:
     turns: list[tuple[str, str]] = []
 
-    def show(code: str, measured: Measured) -> None:
+    def show(measured: Measured, code: str) -> None:
         turns.append((code, measured.case))
 
     async with stage(control_plane, Size(60, 6), namespace=somewhere(), item_status="Problems") as fleet:
