@@ -106,5 +106,8 @@ def test_a_burst_of_a_pool_goes_on_until_its_leases_have_been_read() -> None:
     stage.follower._leases["ns"].advance(stage.now)
     assert burst.more()
     assert not other.more()
-    stage.follower.put_lease_read("ns", "l", None, stage.now)
+    started = stage.now
+    stage.now += 0.012
+    stage.follower.put_lease_read("ns", "l", None, started)
     assert not burst.more(), "it is dead, as the read has shown"
+    assert burst._last == started, "what the read took is part of the quiet time"

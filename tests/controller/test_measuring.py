@@ -98,6 +98,25 @@ async def test_a_burst_goes_on_while_another_of_its_events_is_about_to_come() ->
     assert clock.now == pytest.approx(100.680)
 
 
+async def test_the_time_for_which_a_lease_was_read_counts_as_quiet_time() -> None:
+    clock = Clock()
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    waiting = Burst(clock, sleep)
+    waiting.wake(clock.now - 0.012)
+    await waiting.wait(None)
+    assert clock.now == pytest.approx(100.008)
+    waiting.wake(clock.now - 5.0)  # a slow read: nothing more is waited for
+    await waiting.wait(None)
+    assert clock.now == pytest.approx(100.008)
+    waiting.wake()
+    waiting.wake(clock.now - 0.012)  # an event that came meanwhile has the whole time
+    await waiting.wait(None)
+    assert clock.now == pytest.approx(100.028)
+
+
 async def test_a_moment_that_has_come_is_not_waited_for() -> None:
     clock = Clock()
     await Burst(clock=clock).wait(clock.now)

@@ -42,9 +42,9 @@ class Burst:
     _event: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _last: float = field(default=0.0, init=False)
 
-    def wake(self) -> None:
-        """Note an event."""
-        self._last = self.clock()
+    def wake(self, since: float | None = None) -> None:
+        """Note an event, whose cause happened at `since` (monotonic seconds), now by default."""
+        self._last = max(self._last, self.clock() if since is None else since)
         self._event.set()
 
     async def wait(self, until: float | None) -> None:
@@ -216,7 +216,8 @@ class Follower:
         expired = name in leases.unread()
         answer = leases.put_read(name, lease, started, now)
         if answer.changed:
-            self._leases_changed(namespace, [name], now)
+            # The read has taken up part of the time for which a burst waits for others that died, too.
+            self._leases_changed(namespace, [name], now, started)
         holder = (lease.spec.holder_identity or "") if lease else ""
         for pool in self._pools_in(namespace):
             if pool.brain.ledger.doubts_holder(name):
@@ -224,20 +225,24 @@ class Follower:
         self._timer.set()
         return expired and answer.missed
 
-    def _leases_changed(self, namespace: str, names: Iterable[str], now: float) -> None:
+    def _leases_changed(
+        self, namespace: str, names: Iterable[str], now: float, since: float | None = None
+    ) -> None:
         for name in names:
             for pool in self._pools_in(namespace):
                 if pool.brain.ledger.uses_lease(name):
-                    self._observe(pool, LeaseChanged(name), now)
+                    self._observe(pool, LeaseChanged(name), now, since)
 
     def _pools_in(self, namespace: str) -> list[FollowedPool]:
         return [pool for (where, _), pool in self.pools.items() if where == namespace]
 
     # ---- events ----------------------------------------------------------------------------
 
-    def _observe(self, pool: FollowedPool, event: Event, now: float | None = None) -> None:
+    def _observe(
+        self, pool: FollowedPool, event: Event, now: float | None = None, since: float | None = None
+    ) -> None:
         pool.brain.observe(event, self.clock() if now is None else now)
-        pool.burst.wake()
+        pool.burst.wake(since)
         # Only what this event can have changed: an expiry asks for its read itself.
         if pool.brain.needs_read(event.spec.lease_name if isinstance(event, MemberObject) else None):
             self.reads_due.set()
