@@ -24,6 +24,9 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 def test_the_way_of_an_item_is_measured_from_the_first_round_to_the_one_that_finds_it_there() -> None:
     clock = Clock()
@@ -83,7 +86,7 @@ async def test_a_burst_goes_on_while_another_of_its_events_is_about_to_come() ->
     clock, reads = Clock(), [100.150]
 
     async def sleep(seconds: float) -> None:
-        clock.now += seconds
+        await clock.sleep(seconds)
         if reads and reads[0] <= clock.now:
             reads.clear()
             waiting.wake()
@@ -100,11 +103,7 @@ async def test_a_burst_goes_on_while_another_of_its_events_is_about_to_come() ->
 
 async def test_the_time_for_which_a_lease_was_read_counts_as_quiet_time() -> None:
     clock = Clock()
-
-    async def sleep(seconds: float) -> None:
-        clock.now += seconds
-
-    waiting = Burst(clock, sleep)
+    waiting = Burst(clock, clock.sleep)
     waiting.wake(clock.now - 0.012)
     await waiting.wait(None)
     assert clock.now == pytest.approx(100.008)
